@@ -1,0 +1,76 @@
+"""Writing files so that a reader never sees half of one."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from mlsd_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+  """Yields a temporary name beside `path`; on a clean exit it is flushed to disk and renamed to `path`.
+
+  The temporary keeps the suffix of `path`, as writers such as matplotlib choose their format by it.
+
+  Raises:
+    UserError: the disk is full or the folder cannot be written. Whatever stood at `path` before is untouched.
+  """
+  path = pathlib.Path(path)
+  temporary = None
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f'.{path.stem}-', suffix=f'.tmp{path.suffix}', dir=path.parent)
+    os.close(descriptor)
+    temporary = pathlib.Path(name)
+    yield temporary
+    with open(temporary, 'rb+') as file:
+      os.fsync(file.fileno())
+    umask = os.umask(0)
+    os.umask(umask)
+    os.chmod(temporary, 0o666 & ~umask)
+    os.replace(temporary, path)
+  except OSError as error:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR):
+      raise UserError(f'cannot write {path}: {error.strerror}; nothing that stood there was changed') from error
+    raise
+  finally:
+    if temporary is not None:
+      temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+  """Writes `text` as UTF-8, atomically."""
+  with atomic_path(path) as temporary:
+    temporary.write_text(text, encoding='utf-8')
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+  """Writes `value` as indented JSON, atomically."""
+  write_text(path, json.dumps(value, indent=2, allow_nan=True) + '\n')
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+  """Reads a JSON file.
+
+  Raises:
+    UserError: the file is missing or is not JSON.
+  """
+  try:
+    return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
+  except FileNotFoundError as error:
+    raise UserError(f'no such file: {path}') from error
+  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    raise UserError(f'{path} is not valid JSON: {error}') from error
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+  """The SHA-256 of a file's bytes, in hexadecimal."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -1,0 +1,78 @@
+"""Softmax attention by implementation name, behind one function.
+
+    xla     plain XLA: any device, any mask, dropout
+    cudnn   NVIDIA's fused flash attention: causal, bf16/f16, head_dim a multiple of 8
+    splash  the TPU's fused block-sparse kernel: causal, sequence a multiple of 128
+
+Names: B batch, T queries, S keys, H heads, K head dimension.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.models import layers
+
+IMPLEMENTATIONS = ('xla', 'cudnn', 'splash')
+
+
+def attend(
+  q_BTHK: jax.Array,
+  k_BSHK: jax.Array,
+  v_BSHK: jax.Array,
+  *,
+  implementation: str = 'xla',
+  mask_BTS: jax.Array | None = None,
+  dropout_rate: float = 0.0,
+  key: jax.Array | None = None,
+) -> jax.Array:
+  """softmax(q k' / sqrt(K)) v (Vaswani et al. 2017, arXiv:1706.03762, eq. 1), causal unless a mask says otherwise.
+
+  Args:
+    q_BTHK, k_BSHK, v_BSHK: queries, keys, values, in one dtype.
+    implementation: one of IMPLEMENTATIONS.
+    mask_BTS: True where query t may see key s (broadcastable over B). None means causal with T == S.
+    dropout_rate, key: dropout on the attention weights; none without a key.
+
+  Returns:
+    [B, T, H, K] in the dtype of q.
+
+  Raises:
+    UserError: the named implementation cannot do what is asked.
+  """
+  if implementation not in IMPLEMENTATIONS:
+    raise UserError(f'attention={implementation!r} is not known; choose one of {", ".join(IMPLEMENTATIONS)}')
+  dropping = key is not None and dropout_rate > 0.0
+  if implementation != 'xla' and dropping:
+    raise UserError(f'attention={implementation!r} cannot drop attention weights; set dropout=0 or attention="xla"')
+  if mask_BTS is not None or implementation == 'xla':
+    return _xla(q_BTHK, k_BSHK, v_BSHK, mask_BTS, dropout_rate, key)
+  if implementation == 'cudnn':
+    return jax.nn.dot_product_attention(q_BTHK, k_BSHK, v_BSHK, is_causal=True, implementation='cudnn')
+  return _splash(q_BTHK, k_BSHK, v_BSHK)
+
+
+def _xla(q_BTHK, k_BSHK, v_BSHK, mask_BTS, dropout_rate, key):
+  queries, keys = q_BTHK.shape[1], k_BSHK.shape[1]
+  if mask_BTS is None:
+    mask_BTS = jnp.tril(jnp.ones((1, queries, keys), bool))
+  scores_BHTS = jnp.einsum('BTHK,BSHK->BHTS', q_BTHK, k_BSHK) / math.sqrt(q_BTHK.shape[-1])
+  scores_BHTS = jnp.where(mask_BTS[:, None], scores_BHTS.astype(jnp.float32), -1e30)
+  weights_BHTS = jax.nn.softmax(scores_BHTS, axis=-1).astype(q_BTHK.dtype)
+  weights_BHTS = layers.dropout(weights_BHTS, dropout_rate, key)
+  return jnp.einsum('BHTS,BSHK->BTHK', weights_BHTS, v_BSHK)
+
+
+def _splash(q_BTHK, k_BSHK, v_BSHK):
+  from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
+  from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+
+  length, heads, head_dim = q_BTHK.shape[1:]
+  if length % 128:
+    raise UserError(f'attention="splash" wants a sequence that is a multiple of 128, got {length}')
+  mask = masks.MultiHeadMask([masks.CausalMask((length, length))] * heads)
+  kernel = splash.make_splash_mha(mask, head_shards=1, q_seq_shards=1)
+  q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q_BTHK / math.sqrt(head_dim), k_BSHK, v_BSHK))
+  return jnp.swapaxes(jax.vmap(kernel)(q, k, v), 1, 2)

@@ -1,0 +1,279 @@
+"""GPT-2 (Radford et al. 2019, 'Language Models are Unsupervised Multitask Learners') as pure functions.
+
+The architecture is the paper's: a decoder-only Transformer with the layer norm before each sublayer and one after the
+last, GELU in its tanh form, learned positions, an output head tied to the token embedding, and residual projections
+initialised smaller by sqrt(2 layers).
+
+    config = GPTConfig(**SIZES['gpt2'])
+    params = init(jax.random.key(0), config)
+    logits = apply(params, tokens, config)                 # [B, T] -> [B, T, vocab_size]
+
+Names: B batch, T tokens, S cache slots, D model width, H heads, K head dimension, V (padded) vocabulary.
+"""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from mlsd_jax.models import adapter, attention, layers
+from mlsd_jax.models.cross_entropy import linear_cross_entropy
+
+SIZES = {
+  'gpt2': dict(num_layers=12, num_heads=12, embed_dim=768),
+  'gpt2-medium': dict(num_layers=24, num_heads=16, embed_dim=1024),
+  'gpt2-large': dict(num_layers=36, num_heads=20, embed_dim=1280),
+  'gpt2-xl': dict(num_layers=48, num_heads=25, embed_dim=1600),
+}
+REMAT_POLICIES = {
+  'full': jax.checkpoint_policies.nothing_saveable,
+  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class GPTConfig:
+  """Shape and options of a GPT. The defaults are GPT-2 124M."""
+
+  vocab_size: int = 50257
+  context_length: int = 1024
+  num_layers: int = 12
+  num_heads: int = 12
+  embed_dim: int = 768
+  dropout: float = 0.0  # on embeddings, attention weights and both residual branches, as in the paper (0.1)
+  use_bias: bool = True  # in linear layers and layer norms
+  attention: str = 'xla'  # see models/attention.py
+  scan_layers: bool = False  # one stacked block under lax.scan: compiles faster, runs slower on CPU
+  remat: str = 'none'  # none, full, or dots (keep matrix products, recompute the rest)
+  vocab_multiple: int = 1  # the embedding is padded to this multiple (128 suits tensor cores and even sharding)
+  loss_chunks: int = 1  # see linear_cross_entropy
+
+  def __post_init__(self):
+    if self.embed_dim % self.num_heads:
+      raise ValueError(f'embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}')
+    if self.attention not in attention.IMPLEMENTATIONS:
+      raise ValueError(f'attention={self.attention!r} is not one of {", ".join(attention.IMPLEMENTATIONS)}')
+    if self.remat not in ('none', *REMAT_POLICIES):
+      raise ValueError(f'remat={self.remat!r} is not one of none, {", ".join(REMAT_POLICIES)}')
+    if not 0.0 <= self.dropout < 1.0:
+      raise ValueError(f'dropout={self.dropout} is not in [0, 1)')
+
+  @property
+  def head_dim(self) -> int:
+    return self.embed_dim // self.num_heads
+
+  @property
+  def padded_vocab_size(self) -> int:
+    return math.ceil(self.vocab_size / self.vocab_multiple) * self.vocab_multiple
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Cache:
+  """Keys and values of the tokens seen so far. A list of per-layer arrays: updated in place under jit."""
+
+  keys: list[jax.Array]  # num_layers x [B, S, H, K]
+  values: list[jax.Array]
+  index: jax.Array  # int32 scalar: slots filled, the same for every row
+  pad_B: jax.Array  # int32: how many of a row's first slots are left padding
+
+
+class Attention(nnx.Module):
+  def __init__(self, config: GPTConfig, rngs: nnx.Rngs):
+    heads = (config.num_heads, config.head_dim)
+    bias = config.use_bias
+    self.qkv = layers.Linear(config.embed_dim, (3, *heads), use_bias=bias, rngs=rngs)
+    residual_stddev = 0.02 / math.sqrt(2 * config.num_layers)
+    self.out = layers.Linear(heads, config.embed_dim, use_bias=bias, stddev=residual_stddev, rngs=rngs)
+    self.config = config
+
+  def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
+    """`past` is (keys_BSHK, values_BSHK, index); returns the output and the (updated) keys and values."""
+    q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD), axis=2)
+    if past is not None:
+      past_keys, past_values, index = past
+      k_new, v_new = k_BSHK, v_BSHK
+      past_keys = jax.lax.dynamic_update_slice_in_dim(past_keys, k_new, index, axis=1)
+      past_values = jax.lax.dynamic_update_slice_in_dim(past_values, v_new, index, axis=1)
+      if mask_BTS.shape[-1] == past_keys.shape[1]:
+        k_BSHK, v_BSHK = past_keys, past_values
+      past = (past_keys, past_values)
+    y_BTHK = attention.attend(
+      q_BTHK,
+      k_BSHK,
+      v_BSHK,
+      implementation=self.config.attention,
+      mask_BTS=mask_BTS,
+      dropout_rate=self.config.dropout,
+      key=key,
+    )
+    return self.out(y_BTHK), past
+
+
+class MLP(nnx.Module):
+  def __init__(self, config: GPTConfig, rngs: nnx.Rngs):
+    width, bias = config.embed_dim, config.use_bias
+    self.up = layers.Linear(width, 4 * width, use_bias=bias, rngs=rngs)
+    residual_stddev = 0.02 / math.sqrt(2 * config.num_layers)
+    self.down = layers.Linear(4 * width, width, use_bias=bias, stddev=residual_stddev, rngs=rngs)
+
+  def __call__(self, x_BTD):
+    return self.down(jax.nn.gelu(self.up(x_BTD), approximate=True))
+
+
+class Block(nnx.Module):
+  def __init__(self, config: GPTConfig, rngs: nnx.Rngs):
+    self.norm_1 = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
+    self.attention = Attention(config, rngs)
+    self.norm_2 = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
+    self.mlp = MLP(config, rngs)
+    self.dropout = config.dropout
+
+  def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
+    keys = (None, None, None) if key is None else jax.random.split(key, 3)
+    y_BTD, past = self.attention(self.norm_1(x_BTD), keys[0], past, mask_BTS)
+    x_BTD = x_BTD + layers.dropout(y_BTD, self.dropout, keys[1])
+    y_BTD = self.mlp(self.norm_2(x_BTD))
+    return x_BTD + layers.dropout(y_BTD, self.dropout, keys[2]), past
+
+
+class GPT(nnx.Module):
+  def __init__(self, config: GPTConfig, rngs: nnx.Rngs):
+    shape = (config.padded_vocab_size, config.embed_dim)
+    self.token_embedding = nnx.Param(0.02 * jax.random.normal(rngs.params(), shape))
+    shape = (config.context_length, config.embed_dim)
+    self.position_embedding = nnx.Param(0.02 * jax.random.normal(rngs.params(), shape))
+    if config.scan_layers:
+      keys = jax.random.split(rngs.params(), config.num_layers)
+      self.blocks = nnx.vmap(lambda key: Block(config, nnx.Rngs(params=key)))(keys)
+    else:
+      self.blocks = nnx.List([Block(config, rngs) for _ in range(config.num_layers)])
+    self.final_norm = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
+    self.config = config
+
+  def embed(self, tokens_BT, positions_BT, key=None):
+    x_BTD = self.token_embedding[...][tokens_BT] + self.position_embedding[...][positions_BT]
+    return layers.dropout(x_BTD, self.config.dropout, key)
+
+  def hidden(self, tokens_BT, key=None):
+    """Final-norm hidden states [B, T, D] of a whole sequence."""
+    length, config = tokens_BT.shape[1], self.config
+    if length > config.context_length:
+      raise ValueError(f'a sequence of {length} tokens is longer than the {config.context_length} positions')
+    keys = [None] * (config.num_layers + 1) if key is None else jax.random.split(key, config.num_layers + 1)
+    x_BTD = self.embed(tokens_BT, jnp.arange(length), keys[0])
+    if config.scan_layers:
+      graphdef, stacked = nnx.split(self.blocks)
+      run = _block_runner(graphdef, config.remat)
+      scanned_keys = None if key is None else keys[1:]
+      x_BTD, _ = jax.lax.scan(lambda x, xs: (run(xs[0], x, xs[1]), None), x_BTD, (stacked, scanned_keys))
+    else:
+      for block, block_key in zip(self.blocks, keys[1:], strict=True):
+        graphdef, state = nnx.split(block)
+        x_BTD = _block_runner(graphdef, config.remat)(state, x_BTD, block_key)
+    return self.final_norm(x_BTD)
+
+  def logits(self, hidden_BTD):
+    """[B, T, D] -> [B, T, vocab_size]; padding rows of the embedding never come out."""
+    return jnp.einsum('BTD,VD->BTV', hidden_BTD, self.token_embedding[: self.config.vocab_size])
+
+  def cached(self, tokens_BT, cache: Cache, first: bool):
+    """Hidden states of `tokens_BT` written behind what `cache` holds, and the new cache."""
+    batch, length = tokens_BT.shape
+    slots = length if first else cache.keys[0].shape[1]
+    index = jnp.zeros((), jnp.int32) if first else cache.index
+    positions_T = index + jnp.arange(length)
+    slots_S = jnp.arange(slots)
+    mask_BTS = (slots_S <= positions_T[:, None]) & (slots_S >= cache.pad_B[:, None, None])
+    # A query that is itself padding sees nothing; let it see all, so that its (unused) softmax stays finite.
+    mask_BTS = mask_BTS | (positions_T[:, None] < cache.pad_B[:, None, None])
+    x_BTD = self.embed(tokens_BT, jnp.maximum(positions_T - cache.pad_B[:, None], 0))
+    keys, values = [], []
+    for block, past_k, past_v in zip(self._block_list(), cache.keys, cache.values, strict=True):
+      x_BTD, (past_k, past_v) = block(x_BTD, past=(past_k, past_v, index), mask_BTS=mask_BTS)
+      keys.append(past_k)
+      values.append(past_v)
+    return self.final_norm(x_BTD), Cache(keys, values, index + length, cache.pad_B)
+
+  def _block_list(self):
+    if not self.config.scan_layers:
+      return list(self.blocks)
+    graphdef, stacked = nnx.split(self.blocks)
+    layer = lambda i: jax.tree.map(lambda leaf: leaf[i], stacked)
+    return [nnx.merge(graphdef, layer(i)) for i in range(self.config.num_layers)]
+
+
+def _block_runner(graphdef, remat: str):
+  """(state, x, key) -> x as a pure function, so that it can be scanned and rematerialised."""
+
+  def run(state, x_BTD, key):
+    return nnx.merge(graphdef, state)(x_BTD, key)[0]
+
+  return run if remat == 'none' else jax.checkpoint(run, policy=REMAT_POLICIES[remat])
+
+
+def init(key: jax.Array, config: GPTConfig) -> adapter.Params:
+  """Fresh float32 parameters as a nested dict."""
+  return adapter.init(GPT, config, key)
+
+
+def apply(params: adapter.Params, tokens_BT: jax.Array, config: GPTConfig, *, key: jax.Array | None = None):
+  """Logits [B, T, vocab_size] of each next token, in the dtype of `params`. Dropout is on when a `key` is given."""
+  module = adapter.bind(GPT, config, params)
+  return module.logits(module.hidden(tokens_BT, key))
+
+
+def token_losses(
+  params: adapter.Params, tokens_BT: jax.Array, targets_BT: jax.Array, config: GPTConfig, *, key=None
+) -> jax.Array:
+  """Cross-entropy [B, T] in nats of each target, float32, through chunked logits (config.loss_chunks)."""
+  module = adapter.bind(GPT, config, params)
+  hidden_BTD = module.hidden(tokens_BT, key)
+  return linear_cross_entropy(
+    hidden_BTD,
+    module.token_embedding[...],
+    targets_BT,
+    vocab_size=config.vocab_size,
+    chunks=config.loss_chunks,
+  )
+
+
+def init_cache(config: GPTConfig, pad_B: jax.Array, slots: int, dtype=jnp.float32) -> Cache:
+  """An empty cache of `slots` positions for rows with `pad_B` (int32) leading padding tokens each."""
+  if slots > config.context_length:
+    raise ValueError(f'{slots} cache slots are more than the {config.context_length} positions')
+  shape = (pad_B.shape[0], slots, config.num_heads, config.head_dim)
+  empty = lambda: [jnp.zeros(shape, dtype) for _ in range(config.num_layers)]
+  return Cache(empty(), empty(), jnp.zeros((), jnp.int32), pad_B)
+
+
+@functools.partial(jax.jit, static_argnames=('config', 'first'))
+def apply_cached(
+  params: adapter.Params, tokens_BT: jax.Array, config: GPTConfig, cache: Cache, *, first: bool
+) -> tuple[jax.Array, Cache]:
+  """Logits [B, vocab_size] after the last of `tokens_BT`, and the cache that now holds them.
+
+  Args:
+    first: True for the prompt (the cache is empty and the prompt attends only to itself), False afterwards.
+  """
+  module = adapter.bind(GPT, config, params)
+  hidden_BTD, cache = module.cached(tokens_BT, cache, first)
+  return module.logits(hidden_BTD[:, -1:])[:, 0], cache
+
+
+def num_params(params: adapter.Params, *, positions: bool = True) -> int:
+  """Number of parameters; without the position table where GPT papers leave it out."""
+  total = sum(leaf.size for leaf in jax.tree.leaves(params))
+  return total if positions else total - params['position_embedding'].size
+
+
+def flops_per_token(config: GPTConfig, length: int) -> float:
+  """Forward and backward floating-point operations a training token (PaLM appendix B, arXiv:2204.02311).
+
+  6 a weight that takes part in a matrix product, and 12 layers T D for attention scores and their use.
+  """
+  weights = 12 * config.num_layers * config.embed_dim**2 + config.vocab_size * config.embed_dim
+  return 6.0 * weights + 12.0 * config.num_layers * length * config.embed_dim

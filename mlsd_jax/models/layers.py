@@ -1,0 +1,68 @@
+"""Layers that the models share. A layer computes in the dtype of its parameters; who wants bfloat16 casts those."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Linear(nnx.Module):
+  """y = x W + b from a last axis of `in_features` to any output shape.
+
+  The kernel keeps the output axes apart, [in, *out], so that a rule can shard attention heads by name, and is
+  flattened to one matrix product in use. With `in_axes` = 2 it contracts the last two axes instead ([heads, head_dim]
+  back to the model width).
+  """
+
+  def __init__(
+    self,
+    in_shape: int | Sequence[int],
+    out_shape: int | Sequence[int],
+    *,
+    use_bias: bool = True,
+    stddev: float = 0.02,
+    rngs: nnx.Rngs,
+  ):
+    in_shape = (in_shape,) if isinstance(in_shape, int) else tuple(in_shape)
+    out_shape = (out_shape,) if isinstance(out_shape, int) else tuple(out_shape)
+    self.in_ndim = len(in_shape)
+    self.kernel = nnx.Param(stddev * jax.random.normal(rngs.params(), in_shape + out_shape))
+    self.bias = nnx.Param(jnp.zeros(out_shape)) if use_bias else None
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    kernel = self.kernel[...]
+    out_shape = kernel.shape[self.in_ndim :]
+    batch_shape = x.shape[: x.ndim - self.in_ndim]
+    fan_in = math.prod(kernel.shape[: self.in_ndim])
+    y = x.reshape(*batch_shape, fan_in) @ kernel.reshape(fan_in, math.prod(out_shape))
+    y = y.reshape(*batch_shape, *out_shape)
+    return y if self.bias is None else y + self.bias[...]
+
+
+class LayerNorm(nnx.Module):
+  """Layer normalisation over the last axis (Ba et al. 2016, arXiv:1607.06450); statistics in float32."""
+
+  def __init__(self, features: int, *, use_bias: bool = True, epsilon: float = 1e-5):
+    self.scale = nnx.Param(jnp.ones(features))
+    self.bias = nnx.Param(jnp.zeros(features)) if use_bias else None
+    self.epsilon = epsilon
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    wide = x.astype(jnp.float32)
+    centred = wide - wide.mean(-1, keepdims=True)
+    variance = jnp.square(centred).mean(-1, keepdims=True)
+    y = (centred * jax.lax.rsqrt(variance + self.epsilon)).astype(x.dtype) * self.scale[...]
+    return y if self.bias is None else y + self.bias[...]
+
+
+def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+  """Zeroes a share `rate` of x and scales the rest by 1 / (1 - rate). The identity without a key.
+
+  Keeps are drawn from 16 random bits each, so `rate` is met to within 1 / 65536.
+  """
+  if key is None or rate == 0.0:
+    return x
+  keep = jax.random.bits(key, x.shape, jnp.uint16) >= jnp.uint16(round(rate * 65536))
+  return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))

@@ -1,0 +1,119 @@
+"""Where arrays live on a mesh, by rule tables: parameter path -> logical axes -> mesh axes.
+
+    Rules for a GPT block:  ('blocks/.*/attention/qkv/kernel', ('embed', None, 'heads', None))
+    One table for all:      embed -> fsdp, heads -> tensor, mlp -> tensor, vocab -> tensor
+
+A model knows nothing of this file, and this file nothing of a model.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from mlsd_jax.errors import UserError
+
+type Rules = Sequence[tuple[str, tuple[str | None, ...]]]  # (regular expression on the path, logical axis a dimension)
+
+MESH_AXES = ('data', 'fsdp', 'tensor')
+BATCH_AXES = ('data', 'fsdp')  # a batch is split over both
+LOGICAL_TO_MESH = {'embed': 'fsdp', 'heads': 'tensor', 'mlp': 'tensor', 'vocab': 'tensor'}
+
+
+def make_mesh(shape: dict[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+  """A (data, fsdp, tensor) mesh with Auto axes. One axis may be -1: what is left of the devices.
+
+  Raises:
+    UserError: the axes do not multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  sizes = [int(shape.get(axis, 1)) for axis in MESH_AXES]
+  wildcards = sizes.count(-1)
+  known = math.prod(size for size in sizes if size != -1)
+  if wildcards > 1 or known <= 0 or len(devices) % known or (not wildcards and known != len(devices)):
+    wanted = ' x '.join(f'{axis}={size}' for axis, size in zip(MESH_AXES, sizes, strict=True))
+    raise UserError(f'a mesh of {wanted} does not fit {len(devices)} devices; one axis may be -1 to take what is left')
+  sizes = [len(devices) // known if size == -1 else size for size in sizes]
+  return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices)
+
+
+def path_string(path: tuple[Any, ...]) -> str:
+  """A jax key path as 'blocks/0/mlp/up/kernel'."""
+  return '/'.join(str(getattr(part, 'key', getattr(part, 'name', getattr(part, 'idx', part)))) for part in path)
+
+
+def partition_spec(path: str, shape: Sequence[int], rules: Rules, mesh: Mesh) -> PartitionSpec:
+  """The mesh axes of one array: the first rule whose expression is found in the path.
+
+  A rule is matched to the last dimensions, so that it also serves layers stacked under a leading axis. A dimension
+  that its mesh axis does not divide is left whole, and so is an array no rule names.
+  """
+  for pattern, logical in rules:
+    if re.search(pattern, path):
+      if len(logical) > len(shape):
+        continue
+      axes = [LOGICAL_TO_MESH[name] if name else None for name in logical]
+      axes = [None] * (len(shape) - len(axes)) + axes
+      divisible = [a if a and size % mesh.shape[a] == 0 else None for a, size in zip(axes, shape, strict=True)]
+      return PartitionSpec(*divisible)
+  return PartitionSpec()
+
+
+def tree_specs(tree: Any, rules: Rules, mesh: Mesh) -> Any:
+  """`partition_spec` for every array of a tree (of arrays or ShapeDtypeStructs).
+
+  Optimiser state is a tree whose paths end in those of the parameters, so the same rules place it.
+  """
+  spec = lambda path, leaf: partition_spec(path_string(path), leaf.shape, rules, mesh)
+  return jax.tree_util.tree_map_with_path(spec, tree)
+
+
+def tree_shardings(tree: Any, rules: Rules, mesh: Mesh) -> Any:
+  """As `tree_specs`, bound to the mesh."""
+  return jax.tree.map(lambda spec: NamedSharding(mesh, spec), tree_specs(tree, rules, mesh), is_leaf=_is_spec)
+
+
+def without_axis(spec: PartitionSpec, axis: str) -> PartitionSpec:
+  """`spec` with one mesh axis dropped: the layout after gathering over that axis."""
+  return PartitionSpec(*(None if entry == axis else entry for entry in spec))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh, *, leading: int = 0) -> NamedSharding:
+  """The batch axis over data and fsdp, behind `leading` axes (stacked steps) that stay whole."""
+  return NamedSharding(mesh, PartitionSpec(*[None] * leading, BATCH_AXES))
+
+
+def check_batch_size(batch_size: int, accumulation: int, mesh: Mesh) -> None:
+  """Raises UserError unless every microbatch splits evenly over the mesh."""
+  ways = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+  if accumulation < 1 or batch_size < 1 or batch_size % (accumulation * ways):
+    raise UserError(
+      f'batch_size {batch_size} is not divisible by {accumulation} accumulation steps x {ways} ways of the mesh '
+      f'(data={mesh.shape["data"]} x fsdp={mesh.shape["fsdp"]})'
+    )
+
+
+def process_rows(batch_size: int, mesh: Mesh) -> slice:
+  """Which rows of a global batch this process must load: those that its devices hold."""
+  indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+  starts = [index[0].indices(batch_size)[0] for index in indices if index]
+  stops = [index[0].indices(batch_size)[1] for index in indices if index]
+  return slice(min(starts), max(stops))
+
+
+def place_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, leading: int = 0) -> dict[str, jax.Array]:
+  """This process's rows of a batch -> global arrays split over the mesh."""
+  sharding = batch_sharding(mesh, leading=leading)
+  return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
+
+
+def _is_spec(leaf: Any) -> bool:
+  return isinstance(leaf, PartitionSpec)
