@@ -14,6 +14,7 @@ Names: B batch, T tokens, S cache slots, D model width, H heads, K head dimensio
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -148,7 +149,7 @@ class GPT(nnx.Module):
     self.position_embedding = nnx.Param(0.02 * jax.random.normal(rngs.params(), shape))
     if config.scan_layers:
       keys = jax.random.split(rngs.params(), config.num_layers)
-      self.blocks = nnx.vmap(lambda key: Block(config, nnx.Rngs(params=key)))(keys)
+      self.blocks: Any = nnx.vmap(lambda key: Block(config, nnx.Rngs(params=key)))(keys)
     else:
       self.blocks = nnx.List([Block(config, rngs) for _ in range(config.num_layers)])
     self.final_norm = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
@@ -182,7 +183,7 @@ class GPT(nnx.Module):
 
   def cached(self, tokens_BT, cache: Cache, first: bool):
     """Hidden states of `tokens_BT` written behind what `cache` holds, and the new cache."""
-    batch, length = tokens_BT.shape
+    length = tokens_BT.shape[1]
     slots = length if first else cache.keys[0].shape[1]
     index = jnp.zeros((), jnp.int32) if first else cache.index
     positions_T = index + jnp.arange(length)

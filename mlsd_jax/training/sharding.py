@@ -56,8 +56,8 @@ def partition_spec(path: str, shape: Sequence[int], rules: Rules, mesh: Mesh) ->
     if re.search(pattern, path):
       if len(logical) > len(shape):
         continue
-      axes = [LOGICAL_TO_MESH[name] if name else None for name in logical]
-      axes = [None] * (len(shape) - len(axes)) + axes
+      axes: list[str | None] = [None] * (len(shape) - len(logical))
+      axes += [LOGICAL_TO_MESH[name] if name else None for name in logical]
       divisible = [a if a and size % mesh.shape[a] == 0 else None for a, size in zip(axes, shape, strict=True)]
       return PartitionSpec(*divisible)
   return PartitionSpec()
