@@ -34,8 +34,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
       os.fsync(file.fileno())
     umask = os.umask(0)
     os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
-    os.replace(temporary, path)
+    temporary.chmod(0o666 & ~umask)
+    temporary.replace(path)
   except OSError as error:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR):
       raise UserError(f'cannot write {path}: {error.strerror}; nothing that stood there was changed') from error

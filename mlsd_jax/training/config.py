@@ -1,0 +1,74 @@
+"""The trainer's settings, and reading a frozen dataclass out of a config dictionary."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.training.optimizers import OptimizerConfig
+from mlsd_jax.training.step import STEP_KINDS
+
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+  """What `fit` needs besides a task, data and a folder. Intervals are in steps; 0 turns one off."""
+
+  steps: int
+  batch_size: int  # examples of a global batch, over all devices, processes and microbatches
+  seed: int = 0
+  accumulation: int = 1  # microbatches a step
+  steps_per_dispatch: int = 1  # steps in one compiled call: hides Python's and the runtime's overhead of small models
+  step: str = 'jit'  # or shard_map: the per-device form
+  mesh: Mapping[str, int] = dataclasses.field(default_factory=lambda: {'data': -1, 'fsdp': 1, 'tensor': 1})
+  dtype: str = 'float32'  # of the forward and backward pass; parameters and optimiser state are float32
+  rng: str = 'threefry2x32'  # or rbg: faster dropout, masks that depend on the mesh
+  optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+  log_every: int = 10
+  eval_every: int = 0  # besides once at the end
+  checkpoint_every: int = 0  # besides once at the end
+  keep_checkpoints: int = 2
+  keep_best: bool = False  # also keep the parameters of the lowest evaluation loss, and return those
+  profile: bool = False  # write a profiler trace of a few early steps to WORKDIR/profile
+
+  def __post_init__(self):
+    for name in ('steps', 'batch_size', 'accumulation', 'steps_per_dispatch', 'keep_checkpoints'):
+      if getattr(self, name) < 1:
+        raise UserError(f'train.{name} must be at least 1, got {getattr(self, name)}')
+    for name, known in (('step', STEP_KINDS), ('dtype', tuple(DTYPES)), ('rng', ('threefry2x32', 'rbg'))):
+      if getattr(self, name) not in known:
+        raise UserError(f'train.{name}={getattr(self, name)!r} is not one of {", ".join(known)}')
+
+
+def from_mapping[T](cls: type[T], values: Mapping[str, Any], where: str) -> T:
+  """Builds a dataclass from a mapping, nested dataclasses included.
+
+  Raises:
+    UserError: an unknown key, a missing one, or a value that the class refuses; `where` names the section.
+  """
+  hints = typing.get_type_hints(cls)
+  fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, cls))}
+  unknown = sorted(set(values) - set(fields))
+  if unknown:
+    raise UserError(f'config.{where} has no key {unknown[0]!r}; its keys are {", ".join(fields)}')
+  arguments = {}
+  for name, value in values.items():
+    inner = hints[name]
+    if dataclasses.is_dataclass(inner) and isinstance(value, Mapping):
+      value = from_mapping(typing.cast(type, inner), value, f'{where}.{name}')
+    elif inner is float and isinstance(value, int) and not isinstance(value, bool):
+      value = float(value)
+    elif isinstance(inner, type) and not isinstance(inner, types.GenericAlias) and not isinstance(value, inner):
+      raise UserError(f'config.{where}.{name} must be {inner.__name__}, got {value!r}')
+    arguments[name] = value
+  try:
+    return cls(**arguments)
+  except UserError:
+    raise
+  except (TypeError, ValueError) as error:
+    raise UserError(f'config.{where}: {error}') from error

@@ -1,0 +1,85 @@
+"""Optimisers and learning-rate schedules by name, built from optax."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.training.sharding import path_string
+
+OPTIMIZERS = ('adamw', 'adam', 'sgd')
+SCHEDULES = ('cosine', 'linear', 'constant')
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """The defaults are GPT-2's as nanoGPT trains it."""
+
+  name: str = 'adamw'
+  learning_rate: float = 6e-4  # the peak, reached after warmup_steps
+  schedule: str = 'cosine'
+  warmup_steps: int = 0
+  decay_steps: int = 0  # step at which final_learning_rate is reached; 0 means the last step
+  final_learning_rate: float = 0.0
+  beta1: float = 0.9  # sgd: the momentum
+  beta2: float = 0.95
+  epsilon: float = 1e-8
+  weight_decay: float = 0.1  # adamw only, on matrices only
+  clip_norm: float = 1.0  # by global norm; 0 turns it off
+
+
+def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+  """Linear warmup from 0 to the peak, then the named decay to the final rate.
+
+  Raises:
+    UserError: an unknown schedule, or a warmup that is longer than the decay.
+  """
+  end = config.decay_steps or steps
+  if config.schedule not in SCHEDULES:
+    raise UserError(f'optimizer.schedule={config.schedule!r} is not one of {", ".join(SCHEDULES)}')
+  if config.warmup_steps >= max(end, 1) and config.warmup_steps:
+    raise UserError(f'optimizer.warmup_steps={config.warmup_steps} must be below the {end} steps of the decay')
+  decay_steps = max(end - config.warmup_steps, 1)
+  if config.schedule == 'cosine':
+    alpha = config.final_learning_rate / config.learning_rate if config.learning_rate else 0.0
+    decay = optax.cosine_decay_schedule(config.learning_rate, decay_steps, alpha)
+  elif config.schedule == 'linear':
+    decay = optax.linear_schedule(config.learning_rate, config.final_learning_rate, decay_steps)
+  else:
+    decay = optax.constant_schedule(config.learning_rate)
+  if not config.warmup_steps:
+    return decay
+  # From 1 / (warmup + 1), as a first step at rate 0 would be a step for nothing.
+  warmup = lambda count: config.learning_rate * (count + 1) / (config.warmup_steps + 1)
+  return optax.join_schedules([warmup, decay], [config.warmup_steps])
+
+
+def decay_mask(params: Any) -> Any:
+  """True for matrices (kernels and embeddings), False for biases and norm scales, whatever their rank.
+
+  By name, not by rank: a bias may keep its heads apart, and stacked layers add an axis to every array.
+  """
+  is_matrix = lambda path, _: path_string(path).rsplit('/', 1)[-1] not in ('bias', 'scale')
+  return jax.tree_util.tree_map_with_path(is_matrix, params)
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+  """Clipping by global norm, then the named optimiser (AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101).
+
+  Raises:
+    UserError: an unknown name or schedule.
+  """
+  schedule = learning_rate_schedule(config, steps)
+  if config.name == 'adamw':
+    update = optax.adamw(
+      schedule, config.beta1, config.beta2, config.epsilon, weight_decay=config.weight_decay, mask=decay_mask
+    )
+  elif config.name == 'adam':
+    update = optax.adam(schedule, config.beta1, config.beta2, config.epsilon)
+  elif config.name == 'sgd':
+    update = optax.sgd(schedule, momentum=config.beta1 or None)
+  else:
+    raise UserError(f'optimizer.name={config.name!r} is not one of {", ".join(OPTIMIZERS)}')
+  return optax.chain(optax.clip_by_global_norm(config.clip_norm), update) if config.clip_norm else update

@@ -1,0 +1,197 @@
+"""The training step: gradient, accumulation, update; in the compiler's global view and in the per-device view.
+
+Both forms compute the gradient of the mean loss over the whole global batch. The first writes the maths and lets the
+compiler place collectives; the second (jax.shard_map) is what each device does, collectives written out.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from mlsd_jax.training import sharding
+from mlsd_jax.training.task import Batch, Metrics, Task
+
+STEP_KINDS = ('jit', 'shard_map')
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+  """All that a run is: saved together, restored together."""
+
+  step: jax.Array  # int32: updates made, which is also the number of global batches consumed
+  params: Any  # float32
+  opt_state: Any
+  key: jax.Array  # the run's PRNG key; step i uses fold_in(key, i)
+
+
+def init_state(
+  task: Task, optimizer: optax.GradientTransformation, key: jax.Array, rng: str = 'threefry2x32'
+) -> TrainState:
+  """A fresh state; under jit with out_shardings every array is made straight into its shards.
+
+  Parameters are drawn by `key` itself (threefry: the same on every mesh); `rng` names the generator of the run's key.
+  """
+  init_key, run_key = jax.random.split(key)
+  params = task.init(init_key)
+  run_key = jax.random.wrap_key_data(
+    jax.random.bits(run_key, jax.random.key_data(jax.random.key(0, impl=rng)).shape), impl=rng
+  )
+  return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), run_key)
+
+
+def state_shardings(abstract_state: TrainState, task: Task, mesh: Mesh) -> TrainState:
+  """Where each array of the state lives. Optimiser moments lie beside their parameters."""
+  return sharding.tree_shardings(abstract_state, task.sharding_rules, mesh)
+
+
+def cast_floating(tree: Any, dtype: Any) -> Any:
+  """Floating-point leaves in `dtype`, others as they are."""
+  return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
+
+
+def make_train_step(
+  task: Task,
+  optimizer: optax.GradientTransformation,
+  mesh: Mesh,
+  *,
+  kind: str = 'jit',
+  accumulation: int = 1,
+  dtype: Any = jnp.float32,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+  """(state, batches) -> (state, metrics), compiled; `state` is donated.
+
+  `batches` has a leading axis of steps: all of them run in one dispatch. Every metric is a (sum, weight) pair of arrays
+  with that leading axis; 'grad_norm' (before clipping) is added.
+
+  Args:
+    kind: one of STEP_KINDS.
+    accumulation: microbatches a step; gradients are summed over them in float32.
+    dtype: what parameters are cast to for the forward and backward pass.
+  """
+  gradient = {'jit': _global_gradient, 'shard_map': _per_device_gradient}[kind](task, mesh, accumulation, dtype)
+
+  def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    grads, metrics = gradient(state.params, batch, jax.random.fold_in(state.key, state.step))
+    weight = metrics['loss'][1]
+    grads = jax.tree.map(lambda g: g / weight, grads)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    metrics['grad_norm'] = (optax.tree.norm(grads), jnp.ones(()))
+    return TrainState(state.step + 1, params, opt_state, state.key), metrics
+
+  def many_steps(state: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
+    if jax.tree.leaves(batches)[0].shape[0] == 1:  # a scan of length one costs a copy of the state
+      state, metrics = one_step(state, jax.tree.map(lambda x: x[0], batches))
+      return state, jax.tree.map(lambda x: x[None], metrics)
+    return jax.lax.scan(one_step, state, batches)
+
+  abstract = jax.eval_shape(lambda key: init_state(task, optimizer, key), jax.random.key(0))
+  shardings = state_shardings(abstract, task, mesh)
+  return jax.jit(many_steps, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
+
+
+def make_eval_step(task: Task, mesh: Mesh, *, dtype: Any = jnp.float32) -> Callable[[Any, Batch], Metrics]:
+  """(params, batch) -> metrics as (sum, weight) pairs, compiled."""
+
+  def evaluate(params, batch):
+    return task.evaluate(_gathered(cast_floating(params, dtype), task, mesh), batch)
+
+  return jax.jit(evaluate, out_shardings=sharding.replicated(mesh))
+
+
+def _weighted_loss(task: Task, dtype: Any):
+  """The gradient of the *sum* over items, so that parts of a batch add up whatever their weights."""
+
+  def loss(params, batch, key):
+    mean, metrics = task.loss(cast_floating(params, dtype), batch, key)
+    return mean * jax.lax.stop_gradient(metrics['loss'][1]), metrics
+
+  return jax.grad(loss, has_aux=True)
+
+
+def _accumulate(grad, params, batch, key, accumulation: int):
+  """Sums `grad` over microbatches; row r belongs to microbatch r mod accumulation.
+
+  (Interleaved, as contiguous rows lie on one device: each device then gives an equal share to every microbatch.)
+  """
+  if accumulation == 1:
+    return grad(params, batch, key)
+  split = lambda x: jnp.swapaxes(x.reshape(x.shape[0] // accumulation, accumulation, *x.shape[1:]), 0, 1)
+  microbatches = jax.tree.map(split, batch)
+
+  def body(total, inputs):
+    index, microbatch = inputs
+    part = grad(params, microbatch, jax.random.fold_in(key, index))
+    return jax.tree.map(jnp.add, total, part), None
+
+  shapes = jax.eval_shape(grad, params, jax.tree.map(lambda x: x[0], microbatches), key)
+  zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+  return jax.lax.scan(body, zeros, (jnp.arange(accumulation), microbatches))[0]
+
+
+def _gathered(params: Any, task: Task, mesh: Mesh) -> Any:
+  """Parameters gathered over fsdp for use; the transpose scatters their gradients back."""
+  if mesh.shape['fsdp'] == 1:
+    return params
+  specs = sharding.tree_specs(params, task.sharding_rules, mesh)
+  whole = lambda x, spec: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, sharding.without_axis(spec, 'fsdp')))
+  return jax.tree.map(whole, params, specs)
+
+
+def _global_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
+  gathering = dataclasses.replace(task, loss=lambda p, batch, key: task.loss(_gathered(p, task, mesh), batch, key))
+  grad = _weighted_loss(gathering, dtype)
+  return lambda params, batch, key: _accumulate(grad, params, batch, key, accumulation)
+
+
+def _per_device_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
+  """What one device does: gather its parameters, differentiate its rows, reduce what it found.
+
+  Manual over data and fsdp; the tensor axis stays with the compiler, since splitting a matrix product is the model's
+  knowledge, not the trainer's.
+  """
+  grad = _weighted_loss(task, dtype)
+
+  def gradient(params, batch, key):
+    specs = jax.tree.map(_without_tensor, sharding.tree_specs(params, task.sharding_rules, mesh))
+
+    def gather(x, spec):
+      dimension = _fsdp_dimension(spec)
+      return x if dimension is None else jax.lax.all_gather(x, 'fsdp', axis=dimension, tiled=True)
+
+    def reduce(g, spec):
+      dimension = _fsdp_dimension(spec)
+      if dimension is None:
+        return jax.lax.psum(g, sharding.BATCH_AXES)
+      return jax.lax.psum(jax.lax.psum_scatter(g, 'fsdp', scatter_dimension=dimension, tiled=True), 'data')
+
+    def device(shards, rows, key):
+      index = jax.lax.axis_index(sharding.BATCH_AXES)
+      whole = jax.tree.map(gather, shards, specs)
+      grads, metrics = _accumulate(grad, whole, rows, jax.random.fold_in(key, index), accumulation)
+      return jax.tree.map(reduce, grads, specs), jax.lax.psum(metrics, sharding.BATCH_AXES)
+
+    return jax.shard_map(
+      device,
+      mesh=mesh,
+      in_specs=(specs, PartitionSpec(sharding.BATCH_AXES), PartitionSpec()),
+      out_specs=(specs, PartitionSpec()),
+      axis_names=set(sharding.BATCH_AXES),
+      check_vma=False,
+    )(params, batch, key)
+
+  return gradient
+
+
+def _without_tensor(spec: PartitionSpec) -> PartitionSpec:
+  return sharding.without_axis(spec, 'tensor')
+
+
+def _fsdp_dimension(spec: PartitionSpec) -> int | None:
+  return spec.index('fsdp') if 'fsdp' in spec else None
