@@ -1,7 +1,7 @@
 """A task's metrics over a finite set of batches."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from mlsd_jax.training.prefetch import prefetch
 from mlsd_jax.training.task import Batch, EvalData, Metrics
 
 
-def mean_metrics(metrics: Metrics) -> dict[str, float]:
+def mean_metrics(metrics: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
   """(sum, weight) pairs, arrays of any shape -> total sum / total weight, added up in float64."""
   totals = {name: [np.asarray(x, np.float64).sum() for x in pair] for name, pair in metrics.items()}
   return {name: float(total / weight) if weight else float('nan') for name, (total, weight) in totals.items()}
@@ -34,4 +34,6 @@ def evaluate(
     for name, pair in eval_step(params, sharding.place_batch(batch, mesh)).items():
       found[name].append(pair)
   fetched = jax.device_get(dict(found))
-  return mean_metrics({name: tuple(np.stack(x) for x in zip(*pairs, strict=True)) for name, pairs in fetched.items()})
+  return mean_metrics(
+    {name: (np.stack([s for s, _ in pairs]), np.stack([w for _, w in pairs])) for name, pairs in fetched.items()}
+  )

@@ -1,0 +1,81 @@
+"""What the GPT-2 variants share; a variant changes what it names."""
+
+from ml_collections import ConfigDict
+
+
+def base() -> ConfigDict:
+  """GPT-2 124M trained as nanoGPT trains it, without a data source."""
+  return ConfigDict(
+    {
+      'data': {
+        'source': 'tfds:openwebtext',  # a name of data/sources.py, a local file or folder, tfds:NAME, hf:FOLDER
+        'tokenizer': 'gpt2',  # bytes, characters, bpe-N (trained on the source), gpt2, cl100k_base, ..., or a file
+        'val_fraction': 0.0005,
+        'split': 'documents',  # or contiguous: the text's last part is the validation split
+        'folder': '',  # where token shards go; '' is a folder of the user cache
+        'workers': 0,  # processes that tokenize; 0 is one a core
+      },
+      'model': {
+        'context_length': 1024,
+        'num_layers': 12,
+        'num_heads': 12,
+        'embed_dim': 768,
+        'dropout': 0.0,
+        'use_bias': True,
+        'attention': 'xla',  # xla, cudnn (NVIDIA), splash (TPU)
+        'scan_layers': False,
+        'remat': 'none',  # none, full, dots
+        'vocab_multiple': 128,
+        'loss_chunks': 1,
+      },
+      'train': {
+        'steps': 600_000,
+        'batch_size': 480,
+        'seed': 0,
+        'accumulation': 1,
+        'steps_per_dispatch': 1,
+        'step': 'jit',  # or shard_map
+        'mesh': {'data': -1, 'fsdp': 1, 'tensor': 1},
+        'dtype': 'bfloat16',
+        'rng': 'threefry2x32',
+        'optimizer': {
+          'name': 'adamw',
+          'learning_rate': 6e-4,
+          'schedule': 'cosine',
+          'warmup_steps': 2000,
+          'decay_steps': 0,
+          'final_learning_rate': 6e-5,
+          'beta1': 0.9,
+          'beta2': 0.95,
+          'epsilon': 1e-8,
+          'weight_decay': 0.1,
+          'clip_norm': 1.0,
+        },
+        'log_every': 10,
+        'eval_every': 1000,
+        'checkpoint_every': 1000,
+        'keep_checkpoints': 2,
+        'keep_best': False,
+      },
+      'eval': {
+        'batches': 0,  # validation batches while training; 0 is the whole split
+        'stride': 0,  # of --mode=eval's windows; 0 is the context: every token scored once, with what precedes it there
+        'hellaswag': '',  # local JSONL files for --mode=eval
+        'lambada': '',
+      },
+      'sample': {
+        'prompt': '',  # several prompts are separated by '|'; '' starts a new document
+        'num_samples': 3,  # a prompt
+        'max_new_tokens': 256,
+        'temperature': 0.8,
+        'top_k': 0,
+        'top_p': 1.0,
+        'min_p': 0.0,
+        'repetition_penalty': 1.0,
+        'stop': (),  # strings that end a sample
+        'seed': 0,
+      },
+      'init_from': '',  # hf:FOLDER_OR_NAME, or a workdir of ours: start from its parameters
+      'profile': False,  # a profiler trace of a few steps in WORKDIR/profile
+    }
+  )

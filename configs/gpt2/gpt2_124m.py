@@ -1,0 +1,21 @@
+"""GPT-2 (124 M parameters) on OpenWebText, 0.5 M tokens a batch.
+
+    python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py
+
+Written for jit over 8 GPUs, data parallel (docs/cluster.md). Not run to the end: no cluster was at hand.
+On TPU: --config.model.attention=splash. On other devices: --config.model.attention=xla.
+OpenWebText is read through tensorflow-datasets (tfds:openwebtext, prepared beforehand); for FineWeb name its folder of
+Parquet files, --config.data.source=hf:/path/to/fineweb.
+"""
+
+from configs.gpt2._base import base
+from mlsd_jax.models.gpt import SIZES
+
+
+def get_config():
+  config = base()
+  config.model.update(SIZES['gpt2'], attention='cudnn', loss_chunks=8)
+  config.train.update(batch_size=512)
+  config.train.optimizer.update(learning_rate=6e-4, final_learning_rate=6e-05)
+  config.eval.batches = 20
+  return config

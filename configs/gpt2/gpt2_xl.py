@@ -1,0 +1,21 @@
+"""GPT-2 xl (1558 M parameters) on OpenWebText, 0.5 M tokens a batch.
+
+    python -m experiments.gpt2 --config=configs/gpt2/gpt2_xl.py
+
+Written for 8 GPUs, parameters and optimiser state split over fsdp (docs/cluster.md). Not run to the end: no cluster was at hand.
+On TPU: --config.model.attention=splash. On other devices: --config.model.attention=xla.
+OpenWebText is read through tensorflow-datasets (tfds:openwebtext, prepared beforehand); for FineWeb name its folder of
+Parquet files, --config.data.source=hf:/path/to/fineweb.
+"""
+
+from configs.gpt2._base import base
+from mlsd_jax.models.gpt import SIZES
+
+
+def get_config():
+  config = base()
+  config.model.update(SIZES['gpt2-xl'], attention='cudnn', scan_layers=True, remat='full', loss_chunks=8)
+  config.train.update(batch_size=512, accumulation=4, mesh={'data': 1, 'fsdp': -1, 'tensor': 1})
+  config.train.optimizer.update(learning_rate=2e-4, final_learning_rate=2e-05)
+  config.eval.batches = 20
+  return config

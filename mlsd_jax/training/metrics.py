@@ -1,0 +1,152 @@
+"""What a run measures, written where people look: metrics.jsonl, and TensorBoard."""
+
+import json
+import logging
+import math
+import os
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any, Self
+
+import jax
+import numpy as np
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.files import write_text
+from mlsd_jax.training import distributed
+
+FILE_NAME = 'metrics.jsonl'
+_logger = logging.getLogger(__name__)
+
+type Record = dict[str, Any]  # {'step': int, 'time': seconds since 1970, name: float or None}
+
+
+class MetricsWriter:
+  """Appends one JSON object a step to workdir/metrics.jsonl and the same scalars to workdir/tensorboard.
+
+  Values may be jax.Arrays still being computed. A record is held back, its copy to the host begun, until a record of a
+  later step comes (or `flush`): by then the device is done with it, so that fetching it stalls nothing. (A thread would
+  fetch sooner, but would compete with the dispatching one for the interpreter and write in no certain order.) All
+  values given for one step become one record.
+
+  JSON has no NaN: a value that is not finite is written as null, so that any JSON reader takes the file and the
+  column stays numeric. TensorBoard gets it as it is.
+
+  Only process 0 writes; the others may call everything.
+  """
+
+  def __init__(self, workdir: str | os.PathLike[str], *, resume_step: int | None = None, tensorboard: bool = True):
+    """
+    Args:
+      resume_step: the step a run goes on from. Later records, of steps that will be made again, are dropped, so that
+        the file reads as that of a run never interrupted. None starts a new file.
+      tensorboard: whether to write event files as well.
+    """
+    self._workdir = pathlib.Path(workdir)
+    self._step: int | None = None
+    self._time = 0.0
+    self._values: dict[str, Any] = {}
+    self._file: Any = None
+    self._events: Any = None
+    self._active = distributed.is_main()
+    self._tensorboard = tensorboard
+    self._purge_step = 0 if resume_step is None else resume_step + 1
+    if self._active:
+      _keep_until(self._workdir / FILE_NAME, -1 if resume_step is None else resume_step)
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.close()
+
+  def write(self, step: int, metrics: Mapping[str, Any]) -> None:
+    """Adds scalars (numbers, or jax.Arrays of one element) to the record of `step`.
+
+    Raises:
+      UserError: the record of an earlier step could not be written (no space).
+    """
+    if not self._active:
+      return
+    if step != self._step:
+      self.flush()
+      self._step, self._time = step, time.time()
+    for value in metrics.values():
+      if isinstance(value, jax.Array):
+        value.copy_to_host_async()
+    self._values.update(metrics)
+
+  def flush(self) -> None:
+    """Writes the record held back. Call it before a checkpoint: what is written later is lost if the run is killed."""
+    if self._step is None or not self._active:
+      return
+    step, values = self._step, {name: float(np.asarray(value).reshape(())) for name, value in self._values.items()}
+    self._step, self._values = None, {}
+    finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+    line = json.dumps({'step': step, 'time': round(self._time, 3)} | finite, allow_nan=False)
+    try:
+      if self._file is None:
+        self._file = open(self._workdir / FILE_NAME, 'a', encoding='utf-8')  # noqa: SIM115 - closed by close()
+      self._file.write(line + '\n')
+      self._file.flush()
+      if self._tensorboard:
+        self._write_events(step, values)
+    except OSError as error:
+      raise UserError(f'cannot write metrics of step {step} to {self._workdir}: {error.strerror}') from error
+
+  def close(self) -> None:
+    """Writes what is held back and closes the files."""
+    try:
+      self.flush()
+    finally:
+      if self._file is not None:
+        self._file.close()
+      if self._events is not None:
+        self._events.close()
+      self._file = self._events = None
+
+  def _write_events(self, step: int, values: dict[str, float]) -> None:
+    if self._events is None:
+      from tensorboardX import SummaryWriter
+
+      self._events = SummaryWriter(str(self._workdir / 'tensorboard'), purge_step=self._purge_step, flush_secs=10)
+    for name, value in values.items():
+      self._events.add_scalar(name, value, step, walltime=self._time)
+
+
+def read_metrics(workdir: str | os.PathLike[str]) -> list[Record]:
+  """The records of workdir/metrics.jsonl in order; [] if there is no such file.
+
+  What is not a record, such as a line half written when the run was killed, is left out.
+  """
+  path = pathlib.Path(workdir) / FILE_NAME
+  if not path.exists():
+    return []
+  records = (_record(line) for line in path.read_text(encoding='utf-8', errors='replace').splitlines())
+  return [record for record in records if record is not None]
+
+
+def _record(line: str) -> Record | None:
+  try:
+    record = json.loads(line)
+  except json.JSONDecodeError:
+    return None
+  return record if isinstance(record, dict) and isinstance(record.get('step'), int) else None
+
+
+def _keep_until(path: pathlib.Path, last_step: int) -> None:
+  """Drops all but records of steps up to `last_step`; the file is replaced at once, or left alone if it is right."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  if not path.exists():
+    return
+  text = path.read_text(encoding='utf-8', errors='replace')
+  lines = text.splitlines()
+  records = [_record(line) for line in lines]
+  kept = ''.join(
+    f'{line}\n' for line, record in zip(lines, records, strict=True) if record and record['step'] <= last_step
+  )
+  if any(record is None for record in records[:-1]):
+    _logger.warning('%s had lines that are not JSON records; they were dropped', path)
+  if kept != text:
+    write_text(path, kept)

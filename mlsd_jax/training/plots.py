@@ -1,0 +1,71 @@
+"""Pictures of a run, drawn from its metrics.jsonl."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mlsd_jax import files
+
+TRAIN, VALIDATION, BASELINE = '#7a869a', '#c2410c', '#475569'
+
+
+def loss_curve(
+  records: Sequence[Mapping[str, Any]],
+  path: pathlib.Path,
+  *,
+  title: str,
+  baselines: Mapping[str, float] | None = None,
+  unit: str = 'nats a token',
+) -> None:
+  """Training and validation loss by step, over dashed lines of each baseline; a PNG, written atomically.
+
+  Args:
+    records: objects of metrics.jsonl ('step' with 'loss' or 'val_loss').
+    baselines: label -> loss.
+  """
+  import matplotlib
+
+  matplotlib.use('Agg')
+  import matplotlib.pyplot as plt
+
+  train = np.array([(r['step'], r['loss']) for r in records if r.get('loss') is not None], float).reshape(-1, 2)
+  val = np.array([(r['step'], r['val_loss']) for r in records if r.get('val_loss') is not None], float).reshape(-1, 2)
+  style: Any = {'font.size': 10, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': '#94a3b8'}
+  with plt.rc_context(style):
+    figure, axes = plt.subplots(figsize=(8, 4.5), dpi=150, layout='constrained')
+    axes.plot(*train.T, color=TRAIN, linewidth=0.8, alpha=0.35)
+    axes.plot(train[:, 0], _smooth(train[:, 1]), color=TRAIN, linewidth=1.8, label='training')
+    marker = 'o' if len(val) <= 40 else None
+    axes.plot(*val.T, color=VALIDATION, linewidth=1.8, marker=marker, markersize=4, label='validation')
+    last = max([*train[:, 0], *val[:, 0], 1])
+    for label, loss in (baselines or {}).items():
+      axes.axhline(loss, color=BASELINE, linewidth=1, linestyle=(0, (5, 3)))
+      axes.annotate(f'{label} {loss:.2f}', (last, loss), (0, 3), textcoords='offset points', ha='right', color=BASELINE)
+    if len(val):
+      best = val[val[:, 1].argmin()]
+      axes.annotate(
+        f'{best[1]:.3f}', best, (0, -14), textcoords='offset points', ha='center', color=VALIDATION, fontweight='bold'
+      )
+    axes.set(title=title, xlabel='step', ylabel=f'loss, {unit}', xlim=(0, last * 1.02))
+    low = min([*_smooth(train[:, 1]), *val[:, 1]], default=0.0)
+    high = max([*train[:, 1], *val[:, 1], *(baselines or {}).values()], default=1.0)
+    axes.set_ylim(low - 0.08 * (high - low), high + 0.05 * (high - low))
+    axes.grid(axis='y', color='#e2e8f0', linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, loc='upper right', bbox_to_anchor=(1, 0.9))
+    with files.atomic_path(path) as temporary:
+      figure.savefig(temporary)
+    plt.close(figure)
+
+
+def _smooth(values: np.ndarray, share: float = 0.03) -> np.ndarray:
+  """A centred moving average over `share` of the points, narrower towards the ends."""
+  half = int(len(values) * share / 2)
+  if half < 1:
+    return values
+  sums = np.concatenate([[0.0], np.cumsum(values)])
+  index = np.arange(len(values))
+  reach = np.minimum(np.minimum(index, index[::-1]), half)
+  return (sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1)
