@@ -10,6 +10,7 @@ def base() -> ConfigDict:
       'data': {
         'source': 'tfds:openwebtext',  # a name of data/sources.py, a local file or folder, tfds:NAME, hf:FOLDER
         'tokenizer': 'gpt2',  # bytes, characters, bpe-N (trained on the source), gpt2, cl100k_base, ..., or a file
+        'text_key': 'text',  # the key or column of JSONL and Parquet that holds the text
         'val_fraction': 0.0005,
         'split': 'documents',  # or contiguous: the text's last part is the validation split
         'folder': '',  # where token shards go; '' is a folder of the user cache
@@ -58,7 +59,6 @@ def base() -> ConfigDict:
         'keep_best': False,
       },
       'eval': {
-        'batches': 0,  # validation batches while training; 0 is the whole split
         'stride': 0,  # of --mode=eval's windows; 0 is the context: every token scored once, with what precedes it there
         'hellaswag': '',  # local JSONL files for --mode=eval
         'lambada': '',

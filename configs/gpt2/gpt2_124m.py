@@ -17,5 +17,4 @@ def get_config():
   config.model.update(SIZES['gpt2'], attention='cudnn', loss_chunks=8)
   config.train.update(batch_size=512)
   config.train.optimizer.update(learning_rate=6e-4, final_learning_rate=6e-05)
-  config.eval.batches = 20
   return config

@@ -17,5 +17,4 @@ def get_config():
   config.model.update(SIZES['gpt2-medium'], attention='cudnn', scan_layers=True, remat='dots', loss_chunks=8)
   config.train.update(batch_size=512, accumulation=2, mesh={'data': 1, 'fsdp': -1, 'tensor': 1})
   config.train.optimizer.update(learning_rate=3e-4, final_learning_rate=3e-05)
-  config.eval.batches = 20
   return config

@@ -115,5 +115,14 @@ def place_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, leading: int = 0) -
   return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
 
 
+def gather_to_host(tree: Any) -> Any:
+  """Global arrays as whole ones on this process's first device. All processes call it."""
+  if jax.process_count() > 1:
+    from jax.experimental import multihost_utils
+
+    tree = multihost_utils.process_allgather(tree, tiled=True)
+  return jax.device_put(jax.device_get(tree), jax.local_devices()[0])
+
+
 def _is_spec(leaf: Any) -> bool:
   return isinstance(leaf, PartitionSpec)

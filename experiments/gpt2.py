@@ -1,0 +1,229 @@
+"""GPT-2: train on text, evaluate, sample, exchange with Hugging Face.
+
+    python -m experiments.gpt2                                                # a small GPT on the Python documentation
+    python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py             # GPT-2 124M
+    python -m experiments.gpt2 --mode=sample --workdir=runs/gpt2/quickstart --config.sample.prompt='def '
+    python -m experiments.gpt2 --mode=import --init_from=hf:gpt2 --workdir=runs/gpt2/pretrained
+"""
+
+import dataclasses
+import math
+import pathlib
+import sys
+from typing import Any
+
+import jax
+from absl import flags
+
+from experiments import contract
+from mlsd_jax import files, tokenizers
+from mlsd_jax.data.bigram import bigram_val_loss
+from mlsd_jax.data.tokens import EvalBatches, TokenBatches
+from mlsd_jax.errors import UserError
+from mlsd_jax.generation.generate import generate
+from mlsd_jax.generation.sampling import SamplingConfig
+from mlsd_jax.language_model import evaluation, huggingface, pretrained
+from mlsd_jax.language_model.task import gpt_task
+from mlsd_jax.language_model.text import Text, open_text, run_tokenizer
+from mlsd_jax.models import gpt
+from mlsd_jax.tokenizers import Tokenizer
+from mlsd_jax.training import distributed, plots, sharding
+from mlsd_jax.training.config import DTYPES, TrainConfig, from_mapping
+from mlsd_jax.training.evaluation import evaluate as evaluate_task
+from mlsd_jax.training.loop import fit
+from mlsd_jax.training.metrics import read_metrics
+from mlsd_jax.training.step import cast_floating, make_eval_step
+
+# What may change between two sittings of a run: where it runs and what it shows, not what it computes.
+FREE = ('profile', 'sample', 'eval.stride', 'eval.hellaswag', 'eval.lambada', 'data.folder', 'data.workers')
+FREE += ('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints')
+
+
+def train(run: contract.Run) -> None:
+  """Trains to the end (or goes on), evaluates, samples, draws the loss curve."""
+  config = run.config
+  if run.flags['init_from']:
+    config.init_from = run.flags['init_from']
+  settings = from_mapping(TrainConfig, config.train.to_dict() | {'profile': config.profile}, 'train')
+  run.claim(FREE)
+  finished = run.result()
+  if finished:
+    return run.print(f'{run.workdir} is finished: {_summary(finished)}')
+
+  init_params, model, tokenizer = _start(config)
+  text = open_text(config.data, tokenizer)
+  if model is None:
+    model = _model(config, text.tokenizer)
+  if distributed.is_main():
+    text.tokenizer.save(run.workdir / 'tokenizer.json')
+  train_data = TokenBatches(text.train, settings.batch_size, model.context_length, settings.seed)
+  eval_data = EvalBatches(text.val, settings.batch_size, model.context_length)
+  task = gpt_task(model, batch_size=settings.batch_size, length=model.context_length)
+  num_params = gpt.num_params(jax.eval_shape(task.init, jax.random.key(0)))
+  _describe(run, text, model, num_params)
+
+  result = fit(
+    task, train_data, eval_data, settings, run.workdir, init_params=init_params, metadata=pretrained.metadata(model)
+  )
+  if result.interrupted:
+    return None
+  bigram = bigram_val_loss(text.train, text.val, text.tokenizer.vocab_size)
+  run.write_result(
+    {
+      'val_loss': result.metrics['loss'],
+      'bigram_val_loss': bigram,
+      'perplexity': math.exp(result.metrics['loss']),
+      'bits_per_byte': evaluation.bits_per_byte(result.metrics['loss'], len(text.val) - 1, text.val.target_bytes),
+      'num_params': num_params,
+      'tokens_per_second': result.items_per_second,
+      'train_seconds': result.train_seconds,
+      'steps': result.step,
+    }
+  )
+  _plot(run, {'uniform guess': math.log(text.tokenizer.vocab_size), 'bigram model': bigram})
+  run.print(_summary(run.result() or {}))
+  params = cast_floating(sharding.gather_to_host(result.params), DTYPES[settings.dtype])
+  return _sample(run, params, model, text.tokenizer)
+
+
+def evaluate(run: contract.Run) -> None:
+  """Scores a trained run: loss, perplexity, bits per byte; HellaSwag and LAMBADA files where given."""
+  config = run.config
+  params, model, tokenizer = _load(run)
+  mesh = sharding.make_mesh(dict(config.train.mesh))
+  values: dict[str, float] = {}
+  text = open_text(config.data, tokenizer)
+  stride = config.eval.stride or model.context_length
+  batches = EvalBatches(text.val, config.train.batch_size, model.context_length, stride)
+  task = gpt_task(model, batch_size=config.train.batch_size, length=model.context_length)
+  step = make_eval_step(task, mesh, dtype=DTYPES[config.train.dtype])
+  loss = evaluate_task(step, params, batches, config.train.batch_size, mesh)['loss']
+  values['val_loss'], values['perplexity'] = loss, math.exp(loss)
+  values['bits_per_byte'] = evaluation.bits_per_byte(loss, len(text.val) - 1, text.val.target_bytes)
+  values['eval_window'], values['eval_stride'] = model.context_length, stride
+  if config.eval.hellaswag:
+    values |= evaluation.hellaswag(params, model, tokenizer, config.eval.hellaswag)
+  if config.eval.lambada:
+    values |= evaluation.lambada(params, model, tokenizer, config.eval.lambada)
+  files.write_json(run.workdir / 'eval.json', values)
+  run.print('\n'.join(f'{name:<24} {value:.6g}' for name, value in values.items()))
+
+
+def sample(run: contract.Run) -> None:
+  """Continues --config.sample.prompt with a trained run, streaming to the terminal."""
+  params, model, tokenizer = _load(run)
+  _sample(run, cast_floating(params, DTYPES[run.config.train.dtype]), model, tokenizer)
+
+
+def export(run: contract.Run) -> None:
+  """Writes WORKDIR/huggingface, a folder that transformers loads."""
+  params, model, tokenizer = _load(run)
+  folder = run.workdir / 'huggingface'
+  huggingface.save_gpt2(params, model, folder, tokenizer)
+  run.print(f'wrote {folder}; transformers.GPT2LMHeadModel.from_pretrained({str(folder)!r}) loads it')
+
+
+def import_(run: contract.Run) -> None:
+  """Writes --init_from=hf:FOLDER_OR_NAME as a run that can be evaluated, sampled and exported."""
+  spec = run.flags['init_from'] or run.config.init_from
+  if not spec:
+    raise UserError('--mode=import wants --init_from=hf:FOLDER_OR_NAME')
+  params, model = pretrained.load(spec)
+  tokenizer = tokenizers.load('gpt2')
+  run.config.init_from = spec
+  run.config.model.update({name: getattr(model, name) for name in run.config.model})
+  run.config.data.tokenizer = 'gpt2'
+  run.claim()
+  tokenizer.save(run.workdir / 'tokenizer.json')
+  pretrained.save(run.workdir, params, model)
+  run.print(f'{run.workdir} holds {spec}: {gpt.num_params(params):,} parameters')
+
+
+def _model(config: Any, tokenizer: Tokenizer) -> gpt.GPTConfig:
+  return from_mapping(gpt.GPTConfig, config.model.to_dict() | {'vocab_size': tokenizer.vocab_size}, 'model')
+
+
+def _start(config: Any) -> tuple[Any, gpt.GPTConfig | None, Tokenizer | None]:
+  """Parameters to start from, their model and tokenizer; all None for a start from nothing."""
+  if not config.init_from:
+    return None, None, None
+  params, found = pretrained.load(config.init_from)
+  params, found = pretrained.fit_context(params, found, min(config.model.context_length, found.context_length))
+  options = ('dropout', 'attention', 'remat', 'loss_chunks')
+  model = dataclasses.replace(found, **{name: config.model[name] for name in options})
+  tokenizer = None
+  if not config.init_from.startswith('hf:'):
+    tokenizer = run_tokenizer(pathlib.Path(config.init_from))
+  return params, model, tokenizer
+
+
+def _load(run: contract.Run) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
+  params, model = pretrained.load_run(run.workdir)
+  return params, model, run_tokenizer(run.workdir)
+
+
+def _sample(run: contract.Run, params: Any, model: gpt.GPTConfig, tokenizer: Tokenizer) -> None:
+  """Prints samples as they are made and writes them to samples.txt."""
+  config = run.config.sample
+  sampling = SamplingConfig(
+    temperature=config.temperature,
+    top_k=config.top_k,
+    top_p=config.top_p,
+    min_p=config.min_p,
+    repetition_penalty=config.repetition_penalty,
+  )
+  prompts = config.prompt.split('|')
+  streaming = len(prompts) * config.num_samples == 1 and distributed.is_main() and sys.stdout.isatty()
+  if streaming:
+    run.print(f'--- {prompts[0]!r}')
+  samples = generate(
+    params,
+    model,
+    tokenizer,
+    prompts,
+    sampling=sampling,
+    max_new_tokens=config.max_new_tokens,
+    num_samples=config.num_samples,
+    stop=tuple(config.stop),
+    seed=config.seed,
+    on_text=(lambda _, piece: print(piece, end='', flush=True)) if streaming else None,
+  )
+  shown = [f'--- sample {i + 1} of {len(samples)} ---\n{s.prompt}{s.text}\n' for i, s in enumerate(samples)]
+  run.print('' if streaming else '\n' + '\n'.join(shown))
+  if distributed.is_main():
+    files.write_text(run.workdir / 'samples.txt', '\n'.join(shown))
+
+
+def _describe(run: contract.Run, text: Text, model: gpt.GPTConfig, num_params: int) -> None:
+  devices = jax.devices()
+  run.print(
+    f'{text.source.name}: {len(text.train):,} training and {len(text.val):,} validation tokens '
+    f'({text.tokenizer.name}, {text.tokenizer.vocab_size:,} ids)\n'
+    f'GPT of {model.num_layers} layers, {model.num_heads} heads, {model.embed_dim} wide, '
+    f'{model.context_length} tokens of context: {num_params:,} parameters on {len(devices)} x {devices[0].device_kind}'
+  )
+
+
+def _plot(run: contract.Run, baselines: dict[str, float]) -> None:
+  if distributed.is_main():
+    title = f'GPT-2, {run.workdir.name}'
+    plots.loss_curve(read_metrics(run.workdir), run.workdir / 'plots' / 'loss.png', title=title, baselines=baselines)
+
+
+def _summary(result: dict[str, Any]) -> str:
+  return (
+    f'validation loss {result["val_loss"]:.4f} nats a token (bigram model {result["bigram_val_loss"]:.4f}), '
+    f'{result["bits_per_byte"]:.4f} bits a byte, {result["train_seconds"]:.0f} s, '
+    f'{result["tokens_per_second"]:,.0f} tokens/s'
+  )
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+  flags.DEFINE_string(
+    'init_from', '', 'hf:FOLDER_OR_NAME (Hugging Face GPT-2) or a workdir of ours to start from', flag_values=values
+  )
+
+
+if __name__ == '__main__':
+  modes = {'train': train, 'eval': evaluate, 'sample': sample, 'export': export, 'import': import_}
+  sys.exit(contract.launch('gpt2', modes, 'quickstart', define_flags=_define_flags))

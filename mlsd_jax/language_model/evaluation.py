@@ -1,0 +1,278 @@
+"""How good a language model is: loss on held-out text, and choosing or guessing how a text goes on.
+
+Names: B rows, T tokens, V vocabulary.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlsd_jax import tokenizers
+from mlsd_jax.errors import UserError
+from mlsd_jax.generation.decode import bucket
+from mlsd_jax.models import gpt
+
+type Progress = Callable[[int, int], None]  # (done, of how many)
+
+
+class EvalData(Protocol):
+  """What data.tokens.EvalBatches is."""
+
+  def __len__(self) -> int: ...
+
+  def batches(self, rows: slice) -> Iterator[dict[str, np.ndarray]]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class TextScore:
+  """Attributes: loss: nats a token. num_tokens: targets scored. bits_per_byte: None if the bytes are not known."""
+
+  loss: float
+  perplexity: float
+  num_tokens: int
+  bits_per_byte: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ChoiceScore:
+  """Attributes: accuracy: by total log-probability of an ending. accuracy_normalised: by that per UTF-8 byte."""
+
+  accuracy: float
+  accuracy_normalised: float
+  num_examples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LastWordScore:
+  """Attributes: accuracy: share of last words that greedy decoding gives. perplexity: exp of the mean nats a word."""
+
+  accuracy: float
+  perplexity: float
+  num_examples: int
+
+
+def score_text(
+  params: Any,
+  config: gpt.GPTConfig,
+  data: EvalData,
+  *,
+  num_bytes: int | None = None,
+  progress: Progress | None = None,
+) -> TextScore:
+  """Loss, perplexity and bits per byte over all of `data`.
+
+  How much context a target has is the data's: EvalBatches(dataset, batch_size, length, stride) scores every token but
+  the first once, beyond the first window with at least length - stride tokens before it. stride = length is fastest;
+  a shorter stride gives the lower loss that a reader with that much context has.
+
+  Args:
+    data: batches {'tokens': int [B, T + 1], 'weights': [B, T]}, which sums nats over targets of weight 1.
+    num_bytes: UTF-8 bytes of the targets (EvalBatches.target_bytes): bits per byte is nats / ln 2 / bytes, which
+      compares models over different tokenizers.
+  """
+  nats = tokens = 0.0
+  for number, batch in enumerate(data.batches(slice(None)), start=1):
+    weights = batch.get('weights')
+    batch_nats, weight = _nats(params, batch['tokens'], 1.0 if weights is None else weights, config)
+    nats, tokens = nats + float(batch_nats), tokens + float(weight)
+    if progress is not None:
+      progress(number, len(data))
+  if not tokens:
+    raise UserError('there is nothing to evaluate: the data hold no target')
+  loss = nats / tokens
+  bits_per_byte = None if num_bytes is None else nats / math.log(2) / num_bytes
+  return TextScore(loss, perplexity(loss), round(tokens), bits_per_byte)
+
+
+def perplexity(loss: float) -> float:
+  """exp(loss), infinite where that overflows."""
+  return math.exp(loss) if loss < 700 else math.inf
+
+
+def hellaswag(
+  params: Any,
+  config: gpt.GPTConfig,
+  tokenizer: tokenizers.Tokenizer,
+  path: str | os.PathLike[str],
+  *,
+  limit: int | None = None,
+  progress: Progress | None = None,
+) -> ChoiceScore:
+  """Chooses among endings by their probability behind a context (HellaSwag, Zellers et al. 2019, arXiv:1905.07830).
+
+  Args:
+    path: JSONL; each row has 'ctx' (text), 'endings' (texts) and 'label' (the right one, from 0). An ending is scored
+      behind the context and one space. Contexts that do not fit lose their beginning.
+    limit: the first so many rows only.
+
+  Raises:
+    UserError: the file is missing or a row is not as above; names the line.
+  """
+  rows = list(_rows(path, _parse_choice, limit))
+  pairs = [(context, f' {ending}') for context, endings, _ in rows for ending in endings]
+  nats = iter([float(nats.sum()) for nats, _ in score_pairs(params, config, tokenizer, pairs, progress=progress)])
+  right = right_normalised = 0
+  for _, endings, label in rows:
+    ending_nats = [next(nats) for _ in endings]
+    per_byte = [nat / len(f' {ending}'.encode()) for nat, ending in zip(ending_nats, endings, strict=True)]
+    right += int(np.argmin(ending_nats)) == label
+    right_normalised += int(np.argmin(per_byte)) == label
+  return ChoiceScore(right / len(rows), right_normalised / len(rows), len(rows))
+
+
+def lambada(
+  params: Any,
+  config: gpt.GPTConfig,
+  tokenizer: tokenizers.Tokenizer,
+  path: str | os.PathLike[str],
+  *,
+  limit: int | None = None,
+  progress: Progress | None = None,
+) -> LastWordScore:
+  """Guesses the last word of a passage (LAMBADA, Paperno et al. 2016, arXiv:1606.06031).
+
+  Args:
+    path: JSONL; each row has 'text', whose last word (behind its last white space) is scored with one space before it.
+    limit: the first so many rows only.
+
+  Raises:
+    UserError: the file is missing or a row is not as above; names the line.
+  """
+  rows = list(_rows(path, _parse_passage, limit))
+  scores = list(score_pairs(params, config, tokenizer, rows, progress=progress))
+  mean_nats = float(np.mean([nats.sum() for nats, _ in scores]))
+  return LastWordScore(float(np.mean([hits.all() for _, hits in scores])), perplexity(mean_nats), len(rows))
+
+
+def score_pairs(
+  params: Any,
+  config: gpt.GPTConfig,
+  tokenizer: tokenizers.Tokenizer,
+  pairs: Sequence[tuple[str, str]],
+  *,
+  tokens_per_batch: int = 2048,
+  progress: Progress | None = None,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+  """Scores continuations of contexts.
+
+  Args:
+    pairs: (context, continuation), encoded apart. An empty context becomes end_of_text. What does not fit the model
+      is dropped from the beginning.
+    tokens_per_batch: rows of like length share a batch of about so many tokens, whose logits are all held at once.
+
+  Returns:
+    For each pair and each token of its continuation: nats (float32), and whether greedy decoding chooses it (bool).
+
+  Raises:
+    UserError: a continuation that is empty or does not fit at all, or a tokenizer of more ids than the model has.
+  """
+  if tokenizer.vocab_size > config.vocab_size:
+    raise UserError(
+      f'tokenizer {tokenizer.name} has {tokenizer.vocab_size} ids, but the model only {config.vocab_size}'
+    )
+  rows = [_tokens(tokenizer, *pair, config.context_length) for pair in pairs]
+  order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))
+  scores: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+  while len(scores) < len(order):
+    rest = order[len(scores) :]
+    length = min(bucket(len(rows[rest[0]][0]) - 1), config.context_length)
+    fitting = [row for row in rest if len(rows[row][0]) - 1 <= length]
+    batch_size = max(1, tokens_per_batch // length)
+    chosen = fitting[:batch_size]
+    tokens_BT = np.zeros((batch_size, length + 1), np.int32)
+    for i, row in enumerate(chosen):
+      tokens_BT[i, : len(rows[row][0])] = rows[row][0]
+    nats_BT, hits_BT = map(np.asarray, _nats_and_hits(params, tokens_BT, config))
+    for i, row in enumerate(chosen):
+      tokens, scored = rows[row]
+      scores[row] = (
+        nats_BT[i, len(tokens) - 1 - scored : len(tokens) - 1],
+        hits_BT[i, len(tokens) - 1 - scored : len(tokens) - 1],
+      )
+    if progress is not None:
+      progress(len(scores), len(order))
+  return [scores[row] for row in range(len(rows))]
+
+
+@functools.partial(jax.jit, static_argnames='config')
+def _nats(params, tokens_BT, weights_BT, config):
+  nats_BT = gpt.token_losses(params, tokens_BT[:, :-1], tokens_BT[:, 1:], config)
+  weights_BT = jnp.broadcast_to(jnp.asarray(weights_BT, jnp.float32), nats_BT.shape)
+  return (nats_BT * weights_BT).sum(), weights_BT.sum()
+
+
+@functools.partial(jax.jit, static_argnames='config')
+def _nats_and_hits(params, tokens_BT, config):
+  logits_BTV = gpt.apply(params, tokens_BT[:, :-1], config).astype(jnp.float32)
+  target_BT1 = jnp.take_along_axis(logits_BTV, tokens_BT[:, 1:, None], axis=-1)
+  nats_BT = jax.nn.logsumexp(logits_BTV, axis=-1) - target_BT1[..., 0]
+  return nats_BT, jnp.argmax(logits_BTV, axis=-1) == tokens_BT[:, 1:]
+
+
+def _tokens(tokenizer: tokenizers.Tokenizer, context: str, continuation: str, most: int) -> tuple[np.ndarray, int]:
+  """Context and continuation as ids, at most `most` + 1 of them, and how many at the end are the continuation."""
+  given, scored = tokenizer.encode(context), tokenizer.encode(continuation)
+  if not given.size:
+    given = np.array([tokenizer.end_of_text or 0], np.int32)
+  if not 0 < scored.size <= most:
+    raise UserError(f'the continuation {continuation[:40]!r} has {scored.size} tokens; 1 to {most} can be scored')
+  return np.concatenate([given, scored])[-(most + 1) :], scored.size
+
+
+def _rows[Row](path: str | os.PathLike[str], parse: Callable[[Any], Row], limit: int | None) -> Iterable[Row]:
+  path = pathlib.Path(path)
+  rows: list[Row] = []
+  try:
+    with open(path, 'rb') as file:
+      for number, line in enumerate(file, start=1):
+        if limit is not None and len(rows) >= limit:
+          break
+        if line.strip():
+          try:
+            rows.append(parse(json.loads(line)))
+          except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f'{path}, line {number}: {_complaint(error)}') from error
+  except (FileNotFoundError, IsADirectoryError) as error:
+    raise UserError(f'no such file: {path}') from error
+  if not rows:
+    raise UserError(f'{path} holds no examples')
+  return rows
+
+
+def _complaint(error: Exception) -> str:
+  if isinstance(error, UnicodeDecodeError):
+    return 'not UTF-8'
+  if isinstance(error, json.JSONDecodeError):
+    return f'not JSON ({error.msg}); each line must be one JSON object'
+  return str(error)
+
+
+def _text(row: Any, key: str) -> str:
+  if not isinstance(row, dict) or not isinstance(row.get(key), str):
+    raise UserError(f'wants an object with a text {key!r}')
+  return row[key]
+
+
+def _parse_choice(row: Any) -> tuple[str, list[str], int]:
+  context, endings, label = _text(row, 'ctx'), row.get('endings'), row.get('label')
+  if not isinstance(endings, list) or len(endings) < 2 or not all(isinstance(e, str) and e for e in endings):
+    raise UserError("wants 'endings', a list of two or more texts")
+  if isinstance(label, bool) or str(label) not in map(str, range(len(endings))):
+    raise UserError(f"wants 'label', a number from 0 to {len(endings) - 1}, not {label!r}")
+  return context, endings, int(label)
+
+
+def _parse_passage(row: Any) -> tuple[str, str]:
+  parts = _text(row, 'text').rstrip().rsplit(maxsplit=1)
+  if len(parts) < 2:
+    raise UserError("wants a 'text' of two words or more")
+  return parts[0], f' {parts[1]}'

@@ -1,0 +1,106 @@
+"""Model folders of the Hugging Face hub, downloaded once."""
+
+import os
+import pathlib
+import re
+import sys
+
+from mlsd_jax import files, folders
+from mlsd_jax.errors import UserError
+
+_NAME = re.compile(r'[A-Za-z0-9][\w.-]*(/[\w.-]+)?')
+WEIGHTS = 'model.safetensors'
+INDEX = 'model.safetensors.index.json'
+
+
+def model_folder(folder_or_name: str | os.PathLike[str]) -> pathlib.Path:
+  """The folder itself, or the local copy of the hub's model of that name (config.json and safetensors only).
+
+  Through the huggingface_hub package where it is installed (with its cache and tokens), else over HTTPS into
+  $MLSD_CACHE_DIR/huggingface. $HF_ENDPOINT names another hub.
+
+  Raises:
+    UserError: neither a folder nor a model that can be downloaded.
+  """
+  folder = pathlib.Path(folder_or_name).expanduser()
+  if folder.is_dir():
+    return folder
+  name = str(folder_or_name)
+  if folder.exists() or not _NAME.fullmatch(name):
+    raise UserError(f'{name} is no folder; give one that holds config.json and {WEIGHTS}, or the name of a hub model')
+  try:
+    import huggingface_hub  # type: ignore[import-not-found,unused-ignore]
+  except ImportError:
+    return _download(name)
+  try:
+    return pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=['config.json', 'model*.safetensors*']))
+  except Exception as error:  # whatever of its errors: the network, the name, access rights
+    raise _unreachable(name, folders.cache_folder() / 'huggingface' / name, error) from error
+
+
+def _download(name: str) -> pathlib.Path:
+  import httpx
+
+  folder = folders.cache_folder() / 'huggingface' / name.replace('/', '--')
+  with httpx.Client(follow_redirects=True, timeout=30) as client:
+    try:
+      _fetch(client, name, folder, 'config.json')
+      try:
+        _fetch(client, name, folder, WEIGHTS)
+      except httpx.HTTPStatusError as error:
+        if error.response.status_code != 404:
+          raise
+        _fetch(client, name, folder, INDEX)
+        for shard in shards(folder / INDEX):
+          _fetch(client, name, folder, shard)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+      raise _unreachable(name, folder, error) from error
+  return folder
+
+
+def shards(index: pathlib.Path) -> list[str]:
+  """The file names that an index of sharded weights lists.
+
+  Raises:
+    UserError: the index is not one, or names a file outside its folder.
+  """
+  content = files.read_json(index)
+  names = content.get('weight_map') if isinstance(content, dict) else None
+  if not isinstance(names, dict) or not names:
+    raise UserError(f'{index} is no index of safetensors files: it has no weight_map')
+  bad = [name for name in names.values() if not isinstance(name, str) or pathlib.Path(name).name != name]
+  if bad:
+    raise UserError(f'{index} names {bad[0]!r}, which is not a file of its folder')
+  return sorted(set(names.values()))
+
+
+def _url(name: str, file: str) -> str:
+  return f'{os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")}/{name}/resolve/main/{file}'
+
+
+def _fetch(client, name: str, folder: pathlib.Path, file: str) -> None:
+  from rich import console, progress
+
+  target = folder / file
+  if target.exists():
+    return
+  columns = progress.TextColumn('{task.description}'), progress.BarColumn(), progress.DownloadColumn()
+  bar = progress.Progress(
+    *columns, progress.TransferSpeedColumn(), console=console.Console(stderr=True), disable=not sys.stderr.isatty()
+  )
+  with client.stream('GET', _url(name, file)) as response:
+    response.raise_for_status()
+    with files.atomic_path(target) as temporary, bar, temporary.open('wb') as out:
+      total = response.headers.get('Content-Length')
+      task = bar.add_task(f'downloading {name}/{file}', total=int(total) if total else None)
+      for block in response.iter_bytes(1 << 20):
+        out.write(block)
+        bar.advance(task, len(block))
+
+
+def _unreachable(name: str, folder: pathlib.Path, error: Exception) -> UserError:
+  reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+  return UserError(
+    f'there is no folder {name}, and the hub model of that name cannot be downloaded ({reason}): '
+    f'put config.json and {WEIGHTS} from {_url(name, WEIGHTS)} into {folder} and give that folder'
+  )
