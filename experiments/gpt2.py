@@ -1,14 +1,13 @@
 """GPT-2: train on text, evaluate, sample, exchange with Hugging Face.
 
-    python -m experiments.gpt2                                                # a small GPT on the Python documentation
-    python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py             # GPT-2 124M
-    python -m experiments.gpt2 --mode=sample --workdir=runs/gpt2/quickstart --config.sample.prompt='def '
-    python -m experiments.gpt2 --mode=import --init_from=hf:gpt2 --workdir=runs/gpt2/pretrained
+python -m experiments.gpt2                                                # a small GPT on the Python documentation
+python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py             # GPT-2 124M
+python -m experiments.gpt2 --mode=sample --workdir=runs/gpt2/quickstart --config.sample.prompt='def '
+python -m experiments.gpt2 --mode=import --init_from=hf:gpt2 --workdir=runs/gpt2/pretrained
 """
 
 import dataclasses
 import math
-import pathlib
 import sys
 from typing import Any
 
@@ -16,9 +15,9 @@ import jax
 from absl import flags
 
 from experiments import contract
-from mlsd_jax import files, tokenizers
+from mlsd_jax import files
 from mlsd_jax.data.bigram import bigram_val_loss
-from mlsd_jax.data.tokens import EvalBatches, TokenBatches
+from mlsd_jax.data.tokens import EvalBatches, TokenBatches, TokenDataset
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
@@ -29,14 +28,15 @@ from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed, plots, sharding
 from mlsd_jax.training.config import DTYPES, TrainConfig, from_mapping
-from mlsd_jax.training.evaluation import evaluate as evaluate_task
 from mlsd_jax.training.loop import fit
 from mlsd_jax.training.metrics import read_metrics
-from mlsd_jax.training.step import cast_floating, make_eval_step
+from mlsd_jax.training.step import cast_floating
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
-FREE = ('profile', 'sample', 'eval.stride', 'eval.hellaswag', 'eval.lambada', 'data.folder', 'data.workers')
-FREE += ('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints')
+FREE = (
+  *('profile', 'sample', 'eval', 'data.folder', 'data.workers'),
+  *('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints'),
+)
 
 
 def train(run: contract.Run) -> None:
@@ -73,7 +73,7 @@ def train(run: contract.Run) -> None:
       'val_loss': result.metrics['loss'],
       'bigram_val_loss': bigram,
       'perplexity': math.exp(result.metrics['loss']),
-      'bits_per_byte': evaluation.bits_per_byte(result.metrics['loss'], len(text.val) - 1, text.val.target_bytes),
+      'bits_per_byte': _bits_per_byte(result.metrics['loss'], text.val),
       'num_params': num_params,
       'tokens_per_second': result.items_per_second,
       'train_seconds': result.train_seconds,
@@ -90,21 +90,18 @@ def evaluate(run: contract.Run) -> None:
   """Scores a trained run: loss, perplexity, bits per byte; HellaSwag and LAMBADA files where given."""
   config = run.config
   params, model, tokenizer = _load(run)
-  mesh = sharding.make_mesh(dict(config.train.mesh))
-  values: dict[str, float] = {}
   text = open_text(config.data, tokenizer)
   stride = config.eval.stride or model.context_length
   batches = EvalBatches(text.val, config.train.batch_size, model.context_length, stride)
-  task = gpt_task(model, batch_size=config.train.batch_size, length=model.context_length)
-  step = make_eval_step(task, mesh, dtype=DTYPES[config.train.dtype])
-  loss = evaluate_task(step, params, batches, config.train.batch_size, mesh)['loss']
-  values['val_loss'], values['perplexity'] = loss, math.exp(loss)
-  values['bits_per_byte'] = evaluation.bits_per_byte(loss, len(text.val) - 1, text.val.target_bytes)
-  values['eval_window'], values['eval_stride'] = model.context_length, stride
+  score = evaluation.score_text(params, model, batches, num_bytes=batches.target_bytes)
+  values: dict[str, Any] = {'val_loss': score.loss, 'perplexity': score.perplexity}
+  values |= {'bits_per_byte': score.bits_per_byte, 'window': model.context_length, 'stride': stride}
   if config.eval.hellaswag:
-    values |= evaluation.hellaswag(params, model, tokenizer, config.eval.hellaswag)
+    choice = evaluation.hellaswag(params, model, tokenizer, config.eval.hellaswag)
+    values |= {f'hellaswag_{name}': value for name, value in dataclasses.asdict(choice).items()}
   if config.eval.lambada:
-    values |= evaluation.lambada(params, model, tokenizer, config.eval.lambada)
+    last_word = evaluation.lambada(params, model, tokenizer, config.eval.lambada)
+    values |= {f'lambada_{name}': value for name, value in dataclasses.asdict(last_word).items()}
   files.write_json(run.workdir / 'eval.json', values)
   run.print('\n'.join(f'{name:<24} {value:.6g}' for name, value in values.items()))
 
@@ -128,11 +125,10 @@ def import_(run: contract.Run) -> None:
   spec = run.flags['init_from'] or run.config.init_from
   if not spec:
     raise UserError('--mode=import wants --init_from=hf:FOLDER_OR_NAME')
-  params, model = pretrained.load(spec)
-  tokenizer = tokenizers.load('gpt2')
+  params, model, tokenizer = pretrained.load(spec)
   run.config.init_from = spec
+  run.config.data.tokenizer = tokenizer.name
   run.config.model.update({name: getattr(model, name) for name in run.config.model})
-  run.config.data.tokenizer = 'gpt2'
   run.claim()
   tokenizer.save(run.workdir / 'tokenizer.json')
   pretrained.save(run.workdir, params, model)
@@ -147,14 +143,8 @@ def _start(config: Any) -> tuple[Any, gpt.GPTConfig | None, Tokenizer | None]:
   """Parameters to start from, their model and tokenizer; all None for a start from nothing."""
   if not config.init_from:
     return None, None, None
-  params, found = pretrained.load(config.init_from)
-  params, found = pretrained.fit_context(params, found, min(config.model.context_length, found.context_length))
-  options = ('dropout', 'attention', 'remat', 'loss_chunks')
-  model = dataclasses.replace(found, **{name: config.model[name] for name in options})
-  tokenizer = None
-  if not config.init_from.startswith('hf:'):
-    tokenizer = run_tokenizer(pathlib.Path(config.init_from))
-  return params, model, tokenizer
+  options = ('dropout', 'attention', 'scan_layers', 'remat', 'loss_chunks', 'context_length')
+  return pretrained.load(config.init_from, **{name: config.model[name] for name in options})
 
 
 def _load(run: contract.Run) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
@@ -202,6 +192,11 @@ def _describe(run: contract.Run, text: Text, model: gpt.GPTConfig, num_params: i
     f'GPT of {model.num_layers} layers, {model.num_heads} heads, {model.embed_dim} wide, '
     f'{model.context_length} tokens of context: {num_params:,} parameters on {len(devices)} x {devices[0].device_kind}'
   )
+
+
+def _bits_per_byte(loss: float, split: TokenDataset) -> float:
+  """Nats a token -> bits a byte of text, comparable between tokenizers."""
+  return loss * (len(split) - 1) / math.log(2) / split.target_bytes
 
 
 def _plot(run: contract.Run, baselines: dict[str, float]) -> None:

@@ -1,14 +1,32 @@
-"""What every test needs: eight CPU devices, no implicit rank promotion surprises, a fresh key."""
+"""What every test needs: eight CPU devices, caches of its own, strict array ranks."""
 
 import os
+import pathlib
+import tempfile
 
+# Workers of one test run share the compiled programs; nothing is taken from or left in the user's cache.
+_RUN = os.environ.setdefault('MLSD_TEST_RUN', os.environ.get('PYTEST_XDIST_TESTRUNUID') or str(os.getpid()))
+_CACHE = pathlib.Path(tempfile.gettempdir(), f'mlsd-jax-tests-{_RUN}')
+os.environ.setdefault('MLSD_CACHE_DIR', str(_CACHE))
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(_CACHE / 'jax'))
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 os.environ.setdefault('JAX_NUM_CPU_DEVICES', '8')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
+import shutil
+
 import jax
 import pytest
+
+jax.config.update('jax_numpy_rank_promotion', 'allow')
 
 
 @pytest.fixture
 def key() -> jax.Array:
   return jax.random.key(0)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+  """The controller (or the only process) removes the run's caches."""
+  if not hasattr(session.config, 'workerinput'):
+    shutil.rmtree(_CACHE, ignore_errors=True)

@@ -2,7 +2,8 @@
 
     python -m experiments.gpt2 --config=configs/gpt2/gpt2_medium.py
 
-Written for 8 GPUs, parameters and optimiser state split over fsdp (docs/cluster.md). Not run to the end: no cluster was at hand.
+Written for 8 GPUs, parameters and optimiser state split over fsdp (docs/cluster.md).
+Not run to the end: no cluster was at hand.
 On TPU: --config.model.attention=splash. On other devices: --config.model.attention=xla.
 OpenWebText is read through tensorflow-datasets (tfds:openwebtext, prepared beforehand); for FineWeb name its folder of
 Parquet files, --config.data.source=hf:/path/to/fineweb.

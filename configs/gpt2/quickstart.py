@@ -1,6 +1,6 @@
 """A small GPT on the Python documentation, from nothing to samples in about two minutes on two CPU cores.
 
-    python -m experiments.gpt2
+python -m experiments.gpt2
 """
 
 from configs.gpt2._base import base
@@ -8,7 +8,7 @@ from configs.gpt2._base import base
 
 def get_config():
   config = base()
-  config.data.update(source='python_docs', tokenizer='bpe-1024', val_fraction=0.1)
+  config.data.update(source='python_docs', tokenizer='bpe:1024', val_fraction=0.1)
   config.model.update(context_length=128, num_layers=4, num_heads=4, embed_dim=128, vocab_multiple=1)
   config.train.update(steps=2000, batch_size=16, steps_per_dispatch=25, dtype='float32')
   config.train.optimizer.update(learning_rate=3e-3, final_learning_rate=3e-4, warmup_steps=100, beta2=0.99)

@@ -10,7 +10,7 @@ from configs.gpt2._base import base
 
 def get_config():
   config = base()
-  config.data.update(source='tinyshakespeare', tokenizer='characters', val_fraction=0.1, split='contiguous')
+  config.data.update(source='tinyshakespeare', tokenizer='char', val_fraction=0.1, split='contiguous')
   config.model.update(context_length=256, num_layers=6, num_heads=6, embed_dim=384, dropout=0.2, vocab_multiple=1)
   config.train.update(steps=5000, batch_size=64, steps_per_dispatch=10, rng='rbg')
   config.train.optimizer.update(learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=100, beta2=0.99)

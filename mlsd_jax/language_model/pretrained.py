@@ -10,7 +10,9 @@ from jax.sharding import Mesh
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import huggingface
 from mlsd_jax.language_model.task import GPT_RULES
+from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.models import gpt
+from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import sharding
 from mlsd_jax.training.checkpoint import Checkpoints
 
@@ -20,18 +22,23 @@ def metadata(config: gpt.GPTConfig) -> dict[str, Any]:
   return {'model': 'gpt', 'config': dataclasses.asdict(config)}
 
 
-def load(spec: str, mesh: Mesh | None = None) -> tuple[Any, gpt.GPTConfig]:
-  """Parameters and config of 'hf:FOLDER_OR_NAME' or of a workdir.
+def load(spec: str, **options: Any) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
+  """Parameters, config and tokenizer of 'hf:FOLDER_OR_NAME' or of a workdir of ours.
 
   Args:
-    mesh: where the parameters are placed, by GPT_RULES; the first device by default.
+    options: fields of GPTConfig that are a choice and not of the file (dropout, attention, scan_layers, ...); the
+      parameters are laid out for them. A shorter context_length keeps the first positions.
 
   Raises:
-    UserError: nothing there, or not a GPT.
+    UserError: nothing there, not a GPT, or an option that the parameters cannot meet.
   """
   if spec.startswith('hf:'):
-    return huggingface.load_gpt2(spec.removeprefix('hf:'))
-  return load_run(pathlib.Path(spec), mesh)
+    folder = spec.removeprefix('hf:')
+    params, config = huggingface.load_gpt2(folder, **options)
+    return params, config, huggingface.load_tokenizer(folder, config)
+  params, config = load_run(pathlib.Path(spec))
+  tokenizer = run_tokenizer(pathlib.Path(spec))
+  return *huggingface.convert(params, config, dataclasses.replace(config, **options)), tokenizer
 
 
 def load_run(workdir: pathlib.Path, mesh: Mesh | None = None) -> tuple[Any, gpt.GPTConfig]:
@@ -70,17 +77,3 @@ def _abstract(config: gpt.GPTConfig, mesh: Mesh | None) -> Any:
   mesh = sharding.make_mesh({}, jax.devices()[:1]) if mesh is None else mesh
   place = lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
   return jax.tree.map(place, shapes, sharding.tree_shardings(shapes, GPT_RULES, mesh))
-
-
-def fit_context(params: Any, config: gpt.GPTConfig, context_length: int) -> tuple[Any, gpt.GPTConfig]:
-  """Drops the last positions, so that a pretrained model trains on shorter windows.
-
-  Raises:
-    UserError: more positions are wanted than there are.
-  """
-  if context_length > config.context_length:
-    raise UserError(
-      f'model.context_length={context_length} is longer than the {config.context_length} positions of the checkpoint'
-    )
-  params = params | {'position_embedding': params['position_embedding'][:context_length]}
-  return params, dataclasses.replace(config, context_length=context_length)

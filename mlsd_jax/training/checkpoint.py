@@ -244,6 +244,8 @@ class Checkpoints:
     error, self._error = self._error, None
     if error is not None:
       self._drop_orbax()
+    while isinstance(error, _OtherProcessError) and error.__context__ is not None:
+      error = error.__context__  # it was this process that failed first, and then met the others
     return error
 
   def _agree(self, answer: _Answer, error: BaseException | None) -> bool:
@@ -331,9 +333,7 @@ def _reason(error: BaseException) -> str | None:
   if isinstance(error, OSError) and error.errno is not None:
     return f'{error.strerror} ({error.filename})' if error.filename else error.strerror
   found = re.search(r"os_error_code='(\d+)'", str(error))  # so TensorStore says it, in a ValueError
-  if found:
-    return os.strerror(int(found[1]))
-  return _reason(error.__context__) if error.__context__ is not None else None
+  return os.strerror(int(found[1])) if found else None
 
 
 def _breakable_barrier(folder: os.PathLike[str]) -> Callable[..., None]:

@@ -1,0 +1,179 @@
+"""A document, and the readers that stream documents out of files of each format."""
+
+import codecs
+import dataclasses
+import gzip
+import json
+import lzma
+import pathlib
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from mlsd_jax.errors import UserError
+
+# A longer text is read in pieces, so that memory stays bounded and workers share the encoding of one big file.
+PIECE_CHARACTERS = 4 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+  """A titled text. A long text comes as several: all but the first piece are `continued`."""
+
+  title: str
+  text: str
+  continued: bool = False
+
+
+def read_files(paths: list[pathlib.Path], text_key: str) -> Iterator[Document]:
+  """The documents of files of any known format, in the given order. Rows and files without text are left out.
+
+  Args:
+    paths: files whose names end in one of SUFFIXES.
+    text_key: key (JSONL) or column (Parquet) that holds the text.
+
+  Raises:
+    UserError: a file is missing, damaged, not UTF-8, or has no text under `text_key`; it names file and line.
+  """
+  for path in paths:
+    yield from _reader(path)(path, text_key)
+
+
+def is_readable(path: pathlib.Path) -> bool:
+  """Whether the name of `path` ends in one of SUFFIXES."""
+  return path.name.lower().endswith(SUFFIXES)
+
+
+def read_text(path: pathlib.Path, text_key: str = '') -> Iterator[Document]:
+  """One UTF-8 text file as one document; a byte-order mark goes and line ends become newlines."""
+  with _opened(path) as file:
+    yield from pieces(path.stem, file, str(path))
+
+
+def read_jsonl(path: pathlib.Path, text_key: str) -> Iterator[Document]:
+  """One JSON object a line, gzipped if the name ends in .gz; titled by its 'title' or 'id', else by its line number."""
+  with _opened(path) as file, gzip.GzipFile(fileobj=file) if path.suffix == '.gz' else file as lines:
+    try:
+      for number, line in enumerate(lines, start=1):
+        if not line.strip():
+          continue
+        row = _parsed(line, f'{path}, line {number}')
+        text = row.get(text_key)
+        if not isinstance(text, str):
+          keys = ', '.join(map(repr, row)) or 'no keys'
+          raise UserError(f'{path}, line {number}: no text under {text_key!r} (the row has {keys}); name the key')
+        yield from pieces_of(str(row.get('title') or row.get('id') or f'{path.name}:{number}'), text)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+      raise UserError(f'{path} is damaged: {error}') from error
+
+
+def _parsed(line: bytes, where: str) -> dict[str, object]:
+  try:
+    row = json.loads(line)
+  except UnicodeDecodeError as error:
+    raise UserError(f'{where}: not UTF-8 ({error.reason}); convert the file to UTF-8') from error
+  except json.JSONDecodeError as error:
+    raise UserError(f'{where}: not JSON ({error.msg}); each line must be one JSON object') from error
+  if not isinstance(row, dict):
+    raise UserError(f'{where}: a JSON {type(row).__name__}, not an object')
+  return row
+
+
+def read_parquet(path: pathlib.Path, text_key: str) -> Iterator[Document]:
+  """One document a row, read row group by row group; titles are row numbers."""
+  import pyarrow
+  import pyarrow.parquet
+
+  try:
+    with pyarrow.parquet.ParquetFile(path) as table:
+      if text_key not in table.schema_arrow.names:
+        columns = ', '.join(map(repr, table.schema_arrow.names))
+        raise UserError(f'{path} has no column {text_key!r} (it has {columns}); name the column')
+      number = 0
+      for batch in table.iter_batches(batch_size=1024, columns=[text_key]):
+        for text in batch.column(0).to_pylist():
+          if text is not None and not isinstance(text, str):
+            raise UserError(f'{path}: column {text_key!r} holds {type(text).__name__}, not text')
+          yield from pieces_of(f'{path.stem}:{number}', text or '')
+          number += 1
+  except FileNotFoundError as error:
+    raise UserError(f'no such file: {path}') from error
+  except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+    raise UserError(f'{path} is damaged: {str(error).splitlines()[0]}') from error
+
+
+def read_tar(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[Document]:
+  """The text files of a compressed tar archive whose names are `wanted`, in its order."""
+  try:
+    with _opened(path) as file, tarfile.open(fileobj=file, mode='r|*') as archive:
+      for member in archive:
+        if member.isfile() and wanted(member.name):
+          content = archive.extractfile(member)
+          assert content is not None
+          yield from pieces(pathlib.PurePosixPath(member.name).stem, content, f'{path}, {member.name}')
+  except (tarfile.TarError, lzma.LZMAError, EOFError, zlib.error) as error:
+    raise UserError(f'{path} is damaged: {error}') from error
+
+
+def pieces(title: str, file: IO[bytes], where: str) -> Iterator[Document]:
+  """A UTF-8 stream as one document, cut after a line end every PIECE_CHARACTERS or so."""
+  utf8 = codecs.getincrementaldecoder('utf-8')()
+  offset = 0
+  held = ''
+  continued = False
+  while True:
+    block = file.read(PIECE_CHARACTERS)
+    try:
+      text = utf8.decode(block, final=not block)
+    except UnicodeDecodeError as error:
+      # The decoder's positions count from the bytes that it had kept of an unfinished character.
+      position = offset + len(block) - len(error.object) + error.start
+      raise UserError(
+        f'{where} is not UTF-8 text (byte 0x{error.object[error.start]:02x} at {position}); convert it to UTF-8'
+      ) from error
+    if offset == 0:
+      text = text.removeprefix('\ufeff')
+    offset += len(block)
+    held += text
+    if not block:
+      break
+    cut = held.rfind('\n') + 1 if len(held) >= PIECE_CHARACTERS else 0
+    if cut or len(held) >= 2 * PIECE_CHARACTERS:
+      cut = cut or len(held) - 1  # never between \r and \n
+      yield Document(title, _newlines(held[:cut]), continued)
+      held, continued = held[cut:], True
+  if held:
+    yield Document(title, _newlines(held), continued)
+
+
+def pieces_of(title: str, text: str) -> Iterator[Document]:
+  """A text as one document, cut every PIECE_CHARACTERS."""
+  for start in range(0, len(text), PIECE_CHARACTERS):
+    yield Document(title, text[start : start + PIECE_CHARACTERS], start > 0)
+
+
+def _newlines(text: str) -> str:
+  return text.replace('\r\n', '\n').replace('\r', '\n') if '\r' in text else text
+
+
+def _opened(path: pathlib.Path) -> IO[bytes]:
+  try:
+    return path.open('rb')
+  except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    raise UserError(f'cannot read {path}: {error.strerror}') from error
+
+
+_READERS: dict[str, Callable[[pathlib.Path, str], Iterator[Document]]] = {
+  '.txt': read_text,
+  '.md': read_text,
+  '.jsonl': read_jsonl,
+  '.jsonl.gz': read_jsonl,
+  '.json.gz': read_jsonl,
+  '.parquet': read_parquet,
+}
+SUFFIXES = tuple(_READERS)
+
+
+def _reader(path: pathlib.Path) -> Callable[[pathlib.Path, str], Iterator[Document]]:
+  return next(reader for suffix, reader in _READERS.items() if path.name.lower().endswith(suffix))

@@ -1,0 +1,339 @@
+"""Documents to token shards on disk: streamed, in parallel, and picked up where they were left."""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+from mlsd_jax import files, folders
+from mlsd_jax.data import manifest
+from mlsd_jax.data.encoding import encode_chunks
+from mlsd_jax.data.manifest import Manifest, Shard
+from mlsd_jax.data.sources import Source
+from mlsd_jax.errors import UserError
+from mlsd_jax.tokenizers.base import Tokenizer
+
+UNFINISHED = 'unfinished.json'
+TOKENIZER = 'tokenizer.json'
+_CHUNK_CHARACTERS = 2**20
+_CHUNK_TEXTS = 4096
+# Below this starting processes takes longer than it saves.
+_CHUNKS_WITHOUT_WORKERS = 8
+
+type Split = Literal['documents', 'contiguous']
+
+
+def prepare(
+  source: Source,
+  tokenizer: Tokenizer,
+  folder: str | pathlib.Path | None = None,
+  *,
+  val_fraction: float = 0.1,
+  split: Split = 'documents',
+  shard_tokens: int = 2**26,
+  workers: int | None = None,
+) -> pathlib.Path:
+  """Writes the token ids of `source` as shards of a training and a validation split, and returns their folder.
+
+  Before each document stands the end-of-text token, if the tokenizer has one. If the folder holds the same preparation
+  already, it is used as it is. One that was interrupted goes on behind its last whole shards, and its result is
+  byte for byte that of an undisturbed one.
+
+  Args:
+    source: what to read.
+    tokenizer: what to encode with; a copy is kept in the folder as tokenizer.json.
+    folder: where to write; by default in the user cache, under a name that source, tokenizer and options determine.
+    val_fraction: share of the validation split, of documents or of characters.
+    split: 'documents': a hash of its text decides in which split a document falls, so that equal documents fall in the
+      same one. 'contiguous': the last `val_fraction` of all characters are the validation split, as in nanoGPT; reads
+      the source twice.
+    shard_tokens: shards are closed once both splits together got so many tokens.
+    workers: encoding processes, by default one a core; a source of some megabytes is encoded without any.
+
+  Raises:
+    UserError: a bad option, nothing to read, text that the tokenizer cannot represent, a split that stays empty, no
+      disk space, or a folder that holds another preparation.
+  """
+  if not 0 <= val_fraction <= 1:
+    raise UserError(f'val_fraction must be between 0 and 1, not {val_fraction}')
+  if split not in ('documents', 'contiguous'):
+    raise UserError(f"split must be 'documents' or 'contiguous', not {split!r}")
+  if shard_tokens < 1:
+    raise UserError(f'shard_tokens must be at least 1, not {shard_tokens}')
+  identity = {
+    'format': manifest.FORMAT,
+    'source': source.name,
+    'source_fingerprint': source.fingerprint(),
+    'tokenizer': tokenizer.name,
+    'tokenizer_fingerprint': tokenizer.fingerprint,
+    'split': split,
+    'val_fraction': val_fraction,
+    'shard_tokens': shard_tokens,
+  }
+  folder = default_folder(identity) if folder is None else pathlib.Path(folder)
+  if not _is_prepared(folder, identity):
+    with _lock(folder):
+      if not _is_prepared(folder, identity):  # another process may have done it meanwhile
+        _prepare(source, tokenizer, folder, identity, workers)
+  return folder
+
+
+def default_folder(identity: dict[str, Any]) -> pathlib.Path:
+  """Where a preparation lies in the user cache."""
+  key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+  name = re.sub(r'[^\w.-]+', '_', f'{identity["source"]}-{identity["tokenizer"]}')
+  return folders.cache_folder() / 'tokens' / f'{name}-{key}'
+
+
+def _is_prepared(folder: pathlib.Path, identity: dict[str, Any]) -> bool:
+  if not (folder / manifest.NAME).exists():
+    return False
+  found = manifest.read(folder)
+  _refuse_other(folder, found.identity, identity)
+  for shards in found.splits.values():
+    for shard in shards:
+      manifest.check_size(folder, shard, np.dtype(found.dtype).itemsize)
+  return True
+
+
+def _refuse_other(folder: pathlib.Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+  if found != wanted:
+    differences = manifest.differences(found, wanted)
+    raise UserError(f'{folder} holds another preparation ({differences}): name another folder or delete this one')
+
+
+@contextlib.contextmanager
+def _lock(folder: pathlib.Path) -> Iterator[None]:
+  """Only one process at a time prepares a folder; the others wait."""
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / '.lock').open('w')
+  except OSError as error:
+    raise UserError(f'cannot write in {folder}: {error.strerror}') from error
+  with file:
+    fcntl.flock(file, fcntl.LOCK_EX)  # falls with the process, however that ends
+    yield
+
+
+@dataclasses.dataclass(frozen=True)
+class _Segment:
+  """A run of text within one document and one split."""
+
+  split: str
+  text: str
+  opens_document: bool
+
+
+def _prepare(
+  source: Source, tokenizer: Tokenizer, folder: pathlib.Path, identity: dict[str, Any], workers: int | None
+) -> None:
+  for left_over in folder.glob('.*.tmp*'):  # of a process that was killed
+    left_over.unlink()
+  dtype = 'uint16' if tokenizer.vocab_size <= 2**16 else 'uint32'
+  parts = _finished_parts(folder, identity, np.dtype(dtype).itemsize)
+  tokenizer.save(folder / TOKENIZER)
+  if identity['split'] == 'documents':
+    segments = _by_document(source, identity['val_fraction'])
+  else:
+    segments = _contiguous(source, identity['val_fraction'])
+  done = sum(part['segments'] for part in parts)
+  for _ in range(done):
+    next(segments)
+
+  with _progress(source.name) as advance:
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    stream = _encoded(segments, tokenizer, dtype, workers, advance)
+    while True:
+      part, is_last = _write_part(folder, len(parts), stream, identity['shard_tokens'], tokenizer.end_of_text, dtype)
+      if part['segments']:
+        parts.append(part)
+      if is_last:
+        break
+      files.write_json(folder / UNFINISHED, {'identity': identity, 'parts': parts})
+
+  splits: dict[str, list[Shard]] = {'train': [], 'val': []}
+  for part in parts:
+    for name, shard in part['shards'].items():
+      splits[name].append(Shard(**shard))
+  _refuse_empty(source, splits, identity)
+  first_token_bytes = {
+    name: 0
+    if not shards or shards[0].first_token == tokenizer.end_of_text
+    else len(tokenizer.decode_bytes([shards[0].first_token]))
+    for name, shards in splits.items()
+  }
+  Manifest(identity, tokenizer.vocab_size, tokenizer.end_of_text, dtype, splits, first_token_bytes).write(folder)
+  (folder / UNFINISHED).unlink(missing_ok=True)
+
+
+def _refuse_empty(source: Source, splits: dict[str, list[Shard]], identity: dict[str, Any]) -> None:
+  if not any(splits.values()):
+    raise UserError(f'source {source.name} holds no text')
+  val_fraction = identity['val_fraction']
+  for name, share in (('train', 1 - val_fraction), ('val', val_fraction)):
+    if share > 0 and not splits[name]:
+      remedy = "use split='contiguous' or another val_fraction" if identity['split'] == 'documents' else 'raise it'
+      raise UserError(f'val_fraction {val_fraction} leaves the {name} split of {source.name} empty: {remedy}')
+
+
+def _finished_parts(folder: pathlib.Path, identity: dict[str, Any], itemsize: int) -> list[dict[str, Any]]:
+  if not (folder / UNFINISHED).exists():
+    return []
+  content = files.read_json(folder / UNFINISHED)
+  _refuse_other(folder, content['identity'], identity)
+  for part in content['parts']:
+    for shard in part['shards'].values():
+      manifest.check_size(folder, Shard(**shard), itemsize)
+      manifest.check_content(folder, Shard(**shard))
+  return content['parts']
+
+
+def _by_document(source: Source, val_fraction: float) -> Iterator[_Segment]:
+  name = 'train'
+  for document in source.documents():
+    if not document.continued:
+      digest = hashlib.blake2b(document.text.encode('utf-8', 'replace'), digest_size=8).digest()
+      name = 'val' if int.from_bytes(digest) < val_fraction * 2**64 else 'train'
+    if document.text:
+      yield _Segment(name, document.text, not document.continued)
+
+
+def _contiguous(source: Source, val_fraction: float) -> Iterator[_Segment]:
+  left = int(sum(len(document.text) for document in source.documents()) * (1 - val_fraction))
+  for document in source.documents():
+    head, tail = document.text[:left], document.text[left:]
+    left -= len(head)
+    if head:
+      yield _Segment('train', head, not document.continued)
+    if tail:
+      yield _Segment('val', tail, not document.continued and not head)
+
+
+type _EncodedSegment = tuple[_Segment, np.ndarray, int]
+
+
+def _encoded(
+  segments: Iterator[_Segment], tokenizer: Tokenizer, dtype: str, workers: int, advance: Callable[[int], None]
+) -> Iterator[_EncodedSegment]:
+  """Each segment with its ids and its number of UTF-8 bytes."""
+  in_flight: list[list[_Segment]] = []
+
+  def texts() -> Iterator[list[str]]:
+    for chunk in _chunks(segments):
+      in_flight.append(chunk)
+      yield [segment.text for segment in chunk]
+
+  for encoded in encode_chunks(texts(), tokenizer, dtype, workers, _CHUNKS_WITHOUT_WORKERS):
+    start = 0
+    for segment, num_tokens, num_bytes in zip(in_flight.pop(0), encoded.num_tokens, encoded.num_bytes, strict=True):
+      yield segment, encoded.tokens[start : start + num_tokens], num_bytes
+      start += num_tokens
+    advance(sum(encoded.num_bytes))
+
+
+def _chunks(segments: Iterator[_Segment]) -> Iterator[list[_Segment]]:
+  chunk: list[_Segment] = []
+  size = 0
+  for segment in segments:
+    chunk.append(segment)
+    size += len(segment.text)
+    if size >= _CHUNK_CHARACTERS or len(chunk) >= _CHUNK_TEXTS:
+      yield chunk
+      chunk, size = [], 0
+  if chunk:
+    yield chunk
+
+
+class _ShardWriter:
+  """A shard in the making."""
+
+  def __init__(self, path: pathlib.Path, dtype: str, end_of_text: int | None):
+    self._file = path.open('wb')
+    self._digest = hashlib.sha256()
+    self._dtype = np.dtype(dtype).newbyteorder('<')
+    self._separator = None if end_of_text is None else np.array([end_of_text], self._dtype)
+    self._counts = dict(num_tokens=0, num_documents=0, text_bytes=0, first_token=-1, max_token=-1)
+
+  def add(self, segment: _Segment, tokens: np.ndarray, num_bytes: int) -> int:
+    """Appends a segment and returns how many tokens that took."""
+    if segment.opens_document and self._separator is not None:
+      tokens = np.concatenate([self._separator, tokens])
+    if not tokens.size:
+      return 0
+    data = tokens.astype(self._dtype, copy=False).tobytes()
+    self._file.write(data)
+    self._digest.update(data)
+    counts = self._counts
+    if counts['num_tokens'] == 0:
+      counts['first_token'] = int(tokens[0])
+    counts['num_tokens'] += tokens.size
+    counts['num_documents'] += segment.opens_document
+    counts['text_bytes'] += num_bytes
+    counts['max_token'] = max(counts['max_token'], int(tokens.max()))
+    return tokens.size
+
+  def close(self) -> None:
+    self._file.close()
+
+  def shard(self, name: str) -> Shard:
+    return Shard(file=name, sha256=self._digest.hexdigest(), **self._counts)
+
+
+def _write_part(
+  folder: pathlib.Path,
+  number: int,
+  stream: Iterator[_EncodedSegment],
+  shard_tokens: int,
+  end_of_text: int | None,
+  dtype: str,
+) -> tuple[dict[str, Any], bool]:
+  """Writes one shard of each split that gets text, and says whether the stream has ended.
+
+  The shards of a part are renamed into place together and count as finished only once UNFINISHED or the manifest lists
+  them, so that a restart knows at which segment to go on.
+  """
+  num_segments = num_tokens = 0
+  writers: dict[str, _ShardWriter] = {}
+  with contextlib.ExitStack() as stack:
+    for segment, tokens, num_bytes in stream:
+      if segment.split not in writers:
+        path = stack.enter_context(files.atomic_path(folder / f'{segment.split}-{number:05d}.bin'))
+        writers[segment.split] = _ShardWriter(path, dtype, end_of_text)
+        stack.callback(writers[segment.split].close)
+      num_segments += 1
+      num_tokens += writers[segment.split].add(segment, tokens, num_bytes)
+      if num_tokens >= shard_tokens:
+        break
+    else:
+      shard_tokens = sys.maxsize
+  shards = {name: dataclasses.asdict(writer.shard(f'{name}-{number:05d}.bin')) for name, writer in writers.items()}
+  return {'segments': num_segments, 'shards': shards}, num_tokens < shard_tokens
+
+
+@contextlib.contextmanager
+def _progress(name: str) -> Iterator[Callable[[int], None]]:
+  """Shows the bytes of text that were encoded, on a terminal only; yields what advances the bar."""
+  if not sys.stderr.isatty():
+    yield lambda num_bytes: None
+    return
+  from rich import console, progress
+
+  columns = progress.TextColumn('{task.description}'), progress.BarColumn(), progress.DownloadColumn()
+  with progress.Progress(
+    *columns,
+    progress.TransferSpeedColumn(),
+    progress.TimeElapsedColumn(),
+    console=console.Console(stderr=True),
+    transient=True,
+  ) as bar:
+    task = bar.add_task(f'preparing {name}', total=None)
+    yield lambda num_bytes: bar.advance(task, num_bytes)

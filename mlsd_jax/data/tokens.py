@@ -1,0 +1,245 @@
+"""Prepared tokens as memory-mapped arrays, and as the batches that training and evaluation ask for."""
+
+import bisect
+import functools
+import math
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from mlsd_jax.data import manifest
+from mlsd_jax.data.manifest import Shard
+from mlsd_jax.errors import UserError
+from mlsd_jax.tokenizers.base import Tokenizer
+
+_LAST_BATCH = 2**62
+_PREFETCHED_BYTES = 2**24
+_MOST_PREFETCHED = 64
+
+
+class TokenDataset:
+  """One split of prepared tokens, read as if it were one array.
+
+  Attributes:
+    split: 'train' or 'val'.
+    vocab_size: of the tokenizer that made the ids.
+    end_of_text: the id before each document, or None.
+    num_documents: documents that begin in the split.
+    text_bytes: UTF-8 bytes of the text that the tokens stand for.
+    target_bytes: those of all tokens but the first. Every token but the first can be a target, so with nats summed over
+      all of them, bits per byte are nats / ln 2 / target_bytes.
+  """
+
+  def __init__(
+    self,
+    folder: pathlib.Path,
+    split: str,
+    shards: list[Shard],
+    *,
+    dtype: str,
+    vocab_size: int,
+    end_of_text: int | None,
+    first_token_bytes: int,
+  ):
+    self.folder = folder
+    self.split = split
+    self.vocab_size = vocab_size
+    self.end_of_text = end_of_text
+    self.num_documents = sum(shard.num_documents for shard in shards)
+    self.text_bytes = sum(shard.text_bytes for shard in shards)
+    self.target_bytes = self.text_bytes - first_token_bytes
+    stored = np.dtype(dtype).newbyteorder('<')
+    self._arrays = [np.asarray(np.memmap(folder / shard.file, stored, 'r')) for shard in shards]
+    self._starts = np.cumsum([0] + [len(array) for array in self._arrays]).tolist()
+
+  @classmethod
+  def open(
+    cls,
+    folder: str | pathlib.Path,
+    split: str,
+    *,
+    tokenizer: Tokenizer | None = None,
+    vocab_size: int | None = None,
+    verify: bool = False,
+  ) -> 'TokenDataset':
+    """Maps the shards of a split that `prepare` wrote.
+
+    Args:
+      folder: what `prepare` returned.
+      split: 'train' or 'val'.
+      tokenizer: if given, must be the one that the tokens were made with.
+      vocab_size: if given, ids must be below it; checked by the manifest.
+      verify: reads every shard to check its SHA-256 as well as its size.
+
+    Raises:
+      UserError: no such preparation, another tokenizer, ids out of range, or a shard missing, truncated or damaged.
+    """
+    folder = pathlib.Path(folder)
+    found = manifest.read(folder)
+    shards = found.splits.get(split)
+    if not shards:
+      raise UserError(f'{folder} has no {split!r} split; it has {", ".join(n for n, s in found.splits.items() if s)}')
+    if tokenizer is not None and tokenizer.fingerprint != found.identity['tokenizer_fingerprint']:
+      raise UserError(
+        f'{folder} was prepared with tokenizer {found.identity["tokenizer"]}, not with this {tokenizer.name}'
+      )
+    limit = found.vocab_size if vocab_size is None else vocab_size
+    for shard in shards:
+      manifest.check_size(folder, shard, np.dtype(found.dtype).itemsize)
+      if verify:
+        manifest.check_content(folder, shard)
+      if shard.max_token >= limit:
+        raise UserError(
+          f'shard {folder / shard.file} holds token id {shard.max_token}, out of range for {limit} tokens'
+        )
+    return cls(
+      folder,
+      split,
+      shards,
+      dtype=found.dtype,
+      vocab_size=found.vocab_size,
+      end_of_text=found.end_of_text,
+      first_token_bytes=found.first_token_bytes[split],
+    )
+
+  def __len__(self) -> int:
+    return self._starts[-1]
+
+  def read(self, start: int, stop: int) -> np.ndarray:
+    """Tokens start to stop - 1 as int32, 0 <= start <= stop <= len."""
+    return self.windows([start], stop - start)[0]
+
+  def windows(self, starts: list[int], length: int) -> np.ndarray:
+    """int32 [len(starts), length]: the `length` tokens from each start on, across shard boundaries."""
+    out = np.empty((len(starts), length), np.int32)
+    for row, start in zip(out, starts, strict=True):
+      i = bisect.bisect_right(self._starts, start) - 1
+      filled = 0
+      while filled < length:
+        offset = start + filled - self._starts[i]
+        part = self._arrays[i][offset : offset + length - filled]
+        row[filled : filled + len(part)] = part
+        filled += len(part)
+        i += 1
+    return out
+
+  def _require(self, length: int) -> None:
+    if len(self) < length + 1:
+      raise UserError(
+        f'the {self.split} split holds {len(self)} tokens, too few for a window of {length} and its next token: '
+        f'lower the sequence length to at most {len(self) - 1}, or give the split more text (val_fraction, source)'
+      )
+
+
+class TokenBatches:
+  """An endless stream of numbered batches for training (TrainData), sampled through grain.
+
+  An epoch cuts the split into windows of `length` targets, from an offset drawn for that epoch, and visits them in an
+  order shuffled for that epoch, each once. Batch i is the same whatever `start` and `rows` are, and reaching it takes
+  the same time and memory whatever i is.
+  """
+
+  def __init__(self, dataset: TokenDataset, batch_size: int, length: int, seed: int = 0):
+    """Args:
+      dataset: the split.
+      batch_size: rows of a global batch.
+      length: targets in a row, which holds one token more.
+      seed: 0 to 2^32 - 1, of order and offsets.
+
+    Raises:
+      UserError: the split is shorter than one row, or an argument is out of range.
+    """
+    import grain
+
+    dataset._require(length)
+    if batch_size < 1 or length < 1 or not 0 <= seed < 2**32:
+      raise UserError(f'batch size {batch_size} and length {length} must be positive, seed {seed} from 0 to 2^32 - 1')
+    self.batch_size = batch_size
+    self.length = length
+    self._dataset = dataset
+    self._seed = seed
+    self.windows_per_epoch = max(1, (len(dataset) - length) // length)
+    # Any offset up to here leaves room for that many windows, so that every token can stand anywhere in a row.
+    self._largest_offset = len(dataset) - 1 - self.windows_per_epoch * length
+    self._order = grain.MapDataset.range(self.windows_per_epoch).shuffle(seed=seed).repeat()
+
+  def batches(self, start: int = 0, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
+    """{'tokens': int32 [rows, length + 1]} of batch start, start + 1, ... without end, read ahead in one thread."""
+    import grain
+
+    # One thread: the work is copying, and more of them only fight for the interpreter.
+    row_bytes = 4 * (self.length + 1) * len(range(self.batch_size)[rows])
+    ahead = max(2, min(_MOST_PREFETCHED, _PREFETCHED_BYTES // max(1, row_bytes)))
+    numbers = grain.MapDataset.range(start, _LAST_BATCH)
+    read = numbers.map(lambda number: self.batch(number, rows))
+    iterator = iter(read.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)))
+    try:
+      yield from iterator
+    finally:
+      iterator.close()
+
+  def batch(self, number: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
+    """Rows `rows` of global batch `number`."""
+    first = number * self.batch_size
+    visits = range(first, first + self.batch_size)[rows]
+    starts = [self._order[visit] * self.length + self._offset(visit // self.windows_per_epoch) for visit in visits]
+    return {'tokens': self._dataset.windows(starts, self.length + 1)}
+
+  def _offset(self, epoch: int) -> int:
+    return _offset(self._seed, epoch, self._largest_offset)
+
+
+@functools.lru_cache(maxsize=64)
+def _offset(seed: int, epoch: int, largest: int) -> int:
+  return int(np.random.default_rng([seed, epoch]).integers(largest + 1))
+
+
+class EvalBatches:
+  """A split as a finite list of batches in which every token but the first is a target once (EvalData).
+
+  Windows of `length` targets start every `stride` tokens, the last one so that it ends with the split. A target is
+  weighted in the first window that holds it; beyond the first window it so has at least length - stride tokens of
+  context before its own.
+  """
+
+  def __init__(self, dataset: TokenDataset, batch_size: int, length: int, stride: int | None = None):
+    """Args:
+      dataset: the split.
+      batch_size: rows of a global batch; the last batch is filled up with rows of weight zero.
+      length: targets in a row, which holds one token more.
+      stride: 1 to length, by default length.
+
+    Raises:
+      UserError: the split is shorter than one row, or an argument is out of range.
+    """
+    stride = length if stride is None else stride
+    dataset._require(length)
+    if batch_size < 1 or not 1 <= stride <= length:
+      raise UserError(f'batch size {batch_size} must be positive, stride {stride} from 1 to the window of {length}')
+    self.batch_size = batch_size
+    self.length = length
+    self.stride = stride
+    self.num_targets = len(dataset) - 1
+    self.target_bytes = dataset.target_bytes
+    self._dataset = dataset
+    self._last_start = len(dataset) - 1 - length
+    self.num_windows = 1 + math.ceil(self._last_start / stride)
+
+  def __len__(self) -> int:
+    return math.ceil(self.num_windows / self.batch_size)
+
+  def batches(self, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
+    """{'tokens': int32 [rows, length + 1], 'weights': float32 [rows, length]} of each batch; weights are 0 or 1."""
+    for number in range(len(self)):
+      yield self.batch(number, rows)
+
+  def batch(self, number: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
+    """Rows `rows` of global batch `number`."""
+    window = (number * self.batch_size + np.arange(self.batch_size))[rows]
+    start = np.minimum(window * self.stride, self._last_start)
+    previous_end = np.where(window > 0, np.minimum((window - 1) * self.stride, self._last_start) + self.length, 0)
+    target = start[:, None] + 1 + np.arange(self.length)
+    real = (window < self.num_windows)[:, None]
+    tokens = np.where(real, self._dataset.windows(start.tolist(), self.length + 1), 0)
+    return {'tokens': tokens.astype(np.int32), 'weights': (real & (target > previous_end[:, None])).astype(np.float32)}

@@ -1,0 +1,51 @@
+"""The tokenizer that a configuration names, learned from the source where it has to be."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+
+from mlsd_jax import folders, tokenizers
+from mlsd_jax.data.sources import Source
+from mlsd_jax.errors import UserError
+from mlsd_jax.tokenizers import BPETokenizer, CharacterTokenizer, Tokenizer
+
+_BPE_CHARACTERS = 2**24  # merges of some thousands do not change with more text
+
+
+def tokenizer_for(spec: str, source: Source) -> Tokenizer:
+  """The tokenizer named by `spec`; one that is learned is kept in the user cache.
+
+  Args:
+    spec: 'char', the characters of `source`; 'bpe:SIZE', a byte-level BPE vocabulary of SIZE tokens learned from the
+      first 16 million characters of `source`; else a name or path that `tokenizers.load` knows.
+    source: what to learn from.
+
+  Raises:
+    UserError: a bad spec, or the source cannot be read.
+  """
+  kind, _, size = spec.partition(':')
+  if kind not in ('char', 'bpe') or (kind == 'char' and size):
+    return tokenizers.load(spec)
+  if kind == 'bpe' and not size.isdecimal():
+    raise UserError(f"tokenizer {spec!r} must name a vocabulary size, as in 'bpe:2048'")
+  key = hashlib.sha256(json.dumps([spec, source.fingerprint()]).encode()).hexdigest()[:12]
+  name = re.sub(r'[^\w.-]+', '_', f'{source.name}-{spec}')
+  file = folders.cache_folder() / 'tokenizers' / f'{name}-{key}.json'
+  if file.exists():
+    return tokenizers.load(file)
+  tokenizer: Tokenizer
+  if kind == 'char':
+    tokenizer = CharacterTokenizer.train(document.text for document in source.documents())
+  else:
+    tokenizer = BPETokenizer.train(_first(source, _BPE_CHARACTERS), int(size))
+  tokenizer.save(file)
+  return tokenizer
+
+
+def _first(source: Source, characters: int) -> Iterator[str]:
+  for document in source.documents():
+    yield document.text[:characters]
+    characters -= len(document.text)
+    if characters <= 0:
+      return

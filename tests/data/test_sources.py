@@ -1,0 +1,139 @@
+import gzip
+import hashlib
+import io
+import json
+import os
+import tarfile
+
+import polars
+import pytest
+
+from mlsd_jax.data import fetch, sources
+from mlsd_jax.data.sources import SOURCES, open_source
+from mlsd_jax.errors import UserError
+
+
+def texts(spec: str, **options) -> list[str]:
+  return [document.text for document in open_source(str(spec), **options).documents()]
+
+
+def test_tinyshakespeare_is_one_document(real_data):
+  (text,) = texts('tinyshakespeare')
+  assert len(text) == 1_115_394
+  assert len(set(text)) == 65
+
+
+def test_novels_are_97(real_data):
+  found = list(open_source('novels').documents())
+  titles = {document.title for document in found}
+  assert len(titles) == 97
+  assert not titles & sources._NOVELS_LEFT_OUT
+  assert 'Austen_Pride_1813' in titles
+  assert '\r' not in found[0].text
+  digest = hashlib.sha256(''.join(document.text for document in found).encode()).hexdigest()
+  assert digest == open_source('novels').fingerprint(), 'an archive packed by GitHub is known by the same digest'
+
+
+def test_novels_are_read_from_an_archive_as_github_packs_it(own_cache, monkeypatch):
+  path = own_cache / 'sources' / 'novels' / 'novels.tar.gz'
+  path.parent.mkdir(parents=True)
+  left_out = next(iter(sources._NOVELS_LEFT_OUT))
+  with tarfile.open(path, 'w:gz') as archive:
+    for name in ('README.md', 'corpus/Author_One_1900.txt', f'corpus/{left_out}.txt', 'lists/words.txt'):
+      member = tarfile.TarInfo(f'100_english_novels-143e6018/{name}')
+      member.size = 7
+      archive.addfile(member, io.BytesIO(b'chapter'))
+  with pytest.raises(UserError, match=r'novels\.tar\.gz is damaged'):
+    texts('novels')
+  digest = hashlib.sha256(b'chapter').hexdigest()
+  remote = fetch.RemoteFile('novels.tar.gz', sources._NOVELS.url, digest, sources._NOVELS.digest)
+  monkeypatch.setattr(sources, '_NOVELS', remote)
+  assert texts('novels') == ['chapter']
+
+
+def test_every_named_source_says_what_it_is(monkeypatch, built_docs):
+  monkeypatch.setattr('mlsd_jax.data.python_docs.build', lambda: built_docs)
+  for name, source in SOURCES.items():
+    assert source.name == name
+    assert source.licence
+    assert source.description
+    assert len(source.fingerprint()) == 64
+    assert source.url.startswith('https://') or name == 'python_docs'
+
+
+def test_a_folder_is_read_in_order_with_all_below(tmp_path):
+  (tmp_path / 'b').mkdir()
+  (tmp_path / 'b' / 'x.md').write_text('two')
+  (tmp_path / 'a.txt').write_text('one')
+  (tmp_path / 'c.jsonl.gz').write_bytes(gzip.compress(json.dumps({'body': 'three'}).encode()))
+  polars.DataFrame({'body': ['four', 'five']}).write_parquet(tmp_path / 'd.parquet')
+  (tmp_path / '.hidden.txt').write_text('no')
+  (tmp_path / 'picture.png').write_bytes(b'\x89')
+  (tmp_path / 'empty.txt').write_text('')
+  assert texts(tmp_path, text_key='body') == ['one', 'two', 'three', 'four', 'five']
+  assert texts(f'hf:{tmp_path}', text_key='body') == ['one', 'two', 'three', 'four', 'five']
+  assert texts(f'hf:{tmp_path}/*.parquet', text_key='body') == ['four', 'five']
+  assert texts(tmp_path / 'b' / 'x.md') == ['two']
+
+
+def test_the_fingerprint_follows_the_files_and_the_key(tmp_path):
+  file = tmp_path / 'a.txt'
+  file.write_text('one')
+  before = open_source(str(tmp_path)).fingerprint()
+  assert open_source(str(tmp_path)).fingerprint() == before
+  assert open_source(str(tmp_path), text_key='body').fingerprint() != before
+  os.utime(file, ns=(1, 1))
+  assert open_source(str(tmp_path)).fingerprint() != before
+
+
+@pytest.mark.parametrize(
+  ('spec', 'message'),
+  [
+    ('nowhere', "no source 'nowhere': neither one of python_docs, tinyshakespeare, novels, nor a file"),
+    ('nowhere/*.txt', 'no source'),
+    ('hf:nowhere', 'no source'),
+    ('hf:', 'no source'),
+    ('folder', 'holds no file that can be read'),
+    ('folder/picture.png', 'names must end in one of'),
+    ('empty.txt', 'is empty'),
+  ],
+)
+def test_what_cannot_be_read_is_refused_in_one_line(spec: str, message: str, tmp_path, monkeypatch):
+  (tmp_path / 'folder').mkdir()
+  (tmp_path / 'folder' / 'picture.png').write_bytes(b'\x89')
+  (tmp_path / 'empty.txt').write_text('')
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(UserError, match=message) as error:
+    open_source(spec)
+  assert '\n' not in str(error.value)
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_a_dataset_prepared_by_tensorflow_datasets_is_read(tmp_path, monkeypatch):
+  tfds = pytest.importorskip('tensorflow_datasets')
+  monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
+
+  class LittleText(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    VERSION = tfds.core.Version('1.0.0')
+    name = 'little_text'
+
+    def _info(self):
+      features = tfds.features.FeaturesDict({'text': tfds.features.Text(), 'number': tfds.features.Scalar('int64')})
+      return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, download_manager):
+      return {'train': ((i, {'text': f'text {i} é', 'number': i}) for i in range(5))}
+
+    def _generate_examples(self):
+      raise NotImplementedError
+
+  with pytest.raises(UserError, match='knows no'):
+    texts('tfds:little_text')
+  LittleText(data_dir=tmp_path, file_format='array_record').download_and_prepare()
+  source = open_source('tfds:little_text')
+  assert sorted(document.text for document in source.documents()) == [f'text {i} é' for i in range(5)]
+  assert source.fingerprint() == open_source('tfds:little_text').fingerprint()
+  with pytest.raises(UserError, match="no feature 'body' \\(it has 'number', 'text'\\)"):
+    texts('tfds:little_text', text_key='body')
+  with pytest.raises(UserError, match='lm1b is not prepared'):
+    texts('tfds:lm1b')
