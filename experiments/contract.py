@@ -208,14 +208,16 @@ def load_config(spec: str) -> tuple[str, ConfigDict]:
   candidates = [pathlib.Path(path), REPOSITORY / path]
   found = next((candidate for candidate in candidates if candidate.is_file()), None)
   if found is None:
-    folder = REPOSITORY / pathlib.Path(path).parent
-    known = ', '.join(sorted(p.stem for p in folder.glob('*.py') if p.stem != '__init__'))
+    known = ', '.join(_variants(REPOSITORY / pathlib.Path(path).parent))
     raise UserError(f'no config file {path}' + (f'; {pathlib.Path(path).parent} has {known}' if known else ''))
   module_spec = importlib.util.spec_from_file_location(f'config_{found.stem}', found)
   if module_spec is None or module_spec.loader is None:
     raise UserError(f'{path} is not a Python file')
   module = importlib.util.module_from_spec(module_spec)
-  module_spec.loader.exec_module(module)
+  try:
+    module_spec.loader.exec_module(module)
+  except SyntaxError as error:
+    raise UserError(f'{path}, line {error.lineno}: {error.msg}') from error
   if not hasattr(module, 'get_config'):
     raise UserError(f'{path} has no get_config()')
   takes_argument = bool(inspect.signature(module.get_config).parameters)
@@ -226,13 +228,18 @@ def load_config(spec: str) -> tuple[str, ConfigDict]:
   return variant, config.lock()
 
 
+def _variants(folder: pathlib.Path) -> list[str]:
+  return sorted(path.stem for path in folder.glob('*.py') if not path.stem.startswith('_'))
+
+
 def _help(name: str, modes: Mapping[str, Callable[[Run], None]], values: flags.FlagValues) -> str:
-  configs = sorted(path.stem for path in (REPOSITORY / 'configs' / name).glob('*.py') if path.stem != '__init__')
   lines = [
     f'python -m experiments.{name} [--config=configs/{name}/VARIANT.py] [--workdir=DIR] [--config.key=value ...]'
   ]
-  lines += ['', f'configs: {", ".join(configs)}', '', 'modes:']
-  lines += [f'  {mode:<10} {(inspect.getdoc(function) or "").splitlines()[0]}' for mode, function in modes.items()]
+  lines += ['', f'configs: {", ".join(_variants(REPOSITORY / "configs" / name))}', '', 'modes:']
+  lines += [
+    f'  {mode:<10} {(inspect.getdoc(function) or "").partition(chr(10))[0]}' for mode, function in modes.items()
+  ]
   lines += ['', 'flags:']
   lines += [f'  --{flag:<14} {values[flag].help}' for flag in values if flag != 'config']
   return '\n'.join(lines)

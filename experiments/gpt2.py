@@ -9,6 +9,7 @@ python -m experiments.gpt2 --mode=import --init_from=hf:gpt2 --workdir=runs/gpt2
 import dataclasses
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -219,6 +220,12 @@ def _define_flags(values: flags.FlagValues) -> None:
   )
 
 
+MODES = {'train': train, 'eval': evaluate, 'sample': sample, 'export': export, 'import': import_}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  return contract.launch('gpt2', MODES, 'quickstart', define_flags=_define_flags, argv=argv)
+
+
 if __name__ == '__main__':
-  modes = {'train': train, 'eval': evaluate, 'sample': sample, 'export': export, 'import': import_}
-  sys.exit(contract.launch('gpt2', modes, 'quickstart', define_flags=_define_flags))
+  sys.exit(main())

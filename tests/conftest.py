@@ -18,8 +18,6 @@ import shutil
 import jax
 import pytest
 
-jax.config.update('jax_numpy_rank_promotion', 'allow')
-
 
 @pytest.fixture
 def key() -> jax.Array:

@@ -31,7 +31,7 @@ class MetricsWriter:
   values given for one step become one record.
 
   JSON has no NaN: a value that is not finite is written as null, so that any JSON reader takes the file and the
-  column stays numeric. TensorBoard gets it as it is.
+  column stays numeric. TensorBoard does not get it.
 
   Only process 0 writes; the others may call everything.
   """
@@ -81,10 +81,10 @@ class MetricsWriter:
     """Writes the record held back. Call it before a checkpoint: what is written later is lost if the run is killed."""
     if self._step is None or not self._active:
       return
-    step, values = self._step, {name: float(np.asarray(value).reshape(())) for name, value in self._values.items()}
-    self._step, self._values = None, {}
-    finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-    line = json.dumps({'step': step, 'time': round(self._time, 3)} | finite, allow_nan=False)
+    step, held, self._step, self._values = self._step, self._values, None, {}
+    numbers = {name: float(np.asarray(value).reshape(())) for name, value in held.items()}
+    values = {name: number if math.isfinite(number) else None for name, number in numbers.items()}
+    line = json.dumps({'step': step, 'time': round(self._time, 3)} | values, allow_nan=False)
     try:
       if self._file is None:
         self._file = open(self._workdir / FILE_NAME, 'a', encoding='utf-8')  # noqa: SIM115 - closed by close()
@@ -106,13 +106,19 @@ class MetricsWriter:
         self._events.close()
       self._file = self._events = None
 
-  def _write_events(self, step: int, values: dict[str, float]) -> None:
+  def _write_events(self, step: int, values: dict[str, float | None]) -> None:
     if self._events is None:
       from tensorboardX import SummaryWriter
 
-      self._events = SummaryWriter(str(self._workdir / 'tensorboard'), purge_step=self._purge_step, flush_secs=10)
+      self._events = SummaryWriter(
+        str(self._workdir / 'tensorboard'),
+        purge_step=self._purge_step,
+        flush_secs=10,
+        filename_suffix=f'.{time.time_ns()}',  # its own names differ by the second: a quick restart would overwrite
+      )
     for name, value in values.items():
-      self._events.add_scalar(name, value, step, walltime=self._time)
+      if value is not None:
+        self._events.add_scalar(name, value, step, walltime=self._time)
 
 
 def read_metrics(workdir: str | os.PathLike[str]) -> list[Record]:

@@ -144,11 +144,11 @@ class Progress:
     if 'mfu' in values:
       yield f'MFU {values["mfu"]:.1%}'
     yield f'{_clock(time.perf_counter() - self._began)} elapsed'
-    left = self._seconds_left(values)
+    left = self._seconds_left()
     if left is not None:
       yield f'{_clock(left)} left'
 
-  def _seconds_left(self, values: Mapping[str, float]) -> float | None:
+  def _seconds_left(self) -> float | None:
     rate = self.throughput.steps_per_second
     return (self._total - self._step) / rate if rate else None
 

@@ -31,7 +31,7 @@ def home():
       pass
 
   with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f'http://127.0.0.1:{server.server_port}', requests
     server.shutdown()
@@ -71,7 +71,7 @@ def test_a_damaged_file_is_named_and_kept(home, own_cache):
   path = own_cache / 'sources' / 'plays' / 'input.txt'
   path.parent.mkdir(parents=True)
   path.write_bytes(CONTENT[:-1])
-  with pytest.raises(UserError, match='input.txt is damaged'):
+  with pytest.raises(UserError, match=r'input\.txt is damaged'):
     fetch('plays', RemoteFile('input.txt', f'{url}/file', SHA256))
   assert path.exists()
   assert requests == []

@@ -1,0 +1,146 @@
+"""The GPT-2 experiment from text to samples, as a user calls it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from experiments import gpt2
+from mlsd_jax.training import devices
+from mlsd_jax.training.metrics import read_metrics
+
+SMALL = [
+  *('--config.train.steps=20', '--config.train.batch_size=8', '--config.train.steps_per_dispatch=5'),
+  *('--config.train.log_every=5', '--config.train.eval_every=10', '--config.train.checkpoint_every=10'),
+  *('--config.train.optimizer.warmup_steps=2', '--config.model.context_length=32', '--config.model.num_layers=2'),
+  *('--config.model.embed_dim=32', '--config.model.num_heads=2'),
+  *('--config.sample.max_new_tokens=20', '--config.sample.num_samples=2'),
+]
+
+
+@pytest.fixture
+def text(tmp_path):
+  lines = [f'{i} green bottles hanging on the wall, and if {i % 7} should fall.' for i in range(1500)]
+  path = tmp_path / 'song.txt'
+  path.write_text('\n'.join(lines))
+  return path
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys, text):
+  monkeypatch.setattr(devices, 'configure_backend', lambda: None)  # the test process has its devices already
+  monkeypatch.chdir(tmp_path)
+  source = [f'--config.data.source={text}', '--config.data.tokenizer=char', '--config.data.split=contiguous']
+
+  def call(*arguments, small=True):
+    code = gpt2.main([*(source + SMALL if small else []), *arguments])
+    return code, *capsys.readouterr()
+
+  return call
+
+
+def test_from_text_to_samples(call, tmp_path):
+  code, out, _ = call('--workdir=w')
+  assert code == 0
+  result = json.loads((tmp_path / 'w' / 'result.json').read_text())
+  assert {'val_loss', 'bigram_val_loss', 'bits_per_byte', 'num_params', 'tokens_per_second', 'train_seconds'} <= set(
+    result
+  )
+  records = read_metrics(tmp_path / 'w')
+  assert records[-1]['val_loss'] == pytest.approx(result['val_loss'])
+  assert records[0]['loss'] > result['val_loss']
+  assert f'{result["val_loss"]:.4f}' in out
+  assert out.count('--- sample') == 2
+  assert (tmp_path / 'w' / 'plots' / 'loss.png').read_bytes().startswith(b'\x89PNG')
+  assert (tmp_path / 'w' / 'samples.txt').exists()
+
+  code, out, _ = call('--workdir=w')
+  assert code == 0
+  assert 'is finished' in out
+
+  code, out, _ = call('--workdir=w', '--mode=eval', '--config.eval.stride=16', small=False)
+  assert code == 0
+  scored = json.loads((tmp_path / 'w' / 'eval.json').read_text())
+  assert scored['stride'] == 16
+  assert scored['val_loss'] == pytest.approx(result['val_loss'], abs=0.2)
+
+  options = ['--config.sample.prompt=if 3|on', '--config.sample.temperature=0.0']
+  code, out, _ = call('--workdir=w', '--mode=sample', *options, small=False)
+  assert code == 0
+  assert '\nif 3' in out
+  assert '\non' in out
+
+  assert call('--workdir=w', '--mode=export', small=False)[0] == 0
+  code, _, err = call('--workdir=again', '--mode=import', f'--init_from=hf:{tmp_path}/w/huggingface', small=False)
+  assert code == 0, err
+  assert call('--workdir=again', '--mode=sample', *options, small=False)[1] == out  # greedy: the same model
+
+  code, _, err = call('--workdir=tuned', '--init_from=w', '--config.train.optimizer.learning_rate=1e-5')
+  assert code == 0, err
+  assert read_metrics(tmp_path / 'tuned')[0]['loss'] == pytest.approx(result['val_loss'], abs=0.3)
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--config.train.batch_size=9'], 'batch_size 9 is not divisible'),
+    (['--config.train.mesh.data=3'], 'does not fit 8 devices'),
+    (['--config.model.num_heads=5'], 'not divisible by num_heads 5'),
+    (['--config.model.attention=magic'], "attention='magic'"),
+    (['--config.model.context_length=100000'], 'too few for a window of 100000'),
+    (['--config.train.dtype=float8'], 'float8'),
+    (['--config.train.optimizer.name=magic'], 'magic'),
+    (['--config.data.source=/nowhere'], "no source '/nowhere'"),
+    (['--config.data.tokenizer=klingon'], "no tokenizer 'klingon'"),
+    (['--init_from=hf:/nowhere'], '/nowhere'),
+    (['--init_from=/nowhere'], 'no whole checkpoint'),
+    (['--mode=sample', '--workdir=/nowhere'], 'no whole checkpoint'),
+    (['--mode=import'], 'wants --init_from'),
+  ],
+)
+def test_bad_input_is_one_line(call, tmp_path, arguments, message):
+  code, _, err = call('--workdir=w', *arguments)
+  assert code == 2
+  assert message in err
+  assert err.count('\n') == 1
+  assert not (tmp_path / 'w' / 'checkpoints').exists()
+
+
+@pytest.mark.parametrize(('content', 'message'), [(b'', 'empty'), (b'\xff\xfe\x00abc' * 99, 'UTF-8')])
+def test_unreadable_text_is_one_line(call, text, content, message):
+  text.write_bytes(content)
+  code, _, err = call('--workdir=w')
+  assert code == 2
+  assert message in err
+
+
+@pytest.mark.slow
+def test_sigterm_in_the_middle_then_the_same_command(tmp_path, text):
+  """The process exits cleanly; the second sitting ends with the metrics of an undisturbed run."""
+  command = [sys.executable, '-m', 'experiments.gpt2', f'--config.data.source={text}', '--config.data.tokenizer=char']
+  command += [*SMALL, '--config.data.split=contiguous', '--config.train.steps=400']
+  environment = {**os.environ, 'JAX_NUM_CPU_DEVICES': '1'}
+  run = lambda workdir: subprocess.Popen(
+    [*command, f'--workdir={tmp_path / workdir}'], env=environment, stdout=subprocess.PIPE, text=True
+  )
+  whole = run('whole')
+  assert whole.communicate(timeout=300)
+  assert whole.returncode == 0
+  first = run('parts')
+  for line in first.stdout:
+    if line.startswith('step 50'):
+      first.send_signal(signal.SIGTERM)
+      break
+  out, _ = first.communicate(timeout=60)
+  assert first.returncode == 0
+  assert 'told to stop' in out
+  assert not (tmp_path / 'parts' / 'result.json').exists()
+  second = run('parts')
+  out, _ = second.communicate(timeout=300)
+  assert 'resumed from step' in out
+  result = lambda name: json.loads((tmp_path / name / 'result.json').read_text())
+  assert result('parts')['val_loss'] == result('whole')['val_loss']
+  assert (tmp_path / 'parts' / 'samples.txt').read_text() == (tmp_path / 'whole' / 'samples.txt').read_text()
