@@ -16,6 +16,8 @@ from mlsd_jax.tokenizers.base import Tokenizer
 _LAST_BATCH = 2**62
 _PREFETCHED_BYTES = 2**24
 _MOST_PREFETCHED = 64
+# grain's shuffle walks a cycle of 2^16 or more, so that each visit takes 2^16 / n steps for fewer windows n than that.
+_GRAIN_SHUFFLES_FROM = 2**16
 
 
 class TokenDataset:
@@ -183,16 +185,21 @@ class TokenBatches:
     """Rows `rows` of global batch `number`."""
     first = number * self.batch_size
     visits = range(first, first + self.batch_size)[rows]
-    starts = [self._order[visit] * self.length + self._offset(visit // self.windows_per_epoch) for visit in visits]
-    return {'tokens': self._dataset.windows(starts, self.length + 1)}
+    return {'tokens': self._dataset.windows([self._start(visit) for visit in visits], self.length + 1)}
 
-  def _offset(self, epoch: int) -> int:
-    return _offset(self._seed, epoch, self._largest_offset)
+  def _start(self, visit: int) -> int:
+    epoch, i = divmod(visit, self.windows_per_epoch)
+    offset, order = _epoch(self._seed, epoch, self._largest_offset, self.windows_per_epoch)
+    window = self._order[visit] if order is None else order[i]
+    return offset + window * self.length
 
 
-@functools.lru_cache(maxsize=64)
-def _offset(seed: int, epoch: int, largest: int) -> int:
-  return int(np.random.default_rng([seed, epoch]).integers(largest + 1))
+@functools.lru_cache(maxsize=16)
+def _epoch(seed: int, epoch: int, largest_offset: int, num_windows: int) -> tuple[int, list[int] | None]:
+  """The offset of an epoch, and the order of its windows where that is not left to grain."""
+  rng = np.random.default_rng([seed, epoch])
+  offset = int(rng.integers(largest_offset + 1))
+  return offset, rng.permutation(num_windows).tolist() if num_windows < _GRAIN_SHUFFLES_FROM else None
 
 
 class EvalBatches:

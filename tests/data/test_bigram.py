@@ -1,4 +1,5 @@
 import collections
+import itertools
 import math
 import pathlib
 
@@ -22,12 +23,12 @@ def dataset(tokens: list[int], vocab_size: int, folder: pathlib.Path) -> TokenDa
 
 
 def reference(train: list[int], val: list[int], vocab_size: int) -> float:
-  pairs = collections.Counter(zip(train, train[1:]))
+  pairs = collections.Counter(itertools.pairwise(train))
   once = sum(count == 1 for count in pairs.values())
   twice = sum(count == 2 for count in pairs.values())
   discount = once / (once + 2 * twice) if once else 0.5
   nats = []
-  for given, scored in zip(val, val[1:]):
+  for given, scored in itertools.pairwise(val):
     continuation = (sum(b == scored for _, b in pairs) + 1) / (len(pairs) + vocab_size)
     total = sum(count for (a, _), count in pairs.items() if a == given)
     followers = sum(a == given for a, _ in pairs)

@@ -30,6 +30,13 @@ def content(folder: pathlib.Path) -> dict[str, bytes]:
   return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != '.lock'}
 
 
+def prepare_but_for_the_manifest(monkeypatch, *arguments, **options) -> None:
+  with monkeypatch.context() as patch:
+    patch.setattr(prepare_module.Manifest, 'write', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+      prepare(*arguments, **options)
+
+
 def tokens(folder: pathlib.Path, split: str) -> list[int]:
   dataset = TokenDataset.open(folder, split, verify=True)
   return dataset.read(0, len(dataset)).tolist()
@@ -107,6 +114,9 @@ class _Wide(CharacterTokenizer):
   def encode(self, text: str) -> np.ndarray:
     return super().encode(text) + (self.vocab_size - 4)
 
+  def decode_bytes(self, ids) -> bytes:
+    return super().decode_bytes([i - (self.vocab_size - 4) for i in ids])
+
 
 @pytest.mark.parametrize(('vocab_size', 'dtype'), [(65536, '<u2'), (65537, '<u4')])
 def test_ids_take_16_bits_if_all_fit(vocab_size: int, dtype: str, tmp_path):
@@ -154,9 +164,7 @@ def test_another_preparation_has_another_folder_and_is_never_mixed_in(other, fin
   if finished:
     prepare(folder=tmp_path, **options)
   else:
-    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-      patch.setattr(prepare_module.Manifest, 'write', lambda *_: 1 / 0)
-      prepare(folder=tmp_path, **options)
+    prepare_but_for_the_manifest(monkeypatch, folder=tmp_path, **options)
   before = content(tmp_path)
   with pytest.raises(UserError, match='holds another preparation') as error:
     prepare(folder=tmp_path, **{**options, **other})
@@ -228,9 +236,7 @@ def test_two_processes_prepare_a_folder_once(tmp_path):
 
 
 def test_a_damaged_shard_of_an_unfinished_preparation_is_named(tmp_path, monkeypatch):
-  with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-    patch.setattr(prepare_module.Manifest, 'write', lambda *_: 1 / 0)
-    prepare(source_of(*WORDS), ByteTokenizer(), tmp_path, shard_tokens=300)
+  prepare_but_for_the_manifest(monkeypatch, source_of(*WORDS), ByteTokenizer(), tmp_path, shard_tokens=300)
   shard = tmp_path / 'train-00001.bin'
   data = bytearray(shard.read_bytes())
   data[5] ^= 1

@@ -150,6 +150,16 @@ def test_an_epoch_visits_every_window_once(folder, sizes, batch_size, length, se
   assert starts[0] + sizes[0] - 1 - (starts[-1] + length) < 2 * length, 'the two ends hold less than two more windows'
 
 
+def test_windows_too_many_to_list_are_visited_once_too(tmp_path):
+  count = 2**16 + 100
+  write_tokens(tmp_path, [list(range(count))], 'uint32', vocab_size=count)
+  batches = TokenBatches(TokenDataset.open(tmp_path, 'train'), 1000, 1, seed=4)
+  assert batches.windows_per_epoch == count - 1
+  visited = np.concatenate([batches.batch(i)['tokens'][:, 0] for i in range(count // 1000 + 1)])[: count - 1]
+  assert sorted(visited) == list(range(count - 1))
+  assert np.abs(np.diff(visited)).mean() > count / 4, 'in no order'
+
+
 def test_epochs_differ_in_order_and_in_where_windows_begin(folder):
   batches = TokenBatches(counting(folder, 300, 3), 1, 10, seed=3)
   count = batches.windows_per_epoch
@@ -223,7 +233,7 @@ def test_evaluation_weighs_every_token_but_the_first_once(folder, sizes, batch_s
 def test_a_split_shorter_than_a_row_is_refused(batches, folder):
   dataset = counting(folder, 20)
   assert batches(dataset, 2, 19).batch(0)['tokens'][0].tolist() == list(range(20))
-  with pytest.raises(UserError, match='train split holds 20 tokens, too few for a window of 20.*at most 19'):
+  with pytest.raises(UserError, match=r'train split holds 20 tokens, too few for a window of 20.*at most 19'):
     batches(dataset, 2, 20)
 
 
