@@ -40,9 +40,24 @@ def read_files(paths: list[pathlib.Path], text_key: str) -> Iterator[Document]:
     yield from _reader(path)(path, text_key)
 
 
-def is_readable(path: pathlib.Path) -> bool:
-  """Whether the name of `path` ends in one of SUFFIXES."""
-  return path.name.lower().endswith(SUFFIXES)
+def text_bytes(paths: list[pathlib.Path], text_key: str) -> int | None:
+  """About how much text the files hold, or None where only reading them tells."""
+  if any(path.suffix == '.gz' for path in paths):
+    return None
+  return sum(_parquet_bytes(path, text_key) if path.suffix == '.parquet' else path.stat().st_size for path in paths)
+
+
+def _parquet_bytes(path: pathlib.Path, text_key: str) -> int:
+  import pyarrow
+  import pyarrow.parquet
+
+  try:
+    footer = pyarrow.parquet.read_metadata(path)
+  except pyarrow.ArrowException:  # reading will say what is wrong
+    return 0
+  groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+  columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+  return sum(column.total_uncompressed_size for column in columns if column.path_in_schema == text_key)
 
 
 def read_text(path: pathlib.Path, text_key: str = '') -> Iterator[Document]:

@@ -2,10 +2,10 @@
 
 import dataclasses
 import pathlib
-import sys
 from collections.abc import Callable
 
 from mlsd_jax import files, folders
+from mlsd_jax.data.progress import progress_bar
 from mlsd_jax.errors import UserError
 
 
@@ -66,20 +66,15 @@ def _folders(source: str) -> list[pathlib.Path]:
 
 def _download(source: str, remote: RemoteFile, target: pathlib.Path) -> None:
   import httpx
-  from rich import console, progress
 
-  columns = progress.TextColumn('{task.description}'), progress.BarColumn(), progress.DownloadColumn()
-  bar = progress.Progress(
-    *columns, progress.TransferSpeedColumn(), console=console.Console(stderr=True), disable=not sys.stderr.isatty()
-  )
   try:
-    with httpx.stream('GET', remote.url, follow_redirects=True, timeout=30) as response, bar, target.open('wb') as file:
+    with httpx.stream('GET', remote.url, follow_redirects=True, timeout=30) as response, target.open('wb') as file:
       response.raise_for_status()
-      total = response.headers.get('Content-Length')
-      task = bar.add_task(f'downloading {source}', total=int(total) if total else None)
-      for block in response.iter_raw(1 << 16):
-        file.write(block)
-        bar.advance(task, len(block))
+      length = response.headers.get('Content-Length')
+      with progress_bar(f'downloading {source}', int(length) if length else None) as advance:
+        for block in response.iter_raw(2**16):
+          file.write(block)
+          advance(len(block))
   except (httpx.HTTPError, httpx.InvalidURL) as error:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     raise UserError(

@@ -1,14 +1,12 @@
 """Documents to token shards on disk: streamed, in parallel, and picked up where they were left."""
 
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import re
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -18,6 +16,8 @@ from mlsd_jax import files, folders
 from mlsd_jax.data import manifest
 from mlsd_jax.data.encoding import encode_chunks
 from mlsd_jax.data.manifest import Manifest, Shard
+from mlsd_jax.data.progress import progress_bar
+from mlsd_jax.data.shards import EncodedSegment, Segment, write_part
 from mlsd_jax.data.sources import Source
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers.base import Tokenizer
@@ -28,6 +28,8 @@ _CHUNK_CHARACTERS = 2**20
 _CHUNK_TEXTS = 4096
 # Below this starting processes takes longer than it saves.
 _CHUNKS_WITHOUT_WORKERS = 8
+# What one process can read and hand out, they can encode.
+_MOST_WORKERS = 32
 
 type Split = Literal['documents', 'contiguous']
 
@@ -57,7 +59,7 @@ def prepare(
       same one. 'contiguous': the last `val_fraction` of all characters are the validation split, as in nanoGPT; reads
       the source twice.
     shard_tokens: shards are closed once both splits together got so many tokens.
-    workers: encoding processes, by default one a core; a source of some megabytes is encoded without any.
+    workers: encoding processes, by default one a core up to 32; some megabytes are encoded without any.
 
   Raises:
     UserError: a bad option, nothing to read, text that the tokenizer cannot represent, a split that stays empty, no
@@ -76,7 +78,7 @@ def prepare(
     'tokenizer': tokenizer.name,
     'tokenizer_fingerprint': tokenizer.fingerprint,
     'split': split,
-    'val_fraction': val_fraction,
+    'val_fraction': float(val_fraction),
     'shard_tokens': shard_tokens,
   }
   folder = default_folder(identity) if folder is None else pathlib.Path(folder)
@@ -124,15 +126,6 @@ def _lock(folder: pathlib.Path) -> Iterator[None]:
     yield
 
 
-@dataclasses.dataclass(frozen=True)
-class _Segment:
-  """A run of text within one document and one split."""
-
-  split: str
-  text: str
-  opens_document: bool
-
-
 def _prepare(
   source: Source, tokenizer: Tokenizer, folder: pathlib.Path, identity: dict[str, Any], workers: int | None
 ) -> None:
@@ -149,21 +142,23 @@ def _prepare(
   for _ in range(done):
     next(segments)
 
-  with _progress(source.name) as advance:
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+  text_bytes = sum(shard['text_bytes'] for part in parts for shard in part['shards'].values())
+  with progress_bar(f'preparing {source.name}', source.text_bytes(), text_bytes) as advance:
+    workers = min(len(os.sched_getaffinity(0)), _MOST_WORKERS) if workers is None else workers
     stream = _encoded(segments, tokenizer, dtype, workers, advance)
     while True:
-      part, is_last = _write_part(folder, len(parts), stream, identity['shard_tokens'], tokenizer.end_of_text, dtype)
+      part, ended = write_part(folder, len(parts), stream, identity['shard_tokens'], tokenizer.end_of_text, dtype)
       if part['segments']:
         parts.append(part)
-      if is_last:
+      if ended:
         break
       files.write_json(folder / UNFINISHED, {'identity': identity, 'parts': parts})
 
   splits: dict[str, list[Shard]] = {'train': [], 'val': []}
   for part in parts:
     for name, shard in part['shards'].items():
-      splits[name].append(Shard(**shard))
+      if shard['num_tokens']:
+        splits[name].append(Shard(**shard))
   _refuse_empty(source, splits, identity)
   first_token_bytes = {
     name: 0
@@ -197,35 +192,32 @@ def _finished_parts(folder: pathlib.Path, identity: dict[str, Any], itemsize: in
   return content['parts']
 
 
-def _by_document(source: Source, val_fraction: float) -> Iterator[_Segment]:
+def _by_document(source: Source, val_fraction: float) -> Iterator[Segment]:
   name = 'train'
   for document in source.documents():
     if not document.continued:
       digest = hashlib.blake2b(document.text.encode('utf-8', 'replace'), digest_size=8).digest()
       name = 'val' if int.from_bytes(digest) < val_fraction * 2**64 else 'train'
     if document.text:
-      yield _Segment(name, document.text, not document.continued)
+      yield Segment(name, document.text, not document.continued)
 
 
-def _contiguous(source: Source, val_fraction: float) -> Iterator[_Segment]:
+def _contiguous(source: Source, val_fraction: float) -> Iterator[Segment]:
   left = int(sum(len(document.text) for document in source.documents()) * (1 - val_fraction))
   for document in source.documents():
     head, tail = document.text[:left], document.text[left:]
     left -= len(head)
     if head:
-      yield _Segment('train', head, not document.continued)
+      yield Segment('train', head, not document.continued)
     if tail:
-      yield _Segment('val', tail, not document.continued and not head)
-
-
-type _EncodedSegment = tuple[_Segment, np.ndarray, int]
+      yield Segment('val', tail, not document.continued and not head)
 
 
 def _encoded(
-  segments: Iterator[_Segment], tokenizer: Tokenizer, dtype: str, workers: int, advance: Callable[[int], None]
-) -> Iterator[_EncodedSegment]:
+  segments: Iterator[Segment], tokenizer: Tokenizer, dtype: str, workers: int, advance: Callable[[int], None]
+) -> Iterator[EncodedSegment]:
   """Each segment with its ids and its number of UTF-8 bytes."""
-  in_flight: list[list[_Segment]] = []
+  in_flight: list[list[Segment]] = []
 
   def texts() -> Iterator[list[str]]:
     for chunk in _chunks(segments):
@@ -240,8 +232,8 @@ def _encoded(
     advance(sum(encoded.num_bytes))
 
 
-def _chunks(segments: Iterator[_Segment]) -> Iterator[list[_Segment]]:
-  chunk: list[_Segment] = []
+def _chunks(segments: Iterator[Segment]) -> Iterator[list[Segment]]:
+  chunk: list[Segment] = []
   size = 0
   for segment in segments:
     chunk.append(segment)
@@ -251,89 +243,3 @@ def _chunks(segments: Iterator[_Segment]) -> Iterator[list[_Segment]]:
       chunk, size = [], 0
   if chunk:
     yield chunk
-
-
-class _ShardWriter:
-  """A shard in the making."""
-
-  def __init__(self, path: pathlib.Path, dtype: str, end_of_text: int | None):
-    self._file = path.open('wb')
-    self._digest = hashlib.sha256()
-    self._dtype = np.dtype(dtype).newbyteorder('<')
-    self._separator = None if end_of_text is None else np.array([end_of_text], self._dtype)
-    self._counts = dict(num_tokens=0, num_documents=0, text_bytes=0, first_token=-1, max_token=-1)
-
-  def add(self, segment: _Segment, tokens: np.ndarray, num_bytes: int) -> int:
-    """Appends a segment and returns how many tokens that took."""
-    if segment.opens_document and self._separator is not None:
-      tokens = np.concatenate([self._separator, tokens])
-    if not tokens.size:
-      return 0
-    data = tokens.astype(self._dtype, copy=False).tobytes()
-    self._file.write(data)
-    self._digest.update(data)
-    counts = self._counts
-    if counts['num_tokens'] == 0:
-      counts['first_token'] = int(tokens[0])
-    counts['num_tokens'] += tokens.size
-    counts['num_documents'] += segment.opens_document
-    counts['text_bytes'] += num_bytes
-    counts['max_token'] = max(counts['max_token'], int(tokens.max()))
-    return tokens.size
-
-  def close(self) -> None:
-    self._file.close()
-
-  def shard(self, name: str) -> Shard:
-    return Shard(file=name, sha256=self._digest.hexdigest(), **self._counts)
-
-
-def _write_part(
-  folder: pathlib.Path,
-  number: int,
-  stream: Iterator[_EncodedSegment],
-  shard_tokens: int,
-  end_of_text: int | None,
-  dtype: str,
-) -> tuple[dict[str, Any], bool]:
-  """Writes one shard of each split that gets text, and says whether the stream has ended.
-
-  The shards of a part are renamed into place together and count as finished only once UNFINISHED or the manifest lists
-  them, so that a restart knows at which segment to go on.
-  """
-  num_segments = num_tokens = 0
-  writers: dict[str, _ShardWriter] = {}
-  with contextlib.ExitStack() as stack:
-    for segment, tokens, num_bytes in stream:
-      if segment.split not in writers:
-        path = stack.enter_context(files.atomic_path(folder / f'{segment.split}-{number:05d}.bin'))
-        writers[segment.split] = _ShardWriter(path, dtype, end_of_text)
-        stack.callback(writers[segment.split].close)
-      num_segments += 1
-      num_tokens += writers[segment.split].add(segment, tokens, num_bytes)
-      if num_tokens >= shard_tokens:
-        break
-    else:
-      shard_tokens = sys.maxsize
-  shards = {name: dataclasses.asdict(writer.shard(f'{name}-{number:05d}.bin')) for name, writer in writers.items()}
-  return {'segments': num_segments, 'shards': shards}, num_tokens < shard_tokens
-
-
-@contextlib.contextmanager
-def _progress(name: str) -> Iterator[Callable[[int], None]]:
-  """Shows the bytes of text that were encoded, on a terminal only; yields what advances the bar."""
-  if not sys.stderr.isatty():
-    yield lambda num_bytes: None
-    return
-  from rich import console, progress
-
-  columns = progress.TextColumn('{task.description}'), progress.BarColumn(), progress.DownloadColumn()
-  with progress.Progress(
-    *columns,
-    progress.TransferSpeedColumn(),
-    progress.TimeElapsedColumn(),
-    console=console.Console(stderr=True),
-    transient=True,
-  ) as bar:
-    task = bar.add_task(f'preparing {name}', total=None)
-    yield lambda num_bytes: bar.advance(task, num_bytes)

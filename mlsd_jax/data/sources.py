@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 from mlsd_jax.data import fetch, prepared_dataset, python_docs
-from mlsd_jax.data.documents import SUFFIXES, Document, is_readable, read_files, read_tar, read_text
+from mlsd_jax.data.documents import SUFFIXES, Document, read_files, read_tar, read_text, text_bytes
 from mlsd_jax.errors import UserError
 
 
@@ -23,6 +23,7 @@ class Source:
       is absent, damaged or not UTF-8.
     fingerprint: changes whenever the documents may have; cheap, so that prepared data is found again at once.
     url: the public home, '' for what is the user's own.
+    text_bytes: about how many bytes of text there are, for a progress bar; None if that is not known beforehand.
   """
 
   name: str
@@ -31,6 +32,7 @@ class Source:
   documents: Callable[[], Iterator[Document]]
   fingerprint: Callable[[], str]
   url: str = ''
+  text_bytes: Callable[[], int | None] = lambda: None
 
 
 _TINYSHAKESPEARE = fetch.RemoteFile(
@@ -96,14 +98,16 @@ SOURCES = {
       lambda: read_text(fetch.fetch('tinyshakespeare', _TINYSHAKESPEARE)),
       lambda: _TINYSHAKESPEARE.sha256,
       _TINYSHAKESPEARE.url,
+      lambda: 1_115_394,
     ),
     Source(
       'novels',
       'public domain in the US by age',
-      '97 English novels from before 1930, 75 MB',
+      '97 English novels from before 1930',
       _read_novels,
       lambda: _NOVELS.sha256,
       _NOVELS.url,
+      lambda: 74_723_421,
     ),
   )
 }
@@ -132,13 +136,15 @@ def open_source(spec: str, text_key: str = 'text') -> Source:
       documents=lambda: prepared_dataset.documents(rest, text_key),
       fingerprint=lambda: prepared_dataset.fingerprint(rest, text_key),
     )
-  paths = _matching(rest) if kind == 'hf' and rest else _matching(spec)
-  if not paths:
+  from_hub = kind == 'hf' and bool(rest)
+  roots = _matching(rest if from_hub else spec)
+  if not roots:
     names = ', '.join(SOURCES)
     raise UserError(
       f'no source {spec!r}: neither one of {names}, nor a file or folder, nor tfds:NAME, nor hf:DIR_OR_GLOB'
     )
-  return _local(spec, paths, text_key)
+  # A folder from the hub has a README.md that is not data.
+  return _local(spec, roots, text_key, [suffix for suffix in SUFFIXES if not from_hub or suffix not in ('.txt', '.md')])
 
 
 def _matching(pattern: str) -> list[pathlib.Path]:
@@ -152,21 +158,29 @@ def _matching(pattern: str) -> list[pathlib.Path]:
   return sorted(pathlib.Path(*parts[:first]).glob(str(pathlib.Path(*parts[first:]))))
 
 
-def _local(spec: str, roots: list[pathlib.Path], text_key: str) -> Source:
+def _local(spec: str, roots: list[pathlib.Path], text_key: str, suffixes: list[str]) -> Source:
   paths: list[pathlib.Path] = []
   for root in roots:
     inside = sorted(root.rglob('*')) if root.is_dir() else [root]
     hidden = lambda path: any(part.startswith('.') for part in path.relative_to(root).parts)
-    paths += [path for path in inside if path.is_file() and is_readable(path) and not hidden(path)]
+    paths += [
+      path for path in inside if path.is_file() and path.name.lower().endswith(tuple(suffixes)) and not hidden(path)
+    ]
   if not paths:
-    raise UserError(f'{spec} holds no file that can be read; file names must end in one of {", ".join(SUFFIXES)}')
+    raise UserError(f'{spec} holds no file that can be read; file names must end in one of {", ".join(suffixes)}')
   if not any(path.stat().st_size for path in paths):
     raise UserError(f'{spec} is empty')
 
   def fingerprint() -> str:
-    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(json.dumps([text_key, stats]).encode()).hexdigest()
 
   name = roots[0].name if len(roots) == 1 else spec
-  description = f'{len(paths)} file{"s" if len(paths) > 1 else ""} of {spec}'
-  return Source(name, 'as the user has it', description, lambda: read_files(paths, text_key), fingerprint)
+  return Source(
+    name,
+    licence='as the user has it',
+    description=f'{len(paths)} file{"s" if len(paths) > 1 else ""} of {spec}',
+    documents=lambda: read_files(paths, text_key),
+    fingerprint=fingerprint,
+    text_bytes=lambda: text_bytes(paths, text_key),
+  )

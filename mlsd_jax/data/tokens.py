@@ -208,30 +208,49 @@ class EvalBatches:
   Windows of `length` targets start every `stride` tokens, the last one so that it ends with the split. A target is
   weighted in the first window that holds it; beyond the first window it so has at least length - stride tokens of
   context before its own.
+
+  Attributes:
+    num_windows: rows with weight.
+    num_targets: targets with weight.
+    target_bytes: UTF-8 bytes of text that those stand for: bits per byte are summed nats / ln 2 / target_bytes. Exact
+      for the whole split, in proportion to the targets where max_batches leaves some out.
   """
 
-  def __init__(self, dataset: TokenDataset, batch_size: int, length: int, stride: int | None = None):
+  def __init__(
+    self,
+    dataset: TokenDataset,
+    batch_size: int,
+    length: int,
+    stride: int | None = None,
+    max_batches: int | None = None,
+  ):
     """Args:
       dataset: the split.
       batch_size: rows of a global batch; the last batch is filled up with rows of weight zero.
       length: targets in a row, which holds one token more.
       stride: 1 to length, by default length.
+      max_batches: leaves out what comes after so many batches, for a quicker look; by default nothing.
 
     Raises:
       UserError: the split is shorter than one row, or an argument is out of range.
     """
     stride = length if stride is None else stride
     dataset._require(length)
-    if batch_size < 1 or not 1 <= stride <= length:
-      raise UserError(f'batch size {batch_size} must be positive, stride {stride} from 1 to the window of {length}')
+    if batch_size < 1 or not 1 <= stride <= length or (max_batches is not None and max_batches < 1):
+      raise UserError(
+        f'batch size {batch_size} and max_batches {max_batches} must be positive, '
+        f'stride {stride} from 1 to the window of {length}'
+      )
     self.batch_size = batch_size
     self.length = length
     self.stride = stride
-    self.num_targets = len(dataset) - 1
-    self.target_bytes = dataset.target_bytes
     self._dataset = dataset
     self._last_start = len(dataset) - 1 - length
     self.num_windows = 1 + math.ceil(self._last_start / stride)
+    if max_batches is not None:
+      self.num_windows = min(self.num_windows, max_batches * batch_size)
+    self.num_targets = min((self.num_windows - 1) * stride, self._last_start) + length
+    self.target_bytes = round(dataset.target_bytes * self.num_targets / (len(dataset) - 1))
 
   def __len__(self) -> int:
     return math.ceil(self.num_windows / self.batch_size)

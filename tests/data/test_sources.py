@@ -73,9 +73,19 @@ def test_a_folder_is_read_in_order_with_all_below(tmp_path):
   (tmp_path / 'picture.png').write_bytes(b'\x89')
   (tmp_path / 'empty.txt').write_text('')
   assert texts(tmp_path, text_key='body') == ['one', 'two', 'three', 'four', 'five']
-  assert texts(f'hf:{tmp_path}', text_key='body') == ['one', 'two', 'three', 'four', 'five']
-  assert texts(f'hf:{tmp_path}/*.parquet', text_key='body') == ['four', 'five']
   assert texts(tmp_path / 'b' / 'x.md') == ['two']
+  assert texts(f'hf:{tmp_path}', text_key='body') == ['three', 'four', 'five'], 'a README.md is not data'
+  assert texts(f'hf:{tmp_path}/*.parquet', text_key='body') == ['four', 'five']
+
+
+def test_the_amount_of_text_is_known_beforehand_where_that_is_cheap(tmp_path):
+  texts = [f'row {i} ' * 50 for i in range(100)]
+  polars.DataFrame({'number': range(100), 'text': texts}).write_parquet(tmp_path / 'a.parquet')
+  (tmp_path / 'b.txt').write_text('é' * 1000)
+  expected = sum(map(len, texts)) + 2000
+  assert open_source(str(tmp_path)).text_bytes() == pytest.approx(expected, rel=0.05)
+  (tmp_path / 'c.jsonl.gz').write_bytes(gzip.compress(b'{"text": "x"}'))
+  assert open_source(str(tmp_path)).text_bytes() is None
 
 
 def test_the_fingerprint_follows_the_files_and_the_key(tmp_path):

@@ -229,6 +229,19 @@ def test_evaluation_weighs_every_token_but_the_first_once(folder, sizes, batch_s
         np.testing.assert_array_equal(part[name], batch[name][rows])
 
 
+@given(max_batches=st.integers(1, 20), stride=st.integers(1, 7))
+def test_evaluation_can_end_early(folder, max_batches, stride):
+  dataset = counting(folder, 200)
+  whole, part = EvalBatches(dataset, 3, 7, stride), EvalBatches(dataset, 3, 7, stride, max_batches)
+  assert len(part) == min(max_batches, len(whole))
+  weights = 0.0
+  for batch, expected in zip(part.batches(), whole.batches(), strict=False):
+    np.testing.assert_array_equal(batch['tokens'], expected['tokens'])
+    weights += batch['weights'].sum()
+  assert part.num_targets == weights
+  assert part.target_bytes == pytest.approx(dataset.target_bytes * weights / 199, abs=0.5)
+
+
 @pytest.mark.parametrize('batches', [TokenBatches, EvalBatches])
 def test_a_split_shorter_than_a_row_is_refused(batches, folder):
   dataset = counting(folder, 20)
@@ -245,6 +258,7 @@ def test_a_split_shorter_than_a_row_is_refused(batches, folder):
     (EvalBatches, (0, 4)),
     (EvalBatches, (1, 4, 5)),
     (EvalBatches, (1, 4, 0)),
+    (EvalBatches, (1, 4, 4, 0)),
   ],
 )
 def test_impossible_sizes_are_refused(batches, arguments, folder):

@@ -1,0 +1,48 @@
+"""How far reading or downloading has come: a bar on a terminal, now and then a plain line elsewhere."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+_SECONDS_BETWEEN_LINES = 30
+
+
+@contextlib.contextmanager
+def progress_bar(description: str, total: int | None, done: int = 0) -> Iterator[Callable[[int], None]]:
+  """Yields a function that is called with each number of bytes that was dealt with.
+
+  Args:
+    description: what is being done, such as 'preparing novels'.
+    total: bytes in all, None if that is not known.
+    done: bytes that an earlier run has dealt with.
+  """
+  if not sys.stderr.isatty():
+    yield _plain(description, total, done)
+    return
+  from rich import console, progress
+
+  columns = (
+    progress.TextColumn('{task.description}'),
+    progress.BarColumn(),
+    progress.DownloadColumn(),
+    progress.TransferSpeedColumn(),
+    progress.TimeRemainingColumn(elapsed_when_finished=True),
+  )
+  with progress.Progress(*columns, console=console.Console(stderr=True), transient=True) as bar:
+    task = bar.add_task(description, total=total, completed=done)
+    yield lambda num_bytes: bar.advance(task, num_bytes)
+
+
+def _plain(description: str, total: int | None, done: int) -> Callable[[int], None]:
+  shown = time.monotonic()
+
+  def advance(num_bytes: int) -> None:
+    nonlocal done, shown
+    done += num_bytes
+    if time.monotonic() - shown >= _SECONDS_BETWEEN_LINES:
+      shown = time.monotonic()
+      of_all = f' of {total / 1e6:.0f}' if total else ''
+      print(f'{description}: {done / 1e6:.0f}{of_all} MB', file=sys.stderr, flush=True)
+
+  return advance
