@@ -122,6 +122,7 @@ def launch(
     distributed.initialize(values.coordinator, values.num_processes, values.process_id)
     with _quiet_exit():
       modes[mode](run)
+    distributed.barrier('finished')
     return 0
   except (UserError, flags.Error) as error:
     message = ' '.join(str(error).split())

@@ -82,7 +82,8 @@ def train(run: contract.Run) -> None:
     }
   )
   _plot(run, {'uniform guess': math.log(text.tokenizer.vocab_size), 'bigram model': bigram})
-  run.print(_summary(run.result() or {}))
+  if distributed.is_main():  # which alone has written the result by now
+    run.print(_summary(run.result() or {}))
   params = cast_floating(sharding.gather_to_host(result.params), DTYPES[settings.dtype])
   return _sample(run, params, model, text.tokenizer)
 

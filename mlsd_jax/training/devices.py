@@ -1,24 +1,55 @@
-"""What the machine is: compiler flags chosen before the backend starts, the compile cache, peak speeds for MFU."""
+"""What the machine is: settings chosen before the backend starts, the compile cache, peak speeds for MFU."""
 
 import os
-import pathlib
 
 import jax
 
+from mlsd_jax.folders import cache_folder
 
-def cache_folder() -> pathlib.Path:
-  """$MLSD_CACHE_DIR, else ~/.cache/mlsd_jax."""
-  return pathlib.Path(os.environ.get('MLSD_CACHE_DIR') or pathlib.Path.home() / '.cache' / 'mlsd_jax')
+# XLA's own matrix products on a CPU do bfloat16 fast in one layout only and the backward pass needs the others; oneDNN
+# does all three (docs/performance.md). The empty ynn list keeps another library from claiming the products first.
+CPU_FLAGS = (
+  '--xla_cpu_use_onednn=true',
+  '--xla_cpu_experimental_onednn_custom_call=true',
+  '--xla_cpu_experimental_ynn_fusion_type=',
+)
+
+# Dense bfloat16 (V100 and T4: float16) FLOP/s from the makers' data sheets, without sparsity. The first name found in
+# device_kind counts, so longer names come first.
+PEAK_FLOPS = {
+  'H100 PCIe': 756e12,
+  'H100 NVL': 835e12,
+  'H100': 989e12,
+  'H200': 989e12,
+  'GH200': 989e12,
+  'A100': 312e12,
+  'V100': 125e12,
+  'L4': 121e12,
+  'T4': 65e12,
+  'RTX 4090': 165e12,
+  'TPU v6': 918e12,
+  'TPU v5p': 459e12,
+  'TPU v5 lite': 197e12,
+  'TPU v5e': 197e12,
+  'TPU v5': 459e12,
+  'TPU v4 lite': 138e12,
+  'TPU v4': 275e12,
+}
 
 
 def configure_backend() -> None:
-  """Sets the compile cache. To be called before JAX touches a device."""
+  """Compiler flags and compile cache. To be called before JAX touches a device.
+
+  Flags that XLA_FLAGS already names are left as the user set them.
+  """
+  given = os.environ.get('XLA_FLAGS', '')
+  flags = [flag for flag in CPU_FLAGS if flag.split('=')[0] not in given]
+  os.environ['XLA_FLAGS'] = ' '.join([given, *flags]).strip()
   jax.config.update('jax_compilation_cache_dir', str(cache_folder() / 'jax'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
 
 
 def peak_flops(device: jax.Device) -> float | None:
-  """Peak dense bfloat16 FLOP/s of a device, or None where it is not known."""
-  del device
-  return None
+  """Peak dense bfloat16 FLOP/s of a device, or None where it is not known (a CPU, say)."""
+  return next((peak for name, peak in PEAK_FLOPS.items() if name in device.device_kind), None)

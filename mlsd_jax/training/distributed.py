@@ -9,6 +9,7 @@ that asking costs well under a millisecond and does not wait for steps that are 
 import collections
 import json
 import os
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -20,6 +21,10 @@ from jax._src import distributed as jax_distributed  # the key-value client has 
 from mlsd_jax.errors import UserError
 
 AGREEMENT_TIMEOUT_SECONDS = 3600  # process 0 may be reading terabytes to verify a checkpoint
+
+# How long a process that is leaving waits for the others. One that leaves by an error should not hold them up for long;
+# those that leave by success meet at a barrier before.
+SHUTDOWN_TIMEOUT_SECONDS = 30
 
 _sequence: collections.Counter[str] = collections.Counter()  # a key of the store is written once, never again
 
@@ -59,6 +64,8 @@ def initialize(
   _check_flags(coordinator, num_processes, process_id, launch)
   if num_processes == 1:
     return
+  if coordinator is not None and process_id == 0:
+    _check_port_is_free(coordinator)
   try:
     jax.distributed.initialize(
       coordinator,
@@ -68,6 +75,7 @@ def initialize(
       # What is known needs no guess: jax would ask mpi4py under Open MPI 5, or Kubernetes' API, all the same.
       cluster_detection_method='deactivate' if coordinator and num_processes and process_id is not None else None,
       initialization_timeout=timeout,
+      shutdown_timeout_seconds=SHUTDOWN_TIMEOUT_SECONDS,
     )
   except (ValueError, RuntimeError) as error:
     if 'before any JAX calls' in str(error):
@@ -110,8 +118,11 @@ def is_main() -> bool:
 
 
 def barrier(name: str, timeout: float = AGREEMENT_TIMEOUT_SECONDS) -> None:
-  """Waits until every process has come here. All must pass the same names in the same order."""
-  if jax.process_count() > 1:
+  """Waits until every process has come here. All must pass the same names in the same order.
+
+  A run that ends well ends with one: a process that leaves earlier than the others is taken for one that failed.
+  """
+  if jax.distributed.is_initialized():
     _client().wait_at_barrier(_key(name), round(timeout * 1000))
 
 
@@ -168,6 +179,18 @@ def _check_flags(
     raise UserError(f'--num_processes={num_processes} must be at least 1')
   if num_processes is not None and process_id is not None and not 0 <= process_id < num_processes:
     raise UserError(f'--process_id={process_id} must be from 0 to {num_processes - 1} with {num_processes} processes')
+
+
+def _check_port_is_free(coordinator: str) -> None:
+  """Raises UserError if process 0 cannot listen there. (jaxlib 0.12 crashes on a taken port, every other time.)"""
+  family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+  with socket.socket(family) as probe:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      probe.bind(('', int(coordinator.rpartition(':')[2])))
+    except (OSError, OverflowError) as error:
+      reason = getattr(error, 'strerror', None) or error
+      raise UserError(f'--coordinator={coordinator}: process 0 cannot listen on that port ({reason})') from error
 
 
 def _visible(local_device_ids: list[int], environ: Mapping[str, str]) -> list[int]:

@@ -1,0 +1,153 @@
+"""Greedy decoding with a KV cache: tokens a second of ours and of transformers' generate(), in one run.
+
+    python benchmarks/gpt2_generate.py --peer_python=/path/to/python     # one with torch and transformers
+
+Both sides hold the same random weights and continue the same prompts; runs alternate, medians are shown. The floor is
+the time to read every weight once a token at the memory bandwidth measured here.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+
+from mlsd_jax.training import devices
+
+devices.configure_backend()
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlsd_jax.generation import decode
+from mlsd_jax.generation.generate import GPTDecoder
+from mlsd_jax.generation.sampling import SamplingConfig
+from mlsd_jax.language_model import huggingface
+from mlsd_jax.models import gpt
+from mlsd_jax.training.step import cast_floating
+
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+
+
+def decoder_run(params, config, batch: int, prompt_tokens: int, new_tokens: int) -> Callable[[], float]:
+  """A function that decodes once and returns the seconds it took."""
+  decoder = GPTDecoder(config, config.vocab_size)
+  prompts = list(np.arange(batch * prompt_tokens, dtype=np.int32).reshape(batch, prompt_tokens) % 1000)
+  keys = decode.row_keys(0, range(batch), [0] * batch)
+
+  def run() -> float:
+    began = time.perf_counter()
+    session = decode.Session(
+      decoder, params, prompts, keys, sampling=SamplingConfig(temperature=0.0), max_new_tokens=new_tokens
+    )
+    made = 0
+    while not session.done.all():
+      made += sum(map(len, session.advance()))
+    assert made == batch * new_tokens
+    return time.perf_counter() - began
+
+  return run
+
+
+def bandwidth() -> float:
+  """Bytes a second of reading a large array, the best of several."""
+  x = jnp.ones(128 * 1024 * 1024, jnp.float32)
+  total = jax.jit(jnp.sum)
+  total(x).block_until_ready()
+  seconds = []
+  for _ in range(5):
+    began = time.perf_counter()
+    total(x).block_until_ready()
+    seconds.append(time.perf_counter() - began)
+  return x.nbytes / min(seconds)
+
+
+class Peer:
+  """torch_generate.py in the peer's interpreter, asked for one run at a time."""
+
+  def __init__(self, python: str, *arguments: object):
+    script = os.path.join(os.path.dirname(__file__), 'torch_generate.py')  # noqa: PTH118, PTH120
+    self._process = subprocess.Popen(
+      [python, script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    self._read()
+
+  def run(self, name: str) -> float:
+    assert self._process.stdin is not None
+    self._process.stdin.write(name + '\n')
+    self._process.stdin.flush()
+    return float(self._read())
+
+  def _read(self) -> str:
+    assert self._process.stdout is not None
+    line = self._process.stdout.readline()
+    if not line:
+      raise SystemExit('the peer died')
+    return line
+
+  def close(self) -> None:
+    self._process.kill()
+    self._process.wait()
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--size', default='gpt2', choices=gpt.SIZES)
+  parser.add_argument('--batch', type=int, nargs='+', default=[1, 8])
+  parser.add_argument('--prompt_tokens', type=int, default=32)
+  parser.add_argument('--new_tokens', type=int, default=64)
+  parser.add_argument('--runs', type=int, default=5)
+  parser.add_argument('--peer_python', default=os.environ.get('MLSD_PEER_PYTHON'))
+  options = parser.parse_args()
+
+  config = gpt.GPTConfig(**gpt.SIZES[options.size])
+  params = jax.jit(gpt.init, static_argnums=1)(jax.random.key(0), config)
+  speed = bandwidth()
+  print(
+    f'{options.size} on {jax.devices()[0].device_kind}, {options.prompt_tokens} + {options.new_tokens} tokens greedy'
+  )
+  print(f'memory reads {speed / 1e9:.1f} GB/s')
+  if not options.peer_python:
+    print('no peer: give --peer_python or MLSD_PEER_PYTHON, an interpreter with torch and transformers')
+  with tempfile.TemporaryDirectory() as folder:
+    if options.peer_python:
+      huggingface.save_gpt2(jax.device_get(params), config, f'{folder}/gpt2')
+    for batch in options.batch:
+      sides: dict[str, Callable[[], float]] = {}
+      for name, dtype in DTYPES.items():
+        cast = cast_floating(params, dtype)
+        sides[f'ours {name}'] = decoder_run(cast, config, batch, options.prompt_tokens, options.new_tokens)
+      peer = None
+      if options.peer_python:
+        peer = Peer(options.peer_python, f'{folder}/gpt2', batch, options.prompt_tokens, options.new_tokens)
+        for name in DTYPES:
+          sides[f'transformers {name}'] = lambda name=name, peer=peer: peer.run(name)
+      report(sides, batch, options, gpt.num_params(params), speed)
+      if peer:
+        peer.close()
+
+
+def report(sides: dict[str, Callable[[], float]], batch: int, options, num_params: int, speed: float) -> None:
+  for run in sides.values():
+    run()  # compiles, touches the weights
+  seconds: dict[str, list[float]] = {name: [] for name in sides}
+  for _ in range(options.runs):
+    for name, run in sides.items():
+      seconds[name].append(run())
+  rates = {name: batch * options.new_tokens / statistics.median(values) for name, values in seconds.items()}
+  print(f'batch {batch}')
+  for name, rate in rates.items():
+    bytes_per_weight = 4 if 'float32' in name else 2
+    floor = batch * speed / (bytes_per_weight * num_params)
+    print(f'  {name:<24} {rate:8.1f} tokens/s   {rate / floor:5.1%} of what reading the weights allows')
+  ours = max(rate for name, rate in rates.items() if name.startswith('ours'))
+  theirs = max((rate for name, rate in rates.items() if name.startswith('transformers')), default=0.0)
+  if theirs:
+    print(f'  best of ours / best of theirs  {ours / theirs:.2f}')
+
+
+if __name__ == '__main__':
+  main()
