@@ -144,7 +144,8 @@ def _prepare(
 
   text_bytes = sum(shard['text_bytes'] for part in parts for shard in part['shards'].values())
   with progress_bar(f'preparing {source.name}', source.text_bytes(), text_bytes) as advance:
-    workers = min(len(os.sched_getaffinity(0)), _MOST_WORKERS) if workers is None else workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1  # macOS has none
+    workers = min(cores, _MOST_WORKERS) if workers is None else workers
     stream = _encoded(segments, tokenizer, dtype, workers, advance)
     while True:
       part, ended = write_part(folder, len(parts), stream, identity['shard_tokens'], tokenizer.end_of_text, dtype)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.generation.sampling import PLAIN, SamplingConfig, sample
+from mlsd_jax.generation.sampling import PLAIN, SamplingConfig, sample, uniforms
 
 _COARSE = 64
 
@@ -117,6 +117,7 @@ class Session:
     self._end = -1 if end_of_text is None else end_of_text
     self._max_new, self._new = max_new_tokens, 0
     self._steps = steps_per_dispatch
+    self._start = [0] * len(prompts)  # where a row's window begins
     self._state: State | None = None
     self._used = self._slots = 0
     self._pad_B = np.zeros(rows, np.int32)
@@ -136,7 +137,7 @@ class Session:
       limit = min(steps or self._steps, self._steps, self._room(), self._max_new - self._new)
       state = dataclasses.replace(self._state, done_B=jnp.array(done_B))
       tokens_BN, taken, self._state = _decode(
-        self._decoder, self._sampling, self._steps, self._params, state, self._keys_B, self._new, limit, self._end
+        self._decoder, self._sampling, self._steps, self._params, state, self._uniforms(self._steps), limit, self._end
       )
       taken = int(taken)
       tokens_BN = np.asarray(tokens_BN)[:, :taken]
@@ -166,9 +167,13 @@ class Session:
 
   def _prefill(self, done_B: np.ndarray) -> tuple[State, np.ndarray]:
     context = self._decoder.context_length
-    keep = lambda tokens: tokens if len(tokens) <= context else tokens[-max(context // 2, 1) :]
+    for row, tokens in enumerate(self.tokens):
+      if len(tokens) - self._start[row] > context:
+        self._start[row] = len(tokens) - max(context // 2, 1)
     # Rows that are done are read as one token, lest they make the others' padding longer.
-    windows = [[0] if done else keep(tokens) for tokens, done in zip(self.tokens, self.done, strict=True)]
+    windows = [
+      [0] if done else tokens[start:] for tokens, start, done in zip(self.tokens, self._start, self.done, strict=True)
+    ]
     longest = max(map(len, windows))
     width = bucket(longest)
     self._slots = bucket(width + min(self._max_new - self._new, context - longest), smallest=32)
@@ -185,13 +190,18 @@ class Session:
       self._params,
       tokens_BP,
       self._pad_B,
-      self._keys_B,
-      self._new,
+      self._uniforms(1)[0],
       done_B,
       self._seen(len(done_B)),
       self._end,
     )
     return state, np.asarray(state.token_B)[:, None]
+
+  def _uniforms(self, number: int) -> jax.Array:
+    """The random numbers of the next tokens; drawn apart, as their generator takes as long to compile as a layer."""
+    if self._sampling.temperature == 0.0:
+      return jnp.zeros((number, len(self._keys_B), 2))
+    return _uniforms(self._keys_B, self._new, number)
 
   def _seen(self, rows: int) -> np.ndarray | None:
     if self._sampling.repetition_penalty == 1.0:
@@ -214,15 +224,18 @@ def check_prompt(prompt: np.ndarray, decoder: Decoder, what: str) -> None:
     raise UserError(f'{what} holds token id {bad[0]}, outside 0 to {decoder.vocab_size - 1} of the model')
 
 
+_uniforms = jax.jit(uniforms, static_argnums=2)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _prefill(decoder, sampling, slots, params, tokens_BP, pad_B, keys_B, number, done_B, seen_BV, end) -> State:
+def _prefill(decoder, sampling, slots, params, tokens_BP, pad_B, uniform_B2, done_B, seen_BV, end) -> State:
   cache = decoder.init_cache(params, pad_B, slots)
   logits_BV, cache = decoder.apply(params, tokens_BP, cache, first=True)
-  return _choose(logits_BV, cache, done_B, seen_BV, keys_B, number, end, sampling)
+  return _choose(logits_BV, cache, done_B, seen_BV, uniform_B2, end, sampling)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
-def _decode(decoder, sampling, capacity, params, state: State, keys_B, number, limit, end):
+def _decode(decoder, sampling, capacity, params, state: State, uniform_NB2, limit, end):
   """Up to `limit` steps: tokens [B, capacity] of which the first `taken` count, `taken`, and the state behind them."""
 
   def more(carry):
@@ -232,7 +245,7 @@ def _decode(decoder, sampling, capacity, params, state: State, keys_B, number, l
   def step(carry):
     taken, tokens_NB, state = carry
     logits_BV, cache = decoder.apply(params, state.token_B[:, None], state.cache, first=False)
-    state = _choose(logits_BV, cache, state.done_B, state.seen_BV, keys_B, number + taken, end, sampling)
+    state = _choose(logits_BV, cache, state.done_B, state.seen_BV, uniform_NB2[taken], end, sampling)
     return taken + 1, tokens_NB.at[taken].set(state.token_B), state
 
   tokens_NB = jnp.zeros((capacity, state.token_B.shape[0]), jnp.int32)
@@ -240,10 +253,8 @@ def _decode(decoder, sampling, capacity, params, state: State, keys_B, number, l
   return tokens_NB.T, taken, state
 
 
-def _choose(logits_BV, cache, done_B, seen_BV, keys_B, number, end, sampling) -> State:
-  """Samples token `number` of each row."""
-  keys_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, number)
-  token_B = jnp.where(done_B, jnp.maximum(end, 0), sample(logits_BV, keys_B, sampling, seen_BV))
+def _choose(logits_BV, cache, done_B, seen_BV, uniform_B2, end, sampling) -> State:
+  token_B = jnp.where(done_B, jnp.maximum(end, 0), sample(logits_BV, uniform_B2, sampling, seen_BV))
   if seen_BV is not None:
     seen_BV = seen_BV.at[jnp.arange(token_B.shape[0]), token_B].set(True)
   return State(cache, token_B, done_B | (token_B == end), seen_BV)

@@ -61,18 +61,30 @@ class SamplingConfig:
 PLAIN = SamplingConfig()
 
 
+def uniforms(keys_B: jax.Array, start: int | jax.Array, number: int) -> jax.Array:
+  """The random numbers of tokens start to start + number - 1 of each row, [number, B, 2] in [0, 1).
+
+  A row's numbers follow from its own key and the token's number alone.
+  """
+  of_token = lambda key, token: jax.random.uniform(jax.random.fold_in(key, token), (2,))
+  of_row = jax.vmap(of_token, (0, None))
+  return jax.vmap(of_row, (None, 0))(keys_B, start + jnp.arange(number))
+
+
 def sample(
-  logits_BV: jax.Array, keys_B: jax.Array, config: SamplingConfig, seen_BV: jax.Array | None = None
+  logits_BV: jax.Array, uniform_B2: jax.Array, config: SamplingConfig, seen_BV: jax.Array | None = None
 ) -> jax.Array:
-  """One token a row, int32 [B].
+  """One token a row, int32 [B]. What a row gets depends on its own logits and numbers and on no other row.
 
   Args:
     logits_BV: any float dtype.
-    keys_B: one PRNG key a row. What a row draws depends on its own key and logits and on no other row.
+    uniform_B2: from `uniforms`.
     seen_BV: which tokens a row holds already; wanted where repetition_penalty is not 1.
   """
   logits_BV = filter_logits(logits_BV, config, seen_BV)
-  return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32) if config.temperature == 0 else categorical(keys_B, logits_BV)
+  if config.temperature == 0.0:
+    return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
+  return categorical(logits_BV, uniform_B2)
 
 
 def filter_logits(logits_BV: jax.Array, config: SamplingConfig, seen_BV: jax.Array | None = None) -> jax.Array:
@@ -122,7 +134,7 @@ def keep_min_p(logits_BV: jax.Array, share: float) -> jax.Array:
   return jnp.where(logits_BV >= cut_B1, logits_BV, -jnp.inf)
 
 
-def categorical(keys_B: jax.Array, logits_BV: jax.Array) -> jax.Array:
+def categorical(logits_BV: jax.Array, uniform_B2: jax.Array) -> jax.Array:
   """One draw a row from softmax(logits), int32 [B]; never a token at -inf.
 
   By inversion in two stages, a block of tokens and then a token of it: two random numbers a row, where the Gumbel
@@ -133,7 +145,6 @@ def categorical(keys_B: jax.Array, logits_BV: jax.Array) -> jax.Array:
   weights_BV = jnp.exp(logits_BV - logits_BV.max(-1, keepdims=True))
   weights_BV = jnp.pad(weights_BV, ((0, 0), (0, blocks * _BLOCK - vocab)))
   weights_BNK = weights_BV.reshape(rows, blocks, _BLOCK)
-  uniform_B2 = jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys_B)
   block_B = _invert(weights_BNK.sum(-1), uniform_B2[:, 0])
   weights_BK = jnp.take_along_axis(weights_BNK, block_B[:, None, None], axis=1)[:, 0]
   return block_B * _BLOCK + _invert(weights_BK, uniform_B2[:, 1])
