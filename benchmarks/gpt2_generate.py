@@ -8,11 +8,13 @@ the time to read every weight once a token at the memory bandwidth measured here
 
 import argparse
 import os
+import pathlib
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+
+from side import Side
 
 from mlsd_jax.training import devices
 
@@ -65,34 +67,6 @@ def bandwidth() -> float:
   return x.nbytes / min(seconds)
 
 
-class Peer:
-  """torch_generate.py in the peer's interpreter, asked for one run at a time."""
-
-  def __init__(self, python: str, *arguments: object):
-    script = os.path.join(os.path.dirname(__file__), 'torch_generate.py')  # noqa: PTH118, PTH120
-    self._process = subprocess.Popen(
-      [python, script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    self._read()
-
-  def run(self, name: str) -> float:
-    assert self._process.stdin is not None
-    self._process.stdin.write(name + '\n')
-    self._process.stdin.flush()
-    return float(self._read())
-
-  def _read(self) -> str:
-    assert self._process.stdout is not None
-    line = self._process.stdout.readline()
-    if not line:
-      raise SystemExit('the peer died')
-    return line
-
-  def close(self) -> None:
-    self._process.kill()
-    self._process.wait()
-
-
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--size', default='gpt2', choices=gpt.SIZES)
@@ -122,7 +96,9 @@ def main() -> None:
         sides[f'ours {name}'] = decoder_run(cast, config, batch, options.prompt_tokens, options.new_tokens)
       peer = None
       if options.peer_python:
-        peer = Peer(options.peer_python, f'{folder}/gpt2', batch, options.prompt_tokens, options.new_tokens)
+        arguments = (f'{folder}/gpt2', batch, options.prompt_tokens, options.new_tokens)
+        peer = Side([options.peer_python, pathlib.Path(__file__).parent / 'torch_generate.py', *arguments])
+        peer.ready()
         for name in DTYPES:
           sides[f'transformers {name}'] = lambda name=name, peer=peer: peer.run(name)
       report(sides, batch, options, gpt.num_params(params), speed)

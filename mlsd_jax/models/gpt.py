@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from mlsd_jax.models import adapter, attention, layers
+from mlsd_jax.models import adapter, attention, cached_attention, layers
 from mlsd_jax.models.cross_entropy import linear_cross_entropy
 
 SIZES = {
@@ -76,8 +76,8 @@ class GPTConfig:
 class Cache:
   """Keys and values of the tokens seen so far. A list of per-layer arrays: updated in place under jit."""
 
-  keys: list[jax.Array]  # num_layers x [B, S, H, K]
-  values: list[jax.Array]
+  keys: list[jax.Array]  # num_layers x [B, H, K, S]
+  values: list[jax.Array]  # num_layers x [B, H, S, K]
   index: jax.Array  # int32 scalar: slots filled, the same for every row
   pad_B: jax.Array  # int32: how many of a row's first slots are left padding
 
@@ -92,16 +92,15 @@ class Attention(nnx.Module):
     self.config = config
 
   def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
-    """`past` is (keys_BSHK, values_BSHK, index); returns the output and the (updated) keys and values."""
+    """`past` is (keys_BHKS, values_BHSK, index); returns the output and the (updated) keys and values.
+
+    With a mask over all slots of the cache, the new tokens attend to the cache, else to themselves.
+    """
     q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD), axis=2)
     if past is not None:
-      past_keys, past_values, index = past
-      k_new, v_new = k_BSHK, v_BSHK
-      past_keys = jax.lax.dynamic_update_slice_in_dim(past_keys, k_new, index, axis=1)
-      past_values = jax.lax.dynamic_update_slice_in_dim(past_values, v_new, index, axis=1)
-      if mask_BTS.shape[-1] == past_keys.shape[1]:
-        k_BSHK, v_BSHK = past_keys, past_values
-      past = (past_keys, past_values)
+      past = cached_attention.update(*past[:2], k_BSHK, v_BSHK, past[2])
+      if mask_BTS.shape[-1] == past[0].shape[3]:
+        return self.out(cached_attention.attend_cached(q_BTHK, *past, mask_BTS)), past
     y_BTHK = attention.attend(
       q_BTHK,
       k_BSHK,
@@ -184,7 +183,7 @@ class GPT(nnx.Module):
   def cached(self, tokens_BT, cache: Cache, first: bool):
     """Hidden states of `tokens_BT` written behind what `cache` holds, and the new cache."""
     length = tokens_BT.shape[1]
-    slots = length if first else cache.keys[0].shape[1]
+    slots = length if first else cache.keys[0].shape[3]
     index = jnp.zeros((), jnp.int32) if first else cache.index
     positions_T = index + jnp.arange(length)
     slots_S = jnp.arange(slots)
@@ -246,9 +245,9 @@ def init_cache(config: GPTConfig, pad_B: jax.Array, slots: int, dtype=jnp.float3
   """An empty cache of `slots` positions for rows with `pad_B` (int32) leading padding tokens each."""
   if slots > config.context_length:
     raise ValueError(f'{slots} cache slots are more than the {config.context_length} positions')
-  shape = (pad_B.shape[0], slots, config.num_heads, config.head_dim)
-  empty = lambda: [jnp.zeros(shape, dtype) for _ in range(config.num_layers)]
-  return Cache(empty(), empty(), jnp.zeros((), jnp.int32), pad_B)
+  rows_and_heads = (pad_B.shape[0], config.num_heads)
+  empty = lambda *shape: [jnp.zeros((*rows_and_heads, *shape), dtype) for _ in range(config.num_layers)]
+  return Cache(empty(config.head_dim, slots), empty(slots, config.head_dim), jnp.zeros((), jnp.int32), pad_B)
 
 
 @functools.partial(jax.jit, static_argnames=('config', 'first'))

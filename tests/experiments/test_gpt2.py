@@ -67,7 +67,8 @@ def test_from_text_to_samples(call, tmp_path):
   assert scored['stride'] == 16
   assert scored['val_loss'] == pytest.approx(result['val_loss'], abs=0.2)
 
-  options = ['--config.sample.prompt=if 3|on', '--config.sample.temperature=0.0']
+  options = ['--config.sample.prompt=if 3|on', '--config.sample.temperature=0.0', '--config.sample.num_samples=2']
+  options += ['--config.sample.max_new_tokens=20', '--config.train.dtype=float32']
   code, out, _ = call('--workdir=w', '--mode=sample', *options, small=False)
   assert code == 0
   assert '\nif 3' in out

@@ -1,0 +1,121 @@
+"""Milliseconds of a GPT-2 training step: ours, and transformers' GPT2LMHeadModel in PyTorch, in one run.
+
+    python benchmarks/gpt2_train.py --size=shakespeare_char_cpu --peer_python=/path/to/python   # one with torch
+
+Forward, backward, clipping and AdamW at equal work. Every variant is a process of its own; runs alternate, medians are
+shown. On a GPU ours computes with cudnn attention where there is no dropout, and the MFU is printed.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import sys
+import time
+
+from side import Side
+
+HERE = pathlib.Path(__file__).parent
+SIZES = {
+  'shakespeare_char_cpu': dict(num_layers=4, num_heads=4, embed_dim=128, length=64, batch=12, dropout=0.0, steps=50),
+  'shakespeare_char': dict(num_layers=6, num_heads=6, embed_dim=384, length=256, batch=64, dropout=0.2, steps=1),
+  'gpt2_124m': dict(num_layers=12, num_heads=12, embed_dim=768, length=1024, batch=4, dropout=0.0, steps=1),
+}
+VOCAB = {'shakespeare_char_cpu': 65, 'shakespeare_char': 65, 'gpt2_124m': 50304}
+DTYPES = ('float32', 'bfloat16')
+
+
+def serve(size: dict, dtype: str, step_kind: str) -> None:
+  """Our side: the trainer's own step, one timed run a line."""
+  from mlsd_jax.training import devices
+
+  devices.configure_backend()
+  import jax
+  import numpy as np
+
+  from mlsd_jax.language_model.task import gpt_task
+  from mlsd_jax.models import gpt
+  from mlsd_jax.training import sharding, step
+  from mlsd_jax.training.config import DTYPES as KNOWN
+  from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
+
+  fused = jax.default_backend() == 'gpu' and not size['dropout'] and dtype == 'bfloat16'
+  config = gpt.GPTConfig(
+    vocab_size=size['vocab_size'],
+    context_length=size['length'],
+    num_layers=size['num_layers'],
+    num_heads=size['num_heads'],
+    embed_dim=size['embed_dim'],
+    dropout=size['dropout'],
+    attention='cudnn' if fused else 'xla',
+  )
+  task = gpt_task(config, batch_size=size['batch'], length=size['length'])
+  optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-4, schedule='constant'), 1000)
+  mesh = sharding.make_mesh({'data': -1})
+  state = step.init_state(task, optimizer, jax.random.key(0), rng='rbg')
+  state = jax.device_put(state, sharding.replicated(mesh))
+  train_step = step.make_train_step(task, optimizer, mesh, kind=step_kind, dtype=KNOWN[dtype])
+  shape = (size['steps'], size['batch'], size['length'] + 1)
+  tokens = np.random.default_rng(0).integers(0, size['vocab_size'], shape).astype(np.int32)
+  batch = sharding.place_batch({'tokens': tokens}, mesh, leading=1)
+  for _ in range(2):
+    state, metrics = train_step(state, batch)
+  jax.block_until_ready(metrics)
+  print('ready', flush=True)
+  for _ in sys.stdin:
+    began = time.perf_counter()
+    state, metrics = train_step(state, batch)
+    jax.block_until_ready((state, metrics))
+    print((time.perf_counter() - began) / size['steps'], flush=True)
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--size', default='shakespeare_char_cpu', choices=SIZES)
+  parser.add_argument('--runs', type=int, default=7)
+  parser.add_argument('--peer_python', default=os.environ.get('MLSD_PEER_PYTHON'))
+  parser.add_argument('--serve', nargs=2, metavar=('DTYPE', 'STEP'), help='internal: be one of our variants')
+  options = parser.parse_args()
+  size = SIZES[options.size] | {'vocab_size': VOCAB[options.size]}
+  if options.serve:
+    return serve(size, *options.serve)
+
+  ours = [sys.executable, __file__, f'--size={options.size}', '--serve']
+  sides = {f'ours {dtype}': Side([*ours, dtype, 'jit']) for dtype in DTYPES}
+  if options.peer_python:
+    peer = [options.peer_python, HERE / 'torch_train.py', json.dumps(size)]
+    sides |= {f'torch {mode} {dtype}': Side([*peer, mode, dtype]) for mode in ('eager', 'compile') for dtype in DTYPES}
+  else:
+    print('no peer: give --peer_python or MLSD_PEER_PYTHON, an interpreter with torch and transformers')
+  for side in sides.values():
+    side.ready()
+  seconds: dict[str, list[float]] = {name: [] for name in sides}
+  for _ in range(options.runs):
+    for name, side in sides.items():
+      seconds[name].append(side.run())
+  for side in sides.values():
+    side.close()
+  report(options.size, size, {name: statistics.median(values) for name, values in seconds.items()})
+  return None
+
+
+def report(name: str, size: dict, medians: dict[str, float]) -> None:
+  from mlsd_jax.models import gpt
+
+  shape = {key: size[key] for key in ('vocab_size', 'num_layers', 'num_heads', 'embed_dim')}
+  config = gpt.GPTConfig(context_length=size['length'], **shape)
+  tokens = size['batch'] * size['length']
+  flops = gpt.flops_per_token(config, size['length']) * tokens
+  print(f'{name}: {tokens:,} tokens and {flops / 1e9:,.1f} GFLOP a step')
+  for side, seconds in medians.items():
+    print(
+      f'  {side:<24} {1e3 * seconds:9.1f} ms  {tokens / seconds:10,.0f} tokens/s  {flops / seconds / 1e9:8,.0f} GFLOP/s'
+    )
+  best = {who: min((s for n, s in medians.items() if n.startswith(who)), default=None) for who in ('ours', 'torch')}
+  if best['ours'] and best['torch']:
+    print(f'  best of torch / best of ours  {best["torch"] / best["ours"]:.2f} (above 1: ours is faster)')
+
+
+if __name__ == '__main__':
+  main()
