@@ -18,7 +18,7 @@ from side import Side
 
 from mlsd_jax.training import devices
 
-devices.configure_backend()
+devices.configure_backend(bfloat16=True)
 
 import jax
 import jax.numpy as jnp

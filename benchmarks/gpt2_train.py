@@ -30,7 +30,7 @@ def serve(size: dict, dtype: str, step_kind: str) -> None:
   """Our side: the trainer's own step, one timed run a line."""
   from mlsd_jax.training import devices
 
-  devices.configure_backend()
+  devices.configure_backend(bfloat16=dtype == 'bfloat16')
   import jax
   import numpy as np
 

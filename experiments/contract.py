@@ -118,7 +118,7 @@ def launch(
       print(_help(name, modes, values))
       return 0
     run, mode = _parse(name, argv, values, default_config)
-    devices.configure_backend()
+    devices.configure_backend(bfloat16=run.config.get('train', {}).get('dtype') == 'bfloat16')
     distributed.initialize(values.coordinator, values.num_processes, values.process_id)
     with _quiet_exit():
       modes[mode](run)

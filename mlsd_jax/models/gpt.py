@@ -98,9 +98,11 @@ class Attention(nnx.Module):
     """
     q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD), axis=2)
     if past is not None:
-      past = cached_attention.update(*past[:2], k_BSHK, v_BSHK, past[2])
-      if mask_BTS.shape[-1] == past[0].shape[3]:
-        return self.out(cached_attention.attend_cached(q_BTHK, *past, mask_BTS)), past
+      past_keys, past_values, index = past
+      past_keys, past_values = cached_attention.update(past_keys, past_values, k_BSHK, v_BSHK, index)
+      past = (past_keys, past_values)
+      if mask_BTS.shape[-1] == past_keys.shape[3]:
+        return self.out(cached_attention.attend_cached(q_BTHK, past_keys, past_values, mask_BTS)), past
     y_BTHK = attention.attend(
       q_BTHK,
       k_BSHK,

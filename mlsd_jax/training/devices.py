@@ -1,6 +1,7 @@
 """What the machine is: settings chosen before the backend starts, the compile cache, peak speeds for MFU."""
 
 import os
+import warnings
 
 import jax
 
@@ -37,14 +38,20 @@ PEAK_FLOPS = {
 }
 
 
-def configure_backend() -> None:
+def configure_backend(*, bfloat16: bool = False) -> None:
   """Compiler flags and compile cache. To be called before JAX touches a device.
+
+  Args:
+    bfloat16: whether the program computes in bfloat16, which on a CPU wants oneDNN. Programs with oneDNN calls cannot be
+      kept in the compile cache (jaxlib 0.12), so float32 ones do without.
 
   Flags that XLA_FLAGS already names are left as the user set them.
   """
-  given = os.environ.get('XLA_FLAGS', '')
-  flags = [flag for flag in CPU_FLAGS if flag.split('=')[0] not in given]
-  os.environ['XLA_FLAGS'] = ' '.join([given, *flags]).strip()
+  if bfloat16:
+    given = os.environ.get('XLA_FLAGS', '')
+    flags = [flag for flag in CPU_FLAGS if flag.split('=')[0] not in given]
+    os.environ['XLA_FLAGS'] = ' '.join([given, *flags]).strip()
+    warnings.filterwarnings('ignore', 'Error writing persistent compilation cache entry', UserWarning)
   jax.config.update('jax_compilation_cache_dir', str(cache_folder() / 'jax'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)

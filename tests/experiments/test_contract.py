@@ -19,7 +19,7 @@ def get_config(arg='small'):
 def call(tmp_path, monkeypatch, capsys):
   """call(*arguments) -> (exit code, runs seen, standard output, standard error)."""
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(devices, 'configure_backend', lambda: None)
+  monkeypatch.setattr(devices, 'configure_backend', lambda **_: None)
   (tmp_path / 'variant.py').write_text(CONFIG)
   seen = []
 

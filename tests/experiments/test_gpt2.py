@@ -31,7 +31,7 @@ def text(tmp_path):
 
 @pytest.fixture
 def call(tmp_path, monkeypatch, capsys, text):
-  monkeypatch.setattr(devices, 'configure_backend', lambda: None)  # the test process has its devices already
+  monkeypatch.setattr(devices, 'configure_backend', lambda **_: None)  # the test process has its devices already
   monkeypatch.chdir(tmp_path)
   source = [f'--config.data.source={text}', '--config.data.tokenizer=char', '--config.data.split=contiguous']
 
