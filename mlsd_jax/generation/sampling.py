@@ -1,14 +1,13 @@
 """From logits to a token: pure functions of one step, chosen by a `SamplingConfig`.
 
 The filters run in the order repetition penalty, temperature, top-k, top-p, min-p, each on what the one before left.
-None of them sorts: the cut of top-k and of top-p is found by 32 bisections of the bits of a float32, which is exact and
-costs a fraction of sorting a vocabulary.
+None of them sorts the vocabulary, which on a CPU takes longer than the model: the cut of top-p is found by 32
+bisections of the bits of a float32, which is exact.
 
 Names: B rows, V vocabulary.
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -83,8 +82,15 @@ def sample(
   """
   logits_BV = filter_logits(logits_BV, config, seen_BV)
   if config.temperature == 0.0:
-    return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
+    return greedy(logits_BV)
   return categorical(logits_BV, uniform_B2)
+
+
+def greedy(logits_BV: jax.Array) -> jax.Array:
+  """The first of the largest logits, int32 [B]: argmax, at four times its speed on a CPU."""
+  vocab = logits_BV.shape[-1]
+  largest_BV = jnp.where(logits_BV >= logits_BV.max(-1, keepdims=True), jnp.arange(vocab, dtype=jnp.int32), vocab)
+  return jnp.minimum(largest_BV.min(-1), vocab - 1)  # all are NaN: any token
 
 
 def filter_logits(logits_BV: jax.Array, config: SamplingConfig, seen_BV: jax.Array | None = None) -> jax.Array:
@@ -116,16 +122,21 @@ def penalise_repetition(logits_BV: jax.Array, seen_BV: jax.Array, penalty: float
 
 def keep_top_k(logits_BV: jax.Array, k: int) -> jax.Array:
   """-inf below the k-th largest logit."""
-  rank_BV = _ordered_bits(logits_BV)
-  count = lambda kept_BV: kept_BV.sum(-1)
-  return jnp.where(rank_BV >= _largest_cut(rank_BV, count, k), logits_BV, -jnp.inf)
+  return jnp.where(logits_BV >= jax.lax.top_k(logits_BV, k)[0][:, -1:], logits_BV, -jnp.inf)
 
 
 def keep_top_p(logits_BV: jax.Array, p: float) -> jax.Array:
   """-inf outside the smallest set of largest logits whose probabilities sum to at least p."""
   rank_BV, probs_BV = _ordered_bits(logits_BV), jax.nn.softmax(logits_BV, axis=-1)
-  mass = lambda kept_BV: jnp.where(kept_BV, probs_BV, 0.0).sum(-1)
-  return jnp.where(rank_BV >= _largest_cut(rank_BV, mass, p), logits_BV, -jnp.inf)
+
+  def narrow(i, cut_B1):
+    candidate_B1 = cut_B1 | (jnp.uint32(1 << 31) >> i)
+    mass_B1 = jnp.where(rank_BV >= candidate_B1, probs_BV, 0.0).sum(-1, keepdims=True)
+    return jnp.where(mass_B1 >= p, candidate_B1, cut_B1)
+
+  # The largest cut above which the mass is still p, found from the top bit down.
+  cut_B1 = jax.lax.fori_loop(0, 32, narrow, jnp.zeros((logits_BV.shape[0], 1), jnp.uint32))
+  return jnp.where(rank_BV >= cut_B1, logits_BV, -jnp.inf)
 
 
 def keep_min_p(logits_BV: jax.Array, share: float) -> jax.Array:
@@ -163,13 +174,3 @@ def _ordered_bits(x: jax.Array) -> jax.Array:
   """float32 -> uint32 of the same order, with -0 equal to 0."""
   bits = jax.lax.bitcast_convert_type(jnp.where(x == 0, 0.0, x), jnp.uint32)
   return jnp.where(bits >> 31, ~bits, bits | jnp.uint32(1 << 31))
-
-
-def _largest_cut(rank_BV: jax.Array, measure: Callable[[jax.Array], jax.Array], target: float) -> jax.Array:
-  """The largest cut [B, 1] at which measure(rank >= cut) is still at least `target`, found from the top bit down."""
-
-  def narrow(i, cut_B1):
-    candidate_B1 = cut_B1 | (jnp.uint32(1 << 31) >> i)
-    return jnp.where(measure(rank_BV >= candidate_B1)[:, None] >= target, candidate_B1, cut_B1)
-
-  return jax.lax.fori_loop(0, 32, narrow, jnp.zeros((rank_BV.shape[0], 1), jnp.uint32), unroll=False)

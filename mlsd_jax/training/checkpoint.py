@@ -407,4 +407,5 @@ def _quieten() -> None:
 class _NotOrbax(logging.Filter):
   def filter(self, record: logging.LogRecord) -> bool:
     orbax = f'{os.sep}orbax{os.sep}'
-    return orbax not in record.pathname and not (record.name == 'asyncio' and orbax in record.getMessage())
+    message = record.getMessage() if record.name == 'asyncio' else ''
+    return orbax not in record.pathname and orbax not in message and 'OCDBT' not in message
