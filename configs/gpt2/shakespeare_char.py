@@ -3,6 +3,7 @@
     python -m experiments.gpt2 --config=configs/gpt2/shakespeare_char.py
 
 nanoGPT's README gives 1.4697 as the best validation loss; the parameters of the best evaluation are kept here too.
+Not run to the end: 5000 steps are hours on two CPU cores, and no GPU was at hand.
 """
 
 from configs.gpt2._base import base
