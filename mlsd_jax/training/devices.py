@@ -1,6 +1,7 @@
 """What the machine is: settings chosen before the backend starts, the compile cache, peak speeds for MFU."""
 
 import os
+import re
 import warnings
 
 import jax
@@ -59,4 +60,6 @@ def configure_backend(*, bfloat16: bool = False) -> None:
 
 def peak_flops(device: jax.Device) -> float | None:
   """Peak dense bfloat16 FLOP/s of a device, or None where it is not known (a CPU, say)."""
-  return next((peak for name, peak in PEAK_FLOPS.items() if name in device.device_kind), None)
+  # Whole words only: an L40S is no L4.
+  named = (peak for name, peak in PEAK_FLOPS.items() if re.search(rf'\b{name}\b', device.device_kind))
+  return next(named, None)
