@@ -41,11 +41,14 @@ def main() -> None:
   tokens = torch.randint(size['vocab_size'], (size['batch'], size['length']), device=device)
   autocast = torch.autocast(device, dtype) if dtype != torch.float32 else contextlib.nullcontext()
 
+  microbatches = tokens.chunk(size['accumulation'])
+
   def step() -> float:
-    with autocast:
-      loss = call(input_ids=tokens, labels=tokens).loss
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    for microbatch in microbatches:
+      with autocast:
+        loss = call(input_ids=microbatch, labels=microbatch).loss / len(microbatches)
+      loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     return loss.item()

@@ -13,5 +13,5 @@ def get_config():
   config.train.update(steps=1600, batch_size=16, steps_per_dispatch=10, dtype='float32')
   config.train.optimizer.update(learning_rate=3e-3, final_learning_rate=3e-4, warmup_steps=100, beta2=0.99)
   config.train.update(log_every=50, eval_every=200, checkpoint_every=400)
-  config.sample.update(prompt='Return the|class |If the', num_samples=1, max_new_tokens=100, temperature=0.7)
+  config.sample.update(max_new_tokens=120, temperature=0.7)
   return config

@@ -45,6 +45,6 @@ def _builder(name: str, text_key: str) -> Any:
   if 'train' not in builder.info.splits:
     raise UserError(f'{name} is not prepared in {builder.data_dir}: run tfds build {name} --file_format=array_record')
   if text_key not in builder.info.features:
-    features = ', '.join(map(repr, builder.info.features))
+    features = ', '.join(map(repr, sorted(builder.info.features)))
     raise UserError(f'{name} has no feature {text_key!r} (it has {features}); name the feature that holds the text')
   return builder

@@ -9,8 +9,8 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +20,9 @@ from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.decode import bucket
 from mlsd_jax.models import gpt
+from mlsd_jax.training.task import EvalData
 
 type Progress = Callable[[int, int], None]  # (done, of how many)
-
-
-class EvalData(Protocol):
-  """What data.tokens.EvalBatches is."""
-
-  def __len__(self) -> int: ...
-
-  def batches(self, rows: slice) -> Iterator[dict[str, np.ndarray]]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +72,7 @@ def score_text(
     num_bytes: UTF-8 bytes of the targets (EvalBatches.target_bytes): bits per byte is nats / ln 2 / bytes, which
       compares models over different tokenizers.
   """
+  params = jax.tree.map(jnp.asarray, params)  # once, not at each batch
   nats = tokens = 0.0
   for number, batch in enumerate(data.batches(slice(None)), start=1):
     weights = batch.get('weights')
@@ -179,6 +173,7 @@ def score_pairs(
     raise UserError(
       f'tokenizer {tokenizer.name} has {tokenizer.vocab_size} ids, but the model only {config.vocab_size}'
     )
+  params = jax.tree.map(jnp.asarray, params)
   rows = [_tokens(tokenizer, *pair, config.context_length) for pair in pairs]
   order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))
   scores: dict[int, tuple[np.ndarray, np.ndarray]] = {}

@@ -14,11 +14,11 @@ import numpy as np
 
 from mlsd_jax import files, tokenizers
 from mlsd_jax.errors import UserError
-from mlsd_jax.language_model import hub
+from mlsd_jax.language_model import hub, huggingface_tokenizer
 from mlsd_jax.models import gpt
 
 TOKENIZER = 'mlsd_tokenizer.json'  # ours; tokenizer.json is a format of Hugging Face's
-_WRITTEN = {'config.json', 'generation_config.json', hub.WEIGHTS, TOKENIZER}
+_WRITTEN = {'config.json', 'generation_config.json', hub.WEIGHTS, TOKENIZER, *huggingface_tokenizer.FILES}
 
 # Their names of one block (h.N.NAME) and ours (blocks/N/PATH). Their Conv1D weights are [in, out], as ours.
 _BLOCK = {
@@ -98,7 +98,8 @@ def save_gpt2(
   """Writes a folder that transformers.GPT2LMHeadModel.from_pretrained loads.
 
   Padding rows of the vocabulary are dropped; float32 and bfloat16 parameters keep their dtype. The tokenizer goes
-  beside them as mlsd_tokenizer.json. The folder appears whole or not at all; an earlier export there is replaced.
+  beside them as mlsd_tokenizer.json and, where their format can express it, as the tokenizer.json that AutoTokenizer
+  loads. The folder appears whole or not at all; an earlier export there is replaced.
 
   Raises:
     UserError: GPT-2 has no such model (use_bias=False), the folder holds other things, or it cannot be written.
@@ -122,6 +123,7 @@ def save_gpt2(
     files.write_json(temporary / 'generation_config.json', {'_from_model_config': True, **special})
     if tokenizer is not None:
       tokenizer.save(temporary / TOKENIZER)
+      huggingface_tokenizer.save(tokenizer, temporary, config.context_length)
   return folder
 
 

@@ -96,6 +96,7 @@ def test_from_text_to_samples(call, tmp_path):
     (['--config.train.optimizer.name=magic'], 'magic'),
     (['--config.data.source=/nowhere'], "no source '/nowhere'"),
     (['--config.data.tokenizer=klingon'], "no tokenizer 'klingon'"),
+    (['--config.sample.prompt=if|Ω'], "sample.prompt 'Ω': character 'Ω'"),
     (['--init_from=hf:/nowhere'], '/nowhere'),
     (['--init_from=/nowhere'], 'no whole checkpoint'),
     (['--mode=sample', '--workdir=/nowhere'], 'no whole checkpoint'),

@@ -142,7 +142,7 @@ def test_samples_depend_on_their_own_key_and_not_on_the_batch():
       logits, cache = super().apply(params, tokens_BT, cache, first=first)
       return 4 * logits, cache
 
-  decoder = Spread(context_length=24)
+  decoder = Spread()
   prompts = [np.array([3, 1, 4]), np.array([1, 5]), np.array([9, 2, 6, 5, 3])]
   keys = decode.row_keys(7, [0, 1, 2], [0, 0, 0])
 
@@ -152,7 +152,7 @@ def test_samples_depend_on_their_own_key_and_not_on_the_batch():
       0,
       [prompts[i] for i in which],
       keys[jnp.array(which)],
-      max_new_tokens=40,
+      max_new_tokens=20,
       steps_per_dispatch=steps_per_dispatch,
     )
     while not session.done.all():

@@ -76,18 +76,18 @@ def test_end_of_text_ends_a_row_and_is_no_text():
 
 def test_streamed_text_joins_to_the_samples():
   streamed = {}
-  options = dict(num_samples=3, max_new_tokens=40, stop=['e'], batch_size=4)
+  options = dict(num_samples=4, max_new_tokens=40, stop=['e'], batch_size=4)
   samples = generate(
     params(),
     CONFIG,
     BYTES,
-    ['one', 'a longer prompt', ''],
+    ['one', ''],
     on_text=lambda row, piece: streamed.update({row: streamed.get(row, '') + piece}),
     **options,
   )
-  assert [streamed.get(row, '') for row in range(9)] == [sample.text for sample in samples]
+  assert [streamed.get(row, '') for row in range(8)] == [sample.text for sample in samples]
   assert [(sample.prompt_index, sample.sample_index) for sample in samples] == [
-    (p, s) for p in range(3) for s in range(3)
+    (p, s) for p in range(2) for s in range(4)
   ]
 
 
