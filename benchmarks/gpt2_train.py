@@ -2,8 +2,10 @@
 
     python benchmarks/gpt2_train.py --size=shakespeare_char_cpu --peer_python=/path/to/python   # one with torch
 
-Forward, backward, clipping and AdamW at equal work. Every variant is a process of its own; runs alternate, medians are
-shown. On a GPU ours computes with cudnn attention where there is no dropout, and the MFU is printed.
+Forward, backward, clipping and AdamW at equal work. Every variant is a process of its own, alone on the machine; they
+take turns, `--rounds` times, and medians are shown. 'in N' is the batch in N microbatches whose gradients are summed,
+which keeps a microbatch in a CPU's cache; bfloat16 is measured so too, on both sides. On a GPU ours computes with cudnn
+attention where there is no dropout, and the MFU is printed.
 """
 
 import argparse
@@ -22,11 +24,12 @@ SIZES = {
   'shakespeare_char': dict(num_layers=6, num_heads=6, embed_dim=384, length=256, batch=64, dropout=0.2, steps=1),
   'gpt2_124m': dict(num_layers=12, num_heads=12, embed_dim=768, length=1024, batch=4, dropout=0.0, steps=1),
 }
+MICROBATCHES = {'shakespeare_char_cpu': 2, 'shakespeare_char': 16, 'gpt2_124m': 4}
 VOCAB = {'shakespeare_char_cpu': 65, 'shakespeare_char': 65, 'gpt2_124m': 50304}
 DTYPES = ('float32', 'bfloat16')
 
 
-def serve(size: dict, dtype: str, step_kind: str) -> None:
+def serve(size: dict, dtype: str, accumulation: int) -> None:
   """Our side: the trainer's own step, one timed run a line."""
   from mlsd_jax.training import devices
 
@@ -55,7 +58,7 @@ def serve(size: dict, dtype: str, step_kind: str) -> None:
   mesh = sharding.make_mesh({'data': -1})
   state = step.init_state(task, optimizer, jax.random.key(0), rng='rbg')
   state = jax.device_put(state, sharding.replicated(mesh))
-  train_step = step.make_train_step(task, optimizer, mesh, kind=step_kind, dtype=KNOWN[dtype])
+  train_step = step.make_train_step(task, optimizer, mesh, accumulation=accumulation, dtype=KNOWN[dtype])
   shape = (size['steps'], size['batch'], size['length'] + 1)
   tokens = np.random.default_rng(0).integers(0, size['vocab_size'], shape).astype(np.int32)
   batch = sharding.place_batch({'tokens': tokens}, mesh, leading=1)
@@ -70,48 +73,62 @@ def serve(size: dict, dtype: str, step_kind: str) -> None:
     print((time.perf_counter() - began) / size['steps'], flush=True)
 
 
+def variants(name: str, size: dict, peer_python: str | None) -> dict[str, list]:
+  """The command of each variant by its name."""
+  pieces = MICROBATCHES[name]
+  ours = [sys.executable, __file__, f'--size={name}', '--serve']
+  commands = {f'ours {dtype}': [*ours, dtype, 1] for dtype in DTYPES}
+  commands[f'ours bfloat16 in {pieces}'] = [*ours, 'bfloat16', pieces]
+  if peer_python:
+    peer = [peer_python, HERE / 'torch_train.py', json.dumps(size)]
+    for mode in ('eager', 'compile'):
+      commands |= {f'torch {mode} {dtype}': [*peer, mode, dtype, 1] for dtype in DTYPES}
+    commands[f'torch compile bfloat16 in {pieces}'] = [*peer, 'compile', 'bfloat16', pieces]
+  return commands
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--size', default='shakespeare_char_cpu', choices=SIZES)
-  parser.add_argument('--runs', type=int, default=7)
+  parser.add_argument('--rounds', type=int, default=2)
+  parser.add_argument('--runs', type=int, default=3, help='timed runs of a variant in each round')
   parser.add_argument('--peer_python', default=os.environ.get('MLSD_PEER_PYTHON'))
-  parser.add_argument('--serve', nargs=2, metavar=('DTYPE', 'STEP'), help='internal: be one of our variants')
+  parser.add_argument('--serve', nargs=2, metavar=('DTYPE', 'ACCUMULATION'), help='internal: be one of our variants')
   options = parser.parse_args()
   size = SIZES[options.size] | {'vocab_size': VOCAB[options.size]}
   if options.serve:
-    return serve(size, *options.serve)
+    return serve(size, options.serve[0], int(options.serve[1]))
 
-  ours = [sys.executable, __file__, f'--size={options.size}', '--serve']
-  sides = {f'ours {dtype}': Side([*ours, dtype, 'jit']) for dtype in DTYPES}
-  if options.peer_python:
-    peer = [options.peer_python, HERE / 'torch_train.py', json.dumps(size)]
-    sides |= {f'torch {mode} {dtype}': Side([*peer, mode, dtype]) for mode in ('eager', 'compile') for dtype in DTYPES}
-  else:
+  if not options.peer_python:
     print('no peer: give --peer_python or MLSD_PEER_PYTHON, an interpreter with torch and transformers')
-  for side in sides.values():
-    side.ready()
-  seconds: dict[str, list[float]] = {name: [] for name in sides}
-  for _ in range(options.runs):
-    for name, side in sides.items():
-      seconds[name].append(side.run())
-  for side in sides.values():
-    side.close()
+  commands = variants(options.size, size, options.peer_python)
+  seconds: dict[str, list[float]] = {name: [] for name in commands}
+  for _ in range(options.rounds):
+    for name, command in commands.items():
+      side = Side(command)
+      side.ready()
+      seconds[name] += [side.run() for _ in range(options.runs)]
+      side.close()
   report(options.size, size, {name: statistics.median(values) for name, values in seconds.items()})
   return None
 
 
 def report(name: str, size: dict, medians: dict[str, float]) -> None:
+  import jax
+
   from mlsd_jax.models import gpt
+  from mlsd_jax.training import devices
 
   shape = {key: size[key] for key in ('vocab_size', 'num_layers', 'num_heads', 'embed_dim')}
   config = gpt.GPTConfig(context_length=size['length'], **shape)
   tokens = size['batch'] * size['length']
   flops = gpt.flops_per_token(config, size['length']) * tokens
   print(f'{name}: {tokens:,} tokens and {flops / 1e9:,.1f} GFLOP a step')
+  peak = devices.peak_flops(jax.devices()[0])
   for side, seconds in medians.items():
-    print(
-      f'  {side:<24} {1e3 * seconds:9.1f} ms  {tokens / seconds:10,.0f} tokens/s  {flops / seconds / 1e9:8,.0f} GFLOP/s'
-    )
+    speed = flops / seconds
+    mfu = f'  {speed / peak:6.1%} MFU' if peak else ''
+    print(f'  {side:<27} {1e3 * seconds:9.1f} ms  {tokens / seconds:10,.0f} tokens/s  {speed / 1e9:8,.0f} GFLOP/s{mfu}')
   best = {who: min((s for n, s in medians.items() if n.startswith(who)), default=None) for who in ('ours', 'torch')}
   if best['ours'] and best['torch']:
     print(f'  best of torch / best of ours  {best["torch"] / best["ours"]:.2f} (above 1: ours is faster)')

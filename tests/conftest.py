@@ -24,6 +24,11 @@ def key() -> jax.Array:
   return jax.random.key(0)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+  """Slow tests first, so that no worker is left with one at the end."""
+  items.sort(key=lambda item: item.get_closest_marker('slow') is None)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
   """The controller (or the only process) removes the run's caches."""
   if not hasattr(session.config, 'workerinput'):
