@@ -16,6 +16,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.models import layers
 
 IMPLEMENTATIONS = ('xla', 'cudnn', 'splash')
+BLOCK = 128  # queries that 'xla' takes at a time where attention is causal
 
 
 def attend(
@@ -55,9 +56,23 @@ def attend(
 
 
 def _xla(q_BTHK, k_BSHK, v_BSHK, mask_BTS, dropout_rate, key):
+  length = q_BTHK.shape[1]
+  if mask_BTS is not None or length % BLOCK or length == BLOCK:
+    return _block(q_BTHK, k_BSHK, v_BSHK, mask_BTS, dropout_rate, key)
+  # Queries by blocks, each with the keys up to its own end: the others have no weight, so they are not computed.
+  blocks = []
+  for start in range(0, length, BLOCK):
+    end = start + BLOCK
+    block_key = None if key is None else jax.random.fold_in(key, start)
+    blocks.append(_block(q_BTHK[:, start:end], k_BSHK[:, :end], v_BSHK[:, :end], None, dropout_rate, block_key))
+  return jnp.concatenate(blocks, axis=1)
+
+
+def _block(q_BTHK, k_BSHK, v_BSHK, mask_BTS, dropout_rate, key):
+  """Attention of queries to all keys that the mask allows; without one the queries are the last of the keys."""
   queries, keys = q_BTHK.shape[1], k_BSHK.shape[1]
   if mask_BTS is None:
-    mask_BTS = jnp.tril(jnp.ones((1, queries, keys), bool))
+    mask_BTS = jnp.tril(jnp.ones((1, queries, keys), bool), keys - queries)
   scores_BHTS = jnp.einsum('BTHK,BSHK->BHTS', q_BTHK, k_BSHK) / math.sqrt(q_BTHK.shape[-1])
   scores_BHTS = jnp.where(mask_BTS[:, None], scores_BHTS.astype(jnp.float32), -1e30)
   weights_BHTS = jax.nn.softmax(scores_BHTS, axis=-1).astype(q_BTHK.dtype)

@@ -22,7 +22,7 @@ def linear_cross_entropy(
   Returns:
     [B, T] float32.
   """
-  nll = functools.partial(_nll, table_VD=table_VD, vocab_size=vocab_size)
+  nll = lambda hidden_BTD, targets_BT: _nll(hidden_BTD, targets_BT, table_VD, vocab_size)
   if chunks == 1:
     return nll(hidden_BTD, targets_BT)
   batch, length = targets_BT.shape
@@ -35,9 +35,34 @@ def linear_cross_entropy(
   return jnp.moveaxis(nll_CBT, 0, 1).reshape(batch, length)
 
 
-def _nll(hidden_BTD, targets_BT, *, table_VD, vocab_size):
-  logits_BTV = jnp.einsum('BTD,VD->BTV', hidden_BTD, table_VD).astype(jnp.float32)
-  if table_VD.shape[0] > vocab_size:
-    logits_BTV = jnp.where(jnp.arange(table_VD.shape[0]) < vocab_size, logits_BTV, -1e30)
-  target_logit = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
-  return jax.nn.logsumexp(logits_BTV, axis=-1) - target_logit
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _nll(hidden_BTD, targets_BT, table_VD, vocab_size):
+  return _nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size)[0]
+
+
+def _nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size):
+  logits_BTV = jnp.einsum('BTD,VD->BTV', hidden_BTD, table_VD)
+  wide_BTV = _real(logits_BTV.astype(jnp.float32), vocab_size)
+  normaliser_BT = jax.nn.logsumexp(wide_BTV, axis=-1)
+  target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0].astype(jnp.float32)
+  return normaliser_BT - target_BT, (hidden_BTD, targets_BT, table_VD, logits_BTV, normaliser_BT)
+
+
+def _nll_backward(vocab_size, saved, g_BT):
+  """Written out, as the chain rule would scatter the target's part into a second array as large as the logits."""
+  hidden_BTD, targets_BT, table_VD, logits_BTV, normaliser_BT = saved
+  probabilities_BTV = jnp.exp(_real(logits_BTV.astype(jnp.float32), vocab_size) - normaliser_BT[..., None])
+  is_target_BTV = jnp.arange(table_VD.shape[0]) == targets_BT[..., None]
+  d_logits_BTV = ((probabilities_BTV - is_target_BTV) * g_BT[..., None]).astype(logits_BTV.dtype)
+  d_hidden_BTD = jnp.einsum('BTV,VD->BTD', d_logits_BTV, table_VD)
+  return d_hidden_BTD, None, jnp.einsum('BTV,BTD->VD', d_logits_BTV, hidden_BTD)
+
+
+_nll.defvjp(_nll_forward, _nll_backward)
+
+
+def _real(logits_BTV, vocab_size):
+  """Logits of padding at -1e30."""
+  if logits_BTV.shape[-1] == vocab_size:
+    return logits_BTV
+  return jnp.where(jnp.arange(logits_BTV.shape[-1]) < vocab_size, logits_BTV, -1e30)

@@ -29,6 +29,18 @@ def test_causal_attention_is_that_of_the_loop(key):
   np.testing.assert_allclose(attention.attend(q, k, v), one_by_one(q, k, v, sees), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize('block', [2, 3, 6])
+def test_blocks_of_queries_change_nothing(key, monkeypatch, block):
+  q, k, v = draw(key, queries=6)
+  sees = np.broadcast_to(np.tril(np.ones((6, 6), bool)), (2, 6, 6))
+  monkeypatch.setattr(attention, 'BLOCK', block)
+  np.testing.assert_allclose(attention.attend(q, k, v), one_by_one(q, k, v, sees), rtol=1e-5, atol=1e-6)
+  ones = jnp.ones_like(v)
+  dropped = attention.attend(q, k, ones, dropout_rate=0.5, key=key)[..., 0]  # sums of kept weights, by two
+  assert 0.4 < dropped.mean() < 1.6
+  assert dropped.std() > 0.1
+
+
 def test_a_mask_replaces_causality(key):
   q, k, v = draw(key)
   sees = np.array(jax.random.bernoulli(key, 0.5, (2, 7, 7))) | np.eye(7, dtype=bool)
