@@ -92,6 +92,7 @@ def main() -> None:
   parser.add_argument('--size', default='shakespeare_char_cpu', choices=SIZES)
   parser.add_argument('--rounds', type=int, default=2)
   parser.add_argument('--runs', type=int, default=3, help='timed runs of a variant in each round')
+  parser.add_argument('--only', default='', help="variants with this in their name, such as 'bfloat16 in'")
   parser.add_argument('--peer_python', default=os.environ.get('MLSD_PEER_PYTHON'))
   parser.add_argument('--serve', nargs=2, metavar=('DTYPE', 'ACCUMULATION'), help='internal: be one of our variants')
   options = parser.parse_args()
@@ -102,6 +103,7 @@ def main() -> None:
   if not options.peer_python:
     print('no peer: give --peer_python or MLSD_PEER_PYTHON, an interpreter with torch and transformers')
   commands = variants(options.size, size, options.peer_python)
+  commands = {name: command for name, command in commands.items() if options.only in name}
   seconds: dict[str, list[float]] = {name: [] for name in commands}
   for _ in range(options.rounds):
     for name, command in commands.items():

@@ -150,7 +150,7 @@ def _parse(name: str, argv: list[str], values: flags.FlagValues, default_config:
   given_workdir = _take(argv, 'workdir')[0]
   stored = pathlib.Path(given_workdir, 'config.json') if given_workdir else None
   if spec is None and stored is not None and stored.exists():
-    variant, config = stored.parent.name, ConfigDict(files.read_json(stored))
+    variant, config = stored.parent.name, ConfigDict(_as_written(files.read_json(stored)))
   else:
     variant, config = load_config(spec or f'configs/{name}/{default_config}.py')
   overrides = [argument for argument in argv if argument.lstrip('-').startswith('config.')]
@@ -165,6 +165,13 @@ def _parse(name: str, argv: list[str], values: flags.FlagValues, default_config:
     raise UserError(f'unexpected argument {rest[0]!r}; flags look like --mode=train or --config.key=value')
   workdir = pathlib.Path(values.workdir or pathlib.Path('runs', name, variant))
   return Run(name, values.config, values.flag_values_dict(), workdir), values.mode
+
+
+def _as_written(value: Any) -> Any:
+  """JSON's lists as the tuples they were in the config."""
+  if isinstance(value, dict):
+    return {key: _as_written(item) for key, item in value.items()}
+  return tuple(map(_as_written, value)) if isinstance(value, list) else value
 
 
 def _take(argv: list[str], flag: str) -> tuple[str | None, list[str]]:

@@ -14,8 +14,9 @@ import numpy as np
 
 from mlsd_jax import files, tokenizers
 from mlsd_jax.errors import UserError
-from mlsd_jax.language_model import hub, huggingface_tokenizer
+from mlsd_jax.language_model import hub
 from mlsd_jax.models import gpt
+from mlsd_jax.tokenizers import huggingface as huggingface_tokenizer
 
 TOKENIZER = 'mlsd_tokenizer.json'  # ours; tokenizer.json is a format of Hugging Face's
 _WRITTEN = {'config.json', 'generation_config.json', hub.WEIGHTS, TOKENIZER, *huggingface_tokenizer.FILES}

@@ -4,6 +4,7 @@ import abc
 import codecs
 import concurrent.futures
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
@@ -67,13 +68,34 @@ class Tokenizer(abc.ABC):
     with concurrent.futures.ThreadPoolExecutor(threads) as executor:
       return list(executor.map(self.encode, texts))
 
-  def decode(self, ids: Ids) -> str:
-    """The text that `ids` stand for; bytes that are not UTF-8 become U+FFFD.
+  def decode(self, ids: Ids, errors: str = 'replace') -> str:
+    """The text that `ids` stand for.
+
+    Args:
+      errors: what becomes of bytes that are not UTF-8, as in bytes.decode: 'replace' (U+FFFD), 'ignore', 'strict', ...
 
     Raises:
-      UserError: an id is outside 0 to vocab_size - 1.
+      UserError: an id is outside 0 to vocab_size - 1, or errors='strict' and the bytes are not UTF-8.
     """
-    return self.decode_bytes(ids).decode('utf-8', errors='replace')
+    try:
+      return self.decode_bytes(ids).decode('utf-8', errors=errors)
+    except UnicodeDecodeError as error:
+      raise UserError(f'the ids stand for bytes that are not UTF-8: {error}') from error
+
+  def offsets(self, ids: Ids) -> np.ndarray:
+    """[len(ids), 2] int64: the characters of `decode(ids)` that each token has a part in, as start and end.
+
+    A token that holds only some bytes of a character spans that character; one that stands for nothing is empty.
+    """
+    utf8 = codecs.getincrementaldecoder('utf-8')('replace')
+    spans, complete = [], 0
+    for number in self._checked(ids).tolist():
+      token = self.decode_bytes([number])
+      start = complete  # a character that an earlier token began is the next to be complete
+      complete += len(utf8.decode(token))
+      begun = bool(utf8.getstate()[0])
+      spans.append((start, complete + begun if token else start))
+    return np.array(spans, np.int64).reshape(-1, 2)
 
   def save(self, path: str | pathlib.Path) -> pathlib.Path:
     """Writes the tokenizer to `path`, a .json file or else a folder that gets a tokenizer.json; returns the file."""
@@ -112,6 +134,14 @@ class StreamDecoder:
   def flush(self) -> str:
     """What is left at the end: U+FFFD for a character that was never completed, else ''."""
     return self._utf8.decode(b'', final=True)
+
+
+def split_at(text: str, separators: Iterable[str]) -> list[str]:
+  """`text` cut before and behind every occurrence of a separator, of two that begin alike at the longer one."""
+  longest_first = sorted(separators, key=len, reverse=True)
+  if not longest_first:
+    return [text]
+  return [part for part in re.split(f'({"|".join(map(re.escape, longest_first))})', text) if part]
 
 
 def well_formed(text: str) -> str:

@@ -1,171 +1,258 @@
-"""Byte-level byte-pair encoding, small enough to train at start-up.
+"""Byte-level byte-pair encoding: trained here, or made from anyone's published merges.
 
-Text is cut into pieces (words with their leading space, runs of digits, of punctuation, of white space), and within a
-piece the most frequent pair of adjacent tokens is merged again and again. After Sennrich et al. 2016
-(https://arxiv.org/abs/1508.07909) over bytes, as in GPT-2.
+Text is cut into pieces by a pattern (patterns.py), and within a piece the pair of adjacent tokens that was learned
+first is merged again and again. After Sennrich et al. 2016 (https://arxiv.org/abs/1508.07909) over bytes, as in GPT-2.
 """
 
-import collections
 import functools
 import hashlib
-import heapq
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base
+from mlsd_jax.tokenizers.merges import Pair, learn_merges
+from mlsd_jax.tokenizers.patterns import pattern_for
+from mlsd_jax.tokenizers.pieces import count_pieces
 
-# GPT-2's pattern in the possessive form that tiktoken publishes for it: the same pieces, sooner.
-PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
-
-type Pair = tuple[int, int]
+BYTES = bytes(range(256))
 
 
 class BPETokenizer(base.Tokenizer):
-  """Ids 0 to 255 are the bytes, 256 + i is the i-th merge, the last id ends a text."""
+  """Ids 0 to 255 are the bytes; each merge makes the next id that no special token has.
+
+  Attributes:
+    merges: pairs of ids in the order they were learned.
+    pattern: a patterns.Pattern.
+    special_tokens: id of each special token by its text.
+    tokens: the bytes of each id; None where an id stands for nothing.
+  """
 
   kind = 'bpe'
 
-  def __init__(self, merges: Iterable[Pair]):
-    """Args: merges: pairs of ids in the order they were learned; the i-th makes id 256 + i."""
-    self.merges = [(int(left), int(right)) for left, right in merges]
-    self.tokens = [bytes([byte]) for byte in range(256)]
-    for left, right in self.merges:
-      if not 0 <= left < len(self.tokens) or not 0 <= right < len(self.tokens):
-        raise UserError(f'merge {(left, right)} uses a token that no earlier merge makes')
-      self.tokens.append(self.tokens[left] + self.tokens[right])
-    self._ranks = {token: i for i, token in enumerate(self.tokens)}
-    if len(self._ranks) != len(self.tokens):
-      raise UserError('two merges make the same token')
-    self.vocab_size = len(self.tokens) + 1
-    self.end_of_text = len(self.tokens)
-    self.name = f'bpe-{self.vocab_size}'
-    self.fingerprint = hashlib.sha256(json.dumps(['bpe', PATTERN, self.merges]).encode()).hexdigest()
+  def __init__(
+    self,
+    merges: Iterable[Pair],
+    *,
+    pattern: str = 'gpt2',
+    special_tokens: Mapping[str, int] | None = None,
+    byte_order: bytes = BYTES,
+    name: str = '',
+  ):
+    """
+    Args:
+      merges: pairs of ids in the order they were learned.
+      pattern: a name of PATTERNS, or a regular expression of one's own.
+      special_tokens: ids by text; by default '<|endoftext|>' is the id behind the last merge.
+      byte_order: the bytes that ids 0 to 255 stand for (OpenAI's encodings have an order of their own).
+      name: by default 'bpe-SIZE'.
 
-  def encode(self, text: str) -> np.ndarray:
-    return self._fast.encode_to_numpy(base.well_formed(text), disallowed_special=()).astype(np.int32)
+    Raises:
+      UserError: a merge of ids that are not made before it, or special tokens and merges that share ids.
+    """
+    self.merges = [(int(left), int(right)) for left, right in merges]
+    self.pattern = pattern_for(pattern)
+    if sorted(byte_order) != list(range(256)):
+      raise UserError('byte_order must hold each of the 256 bytes once')
+    self.byte_order = bytes(byte_order)
+    if special_tokens is None:
+      special_tokens = {base.END_OF_TEXT: 256 + len(self.merges)}
+    self.special_tokens = dict(special_tokens)
+    self.tokens, self.merge_ids = _tokens(self.merges, self.byte_order, self.special_tokens)
+    self.vocab_size = len(self.tokens)
+    self.end_of_text = self.special_tokens.get(base.END_OF_TEXT)
+    self.name = name or f'bpe-{self.vocab_size}'
+    identity = ['bpe', self.pattern.plain, self.merges, sorted(self.special_tokens.items()), list(self.byte_order)]
+    self.fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+  def encode(self, text: str, allowed_special: str | Collection[str] = 'none') -> np.ndarray:
+    """The int32 ids of `text`.
+
+    Args:
+      allowed_special: which special tokens' texts become their ids (minbpe's rule): 'all'; 'none', they are text as any
+        other; 'none_raise', they must not occur; or a collection of them, the others being text.
+
+    Raises:
+      UserError: 'none_raise' and a special token's text occurs.
+    """
+    allowed = self._allowed(text, allowed_special)
+    if self._fast is None:
+      return np.array(self.encode_readably(text, allowed), np.int32)
+    text = base.well_formed(text)
+    if not allowed:
+      return self._fast.encode_to_numpy(text, disallowed_special=()).astype(np.int32)
+    parts = base.split_at(text, allowed)
+    ids = [[self.special_tokens[part]] if part in allowed else self._fast.encode_ordinary(part) for part in parts]
+    return np.fromiter(itertools.chain.from_iterable(ids), np.int32)
+
+  def _allowed(self, text: str, allowed_special: str | Collection[str]) -> set[str]:
+    if allowed_special == 'all':
+      return set(self.special_tokens)
+    if allowed_special == 'none_raise':
+      found = next((token for token in self.special_tokens if token in text), None)
+      if found is not None:
+        raise UserError(f'the text holds the special token {found!r}; allow it, or encode with allowed_special="none"')
+      return set()
+    if allowed_special == 'none':
+      return set()
+    if isinstance(allowed_special, str):
+      raise UserError(f'allowed_special={allowed_special!r} is none of all, none, none_raise, or a set of tokens')
+    unknown = set(allowed_special) - set(self.special_tokens)
+    if unknown:
+      raise UserError(f'{min(unknown)!r} is no special token of {self.name}')
+    return set(allowed_special)
+
+  @functools.cached_property
+  def ranks(self) -> dict[bytes, int]:
+    """Id of each token's bytes, without the special tokens."""
+    special = set(self.special_tokens.values())
+    ranks: dict[bytes, int] = {}
+    for i, token in enumerate(self.tokens):
+      if token is not None and i not in special:
+        ranks.setdefault(token, i)
+    return ranks
 
   @functools.cached_property
   def _fast(self) -> Any:
+    """tiktoken's core with these ranks; None where two merges make the same bytes, which ranks cannot tell apart."""
+    if len(self.ranks) < 256 + len(self.merges):
+      return None
     import tiktoken
 
-    return tiktoken.Encoding(self.name, pat_str=PATTERN, mergeable_ranks=self._ranks, special_tokens={})
+    pattern = self.pattern.plain or r'[\s\S]+'
+    try:
+      return tiktoken.Encoding(self.name, pat_str=pattern, mergeable_ranks=self.ranks, special_tokens={})
+    except ValueError as error:
+      raise UserError(f'pattern {pattern!r} does not compile in tiktoken: {error}') from error
 
-  def encode_readably(self, text: str) -> list[int]:
-    """What `encode` does, in plain Python: in each piece, merge the pair that was learned first until none is left."""
+  def encode_readably(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
+    """What `encode` does, in plain Python. A piece that came before is looked up."""
+    text = base.well_formed(text)
     ids: list[int] = []
-    for piece in split(text):
-      tokens = list(piece.encode())
-      while True:
-        merged = [self.tokens[left] + self.tokens[right] for left, right in itertools.pairwise(tokens)]
-        ranks = [self._ranks.get(token, self.vocab_size) for token in merged]
-        if min(ranks, default=self.vocab_size) == self.vocab_size:
-          break
-        first = ranks.index(min(ranks))
-        tokens[first : first + 2] = [ranks[first]]
-      ids.extend(tokens)
+    for part in base.split_at(text, allowed_special):
+      if part in allowed_special:
+        ids.append(self.special_tokens[part])
+      else:
+        for piece in self.pattern.split(part):
+          ids.extend(self._piece(piece))
     return ids
 
+  @functools.cached_property
+  def _piece(self) -> Callable[[str], list[int]]:
+    return functools.lru_cache(maxsize=2**18)(self._merge_piece)
+
+  def _merge_piece(self, piece: str) -> list[int]:
+    """Merges the pair that was learned first, at its first place, until none is left that was learned."""
+    ids = [self._byte_ids[byte] for byte in piece.encode()]
+    while len(ids) > 1:
+      learned, place = min(
+        (self._learned.get(pair, len(self.merges)), place) for place, pair in enumerate(itertools.pairwise(ids))
+      )
+      if learned == len(self.merges):
+        break
+      ids[place : place + 2] = [self.merge_ids[learned]]
+    return ids
+
+  @functools.cached_property
+  def _learned(self) -> dict[Pair, int]:
+    return {pair: i for i, pair in enumerate(self.merges)}
+
+  @functools.cached_property
+  def _byte_ids(self) -> list[int]:
+    return [self.byte_order.index(byte) for byte in range(256)]
+
   def decode_bytes(self, ids: base.Ids) -> bytes:
-    tokens = [*self.tokens, base.END_OF_TEXT.encode()]
-    return b''.join([tokens[i] for i in self._checked(ids).tolist()])
+    """The bytes of `ids`; an id that stands for nothing (some encodings have such) is nothing."""
+    return b''.join([self.tokens[i] or b'' for i in self._checked(ids).tolist()])
 
   def state(self) -> dict[str, Any]:
-    return {'merges': self.merges}
+    pattern = self.pattern.plain if self.pattern.name == 'own' else self.pattern.name
+    special, order = self.special_tokens, list(self.byte_order)
+    return {
+      'name': self.name,
+      'pattern': pattern,
+      'special_tokens': special,
+      'byte_order': order,
+      'merges': self.merges,
+    }
 
   @classmethod
   def from_state(cls, state: dict[str, Any]) -> Self:
-    return cls(state['merges'])
+    options = {name: state[name] for name in ('name', 'pattern', 'special_tokens')}
+    return cls(state['merges'], byte_order=bytes(state['byte_order']), **options)
 
   @classmethod
-  def train(cls, texts: Iterable[str], vocab_size: int) -> Self:
-    """Learns vocab_size - 257 merges from `texts`; fewer if no pair occurs twice any more.
+  def train(
+    cls,
+    texts: Iterable[str],
+    vocab_size: int,
+    *,
+    pattern: str = 'gpt2',
+    ties: str = 'first',
+    special_tokens: Collection[str] = (base.END_OF_TEXT,),
+    workers: int = 0,
+  ) -> Self:
+    """Learns a vocabulary from `texts`; a smaller one if no pair occurs twice any more.
 
-    The pair that occurs most often is merged first, of equally frequent ones the smaller pair of ids. Takes memory and
-    time in proportion to the distinct pieces, meant for vocabularies of some thousands over some megabytes.
+    Args:
+      texts: documents; no token reaches across two of them.
+      vocab_size: the bytes, the merges and the special tokens together.
+      pattern, ties: see patterns.py and merges.learn_merges.
+      workers: for counting pieces; 0 is one a core. The result does not depend on it.
 
     Raises:
-      UserError: vocab_size is below the 257 of the bytes and the end of text.
+      UserError: vocab_size has no room for the bytes and special tokens, or the pattern leaves out text.
     """
-    if vocab_size < 257:
+    least = 256 + len(special_tokens)
+    if vocab_size < least:
       raise UserError(
-        f'a byte-level vocabulary has at least 257 tokens (the bytes and the end of text), not {vocab_size}'
+        f'a byte-level vocabulary has at least {least} tokens (256 bytes, {len(special_tokens)} special), '
+        f'not {vocab_size}'
       )
-    pieces: collections.Counter[str] = collections.Counter()
-    for text in texts:
-      pieces.update(split(text))
-    return cls(learn_merges({piece.encode(): count for piece, count in pieces.items()}, vocab_size - 257))
+    counts = count_pieces(texts, pattern_for(pattern), workers=workers)
+    return cls.from_pieces(counts.pieces, vocab_size, pattern=pattern, ties=ties, special_tokens=special_tokens)
+
+  @classmethod
+  def from_pieces(
+    cls,
+    counts: Mapping[str, int],
+    vocab_size: int,
+    *,
+    pattern: str,
+    ties: str = 'first',
+    special_tokens: Collection[str] = (base.END_OF_TEXT,),
+    on_merge: Callable[[Pair, int], None] = lambda pair, saved: None,
+  ) -> Self:
+    """Learns from pieces that are counted already (pieces.count_pieces)."""
+    pieces = {piece.encode(): count for piece, count in counts.items()}
+    num_merges = vocab_size - 256 - len(special_tokens)
+    merges = learn_merges(pieces, num_merges, ties=ties, on_merge=on_merge)
+    special = {token: 256 + len(merges) + i for i, token in enumerate(special_tokens)}
+    return cls(merges, pattern=pattern, special_tokens=special)
 
 
-def split(text: str) -> list[str]:
-  """The pieces of `text` within which tokens are merged."""
-  return _pattern().findall(base.well_formed(text))
-
-
-@functools.cache
-def _pattern() -> Any:
-  import regex
-
-  return regex.compile(PATTERN)
-
-
-def learn_merges(pieces: dict[bytes, int], num_merges: int) -> list[Pair]:
-  """Up to `num_merges` merges of the most frequent pair in `pieces`, a count for each distinct piece.
-
-  A merge touches only the pieces that hold its pair. The heap is lazy: an entry whose count has fallen since it was
-  pushed goes back with the current count when it comes up; a count that rises is pushed anew.
-  """
-  words = [list(piece) for piece in pieces]
-  counts = list(pieces.values())
-  pair_counts: collections.Counter[Pair] = collections.Counter()
-  where: collections.defaultdict[Pair, set[int]] = collections.defaultdict(set)
-  for i, (word, count) in enumerate(zip(words, counts, strict=True)):
-    for pair in itertools.pairwise(word):
-      pair_counts[pair] += count
-      where[pair].add(i)
-  heap = [(-count, pair) for pair, count in pair_counts.items()]
-  heapq.heapify(heap)
-
-  merges: list[Pair] = []
-  while heap and len(merges) < num_merges:
-    negative_count, best = heapq.heappop(heap)
-    if -negative_count != pair_counts[best]:
-      if pair_counts[best] > 0:
-        heapq.heappush(heap, (-pair_counts[best], best))
-      continue
-    if pair_counts[best] < 2:
-      break
-    new_token = 256 + len(merges)
-    merges.append(best)
-    risen: set[Pair] = set()
-    for i in where.pop(best):
-      word, count = words[i], counts[i]
-      for pair in itertools.pairwise(word):
-        pair_counts[pair] -= count
-      words[i] = word = _merge(word, best, new_token)
-      for pair in itertools.pairwise(word):
-        pair_counts[pair] += count
-        if new_token in pair:
-          where[pair].add(i)
-          risen.add(pair)
-    for pair in risen:
-      heapq.heappush(heap, (-pair_counts[pair], pair))
-  return merges
-
-
-def _merge(word: list[int], pair: Pair, new_token: int) -> list[int]:
-  left, right = pair
-  merged = []
-  i = 0
-  while i < len(word):
-    if word[i] == left and i + 1 < len(word) and word[i + 1] == right:
-      merged.append(new_token)
-      i += 2
-    else:
-      merged.append(word[i])
-      i += 1
-  return merged
+def _tokens(
+  merges: list[Pair], byte_order: bytes, special_tokens: Mapping[str, int]
+) -> tuple[list[bytes | None], list[int]]:
+  """The bytes of every id, and the id that each merge makes."""
+  special = {number: text.encode() for text, number in special_tokens.items()}
+  if len(special) < len(special_tokens) or min(special, default=256) < 256:
+    raise UserError('special tokens must have ids of their own, above those of the bytes')
+  tokens: list[bytes | None] = [bytes([byte]) for byte in byte_order]
+  merge_ids = []
+  for left, right in merges:
+    while len(tokens) in special:
+      tokens.append(special[len(tokens)])
+    parts = [tokens[i] if 0 <= i < len(tokens) and i not in special else None for i in (left, right)]
+    if parts[0] is None or parts[1] is None:
+      raise UserError(f'merge {(left, right)} uses a token that no earlier merge makes')
+    merge_ids.append(len(tokens))
+    tokens.append(parts[0] + parts[1])
+  tokens += [None] * (max(special, default=0) + 1 - len(tokens))
+  for number, text in special.items():
+    tokens[number] = text
+  return tokens, merge_ids

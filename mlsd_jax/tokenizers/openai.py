@@ -53,31 +53,31 @@ class TiktokenTokenizer(base.Tokenizer):
     if name not in ENCODINGS:
       raise UserError(f'no tiktoken encoding {name!r}; there are {", ".join(ENCODINGS)}')
     self.name = name
-    self._encoding = _load(name)
-    self.vocab_size = self._encoding.n_vocab
-    self.end_of_text = self._encoding.eot_token
+    self.encoding = _load(name)
+    self.vocab_size = self.encoding.n_vocab
+    self.end_of_text = self.encoding.eot_token
 
   @functools.cached_property
   def fingerprint(self) -> str:  # type: ignore[override]
-    encoding = self._encoding
+    encoding = self.encoding
     digest = hashlib.sha256(repr(['tiktoken', encoding._pat_str, sorted(encoding._special_tokens.items())]).encode())
     for token, rank in sorted(encoding._mergeable_ranks.items(), key=lambda item: item[1]):
       digest.update(b'%d %d ' % (rank, len(token)) + token)
     return digest.hexdigest()
 
   def encode(self, text: str) -> np.ndarray:
-    return self._encoding.encode_to_numpy(base.well_formed(text), disallowed_special=()).astype(np.int32)
+    return self.encoding.encode_to_numpy(base.well_formed(text), disallowed_special=()).astype(np.int32)
 
   def decode_bytes(self, ids: base.Ids) -> bytes:
     array = self._checked(ids).tolist()
     try:
-      return self._encoding.decode_bytes(array)
+      return self.encoding.decode_bytes(array)
     except KeyError:  # some ids below vocab_size stand for nothing (100256 of cl100k_base); a model may sample them
-      return b''.join(self._encoding.decode_bytes([i]) for i in array if i in self._known)
+      return b''.join(self.encoding.decode_bytes([i]) for i in array if i in self._known)
 
   @functools.cached_property
   def _known(self) -> set[int]:
-    return {*self._encoding._mergeable_ranks.values(), *self._encoding._special_tokens.values()}
+    return {*self.encoding._mergeable_ranks.values(), *self.encoding._special_tokens.values()}
 
   def state(self) -> dict[str, Any]:
     return {'name': self.name}

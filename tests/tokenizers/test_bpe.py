@@ -1,34 +1,17 @@
-import collections
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import BPETokenizer
-from mlsd_jax.tokenizers.bpe import learn_merges, split
+from mlsd_jax.tokenizers.patterns import PATTERNS
 
 # A small alphabet makes repeated and overlapping pairs, where merging can go wrong.
 WORDS = st.text('ab', min_size=1, max_size=9) | st.text('abcde é', min_size=1, max_size=9)
 TEXTS = st.lists(WORDS, min_size=1, max_size=30).map(' '.join)
-
-
-def naive_merges(pieces: dict[bytes, int], num_merges: int) -> list[tuple[int, int]]:
-  """Counts all pairs anew before each merge."""
-  words = [(list(piece), count) for piece, count in pieces.items()]
-  merges: list[tuple[int, int]] = []
-  while len(merges) < num_merges:
-    counts: collections.Counter[tuple[int, int]] = collections.Counter()
-    for word, count in words:
-      for pair in itertools.pairwise(word):
-        counts[pair] += count
-    if not counts or max(counts.values()) < 2:
-      break
-    best = min(counts, key=lambda pair: (-counts[pair], pair))
-    merges.append(best)
-    words = [(naive_merge(word, best, 255 + len(merges)), count) for word, count in words]
-  return merges
 
 
 def naive_merge(word: list[int], pair: tuple[int, int], token: int) -> list[int]:
@@ -38,28 +21,19 @@ def naive_merge(word: list[int], pair: tuple[int, int], token: int) -> list[int]
   return word
 
 
-@given(text=TEXTS, num_merges=st.integers(0, 40))
-def test_merges_are_those_of_recounting_everything(text: str, num_merges: int):
-  pieces = collections.Counter(piece.encode() for piece in split(text))
-  assert learn_merges(pieces, num_merges) == naive_merges(pieces, num_merges)
-
-
+@pytest.mark.parametrize('pattern', PATTERNS)
 @given(trained_on=TEXTS, text=TEXTS)
-def test_fast_encoding_equals_the_readable_one_and_the_learned_merges_in_order(trained_on: str, text: str):
-  tokenizer = BPETokenizer.train([trained_on], 300)
+def test_fast_encoding_equals_the_readable_one_and_the_learned_merges_in_order(pattern, trained_on: str, text: str):
+  tokenizer = BPETokenizer.train([trained_on], 300, pattern=pattern, workers=1)
   fast = tokenizer.encode(text).tolist()
   assert fast == tokenizer.encode_readably(text)
   in_order: list[int] = []
-  for piece in split(text):
+  for piece in PATTERNS[pattern].split(text):
     word = list(piece.encode())
     for i, pair in enumerate(tokenizer.merges):
       word = naive_merge(word, pair, 256 + i)
     in_order += word
   assert fast == in_order
-
-
-def test_equally_frequent_pairs_are_merged_from_the_smaller_on():
-  assert learn_merges({b'cd': 2, b'ab': 2, b'xy': 3}, 3) == [(120, 121), (97, 98), (99, 100)]
 
 
 def test_training_ends_when_no_pair_occurs_twice():
@@ -68,13 +42,10 @@ def test_training_ends_when_no_pair_occurs_twice():
   assert tokenizer.end_of_text == tokenizer.vocab_size - 1
 
 
-def test_pieces_are_those_of_gpt2():
-  assert split("it's  1999,\n\n we'll see ") == ['it', "'s", ' ', ' 1999', ',', '\n\n', ' we', "'ll", ' see', ' ']
-
-
-def test_training_depends_on_the_counts_only_not_on_the_order_of_texts():
+def test_training_with_ties_by_id_depends_on_the_counts_only():
   texts = ['the cat', ' sat on', ' the mat', ' the end']
-  assert BPETokenizer.train(texts, 270).merges == BPETokenizer.train(texts[::-1], 270).merges
+  train = lambda texts: BPETokenizer.train(texts, 270, ties='smallest').merges
+  assert train(texts) == train(texts[::-1])
 
 
 @pytest.mark.parametrize('size', [0, 256])
@@ -83,9 +54,76 @@ def test_a_vocabulary_without_all_bytes_is_refused(size: int):
     BPETokenizer.train(['abc'], size)
 
 
-@pytest.mark.parametrize(
-  'merges', [[(97, 256)], [(97, -1)], [(97, 98), (97, 98)], [(97, 98), (98, 99), (256, 99), (97, 257)]]
-)
+@pytest.mark.parametrize('merges', [[(97, 256)], [(97, -1)]])
 def test_impossible_merges_are_refused(merges: list[tuple[int, int]]):
   with pytest.raises(UserError, match='merge'):
     BPETokenizer(merges)
+
+
+@pytest.mark.parametrize('special', [{'<a>': 97}, {'<a>': 300, '<b>': 300}])
+def test_special_tokens_have_ids_of_their_own(special):
+  with pytest.raises(UserError, match='of their own'):
+    BPETokenizer([], special_tokens=special)
+
+
+def test_two_merges_that_make_the_same_bytes_are_told_apart_by_the_readable_path():
+  tokenizer = BPETokenizer([(97, 98), (98, 99), (256, 99), (97, 257)], pattern='none')
+  assert tokenizer.encode('abc').tolist() == [258]
+  assert tokenizer.decode([258, 259]) == 'abcabc'
+
+
+class TestSpecialTokens:
+  tokenizer = BPETokenizer([(97, 98)], special_tokens={'<end>': 257, '<end> now': 258})
+
+  def test_rules(self):
+    encode = lambda allowed: self.tokenizer.encode('ab<end> now', allowed).tolist()
+    text = encode('none')
+    assert 257 not in text
+    assert encode('all') == [256, 258]  # the longer one where two begin alike
+    assert encode({'<end>'})[:2] == [256, 257]
+    assert self.tokenizer.encode('ab', 'none_raise').tolist() == [256]
+    with pytest.raises(UserError, match='holds the special token'):
+      encode('none_raise')
+    with pytest.raises(UserError, match='no special token'):
+      encode({'<x>'})
+    with pytest.raises(UserError, match='none_raise, or a set'):
+      encode('some')
+
+  @given(st.lists(st.sampled_from(['ab', '<end>', '<end> now', ' ', 'é'])).map(''.join))
+  def test_readable_path_and_round_trip(self, text):
+    for allowed in ('all', {'<end>'}, 'none'):
+      ids = self.tokenizer.encode(text, allowed).tolist()
+      chosen = set(self.tokenizer.special_tokens) if allowed == 'all' else set() if allowed == 'none' else allowed
+      assert ids == self.tokenizer.encode_readably(text, chosen)
+      assert self.tokenizer.decode(ids) == text
+
+
+@given(st.text(st.sampled_from('ab é😀\n')))
+def test_offsets_are_the_characters_of_each_token(text):
+  tokenizer = BPETokenizer([(97, 98), (0xF0, 0x9F)])
+  ids = tokenizer.encode(text)
+  offsets = tokenizer.offsets(ids)
+  assert offsets.shape == (len(ids), 2)
+  for (start, end), number in zip(offsets, ids, strict=True):
+    token = tokenizer.decode_bytes([number])
+    assert token in text[start:end].encode()
+    assert end - start == 1 or text[start:end].encode() == token
+  assert all(b[0] in (a[0], a[1]) for a, b in itertools.pairwise(offsets))
+  assert not len(ids) or (offsets[0, 0], offsets[-1, 1]) == (0, len(text))
+
+
+def test_decoding_errors_by_policy():
+  tokenizer = BPETokenizer([])
+  ids = np.frombuffer(b'a\xffb', np.uint8)
+  assert tokenizer.decode(ids) == 'a\ufffdb'
+  assert tokenizer.decode(ids, errors='ignore') == 'ab'
+  with pytest.raises(UserError, match='not UTF-8'):
+    tokenizer.decode(ids, errors='strict')
+
+
+def test_order_of_bytes():
+  tokenizer = BPETokenizer([(1, 0)], byte_order=bytes(range(255, -1, -1)))
+  assert tokenizer.encode('a').tolist() == [255 - 97]
+  assert tokenizer.decode_bytes([256]) == b'\xfe\xff'
+  with pytest.raises(UserError, match='each of the 256 bytes'):
+    BPETokenizer([], byte_order=b'abc')

@@ -1,0 +1,208 @@
+"""Tokenizers: train a byte-level BPE, compare it with OpenAI's, look at how texts are cut.
+
+python -m experiments.tokenizer                                              # 4,096 tokens on the Python documentation
+python -m experiments.tokenizer --config.files='texts/*.jsonl' --config.vocab_size=50257 --workdir=runs/mine
+python -m experiments.tokenizer --mode=show --text='def copy(src, dst): ...'
+"""
+
+import pathlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl import flags
+
+from experiments import contract
+from mlsd_jax import files, tokenizers
+from mlsd_jax.data.progress import progress_bar
+from mlsd_jax.data.sources import Source, open_source
+from mlsd_jax.errors import UserError
+from mlsd_jax.tokenizers import analysis, exchange, huggingface, page
+from mlsd_jax.tokenizers.bpe import BPETokenizer
+from mlsd_jax.tokenizers.patterns import pattern_for
+from mlsd_jax.tokenizers.pieces import Counts, count_pieces
+
+FREE = ('workers', 'compare', 'sample_megabytes')
+FREE_UNTIL_FINISHED = ('vocab_size', 'ties', 'special_tokens')  # what the counted pieces do not depend on
+_SAVE_EVERY = 2**28  # characters counted between two saves
+_TEXT = 'Tokenizers cut text: naïve café, 1999, def f(x): return x**2  # 日本語 😀'
+
+
+def train(run: contract.Run) -> None:
+  """Counts pieces, learns merges, compares compression, draws the curve."""
+  config = run.config
+  special = tuple(config.special_tokens)
+  if config.vocab_size < 256 + len(special):
+    raise UserError(
+      f'vocab_size {config.vocab_size} is too small: there are 256 bytes and {len(special)} special tokens'
+    )
+  finished = run.result()
+  run.claim(FREE if finished else FREE + FREE_UNTIL_FINISHED)
+  if finished:
+    return run.print(f'{run.workdir} is finished: {_summary(finished)}')
+  began = time.perf_counter()
+  source = open_source(config.files or config.source, config.text_key)
+  counts = _counts(run, source)
+  total = sum(len(piece.encode()) * count for piece, count in counts.pieces.items())
+  run.print(
+    f'{source.name}: {total / 1e6:.1f} MB, {counts.pieces.total():,} pieces, {len(counts.pieces):,} of them distinct'
+  )
+  saved: list[int] = []
+  with progress_bar('merging', config.vocab_size - 256 - len(special)) as advance:
+
+    def on_merge(_: Any, tokens: int) -> None:
+      saved.append(tokens)
+      advance(1)
+
+    tokenizer = BPETokenizer.from_pieces(
+      counts.pieces,
+      config.vocab_size,
+      pattern=config.pattern,
+      ties=config.ties,
+      special_tokens=special,
+      on_merge=on_merge,
+    )
+  if tokenizer.vocab_size < config.vocab_size:
+    raise UserError(
+      f'{source.name} holds no pair that occurs twice behind {tokenizer.vocab_size:,} tokens; '
+      f'set vocab_size to at most that, or train on more text'
+    )
+  train_seconds = time.perf_counter() - began
+  _write(run.workdir, tokenizer)
+  run.print(_first_merges(tokenizer, saved))
+
+  texts = list(_sample(source, config.sample_megabytes))
+  usages = [analysis.usage(each, texts) for each in [tokenizer, *_others(run, config.compare)]]
+  run.print(_table(usages))
+  curve = analysis.compression_curve(saved, total)
+  sizes = {u.name: (len(u.counts), u.bytes_per_token) for u in usages[1:]}
+  analysis.plot_compression(curve, sizes, run.workdir / 'plots' / 'compression.png', title=f'BPE on {source.name}')
+  analysis.plot_zipf(usages, run.workdir / 'plots' / 'zipf.png', title=f'Tokens of {source.name} by frequency')
+  run.write_result(
+    {
+      'vocab_size': tokenizer.vocab_size,
+      'bytes_per_token': usages[0].bytes_per_token,
+      'train_seconds': train_seconds,
+      'encode_mb_per_second': usages[0].megabytes_per_second,
+      'text_megabytes': total / 1e6,
+      'distinct_pieces': len(counts.pieces),
+      'fertility': usages[0].fertility,
+      'unused_share': usages[0].unused_share,
+    }
+  )
+  (run.workdir / 'pieces.parquet').unlink(missing_ok=True)
+  return run.print(f'{run.workdir}: {_summary(run.result() or {})}')
+
+
+def show(run: contract.Run) -> None:
+  """Colours the tokens of --text and writes an HTML page of several tokenizers."""
+  text = run.flags['text'] or _TEXT
+  own = run.workdir / 'tokenizer.json'
+  ours: list[tokenizers.Tokenizer] = [tokenizers.load(own)] if own.exists() else []
+  every = ours + _others(run, run.config.compare)
+  if not every:
+    raise UserError(f'{run.workdir} holds no tokenizer and none of compare is at hand; train one first')
+  for tokenizer in every:
+    run.print(f'\n{tokenizer.name}: {len(tokenizer.encode(text))} tokens')
+    if sys.stdout.isatty():
+      import rich
+
+      rich.print(page.in_terminal(tokenizer, text))
+    else:
+      run.print(page.in_plain_text(tokenizer, text))
+  file = run.workdir / 'tokens.html'
+  files.write_text(file, page.html_page(every, text))
+  run.print(f'\nwrote {file}')
+
+
+def _counts(run: contract.Run, source: Source) -> Counts:
+  """Counted pieces; a killed run goes on from what it saved last."""
+  config, file = run.config, run.workdir / 'pieces.parquet'
+  start = Counts.load(file) if file.exists() else Counts()
+  saved_at = done = start.characters
+  if done:
+    run.print(f'counting goes on behind {done:,} characters')
+  with progress_bar(f'reading {source.name}', source.text_bytes(), done) as advance:
+
+    def on_chunk(counts: Counts) -> None:
+      nonlocal saved_at, done
+      advance(counts.characters - done)
+      done = counts.characters
+      if done - saved_at >= _SAVE_EVERY:
+        counts.save(file)
+        saved_at = done
+
+    texts = (document.text for document in source.documents())
+    counts = count_pieces(texts, pattern_for(config.pattern), workers=config.workers, start=start, on_chunk=on_chunk)
+  counts.save(file)
+  return counts
+
+
+def _write(workdir: pathlib.Path, tokenizer: BPETokenizer) -> None:
+  """The tokenizer in every format that can hold it."""
+  tokenizer.save(workdir / 'tokenizer.json')
+  exchange.save_minbpe(tokenizer, workdir / 'minbpe')
+  huggingface.save(tokenizer, workdir / 'huggingface')
+  exchange.save_ranks(tokenizer, workdir / 'ranks.tiktoken')
+
+
+def _others(run: contract.Run, names: Sequence[str]) -> list[tokenizers.Tokenizer]:
+  """Those of `names` that can be had; the others are named."""
+  found = []
+  for name in names:
+    try:
+      found.append(tokenizers.load(name))
+    except UserError as error:
+      run.print(f'without {name}: {error}')
+  return found
+
+
+def _sample(source: Source, megabytes: float) -> Iterator[str]:
+  left = megabytes * 1e6
+  for document in source.documents():
+    if left <= 0:
+      return
+    left -= len(document.text)
+    yield document.text
+
+
+def _first_merges(tokenizer: BPETokenizer, saved: Sequence[int], number: int = 20) -> str:
+  rows = zip(tokenizer.merge_ids, tokenizer.merges, saved, strict=True)
+  text = lambda i: repr((tokenizer.tokens[i] or b'').decode('utf-8', 'backslashreplace'))
+  lines = [
+    f'  {i}  {text(a):>8} + {text(b):<8} -> {text(i):<12} {n:>10,} times' for i, (a, b), n in list(rows)[:number]
+  ]
+  return '\n'.join(['first merges:', *lines])
+
+
+def _table(usages: Sequence[analysis.Usage]) -> str:
+  lines = [f'{"tokenizer":<14} {"ids":>8} {"bytes a token":>14} {"tokens a word":>14} {"unused":>8} {"MB/s":>6}']
+  for used in usages:
+    lines.append(
+      f'{used.name:<14} {len(used.counts):>8,} {used.bytes_per_token:>14.3f} {used.fertility:>14.3f} '
+      f'{used.unused_share:>8.1%} {used.megabytes_per_second:>6.1f}'
+    )
+  return '\n'.join(lines)
+
+
+def _summary(result: dict[str, Any]) -> str:
+  return (
+    f'{result["vocab_size"]:,} tokens, {result["bytes_per_token"]:.3f} bytes a token, trained in '
+    f'{result["train_seconds"]:.1f} s'
+  )
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+  flags.DEFINE_string('text', '', 'text to show (--mode=show)', flag_values=values)
+
+
+MODES = {'train': train, 'show': show}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  return contract.launch('tokenizer', MODES, 'quickstart', define_flags=_define_flags, argv=argv)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,90 @@
+"""The tokenizer experiment as a user calls it."""
+
+import json
+
+import pytest
+import tiktoken
+from tokenizers import Tokenizer
+
+from experiments import tokenizer as experiment
+from mlsd_jax import tokenizers
+from mlsd_jax.tokenizers import exchange
+from mlsd_jax.training import devices
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(devices, 'configure_backend', lambda **_: None)
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'song.txt').write_text('\n'.join(f'{i} green bottles, and if {i % 7} should fall' for i in range(900)))
+
+  def call(*arguments):
+    code = experiment.main(['--workdir=w', '--config.compare=()', *arguments])
+    return code, *capsys.readouterr()
+
+  return call
+
+
+TRAIN = ('--config.files=song.txt', '--config.vocab_size=300')
+
+
+def test_train_and_show(call, tmp_path):
+  code, out, err = call(*TRAIN)
+  assert code == 0, err
+  assert 'first merges' in out
+  result = json.loads((tmp_path / 'w' / 'result.json').read_text())
+  assert {'vocab_size', 'bytes_per_token', 'train_seconds', 'encode_mb_per_second'} <= set(result)
+  assert result['vocab_size'] == 300
+  for plot in ('compression', 'zipf'):
+    assert (tmp_path / 'w' / 'plots' / f'{plot}.png').exists()
+  ours = tokenizers.load(tmp_path / 'w')
+  text = '12 green bottles should not fall. Ünïcode'
+  ids = ours.encode(text).tolist()
+  assert len(ids) < len(text)
+  # The other formats hold the same.
+  assert exchange.load_minbpe(tmp_path / 'w' / 'minbpe.model').encode(text).tolist() == ids
+  assert Tokenizer.from_file(str(tmp_path / 'w' / 'huggingface' / 'tokenizer.json')).encode(text).ids == ids
+  ranks = exchange.load_ranks(tmp_path / 'w' / 'ranks.tiktoken')
+  theirs = tiktoken.Encoding('x', pat_str=ours.pattern.plain, mergeable_ranks=ranks, special_tokens={})
+  assert theirs.encode(text) == ids
+
+  assert 'is finished' in call(*TRAIN)[1]
+  code, out, _ = call('--mode=show', '--text=green bottles\n<b>')
+  assert code == 0
+  assert 'bottles' in out
+  assert '&lt;</span>' in (tmp_path / 'w' / 'tokens.html').read_text()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    ([*TRAIN, '--config.vocab_size=200'], 'too small'),
+    ([*TRAIN, '--config.vocab_size=100000'], 'no pair that occurs twice behind'),
+    ([*TRAIN, '--config.pattern=('], 'does not compile'),
+    ([*TRAIN, '--config.pattern=green'], 'leaves out'),
+    ([*TRAIN, '--config.ties=coin'], 'ties'),
+    (['--config.files=nowhere.txt'], "no source 'nowhere.txt'"),
+    (['--mode=show'], 'holds no tokenizer'),
+  ],
+)
+def test_bad_input_is_one_line(call, arguments, message):
+  code, _, err = call(*arguments)
+  assert code == 2
+  assert message in err
+  assert err.strip().count('\n') == 0
+
+
+def test_a_killed_count_goes_on(call, tmp_path, monkeypatch):
+  whole = call(*TRAIN, '--workdir=whole')
+  assert whole[0] == 0
+  monkeypatch.setattr(experiment, '_SAVE_EVERY', 1)
+  monkeypatch.setattr('mlsd_jax.tokenizers.pieces._CHUNK', 5000)
+  with monkeypatch.context() as broken:
+    broken.setattr(experiment.BPETokenizer, 'from_pieces', lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+      call(*TRAIN)
+  assert (tmp_path / 'w' / 'pieces.parquet').exists()
+  code, out, _ = call(*TRAIN)
+  assert code == 0
+  assert 'goes on behind' in out
+  assert tokenizers.load(tmp_path / 'w').merges == tokenizers.load(tmp_path / 'whole').merges
