@@ -7,12 +7,10 @@ whose every byte matches is used.
 
 import contextlib
 import errno
-import hashlib
 import logging
 import os
 import re
 import shutil
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
@@ -21,6 +19,7 @@ import jax
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.training import distributed
+from mlsd_jax.training.orbax_manager import OtherProcessError, make_manager
 from mlsd_jax.training.sealed import SealedSteps
 from mlsd_jax.training.sharding import path_string
 
@@ -244,7 +243,7 @@ class Checkpoints:
     error, self._error = self._error, None
     if error is not None:
       self._drop_orbax()
-    while isinstance(error, _OtherProcessError) and error.__context__ is not None:
+    while isinstance(error, OtherProcessError) and error.__context__ is not None:
       error = error.__context__  # it was this process that failed first, and then met the others
     return error
 
@@ -255,7 +254,7 @@ class Checkpoints:
     if failures:
       if distributed.is_main() and self._saving is not None:
         self._files.delete_temporary(self._saving)  # by now no process writes it any more
-      if error is not None and _reason(error) is None and not isinstance(error, _OtherProcessError):
+      if error is not None and _reason(error) is None and not isinstance(error, OtherProcessError):
         raise error
       raise UserError(max(failures, key=bool)) from error
     if answers[0].reload and self._orbax is not None:
@@ -263,7 +262,7 @@ class Checkpoints:
     return answers[0].skip
 
   def _explain(self, error: BaseException) -> str:
-    if isinstance(error, _OtherProcessError):
+    if isinstance(error, OtherProcessError):
       return ''
     reason = _reason(error) or f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
     earlier = [step for step in self.steps() if step not in self._damaged and step != self._saving]
@@ -272,7 +271,7 @@ class Checkpoints:
 
   def _manager(self) -> Any:
     if self._orbax is None:
-      self._orbax = _make_manager(self._files)
+      self._orbax = make_manager(self._files, _ITEM)
     return self._orbax
 
   def _drop_orbax(self) -> None:
@@ -280,10 +279,6 @@ class Checkpoints:
     if manager is not None:
       with contextlib.suppress(Exception):  # an error of the last save has been told already
         manager.close()
-
-
-class _OtherProcessError(Exception):
-  """Another process gave up the save that this one was taking part in."""
 
 
 def shapes(tree: Any) -> Shapes:
@@ -334,78 +329,3 @@ def _reason(error: BaseException) -> str | None:
     return f'{error.strerror} ({error.filename})' if error.filename else error.strerror
   found = re.search(r"os_error_code='(\d+)'", str(error))  # so TensorStore says it, in a ValueError
   return os.strerror(int(found[1])) if found else None
-
-
-def _breakable_barrier(folder: os.PathLike[str]) -> Callable[..., None]:
-  """A barrier for Orbax's background threads at which a process does not wait for one that has failed.
-
-  A process whose write fails skips the barrier of those who wrote and goes to the one where a save ends. With plain
-  barriers all would wait until the timeout, 20 minutes; here they tell each other where they are, and if that differs,
-  give up together.
-  """
-  broken = False
-
-  def wait(*, key: str, timeout_ms: int) -> None:
-    nonlocal broken
-    if not broken:
-      places = distributed.gather_json(f'{folder}/orbax', re.sub(r'\d+', '', key), timeout_ms / 1000)
-      broken = len(set(places)) > 1
-    if broken:
-      raise _OtherProcessError
-
-  return wait
-
-
-def _make_manager(files: SealedSteps) -> Any:
-  """Orbax's CheckpointManager, quiet, and without its own retention and preemption handling."""
-  from orbax import checkpoint as ocp  # 0.4 s: only for those who save or restore
-
-  _quieten()
-
-  class Manager(ocp.CheckpointManager):
-    def reached_preemption(self, step: int) -> bool:
-      # It would ask JAX's sync point from a background thread, with numbers of its own (see preemption.py).
-      return False
-
-  several = jax.process_count() > 1
-  multiprocessing = ocp.options.MultiprocessingOptions(
-    # Named processes make Orbax wait at barriers of the coordination service, not at collectives on the devices.
-    active_processes=set(range(jax.process_count())) if several else None,
-    barrier_sync_key_prefix=hashlib.sha256(str(files.folder).encode()).hexdigest()[:12] if several else None,
-  )
-  return Manager(
-    files.folder,
-    item_names=(_ITEM,),
-    # Weights hardly compress: leaving it out costs a tenth more bytes and saves the processor for the training.
-    item_handlers={_ITEM: ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=multiprocessing)},
-    options=ocp.CheckpointManagerOptions(
-      create=False,
-      multiprocessing_options=multiprocessing,
-      async_options=ocp.AsyncOptions(barrier_sync_fn=_breakable_barrier(files.folder) if several else None),
-      lightweight_initialize=True,
-    ),
-  )
-
-
-def _quieten() -> None:
-  """Drops Orbax's log records, and the complaints TensorStore's callbacks make after a failed write.
-
-  What matters of them reaches the user as one UserError.
-  """
-  if not any(isinstance(each, _NotOrbax) for each in logging.getLogger('absl').filters):
-    for name in ('absl', 'asyncio'):
-      logging.getLogger(name).addFilter(_NotOrbax())
-    previous = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-      if str(unraisable.exc_value) != 'Event loop is closed':
-        previous(unraisable)
-
-    sys.unraisablehook = hook
-
-
-class _NotOrbax(logging.Filter):
-  def filter(self, record: logging.LogRecord) -> bool:
-    orbax = f'{os.sep}orbax{os.sep}'
-    message = record.getMessage() if record.name == 'asyncio' else ''
-    return orbax not in record.pathname and orbax not in message and 'OCDBT' not in message
