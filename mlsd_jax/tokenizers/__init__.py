@@ -8,6 +8,7 @@ from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.byte_level import ByteTokenizer
 from mlsd_jax.tokenizers.character import CharacterTokenizer
 from mlsd_jax.tokenizers.openai import ENCODINGS, TiktokenTokenizer
+from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 
 __all__ = [
   'BPETokenizer',
@@ -16,11 +17,13 @@ __all__ = [
   'StreamDecoder',
   'TiktokenTokenizer',
   'Tokenizer',
+  'WordPieceTokenizer',
   'load',
 ]
 
 KINDS: dict[str, type[Tokenizer]] = {
-  tokenizer.kind: tokenizer for tokenizer in (ByteTokenizer, CharacterTokenizer, BPETokenizer, TiktokenTokenizer)
+  tokenizer.kind: tokenizer
+  for tokenizer in (ByteTokenizer, CharacterTokenizer, BPETokenizer, WordPieceTokenizer, TiktokenTokenizer)
 }
 
 

@@ -1,15 +1,17 @@
 """The merge loop of byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909), incremental and vectorised.
 
-All distinct pieces lie behind each other in flat arrays of one slot a byte, linked to their live neighbours. A pair of
-tokens is known by a number: `pair_at` says which pair starts at a slot. A merge looks at the slots where its pair was
-found when it came into being, changes those that still hold it, and takes the weights of the pairs it destroys off
-their counts. Pairs it makes all hold the new token, which no earlier pair does; so a pair's slots are found once, in
-ascending order, and from then on its count only falls and its first slot only moves on. That is what makes a lazy heap
-right: an entry that is out of date when it comes up goes back with what is true now.
+All distinct pieces lie behind each other in flat arrays of one slot a byte (or other symbol), linked to their live
+neighbours. A pair of tokens is known by a number: `pair_at` says which pair starts at a slot. A merge looks at the
+slots where its pair was found when it came into being, changes those that still hold it, and takes the weights of the
+pairs it destroys off their counts. Pairs it makes all hold the new token, which no earlier pair does; so a pair's slots
+are found once, in ascending order, and from then on its count only falls and its first slot only moves on. That is what
+makes a lazy heap right: an entry that is out of date when it comes up goes back with what is true now.
 """
 
 import heapq
+import itertools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -21,22 +23,24 @@ TIES = ('first', 'smallest')
 
 
 def learn_merges(
-  pieces: Mapping[bytes, int],
+  pieces: Mapping[bytes, int] | Mapping[tuple[int, ...], int],
   num_merges: int,
   *,
+  alphabet_size: int = 256,
   ties: str = 'first',
   on_merge: Callable[[Pair, int], None] = lambda pair, saved: None,
 ) -> list[Pair]:
-  """Up to `num_merges` merges of the pair of adjacent tokens that is the most frequent; ids 0 to 255 are the bytes.
+  """Up to `num_merges` merges of the pair of adjacent tokens that is the most frequent.
 
   Args:
-    pieces: how often each distinct piece occurs, in the order of first occurrence.
+    pieces: how often each distinct piece (bytes, or ids below alphabet_size) occurs, in the order of first occurrence.
+    alphabet_size: how many ids there are before the first merge; the bytes are 0 to 255.
     ties: which of equally frequent pairs goes first: 'first', the one whose first occurrence in the text is the first
       (minbpe's rule); 'smallest', the one of the smallest ids (that of tokenizers and rustbpe).
     on_merge: called with each merge and the number of tokens it took off the text.
 
   Returns:
-    The pairs in order; the i-th makes id 256 + i. Fewer than asked for if no pair occurs twice any more.
+    The pairs in order; the i-th makes id alphabet_size + i. Fewer than asked for if no pair occurs twice any more.
   """
   if ties not in TIES:
     raise UserError(f'ties={ties!r} is not one of {", ".join(TIES)}')
@@ -47,19 +51,18 @@ def learn_merges(
     if found is None:
       break
     merges.append(loop.pair(found))
-    on_merge(merges[-1], loop.merge(found, 255 + len(merges)))
+    on_merge(merges[-1], loop.merge(found, alphabet_size + len(merges) - 1))
   return merges
 
 
 class _Loop:
   """The state between two merges. Slots are int32: up to 2 GB of distinct pieces."""
 
-  def __init__(self, pieces: Mapping[bytes, int], *, by_position: bool):
+  def __init__(self, pieces: Mapping[Any, int], *, by_position: bool):
     self._by_position = by_position
-    text = b''.join(pieces)
     lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-    slots = len(text)
-    self._token = np.frombuffer(text, np.uint8).astype(np.int32)
+    self._token = np.fromiter(itertools.chain.from_iterable(pieces), np.int32, lengths.sum())
+    slots = len(self._token)
     self._weight = np.repeat(np.fromiter(pieces.values(), np.int64, len(pieces)), lengths)
     self._next = np.arange(1, slots + 1, dtype=np.int32)
     self._previous = np.arange(-1, slots - 1, dtype=np.int32)

@@ -1,0 +1,75 @@
+"""WordPiece against Hugging Face's BERT tokenizer."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import BertWordPieceTokenizer
+
+from mlsd_jax import tokenizers
+from mlsd_jax.data.sources import open_source
+from mlsd_jax.errors import UserError
+from mlsd_jax.tokenizers.wordpiece import SPECIAL_TOKENS, WordPieceTokenizer
+
+TEXT = "It's naïve: Ünïted cafés, don't!  $5+5=10 (東京 tokyo) ΣΑΣ [MASK] affable unaffable able aff"
+TRAINED = WordPieceTokenizer.train([TEXT, TEXT.lower()] * 3, 140)
+TEXTS = st.text(
+  st.sampled_from('ableuf ÜïΣ東京$-\t\u00a0\u200d\u0301\ufffd\0')
+  | st.characters(exclude_categories=['Cs', 'Cn', 'Co'], max_codepoint=0x24FF),
+  max_size=40,
+)
+
+
+@pytest.fixture(scope='module', params=[True, False], ids=['uncased', 'cased'])
+def pair(request, tmp_path_factory):
+  ours = WordPieceTokenizer(TRAINED.vocabulary, lowercase=request.param)
+  file = tmp_path_factory.mktemp('vocab') / 'vocab.txt'
+  file.write_text('\n'.join(ours.vocabulary) + '\n', encoding='utf-8')
+  return ours, BertWordPieceTokenizer(str(file), lowercase=request.param)
+
+
+def theirs_without_special(theirs, text):
+  return theirs.encode(text, add_special_tokens=False).ids
+
+
+@given(text=TEXTS)
+def test_ids_are_hugging_faces(pair, text):
+  ours, theirs = pair
+  assert ours.encode(text).tolist() == theirs_without_special(theirs, text)
+
+
+def test_a_real_text_has_hugging_faces_ids(pair):
+  ours, theirs = pair
+  text = next(document.text for document in open_source('python_docs').documents() if len(document.text) > 20_000)
+  assert ours.encode(text).tolist() == theirs_without_special(theirs, text)
+  assert ours.encode(TEXT.replace('[MASK]', '')).tolist() == theirs_without_special(theirs, TEXT.replace('[MASK]', ''))
+
+
+def test_training_learns_frequent_words_whole():
+  learned = WordPieceTokenizer.train(['the cat sat on the mat, the cat'] * 5, 40)
+  assert learned.vocabulary[:5] == SPECIAL_TOKENS
+  assert {'the', 'cat', '##a', '##at'} <= set(learned.vocabulary)
+  assert learned.decode(learned.encode('The cat, on the mat')) == 'the cat , on the mat'
+  with pytest.raises(UserError, match='has no room'):
+    WordPieceTokenizer.train(['many characters'], 12)
+
+
+def test_longest_piece_first_and_unknown_words():
+  vocabulary = ['[UNK]', 'un', '##aff', '##able', 'unaff', '##a']
+  tokenizer = WordPieceTokenizer(vocabulary)
+  assert tokenizer.encode('unaffable').tolist() == [4, 3]
+  assert tokenizer.encode('una unb ' + 'un' * 51).tolist() == [1, 5, 0, 0]
+
+
+def test_saved_and_from_vocab_txt(tmp_path):
+  TRAINED.save(tmp_path)
+  assert tokenizers.load(tmp_path).fingerprint == TRAINED.fingerprint
+  (tmp_path / 'vocab.txt').write_text('\n'.join(TRAINED.vocabulary), encoding='utf-8')
+  assert WordPieceTokenizer.from_file(tmp_path / 'vocab.txt').fingerprint == TRAINED.fingerprint
+  with pytest.raises(UserError, match='cannot read'):
+    WordPieceTokenizer.from_file(tmp_path / 'absent.txt')
+
+
+@pytest.mark.parametrize(('vocabulary', 'message'), [(['[UNK]', 'a', 'a'], "'a' more than once"), (['a'], 'no \\[UNK')])
+def test_bad_vocabularies_are_refused(vocabulary, message):
+  with pytest.raises(UserError, match=message):
+    WordPieceTokenizer(vocabulary)
