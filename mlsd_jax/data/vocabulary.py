@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from mlsd_jax import folders, tokenizers
 from mlsd_jax.data.sources import Source
 from mlsd_jax.errors import UserError
-from mlsd_jax.tokenizers import BPETokenizer, CharacterTokenizer, Tokenizer
+from mlsd_jax.tokenizers import BPETokenizer, CharacterTokenizer, Tokenizer, UnigramTokenizer
 
-_BPE_CHARACTERS = 2**24  # merges of some thousands do not change with more text
+_LEARNED: dict[str, type[BPETokenizer] | type[UnigramTokenizer]] = {'bpe': BPETokenizer, 'unigram': UnigramTokenizer}
+_CHARACTERS = 2**24  # vocabularies of some thousands hardly change with more text
 
 
 def tokenizer_for(spec: str, source: Source) -> Tokenizer:
   """The tokenizer named by `spec`; one that is learned is kept in the user cache.
 
   Args:
-    spec: 'char', the characters of `source`; 'bpe:SIZE', a byte-level BPE vocabulary of SIZE tokens learned from the
+    spec: 'char', the characters of `source`; 'bpe:SIZE' or 'unigram:SIZE', a vocabulary of SIZE tokens learned from the
       first 16 million characters of `source`; else a name or path that `tokenizers.load` knows.
     source: what to learn from.
 
@@ -25,9 +26,9 @@ def tokenizer_for(spec: str, source: Source) -> Tokenizer:
     UserError: a bad spec, or the source cannot be read.
   """
   kind, _, size = spec.partition(':')
-  if kind not in ('char', 'bpe') or (kind == 'char' and size):
+  if kind not in ('char', *_LEARNED) or (kind == 'char' and size):
     return tokenizers.load(spec)
-  if kind == 'bpe' and not size.isdecimal():
+  if kind in _LEARNED and not size.isdecimal():
     raise UserError(f"tokenizer {spec!r} must name a vocabulary size, as in 'bpe:2048'")
   key = hashlib.sha256(json.dumps([spec, source.fingerprint()]).encode()).hexdigest()[:12]
   name = re.sub(r'[^\w.-]+', '_', f'{source.name}-{spec}')
@@ -38,7 +39,7 @@ def tokenizer_for(spec: str, source: Source) -> Tokenizer:
   if kind == 'char':
     tokenizer = CharacterTokenizer.train(document.text for document in source.documents())
   else:
-    tokenizer = BPETokenizer.train(_first(source, _BPE_CHARACTERS), int(size))
+    tokenizer = _LEARNED[kind].train(_first(source, _CHARACTERS), int(size))
   tokenizer.save(file)
   return tokenizer
 

@@ -8,6 +8,7 @@ from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.byte_level import ByteTokenizer
 from mlsd_jax.tokenizers.character import CharacterTokenizer
 from mlsd_jax.tokenizers.openai import ENCODINGS, TiktokenTokenizer
+from mlsd_jax.tokenizers.unigram import UnigramTokenizer
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 
 __all__ = [
@@ -17,13 +18,17 @@ __all__ = [
   'StreamDecoder',
   'TiktokenTokenizer',
   'Tokenizer',
+  'UnigramTokenizer',
   'WordPieceTokenizer',
   'load',
 ]
 
 KINDS: dict[str, type[Tokenizer]] = {
   tokenizer.kind: tokenizer
-  for tokenizer in (ByteTokenizer, CharacterTokenizer, BPETokenizer, WordPieceTokenizer, TiktokenTokenizer)
+  for tokenizer in (
+    *(ByteTokenizer, CharacterTokenizer, BPETokenizer, UnigramTokenizer, WordPieceTokenizer),
+    TiktokenTokenizer,
+  )
 }
 
 

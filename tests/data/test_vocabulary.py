@@ -4,7 +4,7 @@ from mlsd_jax.data.documents import Document
 from mlsd_jax.data.sources import Source
 from mlsd_jax.data.vocabulary import tokenizer_for
 from mlsd_jax.errors import UserError
-from mlsd_jax.tokenizers import BPETokenizer, ByteTokenizer, CharacterTokenizer
+from mlsd_jax.tokenizers import BPETokenizer, ByteTokenizer, CharacterTokenizer, UnigramTokenizer
 
 TEXTS = ['the cat sat on the mat', 'the cat ate the mat é']
 SOURCE = Source('texts', 'none', 'for tests', lambda: (Document('', text) for text in TEXTS), lambda: 'same')
@@ -13,7 +13,12 @@ UNREADABLE = Source('texts', 'none', 'for tests', lambda: 1 / 0, lambda: 'same')
 
 @pytest.mark.parametrize(
   ('spec', 'expected'),
-  [('char', CharacterTokenizer.train(TEXTS)), ('bpe:265', BPETokenizer.train(TEXTS, 265)), ('bytes', ByteTokenizer())],
+  [
+    ('char', CharacterTokenizer.train(TEXTS)),
+    ('bpe:265', BPETokenizer.train(TEXTS, 265)),
+    ('unigram:280', UnigramTokenizer.train(TEXTS, 280)),
+    ('bytes', ByteTokenizer()),
+  ],
 )
 def test_it_is_learned_from_the_source_once(spec: str, expected):
   assert tokenizer_for(spec, SOURCE).fingerprint == expected.fingerprint
