@@ -3,9 +3,12 @@
 python -m experiments.tokenizer                                              # 4,096 tokens on the Python documentation
 python -m experiments.tokenizer --config.files='texts/*.jsonl' --config.vocab_size=50257 --workdir=runs/mine
 python -m experiments.tokenizer --mode=show --text='def copy(src, dst): ...'
+python -m experiments.tokenizer --mode=compare                               # bits a byte of a GPT trained on each
 """
 
+import math
 import pathlib
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,12 +21,13 @@ from mlsd_jax import files, tokenizers
 from mlsd_jax.data.progress import progress_bar
 from mlsd_jax.data.sources import Source, open_source
 from mlsd_jax.errors import UserError
+from mlsd_jax.language_model import tokenizer_comparison
 from mlsd_jax.tokenizers import analysis, exchange, huggingface, page
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.patterns import pattern_for
 from mlsd_jax.tokenizers.pieces import Counts, count_pieces
 
-FREE = ('workers', 'compare', 'sample_megabytes')
+FREE = ('workers', 'compare', 'sample_megabytes', 'language_model')
 FREE_UNTIL_FINISHED = ('vocab_size', 'ties', 'special_tokens')  # what the counted pieces do not depend on
 _SAVE_EVERY = 2**28  # characters counted between two saves
 _TEXT = 'Tokenizers cut text: naïve café, 1999, def f(x): return x**2  # 日本語 😀'
@@ -116,6 +120,28 @@ def show(run: contract.Run) -> None:
   run.print(f'\nwrote {file}')
 
 
+def compare(run: contract.Run) -> None:
+  """Trains a small GPT on each tokenizer of language_model.tokenizers at equal compute: bits a byte."""
+  settings = run.config.language_model
+  source = run.config.files or run.config.source
+  rows = []
+  for spec in settings.tokenizers:
+    run.print(f'\n{spec}')
+    folder = run.workdir / 'language_model' / re.sub(r'[^\w.-]+', '_', spec)
+    rows.append({'spec': spec, **tokenizer_comparison.train_on(spec, source, settings, folder)})
+    if math.isnan(rows[-1]['bits_per_byte']):
+      return  # told to stop
+  rows.sort(key=lambda row: row['bits_per_byte'])
+  lines = [f'{"tokenizer":<14} {"ids":>8} {"parameters":>12} {"steps":>7} {"MB seen":>8} {"bits a byte":>12}']
+  for row in rows:
+    lines.append(
+      f'{row["spec"]:<14} {row["vocab_size"]:>8,} {row["num_params"]:>12,} {row["steps"]:>7,} '
+      f'{row["text_megabytes"]:>8.1f} {row["bits_per_byte"]:>12.4f}'
+    )
+  run.print('\n'.join(['', *lines]))
+  files.write_json(run.workdir / 'compare.json', rows)
+
+
 def _counts(run: contract.Run, source: Source) -> Counts:
   """Counted pieces; a killed run goes on from what it saved last."""
   config, file = run.config, run.workdir / 'pieces.parquet'
@@ -197,7 +223,7 @@ def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string('text', '', 'text to show (--mode=show)', flag_values=values)
 
 
-MODES = {'train': train, 'show': show}
+MODES = {'train': train, 'show': show, 'compare': compare}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,5 +19,17 @@ def get_config():
       'workers': 0,  # 0 is one a core
       'compare': ('gpt2', 'cl100k_base', 'o200k_base'),  # shown beside, where their ranks are at hand
       'sample_megabytes': 8,  # how much of the text is encoded to compare
+      'language_model': {  # --mode=compare
+        'tokenizers': ('bytes', 'bpe:512', 'bpe:1024', 'bpe:2048', 'bpe:4096', 'unigram:2048'),
+        'teraflops': 5.0,  # of training, for each
+        'context_length': 128,
+        'num_layers': 4,
+        'num_heads': 4,
+        'embed_dim': 128,
+        'batch_size': 16,
+        'learning_rate': 3e-3,
+        'val_fraction': 0.1,
+        'split': 'documents',  # or contiguous, for one long text
+      },
     }
   )

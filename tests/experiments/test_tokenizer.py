@@ -88,3 +88,16 @@ def test_a_killed_count_goes_on(call, tmp_path, monkeypatch):
   assert code == 0
   assert 'goes on behind' in out
   assert tokenizers.load(tmp_path / 'w').merges == tokenizers.load(tmp_path / 'whole').merges
+
+
+def test_compare_by_bits_a_byte(call, tmp_path):
+  small = dict(
+    context_length=32, num_layers=1, num_heads=2, embed_dim=16, batch_size=8, teraflops=0.001, split='contiguous'
+  )
+  options = [f'--config.language_model.{name}={value}' for name, value in small.items()]
+  code, out, err = call('--mode=compare', *TRAIN, *options, "--config.language_model.tokenizers=('bytes', 'bpe:300')")
+  assert code == 0, err
+  rows = json.loads((tmp_path / 'w' / 'compare.json').read_text())
+  assert {row['spec'] for row in rows} == {'bytes', 'bpe:300'}
+  assert rows[0]['bits_per_byte'] < rows[1]['bits_per_byte'] < 8
+  assert f'{rows[0]["bits_per_byte"]:.4f}' in out
