@@ -6,6 +6,8 @@ python -m experiments.tokenizer --mode=show --text='def copy(src, dst): ...'
 python -m experiments.tokenizer --mode=compare                               # bits a byte of a GPT trained on each
 """
 
+import hashlib
+import json
 import math
 import pathlib
 import re
@@ -127,7 +129,9 @@ def compare(run: contract.Run) -> None:
   rows = []
   for spec in settings.tokenizers:
     run.print(f'\n{spec}')
-    folder = run.workdir / 'language_model' / re.sub(r'[^\w.-]+', '_', spec)
+    # Other settings are another run: a finished one must not be taken for it.
+    key = hashlib.sha256(json.dumps([source, settings.to_dict()]).encode()).hexdigest()[:8]
+    folder = run.workdir / 'language_model' / f'{re.sub(r"[^\w.-]+", "_", spec)}-{key}'
     rows.append({'spec': spec, **tokenizer_comparison.train_on(spec, source, settings, folder)})
     if math.isnan(rows[-1]['bits_per_byte']):
       return  # told to stop
