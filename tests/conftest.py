@@ -15,8 +15,14 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 import shutil
 
+import hypothesis
 import jax
 import pytest
+
+# The same examples in every run; `--hypothesis-profile=search` looks for new ones, a hundred thousand a property.
+hypothesis.settings.register_profile('same', derandomize=True, deadline=None)
+hypothesis.settings.register_profile('search', max_examples=100_000, deadline=None)
+hypothesis.settings.load_profile('same')
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import abc
 import codecs
 import concurrent.futures
 import pathlib
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
@@ -60,6 +59,21 @@ class Tokenizer(abc.ABC):
   @abc.abstractmethod
   def from_state(cls, state: dict[str, Any]) -> Self:
     """The tokenizer whose `state()` this is."""
+
+  def encode_bytes(self, data: bytes) -> np.ndarray:
+    """The int32 ids of any bytes, which `decode_bytes` gives back; of UTF-8 those that `encode` gives.
+
+    Raises:
+      UserError: `data` is not UTF-8 and the tokenizer knows only characters.
+    """
+    try:
+      return self.encode(data.decode())
+    except UnicodeDecodeError as error:
+      return self._encode_broken(data, error.start)
+
+  def _encode_broken(self, data: bytes, valid: int) -> np.ndarray:
+    """The ids of bytes of which only the first `valid` are UTF-8."""
+    raise UserError(f'{self.name} encodes characters; byte {valid} of the data begins none of UTF-8')
 
   def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[np.ndarray]:
     """[encode(text) for text in texts], over `threads` threads."""
@@ -134,14 +148,6 @@ class StreamDecoder:
   def flush(self) -> str:
     """What is left at the end: U+FFFD for a character that was never completed, else ''."""
     return self._utf8.decode(b'', final=True)
-
-
-def split_at(text: str, separators: Iterable[str]) -> list[str]:
-  """`text` cut before and behind every occurrence of a separator, of two that begin alike at the longer one."""
-  longest_first = sorted(separators, key=len, reverse=True)
-  if not longest_first:
-    return [text]
-  return [part for part in re.split(f'({"|".join(map(re.escape, longest_first))})', text) if part]
 
 
 def well_formed(text: str) -> str:

@@ -6,6 +6,7 @@ first is merged again and again. After Sennrich et al. 2016 (https://arxiv.org/a
 
 import functools
 import hashlib
+import heapq
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -14,12 +15,14 @@ from typing import Any, Self
 import numpy as np
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.tokenizers import base
+from mlsd_jax.tokenizers import base, fast
 from mlsd_jax.tokenizers.merges import Pair, learn_merges
 from mlsd_jax.tokenizers.patterns import pattern_for
 from mlsd_jax.tokenizers.pieces import count_pieces
+from mlsd_jax.tokenizers.special import allowed_in, split_at
 
 BYTES = bytes(range(256))
+_LONG = 200  # bytes; a longer piece is merged with a heap
 
 
 class BPETokenizer(base.Tokenizer):
@@ -79,32 +82,16 @@ class BPETokenizer(base.Tokenizer):
     Raises:
       UserError: 'none_raise' and a special token's text occurs.
     """
-    allowed = self._allowed(text, allowed_special)
-    if self._fast is None:
+    allowed = allowed_in(text, allowed_special, self.special_tokens)
+    if self._encoding is None:
       return np.array(self.encode_readably(text, allowed), np.int32)
-    text = base.well_formed(text)
-    if not allowed:
-      return self._fast.encode_to_numpy(text, disallowed_special=()).astype(np.int32)
-    parts = base.split_at(text, allowed)
-    ids = [[self.special_tokens[part]] if part in allowed else self._fast.encode_ordinary(part) for part in parts]
-    return np.fromiter(itertools.chain.from_iterable(ids), np.int32)
-
-  def _allowed(self, text: str, allowed_special: str | Collection[str]) -> set[str]:
-    if allowed_special == 'all':
-      return set(self.special_tokens)
-    if allowed_special == 'none_raise':
-      found = next((token for token in self.special_tokens if token in text), None)
-      if found is not None:
-        raise UserError(f'the text holds the special token {found!r}; allow it, or encode with allowed_special="none"')
-      return set()
-    if allowed_special == 'none':
-      return set()
-    if isinstance(allowed_special, str):
-      raise UserError(f'allowed_special={allowed_special!r} is none of all, none, none_raise, or a set of tokens')
-    unknown = set(allowed_special) - set(self.special_tokens)
-    if unknown:
-      raise UserError(f'{min(unknown)!r} is no special token of {self.name}')
-    return set(allowed_special)
+    parts = [
+      np.array([self.special_tokens[part]], np.int32)
+      if part in allowed
+      else fast.encode(self._encoding, self.pattern, part)
+      for part in split_at(text, allowed)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])
 
   @functools.cached_property
   def ranks(self) -> dict[bytes, int]:
@@ -117,8 +104,12 @@ class BPETokenizer(base.Tokenizer):
     return ranks
 
   @functools.cached_property
-  def _fast(self) -> Any:
-    """tiktoken's core with these ranks; None where two merges make the same bytes, which ranks cannot tell apart."""
+  def _encoding(self) -> Any:
+    """tiktoken's core with these ranks; None where it cannot do what the readable path does.
+
+    That is where two merges make the same bytes, which ranks cannot tell apart, and where its regular expressions do
+    not know something in the pattern.
+    """
     if len(self.ranks) < 256 + len(self.merges):
       return None
     import tiktoken
@@ -126,36 +117,81 @@ class BPETokenizer(base.Tokenizer):
     pattern = self.pattern.plain or r'[\s\S]+'
     try:
       return tiktoken.Encoding(self.name, pat_str=pattern, mergeable_ranks=self.ranks, special_tokens={})
-    except ValueError as error:
-      raise UserError(f'pattern {pattern!r} does not compile in tiktoken: {error}') from error
+    except ValueError:
+      return None
 
   def encode_readably(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
     """What `encode` does, in plain Python. A piece that came before is looked up."""
-    text = base.well_formed(text)
     ids: list[int] = []
-    for part in base.split_at(text, allowed_special):
+    for part in split_at(base.well_formed(text), allowed_special):
       if part in allowed_special:
         ids.append(self.special_tokens[part])
       else:
-        for piece in self.pattern.split(part):
-          ids.extend(self._piece(piece))
+        ids.extend(itertools.chain.from_iterable(map(self._piece, self.pattern.split(part))))
     return ids
+
+  def _encode_broken(self, data: bytes, valid: int) -> np.ndarray:
+    if self._encoding is None:
+      return np.array(self.encode_bytes_readably(data), np.int32)
+    return np.array(self._encoding._encode_bytes(data), np.int32)
+
+  def encode_bytes_readably(self, data: bytes) -> list[int]:
+    """What `encode_bytes` does, by tiktoken's rule: all from the first byte that is not UTF-8 on is one piece.
+
+    The piece before belongs to it too, and the white space before that if it begins with some.
+    """
+    try:
+      return self.encode_readably(data.decode())
+    except UnicodeDecodeError as error:
+      pieces = self.pattern.split(data[: error.start].decode())
+      ids = list(itertools.chain.from_iterable(map(self._piece, pieces)))
+      first = len(ids) - (len(self._piece(pieces[-1])) if pieces else 0)
+      is_space = lambda i: not self.decode_bytes([ids[i]]).strip(b' \n\t')
+      while 0 < first < len(ids) and is_space(first) and is_space(first - 1):
+        first -= 1
+      return ids[:first] + self._merge(self.decode_bytes(ids[first:]) + data[error.start :])
 
   @functools.cached_property
   def _piece(self) -> Callable[[str], list[int]]:
-    return functools.lru_cache(maxsize=2**18)(self._merge_piece)
+    return functools.lru_cache(maxsize=2**18)(lambda piece: self._merge(piece.encode()))
 
-  def _merge_piece(self, piece: str) -> list[int]:
+  def _merge(self, piece: bytes) -> list[int]:
     """Merges the pair that was learned first, at its first place, until none is left that was learned."""
-    ids = [self._byte_ids[byte] for byte in piece.encode()]
-    while len(ids) > 1:
-      learned, place = min(
-        (self._learned.get(pair, len(self.merges)), place) for place, pair in enumerate(itertools.pairwise(ids))
-      )
-      if learned == len(self.merges):
-        break
-      ids[place : place + 2] = [self.merge_ids[learned]]
+    if len(piece) > _LONG:
+      return self._merge_long(piece)
+    ids = [self._byte_ids[byte] for byte in piece]
+    learned, never = self._learned, len(self.merges)
+    at = [learned.get(pair, never) for pair in itertools.pairwise(ids)]  # which merge each pair of neighbours is
+    while at and (merge := min(at)) < never:
+      place = at.index(merge)
+      ids[place : place + 2] = [self.merge_ids[merge]]
+      del at[place]
+      if place:
+        at[place - 1] = learned.get((ids[place - 1], ids[place]), never)
+      if place < len(at):
+        at[place] = learned.get((ids[place], ids[place + 1]), never)
     return ids
+
+  def _merge_long(self, piece: bytes) -> list[int]:
+    """The same with a heap of places and links between live neighbours: n log n instead of n^2 steps."""
+    ids = [self._byte_ids[byte] for byte in piece]
+    before, behind = list(range(-1, len(ids) - 1)), list(range(1, len(ids) + 1))
+    heap = [(self._learned[pair], at) for at, pair in enumerate(itertools.pairwise(ids)) if pair in self._learned]
+    heapq.heapify(heap)
+    while heap:
+      merge, at = heapq.heappop(heap)
+      right = behind[at]
+      if right == len(ids) or (ids[at], ids[right]) != self.merges[merge]:
+        continue  # merged otherwise since
+      ids[at], ids[right], behind[at] = self.merge_ids[merge], -1, behind[right]
+      if behind[at] < len(ids):
+        before[behind[at]] = at
+      for left in (before[at], at):
+        if left >= 0 and behind[left] < len(ids):
+          learned = self._learned.get((ids[left], ids[behind[left]]))
+          if learned is not None:
+            heapq.heappush(heap, (learned, left))
+    return [i for i in ids if i >= 0]
 
   @functools.cached_property
   def _learned(self) -> dict[Pair, int]:

@@ -22,6 +22,9 @@ class ByteTokenizer(base.Tokenizer):
   def encode(self, text: str) -> np.ndarray:
     return np.frombuffer(base.well_formed(text).encode(), np.uint8).astype(np.int32)
 
+  def _encode_broken(self, data: bytes, valid: int) -> np.ndarray:
+    return np.frombuffer(data, np.uint8).astype(np.int32)
+
   def decode_bytes(self, ids: base.Ids) -> bytes:
     return b''.join([_TOKENS[i] for i in self._checked(ids).tolist()])
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from mlsd_jax import files, folders
 from mlsd_jax.errors import UserError
-from mlsd_jax.tokenizers import base
+from mlsd_jax.tokenizers import base, fast
+from mlsd_jax.tokenizers.patterns import Pattern, pattern_for
 
 _HOME = 'https://openaipublic.blob.core.windows.net'
 _GPT2 = f'{_HOME}/gpt-2/encodings/main'
@@ -66,7 +67,10 @@ class TiktokenTokenizer(base.Tokenizer):
     return digest.hexdigest()
 
   def encode(self, text: str) -> np.ndarray:
-    return self.encoding.encode_to_numpy(base.well_formed(text), disallowed_special=()).astype(np.int32)
+    return fast.encode(self.encoding, self._pattern, text)
+
+  def _encode_broken(self, data: bytes, valid: int) -> np.ndarray:
+    return np.array(self.encoding._encode_bytes(data), np.int32)
 
   def decode_bytes(self, ids: base.Ids) -> bytes:
     array = self._checked(ids).tolist()
@@ -78,6 +82,10 @@ class TiktokenTokenizer(base.Tokenizer):
   @functools.cached_property
   def _known(self) -> set[int]:
     return {*self.encoding._mergeable_ranks.values(), *self.encoding._special_tokens.values()}
+
+  @functools.cached_property
+  def _pattern(self) -> Pattern:
+    return pattern_for(self.encoding._pat_str)
 
   def state(self) -> dict[str, Any]:
     return {'name': self.name}

@@ -62,6 +62,10 @@ class UnigramTokenizer(base.Tokenizer):
       ids.extend(self._best(piece))
     return np.array(ids, np.int32)
 
+  def _encode_broken(self, data: bytes, valid: int) -> np.ndarray:
+    rest = np.array(self._viterbi(data[valid:]), np.int32)
+    return np.concatenate([self.encode(data[:valid].decode()), rest])
+
   @functools.cached_property
   def _best(self):
     return functools.lru_cache(maxsize=2**18)(lambda piece: self._viterbi(piece.encode()))

@@ -11,7 +11,7 @@ import itertools
 import json
 import pathlib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base
 from mlsd_jax.tokenizers.merges import learn_merges
+from mlsd_jax.tokenizers.special import allowed_in, split_at
 
 UNKNOWN, SPECIAL_TOKENS = '[UNK]', ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 PREFIX = '##'
@@ -32,6 +33,7 @@ class WordPieceTokenizer(base.Tokenizer):
     vocabulary: the pieces by id.
     lowercase: letters are lowered and accents go (as in BERT's uncased models).
     ids: id of each piece.
+    special_tokens: id of each of SPECIAL_TOKENS that the vocabulary holds.
   """
 
   kind = 'wordpiece'
@@ -47,6 +49,7 @@ class WordPieceTokenizer(base.Tokenizer):
       raise UserError(f'the vocabulary holds {twice!r} more than once')
     if UNKNOWN not in self.ids:
       raise UserError(f'the vocabulary holds no {UNKNOWN}')
+    self.special_tokens = {token: self.ids[token] for token in SPECIAL_TOKENS if token in self.ids}
     self.vocab_size = len(self.vocabulary)
     self.name = f'wordpiece-{self.vocab_size}'
     self.fingerprint = hashlib.sha256(json.dumps(['wordpiece', lowercase, self.vocabulary]).encode()).hexdigest()
@@ -91,9 +94,20 @@ class WordPieceTokenizer(base.Tokenizer):
       pieces.append(pieces[left] + pieces[right].removeprefix(PREFIX))
     return cls([*SPECIAL_TOKENS, *itertools.islice(dict.fromkeys(pieces), room)], lowercase=lowercase)
 
-  def encode(self, text: str) -> np.ndarray:
-    words = basic_tokens(text, lowercase=self.lowercase)
-    return np.fromiter(itertools.chain.from_iterable(map(self._word, words)), np.int32)
+  def encode(self, text: str, allowed_special: str | Collection[str] = 'none') -> np.ndarray:
+    """The int32 ids of `text`, without [CLS] and [SEP] around them.
+
+    Args:
+      allowed_special: as of BPETokenizer.encode; Hugging Face's tokenizer takes 'all', BERT itself 'none'.
+    """
+    allowed = allowed_in(text, allowed_special, self.special_tokens)
+    ids: list[int] = []
+    for part in split_at(text, allowed):
+      if part in allowed:
+        ids.append(self.ids[part])
+      else:
+        ids.extend(itertools.chain.from_iterable(map(self._word, basic_tokens(part, lowercase=self.lowercase))))
+    return np.array(ids, np.int32)
 
   @functools.cached_property
   def _word(self):

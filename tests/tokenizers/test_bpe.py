@@ -36,6 +36,36 @@ def test_fast_encoding_equals_the_readable_one_and_the_learned_merges_in_order(p
   assert fast == in_order
 
 
+@pytest.mark.parametrize('pattern', PATTERNS)
+@given(
+  trained_on=TEXTS,
+  parts=st.lists(st.sampled_from([b'ab', b' ', b'\n ', b'\t', 'é'.encode(), b'\xff', b'\xc3', b'aab']), max_size=12),
+)
+def test_any_bytes_round_trip_by_tiktokens_rule(pattern, trained_on: str, parts: list[bytes]):
+  tokenizer, data = BPETokenizer.train([trained_on], 300, pattern=pattern, workers=1), b''.join(parts)
+  ids = tokenizer.encode_bytes(data).tolist()
+  assert ids == tokenizer.encode_bytes_readably(data)
+  assert tokenizer.decode_bytes(ids) == data
+
+
+@given(trained_on=TEXTS, piece=st.text('abé', max_size=60))
+def test_long_pieces_are_merged_as_short_ones(trained_on: str, piece: str):
+  tokenizer = BPETokenizer.train([trained_on], 300, pattern='none', workers=1)
+  assert tokenizer._merge_long(piece.encode()) == tokenizer._merge(piece.encode())
+
+
+@pytest.mark.parametrize('pattern', PATTERNS)
+def test_white_space_too_long_for_tiktokens_regular_expressions(pattern):
+  tokenizer = BPETokenizer.train(['a  b ' * 9, ' \t' * 9], 270, pattern=pattern)
+  text = ' \t' * 300_000 + 'x'
+  assert tokenizer.encode(text).tolist() == tokenizer.encode_readably(text)
+
+
+def test_patterns_that_tiktoken_does_not_know_are_encoded_readably():
+  tokenizer = BPETokenizer([(97, 98), (98, 99)], pattern=r'(?V1)[\w--[b]]+|[\s\S]')
+  assert tokenizer.encode('abcb').tolist() == [97, 98, 99, 98]
+
+
 def test_training_ends_when_no_pair_occurs_twice():
   tokenizer = BPETokenizer.train(['abab abab'], 4096)
   assert tokenizer.vocab_size == 257 + len(tokenizer.merges) < 270

@@ -1,8 +1,14 @@
 """Other people's forms of byte-pair encodings, there and back."""
 
+import pathlib
+import sysconfig
+import unicodedata
+
+import numpy as np
 import pytest
 
 from mlsd_jax import tokenizers
+from mlsd_jax.data.sources import open_source
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import exchange
 
@@ -31,6 +37,34 @@ def test_merges_recovered_from_ranks_give_tiktokens_ids(name):
   )
   ids = list(range(theirs.vocab_size))
   assert ours.decode_bytes(ids) == theirs.decode_bytes(ids)
+
+
+def mixed_text(megabytes: float) -> bytes:
+  """Prose, documentation, code, every script and emoji that Unicode has, and bytes that are no UTF-8."""
+  characters = ''.join(c for c in map(chr, range(0x110000)) if unicodedata.category(c) not in ('Cn', 'Cs', 'Co'))
+  scripts = ' '.join(characters[i : i + 7] for i in range(0, len(characters), 7))
+  emoji = ' '.join(f'{person}{tone}\u200d{job}\ufe0f' for person in '👩👨🧑' for tone in '🏻🏽🏿' for job in '⚕⚖🚀💻')
+  docs = ''.join(document.text for document in open_source('python_docs').documents())
+  parts = [scripts.encode(), emoji.encode(), docs.encode()]
+  for file in sorted(pathlib.Path(sysconfig.get_path('stdlib')).rglob('*.py')):
+    parts.append(file.read_bytes())
+    if sum(map(len, parts)) >= megabytes * 1e6:
+      return b''.join(parts)
+  raise AssertionError('this Python has too short a library')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['gpt2', 'cl100k_base', 'o200k_base'])
+def test_ten_megabytes_of_mixed_text_have_tiktokens_ids(name):
+  theirs, ours = encoding(name).encoding, exchange.from_tiktoken(name)
+  data = mixed_text(10.0)
+  text = data.decode(errors='replace')
+  ids = theirs.encode_to_numpy(text, disallowed_special=())
+  np.testing.assert_array_equal(ours.encode(text), ids)
+  np.testing.assert_array_equal(ours.encode_readably(text), ids)
+  broken = data[:200_001] + b'\xff\xc3(' + data[-100_000:]
+  assert ours.encode_bytes(broken).tolist() == ours.encode_bytes_readably(broken) == theirs._encode_bytes(broken)
+  assert ours.decode_bytes(ours.encode_bytes(broken)) == broken
 
 
 def test_minbpe_model_and_back(tmp_path):

@@ -10,12 +10,25 @@ from hypothesis import strategies as st
 
 from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
-from mlsd_jax.tokenizers import BPETokenizer, ByteTokenizer, CharacterTokenizer, StreamDecoder, Tokenizer
+from mlsd_jax.tokenizers import (
+  BPETokenizer,
+  ByteTokenizer,
+  CharacterTokenizer,
+  StreamDecoder,
+  Tokenizer,
+  UnigramTokenizer,
+)
 
 ALPHABET = ' \nabcdeéß漢🙂'
 TEXTS = st.text(ALPHABET, max_size=40)
 TRAINED_ON = ['abc abcd bcde é éß 漢🙂漢🙂 漢🙂 \n\n a b c d e', 'ab ab ab 🙂🙂', ALPHABET]
 TOKENIZERS = [ByteTokenizer(), CharacterTokenizer.train(TRAINED_ON), BPETokenizer.train(TRAINED_ON, 290)]
+LOSSLESS = [ByteTokenizer(), BPETokenizer.train(TRAINED_ON, 290), UnigramTokenizer.train(TRAINED_ON * 3, 280)]
+
+
+def _joined(parts: list[str | bytes]) -> bytes:
+  return b''.join(part.encode() if isinstance(part, str) else part for part in parts)
+
 
 every = pytest.mark.parametrize('tokenizer', TOKENIZERS, ids=lambda tokenizer: tokenizer.name)
 
@@ -29,6 +42,25 @@ def test_decoding_inverts_encoding(tokenizer: Tokenizer, text: str):
   assert tokenizer.end_of_text not in ids
   assert tokenizer.decode(ids) == text
   assert tokenizer.decode_bytes(ids.tolist()) == text.encode()
+
+
+@pytest.mark.parametrize('tokenizer', LOSSLESS, ids=lambda tokenizer: tokenizer.name)
+@given(text=st.text(max_size=60))
+def test_round_trip_of_any_text(tokenizer: Tokenizer, text: str):
+  assert tokenizer.decode(tokenizer.encode(text), errors='strict') == text
+
+
+@pytest.mark.parametrize('tokenizer', LOSSLESS, ids=lambda tokenizer: tokenizer.name)
+@given(data=st.binary(max_size=60) | st.lists(st.sampled_from([*TRAINED_ON, b'\xff', b'\xc3'])).map(_joined))
+def test_round_trip_of_any_bytes(tokenizer: Tokenizer, data: bytes):
+  ids = tokenizer.encode_bytes(data)
+  assert tokenizer.decode_bytes(ids) == data
+  assert tokenizer.end_of_text not in ids
+
+
+def test_characters_cannot_hold_broken_bytes():
+  with pytest.raises(UserError, match='byte 1 of the data'):
+    CharacterTokenizer.train(['a']).encode_bytes(b'a\xff')
 
 
 @every
