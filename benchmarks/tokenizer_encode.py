@@ -35,6 +35,7 @@ def main() -> None:
   parser.add_argument('--source', default='novels')
   parser.add_argument('--megabytes', type=float, default=10.0)
   parser.add_argument('--runs', type=int, default=5)
+  parser.add_argument('--readable', type=float, nargs='+', default=[0.2, 5.0], help='megabytes for the readable path')
   parser.add_argument('--minbpe', default='', help='folder of a clone of karpathy/minbpe')
   options = parser.parse_args()
   text = ''
@@ -53,17 +54,16 @@ def main() -> None:
     sys.path.insert(0, options.minbpe)
     from minbpe import RegexTokenizer
 
-    short = text[:200_000]
-    ours = BPETokenizer.train([text], 1024, pattern='gpt4', special_tokens=())
     theirs = RegexTokenizer()
-    theirs.merges = {pair: 256 + i for i, pair in enumerate(ours.merges)}
-    sides = {
-      'ours': lambda: BPETokenizer(ours.merges, pattern='gpt4').encode_readably(
-        short
-      ),  # without the pieces of last time
-      'minbpe': lambda: theirs.encode_ordinary(short),
-    }
-    report('1,024 tokens, readable path', seconds(sides, options.runs), short)
+    for megabytes in options.readable:
+      part = text[: int(megabytes * 1e6)]
+      ours = BPETokenizer.train([part], 1024, pattern='gpt4', special_tokens=())
+      theirs.merges = {pair: 256 + i for i, pair in enumerate(ours.merges)}
+      sides = {
+        'ours': lambda: BPETokenizer(ours.merges, pattern='gpt4').encode_readably(part),  # remembers no earlier piece
+        'minbpe': lambda: theirs.encode_ordinary(part),
+      }
+      report(f'readable path, {megabytes} MB', seconds(sides, options.runs), part)
 
 
 def report(what: str, taken: dict[str, float], text: str) -> None:
