@@ -3,6 +3,7 @@
 python -m experiments.tokenizer                                              # 4,096 tokens on the Python documentation
 python -m experiments.tokenizer --config.files='texts/*.jsonl' --config.vocab_size=50257 --workdir=runs/mine
 python -m experiments.tokenizer --mode=show --text='def copy(src, dst): ...'
+python -m experiments.tokenizer --mode=analyse [--gpt2=WORKDIR]             # what is wrong with it; patterns; dropout
 python -m experiments.tokenizer --mode=compare                               # bits a byte of a GPT trained on each
 """
 
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from experiments import contract
@@ -23,8 +25,8 @@ from mlsd_jax import files, tokenizers
 from mlsd_jax.data.progress import progress_bar
 from mlsd_jax.data.sources import Source, open_source
 from mlsd_jax.errors import UserError
-from mlsd_jax.language_model import tokenizer_comparison
-from mlsd_jax.tokenizers import analysis, exchange, huggingface, page
+from mlsd_jax.language_model import pretrained, tokenizer_comparison
+from mlsd_jax.tokenizers import analysis, exchange, flaws, huggingface, page, report
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.patterns import pattern_for
 from mlsd_jax.tokenizers.pieces import Counts, count_pieces
@@ -76,11 +78,11 @@ def train(run: contract.Run) -> None:
     )
   train_seconds = time.perf_counter() - began
   _write(run.workdir, tokenizer)
-  run.print(_first_merges(tokenizer, saved))
+  run.print(report.first_merges(tokenizer, saved))
 
   texts = list(_sample(source, config.sample_megabytes))
   usages = [analysis.usage(each, texts) for each in [tokenizer, *_others(run, config.compare)]]
-  run.print(_table(usages))
+  run.print(report.usage_table(usages))
   curve = analysis.compression_curve(saved, total)
   sizes = {u.name: (len(u.counts), u.bytes_per_token) for u in usages[1:]}
   analysis.plot_compression(curve, sizes, run.workdir / 'plots' / 'compression.png', title=f'BPE on {source.name}')
@@ -120,6 +122,26 @@ def show(run: contract.Run) -> None:
   file = run.workdir / 'tokens.html'
   files.write_text(file, page.html_page(every, text))
   run.print(f'\nwrote {file}')
+
+
+def analyse(run: contract.Run) -> None:
+  """Flaws of the vocabulary, what the split pattern does to it, how BPE-dropout cuts; writes analysis.txt."""
+  config = run.config
+  bpe = tokenizers.load(run.workdir)
+  if not isinstance(bpe, BPETokenizer):
+    raise UserError(f'{run.workdir} holds {bpe!r}; only byte-pair encodings are analysed')
+  texts = list(_sample(open_source(config.files or config.source, config.text_key), config.sample_megabytes))
+  parts = [report.flaws_of(bpe, analysis.usage(bpe, texts).counts)]
+  for other in map(exchange.as_bpe, _others(run, config.compare)):
+    if other is not None:
+      parts.append(report.flaws_of(other, analysis.usage(other, texts).counts))
+  if run.flags['gpt2']:
+    parts.append(_least_trained(run.flags['gpt2'], texts))
+  parts.append(report.pattern_table(texts, bpe.vocab_size, config.workers))
+  parts.append(report.dropout_table(bpe, texts))
+  text = '\n\n'.join(parts)
+  run.print(text)
+  files.write_text(run.workdir / 'analysis.txt', text + '\n')
 
 
 def compare(run: contract.Run) -> None:
@@ -197,23 +219,19 @@ def _sample(source: Source, megabytes: float) -> Iterator[str]:
     yield document.text
 
 
-def _first_merges(tokenizer: BPETokenizer, saved: Sequence[int], number: int = 20) -> str:
-  rows = zip(tokenizer.merge_ids, tokenizer.merges, saved, strict=True)
-  text = lambda i: repr((tokenizer.tokens[i] or b'').decode('utf-8', 'backslashreplace'))
-  lines = [
-    f'  {i}  {text(a):>8} + {text(b):<8} -> {text(i):<12} {n:>10,} times' for i, (a, b), n in list(rows)[:number]
-  ]
-  return '\n'.join(['first merges:', *lines])
-
-
-def _table(usages: Sequence[analysis.Usage]) -> str:
-  lines = [f'{"tokenizer":<14} {"ids":>8} {"bytes a token":>14} {"tokens a word":>14} {"unused":>8} {"MB/s":>6}']
-  for used in usages:
-    lines.append(
-      f'{used.name:<14} {len(used.counts):>8,} {used.bytes_per_token:>14.3f} {used.fertility:>14.3f} '
-      f'{used.unused_share:>8.1%} {used.megabytes_per_second:>6.1f}'
-    )
-  return '\n'.join(lines)
+def _least_trained(spec: str, texts: Sequence[str]) -> str:
+  """The tokens that the embeddings of a GPT, trained on texts such as these, know least."""
+  params, _, tokenizer = pretrained.load(spec)
+  bpe = exchange.as_bpe(tokenizer)
+  if bpe is None:
+    raise UserError(f'{spec} was trained on {tokenizer!r}, which is no byte-pair encoding')
+  counts = analysis.usage(bpe, texts).counts
+  special = set(bpe.special_tokens.values())
+  unused = [i for i in np.flatnonzero(counts == 0).tolist() if i not in special]
+  if not unused:
+    raise UserError(f'{spec}: every token occurs in the text, so none is known to be untrained')
+  distances = flaws.under_trained(np.asarray(params['token_embedding'])[: bpe.vocab_size], unused)
+  return f'{spec}: {report.flaws_of(bpe, counts, distances)}'
 
 
 def _summary(result: dict[str, Any]) -> str:
@@ -224,10 +242,16 @@ def _summary(result: dict[str, Any]) -> str:
 
 
 def _define_flags(values: flags.FlagValues) -> None:
+  flags.DEFINE_string(
+    'gpt2',
+    '',
+    'workdir of a trained GPT, or hf:FOLDER: which tokens it learned least (--mode=analyse)',
+    flag_values=values,
+  )
   flags.DEFINE_string('text', '', 'text to show (--mode=show)', flag_values=values)
 
 
-MODES = {'train': train, 'show': show, 'compare': compare}
+MODES = {'train': train, 'show': show, 'analyse': analyse, 'compare': compare}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base, fast
-from mlsd_jax.tokenizers.merges import Pair, learn_merges
+from mlsd_jax.tokenizers.merges import Pair, learn_merges, recover_merges
 from mlsd_jax.tokenizers.patterns import pattern_for
 from mlsd_jax.tokenizers.pieces import count_pieces
 from mlsd_jax.tokenizers.special import allowed_in, split_at
@@ -107,10 +107,13 @@ class BPETokenizer(base.Tokenizer):
   def _encoding(self) -> Any:
     """tiktoken's core with these ranks; None where it cannot do what the readable path does.
 
-    That is where two merges make the same bytes, which ranks cannot tell apart, and where its regular expressions do
-    not know something in the pattern.
+    That is where its regular expressions do not know something in the pattern, and where ranks do not tell the merges:
+    two make the same bytes, or one that no training would have made.
     """
-    if len(self.ranks) < 256 + len(self.merges):
+    try:
+      if recover_merges(self.ranks) != self.merges:
+        return None
+    except UserError:
       return None
     import tiktoken
 
@@ -172,17 +175,25 @@ class BPETokenizer(base.Tokenizer):
         at[place] = learned.get((ids[place], ids[place + 1]), never)
     return ids
 
-  def _merge_long(self, piece: bytes) -> list[int]:
-    """The same with a heap of places and links between live neighbours: n log n instead of n^2 steps."""
+  def _merge_long(self, piece: bytes, drops: Callable[[], bool] = lambda: False) -> list[int]:
+    """The same with a heap of places and links between live neighbours: n log n instead of n^2 steps.
+
+    Args:
+      drops: asked whether a merge is left out in this step.
+    """
     ids = [self._byte_ids[byte] for byte in piece]
     before, behind = list(range(-1, len(ids) - 1)), list(range(1, len(ids) + 1))
     heap = [(self._learned[pair], at) for at, pair in enumerate(itertools.pairwise(ids)) if pair in self._learned]
     heapq.heapify(heap)
+    dropped: list[tuple[int, int]] = []
     while heap:
       merge, at = heapq.heappop(heap)
       right = behind[at]
       if right == len(ids) or (ids[at], ids[right]) != self.merges[merge]:
         continue  # merged otherwise since
+      if drops():
+        dropped.append((merge, at))
+        continue
       ids[at], ids[right], behind[at] = self.merge_ids[merge], -1, behind[right]
       if behind[at] < len(ids):
         before[behind[at]] = at
@@ -191,7 +202,21 @@ class BPETokenizer(base.Tokenizer):
           learned = self._learned.get((ids[left], ids[behind[left]]))
           if learned is not None:
             heapq.heappush(heap, (learned, left))
+      while dropped:
+        heapq.heappush(heap, dropped.pop())
     return [i for i in ids if i >= 0]
+
+  def sample(self, text: str, rng: np.random.Generator, *, dropout: float = 0.1) -> np.ndarray:
+    """The int32 ids of one of many cuts of `text`: BPE-dropout (Provilkov et al. 2020, arXiv:1910.13267).
+
+    Args:
+      dropout: chance that a possible merge is left out in a step; 0 gives `encode(text)`, 1 bytes.
+    """
+    drops = lambda: rng.random() < dropout
+    pieces = self.pattern.split(text)
+    return np.fromiter(
+      itertools.chain.from_iterable(self._merge_long(piece.encode(), drops) for piece in pieces), np.int32
+    )
 
   @functools.cached_property
   def _learned(self) -> dict[Pair, int]:

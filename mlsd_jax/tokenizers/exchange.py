@@ -4,14 +4,16 @@ Hugging Face's tokenizer.json is in huggingface.py.
 """
 
 import base64
-import itertools
 import pathlib
 from collections.abc import Mapping
 
 from mlsd_jax import files
 from mlsd_jax.errors import UserError
+from mlsd_jax.tokenizers import base
 from mlsd_jax.tokenizers.bpe import BPETokenizer
-from mlsd_jax.tokenizers.merges import Pair
+from mlsd_jax.tokenizers.byte_level import ByteTokenizer
+from mlsd_jax.tokenizers.merges import recover_merges
+from mlsd_jax.tokenizers.openai import TiktokenTokenizer
 
 MINBPE = 'minbpe v1'
 
@@ -38,35 +40,19 @@ def from_ranks(
 
 def from_tiktoken(name: str) -> BPETokenizer:
   """One of tiktoken's encodings as a BPETokenizer, with its merges and its order of bytes."""
-  from mlsd_jax.tokenizers.openai import TiktokenTokenizer
-
   encoding = TiktokenTokenizer(name).encoding
   return from_ranks(
     encoding._mergeable_ranks, pattern=encoding._pat_str, special_tokens=encoding._special_tokens, name=name
   )
 
 
-def recover_merges(ranks: Mapping[bytes, int]) -> list[Pair]:
-  """The pair of ids that each longer token was merged from, in the order of rank.
-
-  It is what is left of the token's bytes when pairs of a lower rank than its own are merged, the lowest first.
-
-  Raises:
-    UserError: a token is no merge of two tokens of lower rank.
-  """
-  pairs = []
-  for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
-    parts = [token[i : i + 1] for i in range(len(token))]
-    while len(parts) > 2:
-      found = [ranks.get(left + right, rank) for left, right in itertools.pairwise(parts)]
-      lowest = min(found)
-      if lowest >= rank:
-        raise UserError(f'{token!r} is no merge of two tokens of lower rank')
-      first = found.index(lowest)
-      parts[first : first + 2] = [parts[first] + parts[first + 1]]
-    if len(parts) == 2:
-      pairs.append((ranks[parts[0]], ranks[parts[1]]))
-  return pairs
+def as_bpe(tokenizer: base.Tokenizer) -> BPETokenizer | None:
+  """`tokenizer` as a BPETokenizer with the same ids; None if it is none of bytes and byte-pair encodings."""
+  if isinstance(tokenizer, ByteTokenizer):
+    return BPETokenizer([])
+  if isinstance(tokenizer, TiktokenTokenizer):
+    return from_tiktoken(tokenizer.name)
+  return tokenizer if isinstance(tokenizer, BPETokenizer) else None
 
 
 def save_minbpe(tokenizer: BPETokenizer, prefix: str | pathlib.Path) -> pathlib.Path:

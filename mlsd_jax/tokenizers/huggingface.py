@@ -8,8 +8,6 @@ from mlsd_jax import files
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base, exchange
 from mlsd_jax.tokenizers.bpe import BPETokenizer
-from mlsd_jax.tokenizers.byte_level import ByteTokenizer
-from mlsd_jax.tokenizers.openai import TiktokenTokenizer
 from mlsd_jax.tokenizers.patterns import Pattern
 
 FILES = ('tokenizer.json', 'tokenizer_config.json')
@@ -20,7 +18,7 @@ def save(tokenizer: base.Tokenizer, folder: pathlib.Path, context_length: int | 
 
   Bytes and byte-pair encodings can be, characters cannot.
   """
-  bpe = _as_bpe(tokenizer)
+  bpe = exchange.as_bpe(tokenizer)
   if bpe is None:
     return False
   letters = byte_letters()
@@ -104,14 +102,6 @@ def byte_letters() -> dict[int, str]:
   printable = {*range(ord('!'), ord('~') + 1), *range(ord('¡'), ord('¬') + 1), *range(ord('®'), ord('ÿ') + 1)}
   others = [byte for byte in range(256) if byte not in printable]
   return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
-
-
-def _as_bpe(tokenizer: base.Tokenizer) -> BPETokenizer | None:
-  if isinstance(tokenizer, ByteTokenizer):
-    return BPETokenizer([])
-  if isinstance(tokenizer, TiktokenTokenizer):
-    return exchange.from_tiktoken(tokenizer.name)
-  return tokenizer if isinstance(tokenizer, BPETokenizer) else None
 
 
 def _pre_tokenizer(pattern: Pattern, byte_level: dict[str, Any]) -> dict[str, Any]:

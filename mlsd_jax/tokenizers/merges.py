@@ -55,6 +55,29 @@ def learn_merges(
   return merges
 
 
+def recover_merges(ranks: Mapping[bytes, int]) -> list[Pair]:
+  """The pair of ids that each longer token was merged from, in the order of rank.
+
+  It is what is left of the token's bytes when pairs of a lower rank than its own are merged, the lowest first.
+
+  Raises:
+    UserError: a token is no merge of two tokens of lower rank.
+  """
+  pairs = []
+  for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
+    parts = [token[i : i + 1] for i in range(len(token))]
+    while len(parts) > 2:
+      found = [ranks.get(left + right, rank) for left, right in itertools.pairwise(parts)]
+      lowest = min(found)
+      if lowest >= rank:
+        raise UserError(f'{token!r} is no merge of two tokens of lower rank')
+      first = found.index(lowest)
+      parts[first : first + 2] = [parts[first] + parts[first + 1]]
+    if len(parts) == 2:
+      pairs.append((ranks[parts[0]], ranks[parts[1]]))
+  return pairs
+
+
 class _Loop:
   """The state between two merges. Slots are int32: up to 2 GB of distinct pieces."""
 

@@ -90,6 +90,18 @@ def test_a_killed_count_goes_on(call, tmp_path, monkeypatch):
   assert tokenizers.load(tmp_path / 'w').merges == tokenizers.load(tmp_path / 'whole').merges
 
 
+def test_analyse(call, tmp_path):
+  call(*TRAIN)
+  code, out, err = call('--mode=analyse', *TRAIN)
+  assert code == 0, err
+  for part in ('bpe-300: of 43 merged tokens', 'glitch candidates', 'o200k', 'dropout'):
+    assert part in out
+  assert (tmp_path / 'w' / 'analysis.txt').read_text() in out
+  code, _, err = call('--mode=analyse', '--workdir=empty', *TRAIN)
+  assert code == 2
+  assert 'empty' in err
+
+
 def test_compare_by_bits_a_byte(call, tmp_path):
   small = dict(
     context_length=32, num_layers=1, num_heads=2, embed_dim=16, batch_size=8, teraflops=0.001, split='contiguous'

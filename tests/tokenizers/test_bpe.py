@@ -54,6 +54,36 @@ def test_long_pieces_are_merged_as_short_ones(trained_on: str, piece: str):
   assert tokenizer._merge_long(piece.encode()) == tokenizer._merge(piece.encode())
 
 
+class TestDropout:
+  tokenizer = BPETokenizer.train(['the cat sat on the mat with the other cats'] * 3, 290)
+
+  @given(
+    text=TEXTS | st.text('the cats', max_size=40), dropout=st.sampled_from([0.0, 0.3, 1.0]), seed=st.integers(0, 99)
+  )
+  def test_any_cut_is_one_of_the_text(self, text, dropout, seed):
+    ids = self.tokenizer.sample(text, np.random.default_rng(seed), dropout=dropout)
+    assert self.tokenizer.decode(ids) == text
+    if dropout == 0.0:
+      assert ids.tolist() == self.tokenizer.encode(text).tolist()
+    if dropout == 1.0:
+      assert ids.tolist() == list(text.encode())
+
+  def test_chances_are_those_of_the_paper(self):
+    """'aab' with merges a+a, aa+b: cut by dropping in each step each possible merge, then taking the first left."""
+    tokenizer, p, rng = BPETokenizer([(97, 97), (256, 98)]), 0.4, np.random.default_rng(0)
+    cuts = [tuple(tokenizer.sample('aab', rng, dropout=p).tolist()) for _ in range(20_000)]
+    expected = {(97, 97, 98): p, (256, 98): (1 - p) * p, (257,): (1 - p) ** 2}
+    for cut, chance in expected.items():
+      assert cuts.count(cut) / len(cuts) == pytest.approx(chance, abs=0.015)
+
+  def test_two_possible_merges_are_dropped_independently(self):
+    tokenizer, p, rng = BPETokenizer([(97, 98), (98, 99)], pattern='none'), 0.4, np.random.default_rng(0)
+    cuts = [tuple(tokenizer.sample('abc', rng, dropout=p).tolist()) for _ in range(20_000)]
+    expected = {(97, 98, 99): p * p, (256, 99): 1 - p, (97, 257): p * (1 - p)}
+    for cut, chance in expected.items():
+      assert cuts.count(cut) / len(cuts) == pytest.approx(chance, abs=0.015)
+
+
 @pytest.mark.parametrize('pattern', PATTERNS)
 def test_white_space_too_long_for_tiktokens_regular_expressions(pattern):
   tokenizer = BPETokenizer.train(['a  b ' * 9, ' \t' * 9], 270, pattern=pattern)
@@ -157,3 +187,15 @@ def test_order_of_bytes():
   assert tokenizer.decode_bytes([256]) == b'\xfe\xff'
   with pytest.raises(UserError, match='each of the 256 bytes'):
     BPETokenizer([], byte_order=b'abc')
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=8), st.text('abc', max_size=12))
+def test_merges_that_no_training_would_make_are_followed_all_the_same(picks, text):
+  known, merges = [97, 98, 99], []
+  for left, right in picks:
+    pair = (known[left % len(known)], known[right % len(known)])
+    if pair not in merges:
+      merges.append(pair)
+      known.append(255 + len(merges))
+  tokenizer = BPETokenizer(merges, pattern='none')
+  assert tokenizer.encode(text).tolist() == tokenizer.encode_readably(text)
