@@ -10,7 +10,6 @@ python -m experiments.tokenizer --mode=compare                               # b
 import hashlib
 import json
 import math
-import pathlib
 import re
 import sys
 import time
@@ -77,7 +76,7 @@ def train(run: contract.Run) -> None:
       f'set vocab_size to at most that, or train on more text'
     )
   train_seconds = time.perf_counter() - began
-  _write(run.workdir, tokenizer)
+  _write(run, tokenizer)
   run.print(report.first_merges(tokenizer, saved))
 
   texts = list(_sample(source, config.sample_megabytes))
@@ -172,6 +171,8 @@ def _counts(run: contract.Run, source: Source) -> Counts:
   """Counted pieces; a killed run goes on from what it saved last."""
   config, file = run.config, run.workdir / 'pieces.parquet'
   start = Counts.load(file) if file.exists() else Counts()
+  if start.source != source.fingerprint():
+    start = Counts(source=source.fingerprint())  # the text is not what it was
   saved_at = done = start.characters
   if done:
     run.print(f'counting goes on behind {done:,} characters')
@@ -191,12 +192,16 @@ def _counts(run: contract.Run, source: Source) -> Counts:
   return counts
 
 
-def _write(workdir: pathlib.Path, tokenizer: BPETokenizer) -> None:
+def _write(run: contract.Run, tokenizer: BPETokenizer) -> None:
   """The tokenizer in every format that can hold it."""
+  workdir = run.workdir
   tokenizer.save(workdir / 'tokenizer.json')
-  exchange.save_minbpe(tokenizer, workdir / 'minbpe')
   huggingface.save(tokenizer, workdir / 'huggingface')
   exchange.save_ranks(tokenizer, workdir / 'ranks.tiktoken')
+  try:
+    exchange.save_minbpe(tokenizer, workdir / 'minbpe')
+  except UserError as error:
+    run.print(f'not in the format of minbpe: {error}')
 
 
 def _others(run: contract.Run, names: Sequence[str]) -> list[tokenizers.Tokenizer]:

@@ -59,10 +59,13 @@ def save_minbpe(tokenizer: BPETokenizer, prefix: str | pathlib.Path) -> pathlib.
   """Writes PREFIX.model, which minbpe's load() reads, and PREFIX.vocab for people; returns the former.
 
   Raises:
-    UserError: minbpe's format cannot hold the tokenizer: bytes in another order, or ids between the merges.
+    UserError: minbpe's format cannot hold the tokenizer: bytes in another order, ids between the merges, a line break
+      in the pattern, or white space in a special token.
   """
   if tokenizer.merge_ids != list(range(256, 256 + len(tokenizer.merges))) or tokenizer.byte_order != bytes(range(256)):
     raise UserError(f'{tokenizer.name} has bytes or special tokens where minbpe cannot have them')
+  if '\n' in tokenizer.pattern.plain or any(token.split() != [token] for token in tokenizer.special_tokens):
+    raise UserError(f'{tokenizer.name} has a pattern or special tokens that minbpe cannot have on one line')
   special = [f'{token} {number}' for token, number in tokenizer.special_tokens.items()]
   merges = [f'{left} {right}' for left, right in tokenizer.merges]
   lines = [MINBPE, tokenizer.pattern.plain, str(len(special)), *special, *merges]

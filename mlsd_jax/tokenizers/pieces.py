@@ -28,18 +28,20 @@ class Counts:
     pieces: how often each occurred.
     chunks: parts of the text that are counted.
     characters: how long those were.
+    source: what they were counted from, so that counts of another text are not gone on from.
   """
 
   pieces: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
   chunks: int = 0
   characters: int = 0
+  source: str = ''
 
   def save(self, path: pathlib.Path) -> None:
     """Writes a Parquet file, atomically."""
     import polars as pl
 
     table = pl.DataFrame({'piece': list(self.pieces), 'count': list(self.pieces.values())})
-    about = {'chunks': str(self.chunks), 'characters': str(self.characters)}
+    about = {'chunks': str(self.chunks), 'characters': str(self.characters), 'source': self.source}
     with files.atomic_path(path) as temporary:
       table.write_parquet(temporary, metadata=about)
 
@@ -55,7 +57,7 @@ class Counts:
     try:
       about, table = pl.read_parquet_metadata(path), pl.read_parquet(path)
       pieces = dict(zip(table['piece'].to_list(), table['count'].to_list(), strict=True))
-      return cls(collections.Counter(pieces), int(about['chunks']), int(about['characters']))
+      return cls(collections.Counter(pieces), int(about['chunks']), int(about['characters']), about['source'])
     except (pl.exceptions.PolarsError, KeyError) as error:
       raise UserError(f'{path} is damaged ({error}); delete it to count anew') from error
 

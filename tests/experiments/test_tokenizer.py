@@ -90,6 +90,18 @@ def test_a_killed_count_goes_on(call, tmp_path, monkeypatch):
   assert tokenizers.load(tmp_path / 'w').merges == tokenizers.load(tmp_path / 'whole').merges
 
 
+def test_counts_of_a_text_that_has_changed_are_not_used(call, tmp_path, monkeypatch):
+  with monkeypatch.context() as broken:
+    broken.setattr(experiment.BPETokenizer, 'from_pieces', lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+      call(*TRAIN)
+  (tmp_path / 'song.txt').write_text('row, row, row your boat gently down the stream\n' * 50)
+  code, out, err = call('--config.files=song.txt', '--config.vocab_size=280')
+  assert code == 0, err
+  assert 'goes on behind' not in out
+  assert b'bottle' not in b''.join(tokenizers.load(tmp_path / 'w').ranks)
+
+
 def test_analyse(call, tmp_path):
   call(*TRAIN)
   code, out, err = call('--mode=analyse', *TRAIN)

@@ -76,6 +76,13 @@ def test_minbpe_model_and_back(tmp_path):
   assert '[ ][t] -> [ t] 2' in (tmp_path / 'm.vocab').read_text()
 
 
+@pytest.mark.parametrize('options', [{'pattern': 'a|\n|[^a]'}, {'special_tokens': {'the end': 300}}])
+def test_what_minbpe_cannot_hold_is_not_written(tmp_path, options):
+  with pytest.raises(UserError, match='minbpe cannot have'):
+    exchange.save_minbpe(tokenizers.BPETokenizer([(97, 98)], **options), tmp_path / 'm')
+  assert not list(tmp_path.iterdir())
+
+
 def test_ranks_and_back(tmp_path):
   exchange.save_ranks(BPE, tmp_path / 'x.tiktoken')
   ranks = exchange.load_ranks(tmp_path / 'x.tiktoken')
