@@ -18,13 +18,17 @@ type Params = dict[str, Any]  # nested dict of arrays with string keys
 
 def init[Config](module_class: Any, config: Config, key: jax.Array) -> Params:
   """Fresh parameters of `module_class(config, rngs)`. Works under jit and jax.eval_shape."""
-  module = module_class(config, rngs=nnx.Rngs(params=key))
-  return _string_keys(nnx.to_pure_dict(nnx.split(module, nnx.Param)[1]))
+  return params_of(module_class(config, rngs=nnx.Rngs(params=key)))
 
 
 def bind[Config](module_class: Any, config: Config, params: Params) -> Any:
   """The module that holds `params`. Its structure is built once a (class, config) and costs nothing under jit."""
   return nnx.merge(_structure(module_class, config), nnx.State(_integer_keys(params)))
+
+
+def params_of(module: Any) -> Params:
+  """What `module` holds now: of a bound one, after a call that changed some of it."""
+  return _string_keys(nnx.to_pure_dict(nnx.split(module, nnx.Param)[1]))
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,0 +1,43 @@
+"""What the ladders of makemore have in common."""
+
+from ml_collections import ConfigDict
+
+
+def base():
+  return ConfigDict(
+    {
+      'words': 'names',  # names, babynames, or a file with a word on each line
+      'split_seed': 42,  # as in the lectures: 80, 10 and 10 percent
+      'seeds': (0,),  # each rung is trained once a seed
+      'ladder': (),  # the rungs, in their order
+      'models': {},  # by name: kind, the sizes of NameConfig, and what differs from train; published is shown beside
+      'train': {
+        'steps': 2000,
+        'batch_size': 32,
+        'steps_per_dispatch': 250,
+        'optimizer': {
+          'learning_rate': 3e-3,
+          'schedule': 'linear',
+          'warmup_steps': 0,
+          'beta2': 0.99,
+          'weight_decay': 0.01,
+        },
+        'log_every': 1000,
+        'eval_every': 0,
+        'checkpoint_every': 0,
+      },
+      'sample': {'number': 1000, 'shown': 8, 'seed': 0},
+      'search': {
+        'trials': 200,
+        'low': 1e-4,
+        'high': 0.3,
+        'widths': (25, 50, 100, 200),
+        'context': 3,
+        'embed_dim': 10,
+        'steps': 1000,
+        'batch_size': 32,
+        'seed': 0,
+      },
+      'diagnose': {'steps': 1000, 'learning_rate': 0.3, 'large': 4.0},
+    }
+  )

@@ -1,0 +1,235 @@
+"""makemore: a ladder of models that learn a list of words and make more like them.
+
+python -m experiments.makemore                                          # the whole ladder on given names
+python -m experiments.makemore --config.words=rivers.txt --workdir=runs/rivers
+python -m experiments.makemore --mode=sample                            # new words from every rung
+python -m experiments.makemore --mode=score --word=isabella             # what each letter costs each model
+python -m experiments.makemore --mode=search                            # hundreds of learning rates at once
+python -m experiments.makemore --mode=diagnose                          # activations, gradients, updates
+"""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from experiments import contract
+from mlsd_jax import files
+from mlsd_jax.data.progress import progress_bar
+from mlsd_jax.data.words import WordList, load_words
+from mlsd_jax.errors import UserError
+from mlsd_jax.makemore import charts, ladder, search, statistics
+from mlsd_jax.makemore.sampling import novel_share
+from mlsd_jax.models.name_models import NameConfig
+from mlsd_jax.training.config import TrainConfig, from_mapping
+
+FREE = ('sample', 'search', 'diagnose')
+
+
+def train(run: contract.Run) -> None:
+  """Climbs the ladder (or goes on), prints the table, draws the chart, makes new words."""
+  config = run.config
+  run.claim(FREE)
+  finished = run.result()
+  if finished:
+    return run.print(f'{run.workdir} is finished: {_summary(finished)}')
+  words = _words(run)
+  guess = math.log(words.vocab_size)
+  run.print(
+    f'{words.name}: {len(words.train):,} words to learn from, {len(words.val):,} and {len(words.test):,} to be judged '
+    f'by, {len(words.characters)} characters, up to {words.length - 1} long\n'
+    f'a uniform guess costs {guess:.3f} nats a character'
+  )
+  rows: dict[str, list[ladder.Row]] = {}
+  for name, settings in _rungs(config).items():
+    for seed in config.seeds:
+      run.print(f'\n{name}' + (f', seed {seed}' if len(config.seeds) > 1 else ''))
+      row = ladder.train_rung(settings, words, _train_config(config, settings, seed), _folder(run, name, seed))
+      if row is None:
+        return None
+      rows.setdefault(name, []).append(row)
+  table = [_line(name, each, config.models[name].get('published')) for name, each in rows.items()]
+  run.print('\n'.join(['', _HEAD, *table]))
+  made = _sample(run, words)
+  mean = lambda field: {name: float(np.mean([getattr(row, field) for row in rows[name]])) for name in rows}
+  run.write_result(
+    {
+      'test_loss': mean('test_loss'),
+      'val_loss': mean('val_loss'),
+      'steps_per_second': {name: rate for name, rate in mean('steps_per_second').items() if rate},
+      'novel_share': novel_share(made[min(made, key=lambda name: mean('val_loss')[name])], words),
+      'novel_share_by_model': {name: novel_share(list_, words) for name, list_ in made.items()},
+      'train_seconds': sum(row.train_seconds for each in rows.values() for row in each),
+      'uniform_guess': guess,
+    }
+  )
+  published = {name: each.published for name, each in _rungs(config).items() if each.get('published')}
+  charts.ladder(mean('val_loss'), published, guess, run.workdir / 'plots' / 'ladder.png')
+  return run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
+
+
+def sample(run: contract.Run) -> None:
+  """New words from every rung, those of the training list marked."""
+  _sample(run, _words(run))
+
+
+def score(run: contract.Run) -> None:
+  """What each letter of --word (several with commas) costs every model; a table and a picture each."""
+  words = _words(run)
+  asked = [word.strip() for word in run.flags['word'].split(',') if word.strip()]
+  if not asked:
+    raise UserError('--mode=score wants --word=NAME')
+  words.encode(asked)
+  models = _load(run, words)
+  for word in asked:
+    losses = {name: model.losses([word])[0][: len(word) + 1].tolist() for name, model in models.items()}
+    run.print(f'\n{word:<22}' + ''.join(f'{letter:>6}' for letter in [*word, 'end']) + f'{"in all":>9}')
+    for name, values in losses.items():
+      run.print(f'{name:<22}' + ''.join(f'{value:6.2f}' for value in values) + f'{sum(values):9.2f}')
+    picture = run.workdir / 'plots' / f'score_{word}.png'
+    charts.scores(word, losses, picture)
+    run.print(f'wrote {picture}')
+
+
+def search_(run: contract.Run) -> None:
+  """Trains many MLPs of other learning rates, widths and seeds in one program; draws loss by learning rate."""
+  words, settings = _words(run), run.config.search
+  trials = search.Trials.draw(
+    settings.trials, low=settings.low, high=settings.high, widths=tuple(settings.widths), seed=settings.seed
+  )
+  config = NameConfig(
+    kind='mlp',
+    vocab_size=words.vocab_size,
+    length=words.length,
+    context=settings.context,
+    embed_dim=settings.embed_dim,
+    hidden_dim=max(settings.widths),
+  )
+  with progress_bar(f'{len(trials)} trials', settings.steps) as advance:
+    losses = search.search(
+      trials, words, config, steps=settings.steps, batch_size=settings.batch_size, on_steps=advance
+    )
+  finder = search.find_learning_rate(words, config)
+  order = np.argsort(losses, kind='stable')
+  run.print(f'{"validation loss":>16} {"learning rate":>14} {"units":>6} {"seed":>5}')
+  for i in order[:10]:
+    run.print(f'{losses[i]:16.4f} {trials.learning_rate[i]:14.3g} {trials.width[i]:6d} {trials.seed[i]:5d}')
+  run.print(f'{np.isinf(losses).sum()} of {len(trials)} diverged; the learning-rate finder says {finder[2]:.2g}')
+  picture = run.workdir / 'plots' / 'search.png'
+  charts.search(trials, losses, finder, picture)
+  columns = {'val_loss': losses, 'learning_rate': trials.learning_rate, 'width': trials.width, 'seed': trials.seed}
+  rows = [{name: column[i].item() for name, column in columns.items()} for i in order if np.isfinite(losses[i])]
+  files.write_json(run.workdir / 'search.json', rows)
+  run.print(f'wrote {picture} and search.json')
+
+
+def diagnose(run: contract.Run) -> None:
+  """Activations, gradients and update ratios of the MLP with bad and good initial weights and with batch norm."""
+  words, settings = _words(run), run.config.diagnose
+  plain = NameConfig('mlp', words.vocab_size, words.length, embed_dim=10, hidden_dim=200, kaiming=True)
+  normed = dataclasses.replace(plain, norm=True)
+  variants = {'large weights': (plain, settings.large), 'Kaiming': (plain, 1.0), 'batch norm': (normed, 1.0)}
+  found = {
+    name: statistics.watch(words, config, scale=scale, learning_rate=settings.learning_rate, steps=settings.steps)
+    for name, (config, scale) in variants.items()
+  }
+  run.print(f'{"":<16} {"first loss":>10} {"last":>6} {"saturated":>10} {"dead units":>11}  log10 update/weight')
+  for name, each in found.items():
+    ratios = ' '.join(f'{path} {values[-100:].mean():.1f}' for path, values in each.update_ratios.items())
+    run.print(
+      f'{name:<16} {each.losses[0]:10.2f} {each.losses[-50:].mean():6.3f} {each.saturated_share[0]:10.1%} '
+      f'{each.dead_units[0]:11d}  {ratios}'
+    )
+  picture = run.workdir / 'plots' / 'diagnose.png'
+  charts.statistics(found, picture)
+  run.print(f'wrote {picture}')
+
+
+_HEAD = f'{"model":<22} {"validation":>10} {"test":>7} {"published":>10} {"parameters":>11} {"steps":>7} {"steps/s":>8}'
+
+
+def _line(name: str, rows: Sequence[ladder.Row], published: float | None) -> str:
+  val, test = ([getattr(row, field) for row in rows] for field in ('val_loss', 'test_loss'))
+  spread = f'  {min(val):.3f} to {max(val):.3f} over {len(rows)} seeds' if len(rows) > 1 else ''
+  rate = np.mean([row.steps_per_second for row in rows])
+  return (
+    f'{name:<22} {np.mean(val):10.4f} {np.mean(test):7.4f} {f"{published:.2f}" if published else "":>10} '
+    f'{rows[0].num_params:11,} {rows[0].steps:7,} {f"{rate:,.0f}" if rate else "":>8}{spread}'
+  )
+
+
+def _rungs(config: Any) -> dict[str, Any]:
+  """The settings of each rung of config.ladder, in its order."""
+  unknown = next((name for name in config.ladder if name not in config.models), None)
+  if unknown is not None or not config.ladder:
+    raise UserError(f'config.ladder names {unknown!r}, which config.models does not have: {", ".join(config.models)}')
+  return {name: config.models[name] for name in config.ladder}
+
+
+def _words(run: contract.Run) -> WordList:
+  return WordList.split(*load_words(run.config.words), run.config.split_seed)
+
+
+def _folder(run: contract.Run, name: str, seed: int) -> Any:
+  return run.workdir / 'models' / (name if seed == run.config.seeds[0] else f'{name}_seed{seed}')
+
+
+def _train_config(config: Any, settings: Mapping[str, Any], seed: int) -> TrainConfig:
+  """What every rung has in common, with this rung's own steps, batch size, rate and the like."""
+  values = config.train.to_dict() | {'seed': seed}
+  for name in ('steps', 'batch_size'):
+    values[name] = settings.get(name, values[name])
+  optimizer = dict(values['optimizer'])
+  for name in ('learning_rate', 'warmup_steps', 'weight_decay'):
+    optimizer[name] = settings.get(name, optimizer[name])
+  optimizer['final_learning_rate'] = 0.02 * optimizer['learning_rate']
+  values['optimizer'] = optimizer
+  return from_mapping(TrainConfig, values, 'train')
+
+
+def _load(run: contract.Run, words: WordList) -> dict[str, ladder.Trained]:
+  seed = run.config.seeds[0]
+  return {
+    name: ladder.load_rung(settings, words, _folder(run, name, seed)) for name, settings in _rungs(run.config).items()
+  }
+
+
+def _sample(run: contract.Run, words: WordList) -> dict[str, list[str]]:
+  """Makes words with every model, prints the first and writes all to samples.txt."""
+  settings = run.config.sample
+  known = set(words.train)
+  made, lines = {}, []
+  for name, model in _load(run, words).items():
+    made[name] = model.make(settings.number, settings.seed)
+    shown = ' '.join(f'[{word}]' if word in known else word for word in made[name][: settings.shown])
+    lines.append(f'{name:<22} {novel_share(made[name], words):6.1%} new   {shown}')
+  run.print('\n' + '\n'.join([f'{settings.number} words each; those of the training list in brackets', *lines]))
+  files.write_text(run.workdir / 'samples.txt', '\n'.join(f'{name}: {" ".join(made[name])}' for name in made) + '\n')
+  return made
+
+
+def _summary(result: Mapping[str, Any]) -> str:
+  best = min(result['val_loss'], key=result['val_loss'].get)
+  return (
+    f'best is {best} with {result["test_loss"][best]:.4f} nats a character on the test words, '
+    f'{result["novel_share"]:.0%} of its words are new, {result["train_seconds"]:.0f} s of training'
+  )
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+  flags.DEFINE_string('word', '', 'word to score, or several with commas (--mode=score)', flag_values=values)
+
+
+MODES = {'train': train, 'sample': sample, 'score': score, 'search': search_, 'diagnose': diagnose}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  return contract.launch('makemore', MODES, 'quickstart', define_flags=_define_flags, argv=argv)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

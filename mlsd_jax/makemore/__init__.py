@@ -1,0 +1,1 @@
+"""makemore: a ladder of models that make more words like those of a list (after Karpathy)."""

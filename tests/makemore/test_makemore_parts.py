@@ -1,0 +1,150 @@
+"""Task, sampling, search, statistics and counted n-grams of makemore."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlsd_jax.data import fetch
+from mlsd_jax.data.words import WordBatches, WordList, load_words
+from mlsd_jax.errors import UserError
+from mlsd_jax.makemore import sampling, search, statistics, task
+from mlsd_jax.models import name_models
+from mlsd_jax.models.name_models import NameConfig
+from mlsd_jax.models.ngram import NGram
+
+WORDS = WordList.split('few', [a + b + c for a, b, c in itertools.product(['', 'b', 'ab'], 'abc', ['', 'c', 'ca'])])
+CONFIG = NameConfig('mlp', WORDS.vocab_size, WORDS.length, context=2, embed_dim=3, hidden_dim=6)
+
+
+def test_the_names_of_makemore():
+  if fetch.locate('names', 'names.txt') is None:
+    pytest.skip('names.txt is not on this machine')
+  name, listed = load_words('names')
+  assert (name, len(listed), listed[:3]) == ('names', 32_033, ['emma', 'olivia', 'ava'])
+
+
+def test_loss_is_the_mean_over_characters_and_ends():
+  params = name_models.init(jax.random.key(0), CONFIG)
+  batch = WORDS.encode(['b', 'abca'])
+  loss, metrics = task.name_task(CONFIG, batch_size=2).loss(params, batch, None)
+  logits = name_models.apply(params, batch['tokens'][:, :-1], CONFIG)
+  log_probs = jax.nn.log_softmax(logits)
+  expected = [-log_probs[0, t, batch['tokens'][0, t + 1]] for t in range(2)]
+  expected += [-log_probs[1, t, batch['tokens'][1, t + 1]] for t in range(5)]
+  assert float(loss) == pytest.approx(np.mean(expected), rel=1e-5)
+  assert float(metrics['loss'][1]) == 7
+  assert task.mean_loss(params, WORDS, ['b', 'abca'], CONFIG) == pytest.approx(float(loss), rel=1e-5)
+  scores = task.score(params, WORDS, ['b', 'abca'], CONFIG)
+  assert scores[0, 2:].sum() == 0
+  np.testing.assert_allclose([*scores[0, :2], *scores[1, :5]], expected, rtol=1e-4)
+
+
+def test_words_are_drawn_by_the_models_probabilities():
+  config = NameConfig('bigram', WORDS.vocab_size, WORDS.length)
+  logits = np.array([[-9, 0, 1, -9], [2, -9, 0, 0], [0, 1, -9, -9], [0, 0, 0, 0]], np.float32)
+  made = sampling.make_words({'logits': jnp.asarray(logits)}, WORDS, config, 4000, jax.random.key(0))
+  probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  assert np.mean([word[:1] == 'b' for word in made]) == pytest.approx(probs[0, 2], abs=0.03)
+  starts_a = [word for word in made if word[:1] == 'a']
+  assert np.mean([word == 'a' for word in starts_a]) == pytest.approx(probs[1, 0], abs=0.03)
+  assert max(map(len, made)) <= WORDS.length - 1
+  assert sampling.novel_share(['zz', WORDS.train[0]], WORDS) == 0.5
+
+
+class TestNGram:
+  words = WordList.split('x', ['ab', 'aab', 'ba', 'b', 'abab', 'bb', 'aa', 'a'])
+  encoded = words.encode(words.train)
+
+  @pytest.mark.parametrize('order', [1, 2, 3])
+  def test_every_context_has_a_distribution(self, order):
+    model = NGram.count(self.encoded['tokens'], self.encoded['weights'], 3, order)
+    for table in model.tables:
+      np.testing.assert_allclose(table.sum(1), 1.0)
+      assert (table > 0).all()
+
+  def test_bigrams_are_witten_bells(self):
+    model = NGram.count(self.encoded['tokens'], self.encoded['weights'], 3, 2)
+    pairs = [(a, b) for word in self.words.train for a, b in itertools.pairwise([0, *map('_ab'.index, word), 0])]
+    nexts = [b for _, b in pairs]
+    for context, token in itertools.product(range(3), repeat=2):
+      unigram = (nexts.count(token) + len(set(nexts)) / 3) / (len(nexts) + len(set(nexts)))
+      after = [b for a, b in pairs if a == context]
+      expected = (after.count(token) + len(set(after)) * unigram) / (len(after) + len(set(after)))
+      assert model.tables[1][context, token] == pytest.approx(expected)
+
+  def test_losses_and_samples(self):
+    model = NGram.count(self.encoded['tokens'], self.encoded['weights'], 3, 3)
+    losses = model.losses(self.words.encode(['ab'])['tokens'])[0]
+    table = model.tables[2]
+    np.testing.assert_allclose(losses[:3], -np.log([table[0, 1], table[1, 2], table[1 * 3 + 2, 0]]))
+    rng = np.random.default_rng(0)
+    made = [tuple(model.sample(rng, 4)) for _ in range(3000)]
+    assert np.mean([word[:1] == (1,) for word in made]) == pytest.approx(table[0, 1], abs=0.03)
+
+
+class TestSearch:
+  trials = search.Trials(
+    np.array([1e-2, 3e-2, 1e-2, 1e9], np.float32), np.array([6, 6, 3, 6], np.int32), np.array([0, 0, 1, 0], np.int32)
+  )
+
+  def test_trials_side_by_side_are_trials_alone(self):
+    together = search.search(self.trials, WORDS, CONFIG, steps=30, batch_size=4)
+    for i in range(3):
+      alone = search.Trials(*(getattr(self.trials, name)[i : i + 1] for name in ('learning_rate', 'width', 'seed')))
+      np.testing.assert_allclose(search.search(alone, WORDS, CONFIG, steps=30, batch_size=4), together[i], rtol=1e-4)
+    assert not together[3] < 10  # a rate that large leads nowhere
+
+  def test_a_narrow_trial_is_a_narrow_model(self):
+    """Units that are out stay out: only the first three learn."""
+    params = search._init(0, 3, CONFIG)
+    state = (jax.tree.map(lambda x: x[None], params), jax.tree.map(lambda x: x[None], search._ADAM.init(params)))
+    train = jax.tree.map(jnp.asarray, WORDS.encode(WORDS.train))
+    rates = jnp.array([1e-2])
+    learned = search._train(state, rates, train, jax.random.key(0), 0, 20, CONFIG, 4, 20)[0]
+    assert not learned['kernel'][0, :, :, 3:].any()
+    assert not learned['bias'][0, 3:].any()
+    assert not learned['out']['kernel'][0, 3:].any()
+    assert learned['kernel'][0, :, :, :3].all()
+
+  def test_drawn_trials(self):
+    trials = search.Trials.draw(500, low=1e-3, high=1e-1, widths=(4, 8))
+    assert 1e-3 <= trials.learning_rate.min() < 2e-3
+    assert 5e-2 < trials.learning_rate.max() <= 0.1
+    assert set(trials.width.tolist()) == {4, 8}
+    for options in (dict(low=0.0, high=1.0), dict(low=1.0, high=0.1), dict(low=0.1, high=float('nan'))):
+      with pytest.raises(UserError, match='cannot draw'):
+        search.Trials.draw(3, widths=(4,), **options)
+    with pytest.raises(UserError, match='at widths up to'):
+      search.search(search.Trials.draw(3, low=0.1, high=0.2, widths=(9,)), WORDS, CONFIG, steps=1, batch_size=1)
+
+  def test_the_finder_stops_before_the_loss_explodes(self):
+    rates, losses, suggestion = search.find_learning_rate(WORDS, CONFIG, high=1e3, steps=300, batch_size=16)
+    assert len(rates) == len(losses) == 300
+    assert losses[-1] > losses.min() + 0.5
+    assert 1e-3 < suggestion < 1.0
+
+
+def test_statistics_tell_saturated_from_healthy():
+  healthy, saturated = (
+    statistics.watch(WORDS, CONFIG, scale=scale, learning_rate=0.1, steps=40, batch_size=8) for scale in (1.0, 30.0)
+  )
+  assert saturated.saturated_share[0] > 0.5 > healthy.saturated_share[0]
+  assert saturated.dead_units[0] >= healthy.dead_units[0]
+  assert set(healthy.update_ratios) == {'embedding', 'kernel', 'out/kernel'}
+  assert healthy.update_ratios['kernel'].shape == (40,)
+  assert healthy.losses[-5:].mean() < healthy.losses[:5].mean()
+
+
+def test_training_words_are_learned_through_fit(tmp_path):
+  from mlsd_jax.training.config import TrainConfig
+  from mlsd_jax.training.loop import fit
+  from mlsd_jax.training.optimizers import OptimizerConfig
+
+  config = TrainConfig(steps=200, batch_size=8, steps_per_dispatch=50, optimizer=OptimizerConfig(learning_rate=1e-2))
+  before = task.mean_loss(name_models.init(jax.random.key(0), CONFIG), WORDS, WORDS.train, CONFIG)
+  data = WordBatches(WORDS.encode(WORDS.train), 8)
+  result = fit(task.name_task(CONFIG, batch_size=8), data, None, config, tmp_path)
+  assert task.mean_loss(result.params, WORDS, WORDS.train, CONFIG) < before - 0.3
