@@ -38,6 +38,10 @@ def train(run: contract.Run) -> None:
   if finished:
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
   words = _words(run)
+  for settings in _rungs(config).values():  # a bad setting of the last rung is told before the first is trained
+    _train_config(config, settings, seed=0)
+    if settings['kind'] != ladder.COUNTED:
+      ladder.model_config(settings, words)
   guess = math.log(words.vocab_size)
   run.print(
     f'{words.name}: {len(words.train):,} words to learn from, {len(words.val):,} and {len(words.test):,} to be judged '

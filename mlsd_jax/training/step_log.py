@@ -85,7 +85,8 @@ class StepLog:
     self.throughput.mark(step)
     self._check_finite(step - count, values)
     self._fetched.append(values)
-    if step // self.log_every > (step - count) // self.log_every or step == self.last_step:
+    passed = self.log_every > 0 and step // self.log_every > (step - count) // self.log_every
+    if passed or step == self.last_step:
       self._log(step)
 
   def _check_finite(self, before: int, values: Metrics) -> None:

@@ -143,7 +143,8 @@ def test_training_words_are_learned_through_fit(tmp_path):
   from mlsd_jax.training.loop import fit
   from mlsd_jax.training.optimizers import OptimizerConfig
 
-  config = TrainConfig(steps=200, batch_size=8, steps_per_dispatch=50, optimizer=OptimizerConfig(learning_rate=1e-2))
+  optimizer = OptimizerConfig(learning_rate=1e-2)
+  config = TrainConfig(steps=200, batch_size=8, steps_per_dispatch=50, log_every=0, optimizer=optimizer)
   before = task.mean_loss(name_models.init(jax.random.key(0), CONFIG), WORDS, WORDS.train, CONFIG)
   data = WordBatches(WORDS.encode(WORDS.train), 8)
   result = fit(task.name_task(CONFIG, batch_size=8), data, None, config, tmp_path)

@@ -1,0 +1,20 @@
+"""The Transformer of makemore.py (4 layers, 64 wide), trained out.
+
+python -m experiments.makemore --config=configs/makemore/transformer.py
+
+Measured: PLACEHOLDER
+"""
+
+from configs.makemore._base import base
+
+
+def get_config():
+  config = base()
+  models = {
+    'transformer': dict(
+      kind='transformer', dropout=0.1, steps=8000, batch_size=128, warmup_steps=200, learning_rate=3e-3, published=1.92
+    )
+  }
+  config.ladder, config.models = tuple(models), models
+  config.train.checkpoint_every = 1000
+  return config

@@ -1,0 +1,92 @@
+"""The makemore experiment as a user calls it."""
+
+import json
+
+import pytest
+
+from experiments import makemore as experiment
+from mlsd_jax.training import devices
+
+LADDER = "--config.ladder=('ngram', 'bigram', 'mlp_norm', 'gru')"
+SMALL = (
+  *(LADDER, '--config.words=rivers.txt', '--config.sample.number=50'),
+  *('--config.models.bigram.learning_rate=0.05', '--config.train.steps=60', '--config.train.steps_per_dispatch=20'),
+)
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(devices, 'configure_backend', lambda **_: None)
+  monkeypatch.chdir(tmp_path)
+  syllables = ['ma', 'lo', 'ri', 'ten', 'ka', 'su']
+  rivers = [a + b + c for a in syllables for b in syllables for c in ['', *syllables]]
+  (tmp_path / 'rivers.txt').write_text('\n'.join(rivers))
+
+  def call(*arguments):
+    code = experiment.main(['--workdir=w', *arguments])
+    return code, *capsys.readouterr()
+
+  return call
+
+
+@pytest.mark.slow
+def test_the_ladder_and_what_can_be_asked_of_it(call, tmp_path):
+  code, out, err = call(*SMALL)
+  assert code == 0, err
+  result = json.loads((tmp_path / 'w' / 'result.json').read_text())
+  rungs = {'ngram', 'bigram', 'mlp_norm', 'gru'}
+  assert set(result['test_loss']) == rungs
+  assert set(result['steps_per_second']) == rungs - {'ngram'}
+  assert 0 <= result['novel_share'] <= 1
+  assert result['test_loss']['ngram'] < result['test_loss']['bigram'] < result['uniform_guess']
+  assert (tmp_path / 'w' / 'plots' / 'ladder.png').read_bytes().startswith(b'\x89PNG')
+  assert 'is finished' in call(*SMALL)[1]
+
+  code, out, err = call('--mode=score', '--word=malori, su')
+  assert code == 0, err
+  assert 'mlp_norm' in out
+  assert (tmp_path / 'w' / 'plots' / 'score_malori.png').exists()
+  assert call('--mode=sample')[0] == 0
+  for arguments, message in [
+    (['--mode=score', '--word=xyz'], "character 'x'"),
+    (['--mode=score', '--word=malorilorima'], 'at most 9'),
+    (['--mode=score'], 'wants --word'),
+  ]:
+    code, _, err = call(*arguments)
+    assert (code, message in err, err.strip().count('\n')) == (2, True, 0), err
+
+
+@pytest.mark.slow
+def test_search_and_diagnose(call, tmp_path):
+  settings = [f'--config.search.{name}={value}' for name, value in dict(trials=8, steps=40, batch_size=8).items()]
+  code, out, err = call('--mode=search', *SMALL, *settings)
+  assert code == 0, err
+  rows = json.loads((tmp_path / 'w' / 'search.json').read_text())
+  assert len(rows) == 8
+  assert rows[0]['val_loss'] == min(row['val_loss'] for row in rows)
+  code, out, err = call('--mode=diagnose', *SMALL, '--config.diagnose.steps=20')
+  assert code == 0, err
+  assert 'dead units' in out
+  for plot in ('search', 'diagnose'):
+    assert (tmp_path / 'w' / 'plots' / f'{plot}.png').exists()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--config.words=empty.txt'], 'holds no word'),
+    (['--config.words=one.txt'], 'one character'),
+    (['--config.words=nowhere.txt'], 'no list of words'),
+    (["--config.ladder=('cnn',)"], "names 'cnn'"),
+    ([LADDER, '--config.models.gru.learning_rate=nan'], 'learning_rate'),
+    (['--mode=sample'], 'holds no trained model'),
+    (['--mode=search', '--config.search.low=nan'], 'cannot draw'),
+  ],
+)
+def test_bad_input_is_one_line(call, tmp_path, arguments, message):
+  (tmp_path / 'empty.txt').write_text('\n')
+  (tmp_path / 'one.txt').write_text('a\naa\naaa\naaaa\n')
+  code, _, err = call('--config.words=rivers.txt', *arguments)
+  assert code == 2
+  assert message in err
+  assert err.strip().count('\n') == 0
