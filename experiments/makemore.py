@@ -111,7 +111,6 @@ def search_(run: contract.Run) -> None:
     length=words.length,
     context=settings.context,
     embed_dim=settings.embed_dim,
-    hidden_dim=max(settings.widths),
   )
   with progress_bar(f'{len(trials)} trials', settings.steps) as advance:
     losses = search.search(

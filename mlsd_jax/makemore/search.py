@@ -1,8 +1,8 @@
 """Hyperparameter search the JAX way: hundreds of trainings of the MLP side by side in one compiled program.
 
-The trials differ in learning rate, width and the seed of their parameters, and see the same batches; so the first layer
-of all of them is one matrix product. A narrower model is the widest with some units zeroed: a unit whose incoming and
-outgoing weights are zero gets no gradient, so it stays out.
+The trials differ in learning rate, width and the seed of their parameters, and see the same batches; so the first
+layer of all trials of one width is one matrix product. An example is a place of a word: the characters before it and
+the next.
 """
 
 import dataclasses
@@ -17,11 +17,13 @@ import optax
 
 from mlsd_jax.data.words import WordList
 from mlsd_jax.errors import UserError
-from mlsd_jax.makemore.task import negative_log_likelihood
 from mlsd_jax.models import name_models
 from mlsd_jax.models.name_models import NameConfig
 
 _CHUNK = 250  # steps between two looks at the progress
+_ADAM = optax.scale_by_adam(b1=0.9, b2=0.99)
+
+type Places = tuple[jax.Array, jax.Array]  # contexts int32 [M, K], the oldest character first; next characters [M]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,74 +72,96 @@ def search(
   Each is trained by Adam with its learning rate, which falls to nothing along a cosine.
 
   Args:
-    config: of kind 'mlp', as wide as the widest trial.
+    config: of kind 'mlp', without normalisation; each trial has its own width.
+    batch_size: places in a batch; 32 names have about 228.
     on_steps: called with the steps made, now and then.
 
   Raises:
-    UserError: a model of another kind, or a trial wider than `config`.
+    UserError: another kind of model.
   """
-  if config.kind != 'mlp' or config.norm or trials.width.max() > config.hidden_dim:
-    raise UserError('the search trains the mlp without normalisation, at widths up to config.hidden_dim')
-  train, val = (jax.tree.map(jnp.asarray, words.encode(part)) for part in (words.train, words.val[:_VALIDATION_WORDS]))
-  params = jax.jit(jax.vmap(functools.partial(_init, config=config)))(trials.seed, trials.width)
-  state = (params, jax.vmap(_ADAM.init)(params))
+  if config.kind != 'mlp' or config.norm:
+    raise UserError('the search trains the mlp without normalisation')
+  train, val = (places(words, part, config.context) for part in (words.train, words.val))
+  groups = [np.flatnonzero(trials.width == width) for width in np.unique(trials.width)]
+  rates = [jnp.asarray(trials.learning_rate[group]) for group in groups]
+  states = []
+  for group in groups:
+    narrow = dataclasses.replace(config, hidden_dim=int(trials.width[group[0]]))
+    make = jax.vmap(lambda seed, narrow=narrow: name_models.init(jax.random.key(seed), narrow))
+    params = jax.jit(make)(trials.seed[group])
+    states.append((params, jax.vmap(_ADAM.init)(params)))
   done = 0
   while done < steps:
     count = min(_CHUNK, steps - done)
-    state = _train(
-      state, jnp.asarray(trials.learning_rate), train, jax.random.key(seed), done, steps, config, batch_size, count
-    )
+    states = _train(states, rates, train, jax.random.key(seed), done, steps, config.vocab_size, batch_size, count)
     done += count
     on_steps(count)
-  losses = np.asarray(jax.jit(jax.vmap(lambda p: _loss(p, val, config)))(state[0]))
+  losses = np.empty(len(trials), np.float32)
+  for group, (params, _) in zip(groups, states, strict=True):
+    losses[group] = _evaluate(params, val, config.vocab_size)
   return np.where(np.isfinite(losses), losses, np.inf)
 
 
-_VALIDATION_WORDS = 1000
-_ADAM = optax.scale_by_adam(b1=0.9, b2=0.99)
+def places(words: WordList, chosen: tuple[str, ...], context: int) -> Places:
+  """The examples that `chosen` words hold."""
+  encoded = words.encode(chosen)
+  padded = np.pad(encoded['tokens'][:, :-1], ((0, 0), (context - 1, 0)))
+  windows = np.lib.stride_tricks.sliding_window_view(padded, context, axis=1)
+  counted = encoded['weights'] > 0
+  return jnp.asarray(windows[counted]), jnp.asarray(encoded['tokens'][:, 1:][counted])
 
 
-def _init(seed, width, config):
-  params = name_models.init(jax.random.key(seed), config)
-  kept_H = (jnp.arange(config.hidden_dim) < width).astype(jnp.float32)
-  params['kernel'] = params['kernel'] * kept_H
-  params['out']['kernel'] = params['out']['kernel'] * kept_H[:, None]
-  return params
+def _loss(params: Any, one_hot_BC: jax.Array, targets_BV: jax.Array) -> jax.Array:
+  """Mean nats of `name_models.MLP` on one-hot contexts [B, K V] and targets [B, V]."""
+  table_KVH = jnp.einsum('VD,KDH->KVH', params['embedding'], params['kernel'])
+  h_BH = jnp.tanh(one_hot_BC @ table_KVH.reshape(one_hot_BC.shape[1], -1) + params['bias'])
+  logits_BV = h_BH @ params['out']['kernel'] + params['out']['bias']
+  return (jax.nn.logsumexp(logits_BV, axis=-1) - jnp.sum(logits_BV * targets_BV, axis=-1)).mean()
 
 
-def _loss(params: Any, encoded: Any, config: NameConfig) -> jax.Array:
-  logits = name_models.apply(params, encoded['tokens'][:, :-1], config)
-  nll = negative_log_likelihood(logits, encoded['tokens'][:, 1:])
-  return jnp.sum(nll * encoded['weights']) / encoded['weights'].sum()
+def _one_hot(examples: Places, vocab_size: int) -> Places:
+  contexts_BK, targets_B = examples
+  contexts_BKV = jax.nn.one_hot(contexts_BK, vocab_size)
+  return contexts_BKV.reshape(len(targets_B), -1), jax.nn.one_hot(targets_B, vocab_size)
 
 
-@functools.partial(jax.jit, static_argnames=('config', 'batch_size', 'count'), donate_argnames='state')
-def _train(state, rates_N, train, key, first, steps, config, batch_size, count):
-  """`count` steps of every trial, all on the same batches."""
+def _batch(train: Places, key: jax.Array, number: jax.Array, vocab_size: int, batch_size: int) -> Places:
+  chosen = jax.random.randint(jax.random.fold_in(key, number), (batch_size,), 0, len(train[1]))
+  return _one_hot((train[0][chosen], train[1][chosen]), vocab_size)
 
-  def step(state, number):
-    chosen = jax.random.randint(jax.random.fold_in(key, number), (batch_size,), 0, len(train['tokens']))
-    batch = {name: array[chosen] for name, array in train.items()}
+
+@functools.partial(jax.jit, static_argnames=('vocab_size', 'batch_size', 'count'), donate_argnames='states')
+def _train(states, rates, train, key, first, steps, vocab_size, batch_size, count):
+  """`count` steps of every trial of every width, all on the same batches."""
+
+  def step(states, number):
+    batch = _batch(train, key, number, vocab_size, batch_size)
     factor = 0.5 * (1 + jnp.cos(jnp.pi * number / steps))
 
     def one(params, adam, rate):
-      update, adam = _ADAM.update(jax.grad(_loss)(params, batch, config), adam)
+      update, adam = _ADAM.update(jax.grad(_loss)(params, *batch), adam)
       return jax.tree.map(lambda p, u: p - rate * factor * u, params, update), adam
 
-    return jax.vmap(one)(state[0], state[1], rates_N), None
+    return [jax.vmap(one)(*state, rate) for state, rate in zip(states, rates, strict=True)], None
 
-  return jax.lax.scan(step, state, first + jnp.arange(count))[0]
+  return jax.lax.scan(step, states, first + jnp.arange(count))[0]
+
+
+@functools.partial(jax.jit, static_argnames='vocab_size')
+def _evaluate(params, val, vocab_size):
+  batch = _one_hot(val, vocab_size)
+  return jax.lax.map(lambda each: _loss(each, *batch), params)
 
 
 def find_learning_rate(
-  words: WordList, config: NameConfig, *, low: float = 1e-4, high: float = 10.0, steps: int = 500, batch_size: int = 64
+  words: WordList, config: NameConfig, *, low: float = 1e-4, high: float = 10.0, steps: int = 500, batch_size: int = 256
 ) -> tuple[np.ndarray, np.ndarray, float]:
   """Trains while the learning rate rises from `low` to `high` (Smith 2017, arXiv:1506.01186).
 
   Returns:
     rates [steps], losses [steps] (smoothed), and a rate to try: a third of that of the lowest loss.
   """
-  train = jax.tree.map(jnp.asarray, words.encode(words.train))
+  train = places(words, words.train, config.context)
   rates = np.geomspace(low, high, steps).astype(np.float32)
   losses = np.asarray(_rising(train, jnp.asarray(rates), jax.random.key(0), config, batch_size))
   weight, smooth, mean = 0.95, np.empty(steps), 0.0
@@ -153,9 +177,7 @@ def _rising(train, rates, key, config, batch_size):
   def step(state, rate_and_number):
     params, adam = state
     rate, number = rate_and_number
-    chosen = jax.random.randint(jax.random.fold_in(key, number), (batch_size,), 0, len(train['tokens']))
-    batch = {name: array[chosen] for name, array in train.items()}
-    loss, gradient = jax.value_and_grad(_loss)(params, batch, config)
+    loss, gradient = jax.value_and_grad(_loss)(params, *_batch(train, key, number, config.vocab_size, batch_size))
     update, adam = _ADAM.update(gradient, adam)
     return (jax.tree.map(lambda p, u: p - rate * u, params, update), adam), loss
 

@@ -1,5 +1,6 @@
 """Task, sampling, search, statistics and counted n-grams of makemore."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -97,17 +98,12 @@ class TestSearch:
       np.testing.assert_allclose(search.search(alone, WORDS, CONFIG, steps=30, batch_size=4), together[i], rtol=1e-4)
     assert not together[3] < 10  # a rate that large leads nowhere
 
-  def test_a_narrow_trial_is_a_narrow_model(self):
-    """Units that are out stay out: only the first three learn."""
-    params = search._init(0, 3, CONFIG)
-    state = (jax.tree.map(lambda x: x[None], params), jax.tree.map(lambda x: x[None], search._ADAM.init(params)))
-    train = jax.tree.map(jnp.asarray, WORDS.encode(WORDS.train))
-    rates = jnp.array([1e-2])
-    learned = search._train(state, rates, train, jax.random.key(0), 0, 20, CONFIG, 4, 20)[0]
-    assert not learned['kernel'][0, :, :, 3:].any()
-    assert not learned['bias'][0, 3:].any()
-    assert not learned['out']['kernel'][0, 3:].any()
-    assert learned['kernel'][0, :, :, :3].all()
+  def test_an_untrained_trial_has_the_loss_of_its_model(self):
+    losses = search.search(self.trials, WORDS, CONFIG, steps=0, batch_size=4)
+    for i in range(len(self.trials)):
+      config = dataclasses.replace(CONFIG, hidden_dim=int(self.trials.width[i]))
+      params = name_models.init(jax.random.key(int(self.trials.seed[i])), config)
+      assert losses[i] == pytest.approx(task.mean_loss(params, WORDS, WORDS.val, config), rel=1e-5)
 
   def test_drawn_trials(self):
     trials = search.Trials.draw(500, low=1e-3, high=1e-1, widths=(4, 8))
@@ -117,8 +113,8 @@ class TestSearch:
     for options in (dict(low=0.0, high=1.0), dict(low=1.0, high=0.1), dict(low=0.1, high=float('nan'))):
       with pytest.raises(UserError, match='cannot draw'):
         search.Trials.draw(3, widths=(4,), **options)
-    with pytest.raises(UserError, match='at widths up to'):
-      search.search(search.Trials.draw(3, low=0.1, high=0.2, widths=(9,)), WORDS, CONFIG, steps=1, batch_size=1)
+    with pytest.raises(UserError, match='without normalisation'):
+      search.search(trials, WORDS, dataclasses.replace(CONFIG, norm=True), steps=1, batch_size=1)
 
   def test_the_finder_stops_before_the_loss_explodes(self):
     rates, losses, suggestion = search.find_learning_rate(WORDS, CONFIG, high=1e3, steps=300, batch_size=16)
