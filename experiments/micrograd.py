@@ -48,6 +48,7 @@ def train(run: contract.Run) -> None:
   files.write_text(run.workdir / 'metrics.jsonl', ''.join(json.dumps(record) + '\n' for record in records))
   run.write_result({'accuracy': accuracy, 'train_accuracy': train_accuracy, 'train_seconds': seconds, **speed})
   run.print(f'{run.workdir}: {_summary(run.result() or {})}')
+  return None
 
 
 def _train_one(run: contract.Run, name: str) -> tuple[classifier.History, float]:
@@ -88,10 +89,12 @@ def _train_one(run: contract.Run, name: str) -> tuple[classifier.History, float]
 
 
 def _neuron(seed: int) -> Value:
-  """A neuron of two inputs on the first of the moons, after backward."""
+  """A neuron of two inputs on the first of the moons' points that its relu lets through, after backward."""
   neuron = classifier.network((1,), seed).layers[0].neurons[0]
-  points, _ = datasets.make('moons', 2, 0.1, seed)
-  inputs = [Value(number, label=f'x{i}') for i, number in enumerate(points[0])]
+  points, _ = datasets.make('moons', 100, 0.1, seed)
+  outs = ((point, neuron([Value(number) for number in point])) for point in points)
+  point = next((point for point, out in outs if out.data > 0), points[0])
+  inputs = [Value(number, label=f'x{i}') for i, number in enumerate(point)]
   for i, weight in enumerate(neuron.w):
     weight.label = f'w{i}'
   neuron.b.label = 'b'
@@ -139,6 +142,7 @@ def _check(config: Any) -> None:
   for name in {*config.datasets, 'moons'}:
     _settings(config, name)
     datasets.make(name, config[name].points, config[name].noise, config.seed)
+  drawing.check_engine(config.draw_with)
   if config.engine not in ('compiled', 'interpreted'):
     raise UserError(f'engine is compiled or interpreted, not {config.engine!r}')
   for name in ('test_points', 'interpreted_steps', 'log_every', 'gif_frames'):

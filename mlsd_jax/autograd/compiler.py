@@ -77,8 +77,8 @@ class Program:
   def pure_value_and_grad(self, arrays: Any, inputs: jax.Array, cotangents: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Pure: outputs and the gradient of cotangents . outputs. To be traced under jax.enable_x64(True)."""
     if not self._plan:
-      values = tape.forward(arrays, inputs)
-      return values[arrays['outputs']], tape.backward(arrays, values, cotangents)
+      tape_values = tape.forward(arrays, inputs)
+      return tape_values[arrays['outputs']], tape.backward(arrays, tape_values, cotangents)
     values = self._run(arrays, inputs)
     return self._outputs(arrays, values), self._pull_back(arrays, values, cotangents)
 

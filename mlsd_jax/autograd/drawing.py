@@ -1,6 +1,7 @@
 """The graph of an expression as SVG: by graphviz where it is installed, else by a layout of our own (layout.py)."""
 
 import html
+import itertools
 import os
 import pathlib
 import shutil
@@ -12,7 +13,11 @@ from mlsd_jax.autograd.engine import Value, operands, topological
 from mlsd_jax.errors import UserError
 
 MOST_NODES = 1000
-_HEIGHT, _CHARACTER, _BADGE = 54.0, 7.3, 15.0  # pixels: of a box, of a letter of 12 px monospace, radius of an operation
+_HEIGHT, _CHARACTER, _BADGE = (
+  54.0,
+  7.3,
+  15.0,
+)  # pixels: of a box, of a letter of 12 px monospace, radius of an operation
 _BOX = {True: ('#fff7ed', '#c2410c'), False: ('#f1f5f9', '#475569')}  # leaf or not: fill, line
 
 
@@ -28,20 +33,28 @@ def write_svg(root: Value, path: str | os.PathLike[str], *, engine: str = 'auto'
   Raises:
     UserError: an unknown engine, dot without graphviz, or more than MOST_NODES nodes.
   """
-  if engine not in ('auto', 'dot', 'own'):
-    raise UserError(f'no drawing engine {engine!r}; there are auto, dot, own')
+  check_engine(engine)
   count = len(topological(root))
   if count > MOST_NODES:
     raise UserError(f'a graph of {count:,} nodes is too large to draw; at most {MOST_NODES:,}')
   binary = shutil.which('dot') if engine != 'own' else None
-  if engine == 'dot' and binary is None:
-    raise UserError("graphviz's dot is not on the PATH; install it, or draw with engine own")
   if binary:
     done = subprocess.run([binary, '-Tsvg'], input=to_dot(root), capture_output=True, text=True, check=True)
     files.write_text(pathlib.Path(path), done.stdout)
     return 'dot'
   files.write_text(pathlib.Path(path), to_svg(root))
   return 'own'
+
+
+def check_engine(engine: str) -> None:
+  """
+  Raises:
+    UserError: no such engine, or dot where graphviz is not installed.
+  """
+  if engine not in ('auto', 'dot', 'own'):
+    raise UserError(f'no drawing engine {engine!r}; there are auto, dot, own')
+  if engine == 'dot' and shutil.which('dot') is None:
+    raise UserError("graphviz's dot is not on the PATH; install it, or draw with engine own")
 
 
 def to_dot(root: Value) -> str:
@@ -123,7 +136,7 @@ def _edge(path: list[tuple[float, float]]) -> str:
   *before, (x, y) = path
   path = [*before, (x - _BADGE, y)]
   curve = [f'M{path[0][0]:.1f} {path[0][1]:.1f}']
-  for (x0, y0), (x1, y1) in zip(path, path[1:], strict=False):
+  for (x0, y0), (x1, y1) in itertools.pairwise(path):
     middle = (x0 + x1) / 2
     curve.append(f'C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}')
   return f'<path d="{"".join(curve)}" fill="none" stroke="#64748b" stroke-width="1.2" marker-end="url(#arrow)"/>'

@@ -6,6 +6,7 @@ neighbours as the boxes let them (least squares under a minimum distance, by poo
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 _GAP_X, _GAP_Y, _BEND = 56.0, 18.0, 12.0  # pixels: between layers, between boxes, room an edge takes within a layer
@@ -45,7 +46,7 @@ def layered(widths: Sequence[float], height: float, edges: Sequence[tuple[int, i
     layer += range(layer[start] + 1, layer[end])
     chain = [start, *bends, end]
     neighbours |= {bend: ([], []) for bend in bends}
-    for a, b in zip(chain, chain[1:], strict=False):
+    for a, b in itertools.pairwise(chain):
       neighbours[a][1].append(b)
       neighbours[b][0].append(a)
     chains.append(chain)

@@ -11,6 +11,7 @@ from mlsd_jax import files
 from mlsd_jax.autograd.classifier import History
 
 _NEGATIVE, _POSITIVE, _INK = '#1d4ed8', '#ea580c', '#0f172a'
+_BORDER = 0.3  # around the points, in their own units
 _LEVELS = np.array([-9, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 9.0])
 
 
@@ -38,15 +39,18 @@ class Scene:
 
 
 def moments(scene: Scene, path: pathlib.Path, *, title: str) -> None:
-  """Four panels: before training, and after 5%, a quarter and all of the steps."""
+  """Four panels: before training, and after a hundredth, a tenth and all of the steps."""
   plt = _pyplot()
-  steps = sorted({0, max(scene.steps // 20, 1), max(scene.steps // 4, 1), scene.steps})
-  figure, axes = plt.subplots(1, len(steps), figsize=(3.3 * len(steps) + 0.8, 3.9), dpi=130, layout='constrained')
+  steps = sorted({0, max(scene.steps // 100, 1), max(scene.steps // 10, 1), scene.steps})
+  width, height = np.ptp(scene.points, axis=0) + 2 * _BORDER
+  size = (3.3 * len(steps) + 0.8, 3.2 * height / width + 0.8)
+  figure, axes = plt.subplots(1, len(steps), figsize=size, dpi=130, layout='constrained')
+  figure.get_layout_engine().set(wspace=0.04)
   shades = None
   for each, step in zip(np.atleast_1d(axes), steps, strict=True):
     shades = _boundary(each, scene, step)
     each.set_title(f'{step:,} steps, {scene.accuracy(step):.1%} right', fontsize=10, color=_INK)
-  bar = figure.colorbar(shades, ax=axes, ticks=[-3, -1, 0, 1, 3], shrink=0.8, pad=0.01)
+  bar = figure.colorbar(shades, ax=axes, ticks=[-3, -1, 0, 1, 3], pad=0.01)
   bar.set_label('score (0 is the boundary)', fontsize=9)
   bar.outline.set_visible(False)
   figure.suptitle(title, fontsize=12, fontweight='bold', color=_INK)
@@ -61,9 +65,7 @@ def animation(scene: Scene, path: pathlib.Path, *, frames: int = 40, dpi: int = 
   from matplotlib.animation import PillowWriter
 
   steps = np.unique(np.round(scene.steps * np.linspace(0, 1, frames) ** 2).astype(int))
-  figure, (above, below) = plt.subplots(
-    2, 1, figsize=(4.2, 4.8), dpi=dpi, layout='constrained', height_ratios=(4, 1)
-  )
+  figure, (above, below) = plt.subplots(2, 1, figsize=(4.2, 4.8), dpi=dpi, layout='constrained', height_ratios=(4, 1))
   losses = scene.history.losses
   below.plot(losses, color='#94a3b8', linewidth=1.2)
   (dot,) = below.plot([0], [losses[0]], 'o', color=_POSITIVE, markersize=5)
@@ -98,7 +100,7 @@ def _boundary(axes: Any, scene: Scene, step: int) -> Any:
   """Scores as shades, the boundary as a line, the margins (-1 and 1) dashed, the training points by class."""
   from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 
-  low, high = scene.points.min(0) - 0.3, scene.points.max(0) + 0.3
+  low, high = scene.points.min(0) - _BORDER, scene.points.max(0) + _BORDER
   x, y = np.meshgrid(np.linspace(low[0], high[0], 120), np.linspace(low[1], high[1], 120))
   grid = np.stack([x.ravel(), y.ravel()], 1)
   scores = np.clip(scene.scores(scene.history.parameters[step], grid), -8.9, 8.9).reshape(x.shape)

@@ -11,8 +11,7 @@ from typing import Any
 (LEAF, ADD, SUB, MUL, DIV, POWER, POW, NEG, ABS, EXP, LOG, TANH, SIGMOID, RELU, MAX, SIGN, GREATER) = range(17)
 
 # POWER has a number as exponent (kept in `Value._right`), POW another Value.
-SYMBOLS = ('', '+', '-', '*', '/', '**', '**', 'neg', 'abs', 'exp', 'log', 'tanh', 'sigmoid', 'ReLU', 'max')
-SYMBOLS += ('sign', 'greater')
+SYMBOLS = ('', *'+-*/', '**', '**', 'neg', 'abs', 'exp', 'log', 'tanh', 'sigmoid', 'ReLU', 'max', 'sign', 'greater')
 UNARY = frozenset((POWER, NEG, ABS, EXP, LOG, TANH, SIGMOID, RELU, SIGN))
 
 # op -> (lib, left, right) -> value. For POWER `right` is the exponent.
