@@ -73,8 +73,8 @@ def _train_one(run: contract.Run, name: str) -> tuple[classifier.History, float]
   accuracy = _share(np.mean((scores(history.parameters[-1], fresh) > 0) == (fresh_labels > 0)))
   run.print(f'{name}: {how}')
   run.print(
-    f'  loss {history.losses[0]:.4f} to {history.losses[-1]:.4f}, {history.accuracies[-1]:.1%} of {len(points)} training '
-    f'points right, {accuracy:.2%} of {len(fresh):,} fresh ones'
+    f'  loss {history.losses[0]:.4f} to {history.losses[-1]:.4f}, {history.accuracies[-1]:.1%} of {len(points)} '
+    f'training points right, {accuracy:.2%} of {len(fresh):,} fresh ones'
   )
   layers = [2, *settings.hidden, 1]
   files.write_json(

@@ -123,7 +123,7 @@ def train_interpreted(
 
 
 def train_compiled(model: MLP, points: np.ndarray, labels: np.ndarray, settings: Settings) -> History:
-  """As train_interpreted, with one step recorded, compiled and repeated by lax.scan; the model gets the last parameters.
+  """As train_interpreted, with one step recorded, compiled and repeated by lax.scan in a single dispatch.
 
   Raises:
     UserError: the loss is no longer a finite number.

@@ -4,11 +4,11 @@
     program(numbers)                    # outputs at other values of the parameters
     program.value_and_grad(numbers)     # outputs, and the gradient of the first
 
-One XLA operation a scalar would compile for minutes. Instead nodes that do the same at the same depth form a group, and a
-group is one array operation on operands that are gathered from earlier groups. Long sums, which Python adds up one by
+One XLA operation a scalar would compile for minutes. Instead nodes that do the same at the same depth form a group, and
+a group is one array operation on operands that are gathered from earlier groups. Long sums, which Python adds up one by
 one, are first flattened: their depth would otherwise be that of the graph. The backward pass is planned in the same
-way: each group gathers the contributions to its cotangents from those who use it, so that nothing is scattered (which is
-what XLA is slow at on a CPU). A graph that stays deep (a chain) runs as a loop over its nodes: see tape.py.
+way: each group gathers the contributions to its cotangents from those who use it, so that nothing is scattered (which
+is what XLA is slow at on a CPU). A graph that stays deep (a chain) runs as a loop over its nodes: see tape.py.
 
 The numbers follow IEEE 754: where the interpreter raises, a compiled graph gives inf or NaN. What Python code decided
 while the graph was recorded (an `if` on data) stays decided.

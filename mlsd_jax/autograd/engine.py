@@ -8,9 +8,9 @@ nodes is differentiated, freed, copied and pickled like any other.
     (a * b + a**2).tanh().backward()
     a.grad, b.grad
 
-Numbers that would be wrong are exceptions, Python's own, which name the operation: ZeroDivisionError, ValueError (log of
-a negative number, (-8) ** 0.5) and OverflowError, the last also where floats alone would go on with inf. Infinities and
-NaN that are put in by the caller are computed with as IEEE 754 says.
+Numbers that would be wrong are exceptions, Python's own, which name the operation: ZeroDivisionError, ValueError (log
+of a negative number, (-8) ** 0.5) and OverflowError, the last also where floats alone would go on with inf. Infinities
+and NaN that are put in by the caller are computed with as IEEE 754 says.
 """
 
 import contextlib
@@ -291,22 +291,23 @@ class _Pickled:
   """
 
   __slots__ = ('__weakref__', 'node')
-  _alive: 'weakref.WeakValueDictionary[int, _Pickled]' = weakref.WeakValueDictionary()
+  node: Value
 
   @classmethod
   def of(cls, node: Value) -> '_Pickled':
-    stand_in = cls._alive.get(id(node))
+    stand_in = _stand_ins.get(id(node))
     if stand_in is None:
-      stand_in = cls._alive[id(node)] = cls()
+      stand_in = _stand_ins[id(node)] = cls()
       stand_in.node = node
     return stand_in
-
-  node: Value
 
   def __reduce__(self) -> Any:
     node = self.node
     left, right = (_Pickled.of(each) if isinstance(each, Value) else each for each in (node._left, node._right))
     return _restore, (node.data, node.grad, node.label, node._code, left, right)
+
+
+_stand_ins: 'weakref.WeakValueDictionary[int, _Pickled]' = weakref.WeakValueDictionary()
 
 
 def _last(nodes: list[Value]) -> Value:

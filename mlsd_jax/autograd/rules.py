@@ -35,7 +35,7 @@ FORWARD: dict[int, Callable[[Any, Any, Any], Any]] = {
 }
 
 # op -> (lib, left, right, out, cotangent of out) -> (cotangent of left, cotangent of right).
-# At kinks the choice is jax.grad's: relu and abs have slope 0 at 0, a tie of max gives each side half.
+# At kinks the choice is jax.grad's: at 0 relu has slope 0 and abs 1, a tie of max gives each side half.
 BACKWARD: dict[int, Callable[[Any, Any, Any, Any, Any], tuple[Any, Any]]] = {
   ADD: lambda lib, a, b, out, g: (g, g),
   SUB: lambda lib, a, b, out, g: (g, -g),
@@ -44,7 +44,7 @@ BACKWARD: dict[int, Callable[[Any, Any, Any, Any, Any], tuple[Any, Any]]] = {
   POWER: lambda lib, a, b, out, g: (g * power_slope(lib, a, b), None),
   POW: lambda lib, a, b, out, g: (g * lib.base_slope(a, b), g * lib.exponent_slope(a, b, out)),
   NEG: lambda lib, a, b, out, g: (-g, None),
-  ABS: lambda lib, a, b, out, g: (g * lib.sign(a), None),
+  ABS: lambda lib, a, b, out, g: (g * lib.sign(lib.sign(a) + 0.5), None),
   EXP: lambda lib, a, b, out, g: (g * out, None),
   LOG: lambda lib, a, b, out, g: (g / a, None),
   TANH: lambda lib, a, b, out, g: (g * ((1.0 - out) * (1.0 + out)), None),
