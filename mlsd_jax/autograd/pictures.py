@@ -49,7 +49,7 @@ def moments(scene: Scene, path: pathlib.Path, *, title: str) -> None:
   shades = None
   for each, step in zip(np.atleast_1d(axes), steps, strict=True):
     shades = _boundary(each, scene, step)
-    each.set_title(f'{step:,} steps, {scene.accuracy(step):.1%} right', fontsize=10, color=_INK)
+    each.set_title(f'{_count(step)}, {scene.accuracy(step):.1%} right', fontsize=10, color=_INK)
   bar = figure.colorbar(shades, ax=axes, ticks=[-3, -1, 0, 1, 3], pad=0.01)
   bar.set_label('score (0 is the boundary)', fontsize=9)
   bar.outline.set_visible(False)
@@ -80,11 +80,15 @@ def animation(scene: Scene, path: pathlib.Path, *, frames: int = 40, dpi: int = 
     for step in [*steps, *[steps[-1]] * 10]:  # the end stands still for a second
       above.clear()
       _boundary(above, scene, step)
-      above.set_title(f'{scene.name}: {step:,} steps, {scene.accuracy(step):.1%} right', fontsize=10, color=_INK)
+      above.set_title(f'{scene.name}: {_count(step)}, {scene.accuracy(step):.1%} right', fontsize=10, color=_INK)
       at = min(step, len(losses) - 1)
       dot.set_data([at], [losses[at]])
       writer.grab_frame()
   plt.close(figure)
+
+
+def _count(steps: int) -> str:
+  return '1 step' if steps == 1 else f'{steps:,} steps'
 
 
 def _pyplot() -> Any:
