@@ -1,0 +1,87 @@
+"""The micrograd experiment as a user calls it."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+from PIL import Image
+
+from experiments import micrograd as experiment
+from mlsd_jax.training import devices
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(devices, 'configure_backend', lambda **_: None)
+  monkeypatch.chdir(tmp_path)
+  small = [f'--config.{name}.{key}' for name in ('moons', 'circles', 'spiral') for key in ('points=20', 'hidden=(4,)')]
+  small += [f'--config.{name}.steps=30' for name in ('moons', 'circles', 'spiral')]
+  small += ['--config.gif_frames=2', '--config.interpreted_steps=1', '--config.test_points=50']
+
+  def call(*arguments):
+    code = experiment.main(['--workdir=w', *small, *arguments])
+    return code, *capsys.readouterr()
+
+  return call
+
+
+@pytest.mark.slow
+def test_train_and_report(call, tmp_path):
+  code, out, err = call()
+  assert code == 0, err
+  result = json.loads((tmp_path / 'w' / 'result.json').read_text())
+  assert set(result['accuracy']) == {'moons', 'circles', 'spiral'}
+  assert all(0.4 < each <= 1 for each in result['accuracy'].values())
+  assert result['speedup_compiled'] > 0
+  for name in result['accuracy']:
+    assert name in out
+    with Image.open(tmp_path / 'w' / 'plots' / f'{name}.gif') as gif:
+      assert gif.n_frames >= 2
+    with Image.open(tmp_path / 'w' / 'plots' / f'{name}.png') as png:
+      assert png.width > png.height
+    saved = json.loads((tmp_path / 'w' / 'checkpoints' / f'{name}.json').read_text())
+    assert saved['layers'] == [2, 4, 1]
+    assert len(saved['parameters']) == 17
+  assert ET.parse(tmp_path / 'w' / 'plots' / 'neuron.svg')
+  records = [json.loads(line) for line in (tmp_path / 'w' / 'metrics.jsonl').read_text().splitlines()]
+  assert {(record['dataset'], record['step']) for record in records} >= {('moons', 0), ('spiral', 29)}
+
+  assert 'is finished' in call()[1]
+  code, _, err = call('--config.seed=2')
+  assert code == 2
+  assert 'seed: 1 there, 2 here' in err
+
+
+@pytest.mark.slow
+def test_interpreted_gives_the_same_result(call, tmp_path):
+  for engine in ('compiled', 'interpreted'):
+    code, _, err = call("--config.datasets=('circles',)", f'--config.engine={engine}', f'--workdir={engine}')
+    assert code == 0, err
+  one, two = (
+    json.loads((tmp_path / each / 'checkpoints' / 'circles.json').read_text()) for each in ('compiled', 'interpreted')
+  )
+  assert one['parameters'] == pytest.approx(two['parameters'], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (["--config.datasets=('swirl',)"], "no data set 'swirl'; there are moons, circles, spiral"),
+    (['--config.datasets=()'], 'datasets is empty'),
+    (['--config.engine=steam'], 'compiled or interpreted'),
+    (['--config.moons.steps=0'], 'steps must be at least 1'),
+    (['--config.moons.hidden=(0,)'], 'widths of layers'),
+    (['--config.spiral.momentum=1.0'], 'momentum'),
+    (['--config.circles.learning_rate=-1.0'], 'learning_rate must be above 0'),
+    (['--config.moons.points=1'], 'too few'),
+    (['--config.gif_frames=0'], 'gif_frames must be at least 1'),
+    (['--config.draw_with=crayon'], 'auto, dot, own'),
+    (['--config.wings=2'], "no key 'wings'"),
+    (["--config.datasets=('moons',)", '--config.moons.learning_rate=1e200'], 'lower learning_rate'),
+  ],
+)
+def test_bad_input_is_one_line(call, arguments, message):
+  code, _, err = call(*arguments)
+  assert code == 2
+  assert message in err
+  assert err.strip().count('\n') == 0
