@@ -22,7 +22,7 @@ def get_config():
     'mlp_norm_tuned': dict(
       deep, kind='mlp', context=8, hidden_dim=400, kaiming=True, norm=True, dropout=0.2, published=2.03
     ),
-    'wavenet': dict(deep, kind='wavenet', context=8, hidden_dim=192, dropout=0.1, published=1.99),
+    'wavenet': dict(deep, kind='wavenet', context=8, hidden_dim=256, dropout=0.1, steps=5000, published=1.99),
     'bow': dict(kind='bow', learning_rate=5e-3),
     'rnn': dict(kind='rnn', learning_rate=5e-3),
     'gru': dict(kind='gru', learning_rate=5e-3),

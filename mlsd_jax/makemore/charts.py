@@ -21,9 +21,11 @@ def ladder(losses: Mapping[str, float], published: Mapping[str, float], guess: f
     places = np.arange(len(names))
     axes.barh(places, [losses[name] for name in names], 0.62, color=OURS, label='here')
     for place, name in zip(places, names, strict=True):
-      axes.annotate(f'{losses[name]:.3f}', (losses[name], place), (4, 0), textcoords='offset points', va='center')
+      beside: Any = dict(textcoords='offset points', va='center')
+      axes.annotate(f'{losses[name]:.3f}', (losses[name], place), (-4, 0), ha='right', color='white', **beside)
       if name in published:
         axes.plot([published[name]] * 2, [place - 0.4, place + 0.4], color='#0f172a', linewidth=2.2)
+        axes.annotate(f'{published[name]:.2f}', (published[name], place), (5, 0), color='#0f172a', **beside)
     axes.plot([], [], color='#0f172a', linewidth=2.2, label='published')
     axes.axvline(guess, color=LINE, linestyle=(0, (5, 3)), linewidth=1)
     axes.annotate(f'uniform guess {guess:.2f}', (guess, places[-1] + 0.55), ha='right', color=LINE)

@@ -142,7 +142,7 @@ def _train(states, rates, train, key, first, steps, vocab_size, batch_size, coun
       update, adam = _ADAM.update(jax.grad(_loss)(params, *batch), adam)
       return jax.tree.map(lambda p, u: p - rate * factor * u, params, update), adam
 
-    return [jax.vmap(one)(*state, rate) for state, rate in zip(states, rates, strict=True)], None
+    return [jax.vmap(one)(state[0], state[1], rate) for state, rate in zip(states, rates, strict=True)], None
 
   return jax.lax.scan(step, states, first + jnp.arange(count))[0]
 
