@@ -135,10 +135,10 @@ def diagnose(run: contract.Run) -> None:
   words, settings = _words(run), run.config.diagnose
   plain = NameConfig('mlp', words.vocab_size, words.length, embed_dim=10, hidden_dim=200, kaiming=True)
   normed = dataclasses.replace(plain, norm=True)
-  variants = {'large weights': (plain, settings.large), 'Kaiming': (plain, 1.0), 'batch norm': (normed, 1.0)}
+  variants = {'naive weights': (plain, True), 'Kaiming': (plain, False), 'batch norm': (normed, False)}
   found = {
-    name: statistics.watch(words, config, scale=scale, learning_rate=settings.learning_rate, steps=settings.steps)
-    for name, (config, scale) in variants.items()
+    name: statistics.watch(words, config, naive=naive, learning_rate=settings.learning_rate, steps=settings.steps)
+    for name, (config, naive) in variants.items()
   }
   run.print(f'{"":<16} {"first loss":>10} {"last":>6} {"saturated":>10} {"dead units":>11}  log10 update/weight')
   for name, each in found.items():

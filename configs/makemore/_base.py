@@ -38,6 +38,6 @@ def base():
         'batch_size': 228,  # places, about as many as 32 names have
         'seed': 0,
       },
-      'diagnose': {'steps': 1000, 'learning_rate': 0.3, 'large': 4.0},
+      'diagnose': {'steps': 1000, 'learning_rate': 0.3},
     }
   )

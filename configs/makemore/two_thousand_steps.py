@@ -2,7 +2,8 @@
 
 python -m experiments.makemore --config=configs/makemore/two_thousand_steps.py --config.seeds='(0,1,2)'
 
-Measured: PLACEHOLDER
+Measured (validation, mean of three seeds): bigram 2.457, mlp 2.130, bow 2.200, rnn 2.113, gru 2.070, transformer 2.056.
+The Transformer took 19 s a seed on two CPU cores beside other work, the others 1 to 4.
 """
 
 from configs.makemore._base import base

@@ -80,7 +80,7 @@ def search(
     rates, curve, suggestion = finder
     below.plot(rates, curve, color=OURS)
     below.axvline(suggestion, color=LINE, linestyle=(0, (5, 3)), linewidth=1)
-    below.annotate(f'try {suggestion:.2g}', (suggestion, curve.min()), (4, 0), textcoords='offset points', color=LINE)
+    below.annotate(f'try {suggestion:.2g}', (suggestion, 4.0), (5, 0), textcoords='offset points', color=LINE)
     below.set(xscale='log', xlabel='learning rate, rising as it trains', ylabel='training loss, nats')
     below.set(title='learning-rate finder', ylim=(curve.min() - 0.1, min(curve.max(), 5.0)))
 

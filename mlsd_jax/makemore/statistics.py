@@ -40,17 +40,18 @@ class Statistics:
 
 
 def watch(
-  words: WordList, config: NameConfig, *, scale: float = 1.0, learning_rate: float, steps: int, batch_size: int = 64
+  words: WordList, config: NameConfig, *, naive: bool = False, learning_rate: float, steps: int, batch_size: int = 64
 ) -> Statistics:
   """Trains an MLP by plain gradient descent and keeps what the lectures plot.
 
   Args:
     config: of kind 'mlp'.
-    scale: of the initial weights of both layers; above 1 the units saturate and the first losses are far too high.
+    naive: starts with weights of standard deviation 1: the units saturate and the first losses are far too high.
   """
   params = name_models.init(jax.random.key(0), config)
-  params['kernel'] = scale * params['kernel']
-  params['out']['kernel'] = scale * params['out']['kernel']
+  if naive:
+    params['kernel'] = jax.random.normal(jax.random.key(1), params['kernel'].shape)
+    params['out']['kernel'] = jax.random.normal(jax.random.key(2), params['out']['kernel'].shape)
   encoded = jax.tree.map(jnp.asarray, words.encode(words.train))
   probe = {name: array[:batch_size] for name, array in encoded.items()}
   first = _hidden(params, probe, config)
