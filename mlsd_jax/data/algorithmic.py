@@ -199,7 +199,8 @@ class Reversal(Problem):
     return source[::-1]
 
 
-_MONTHS = 'January February March April May June July August September October November December'.split()
+_MONTHS = ['January', 'February', 'March', 'April', 'May', 'June']
+_MONTHS += ['July', 'August', 'September', 'October', 'November', 'December']
 _FORMATS = (
   lambda d: f'{_MONTHS[d.month - 1]} {d.day}, {d.year}',
   lambda d: f'{d.day} {_MONTHS[d.month - 1]} {d.year}',

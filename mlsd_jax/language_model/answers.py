@@ -1,6 +1,7 @@
 """GPTs on problems with a right answer: the task, and how many answers are right."""
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlsd_jax.data.algorithmic import Addition, Problem, sequences
+from mlsd_jax.data.algorithmic import Addition, AnswerBatches, AnswerEval, Problem, held_out_sources, sequences
 from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.models import gpt
+from mlsd_jax.training.config import TrainConfig
+from mlsd_jax.training.loop import Result, fit
 from mlsd_jax.training.task import Task
 
 
@@ -73,3 +76,10 @@ def accuracy_by_digits(
     right = right_answers(params, config, asked, asked.sources(rng, number, held_out=True))
     accuracy[str(width)] = float(right.mean())
   return accuracy
+
+
+def train_decoder(problem: Problem, config: gpt.GPTConfig, train: TrainConfig, workdir: pathlib.Path) -> Result:
+  """Trains a GPT on a problem, watching 1,000 held-out examples."""
+  watched = AnswerEval(problem, held_out_sources(problem, 1000), train.batch_size)
+  data = AnswerBatches(problem, train.batch_size, train.seed)
+  return fit(answer_task(config, batch_size=train.batch_size), data, watched, train, workdir)
