@@ -1,8 +1,10 @@
-"""MiniGPT: a ladder of character models from a guess to a Transformer, and what Transformers learn on small problems.
+"""MiniGPT: a ladder of character models from a guess to a Transformer, and problems that small Transformers solve.
 
 python -m experiments.mingpt                                              # the ladder in short, then 2-digit addition
 python -m experiments.mingpt --config=configs/mingpt/shakespeare.py       # the ladder with its full figures
 python -m experiments.mingpt --mode=sample --config.sample.prompt='ROMEO:'
+python -m experiments.mingpt --mode=explain                               # attention maps, induction heads, logit lens
+python -m experiments.mingpt --mode=seq2seq                               # the encoder-decoder Transformer
 """
 
 import sys
@@ -10,19 +12,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
-from experiments import contract
+from experiments import contract, mingpt_problems
 from mlsd_jax import files
 from mlsd_jax.data import fetch
 from mlsd_jax.errors import UserError
-from mlsd_jax.language_model import ladder, ladder_chart
+from mlsd_jax.language_model import inspection, inspection_charts, ladder, ladder_chart
 from mlsd_jax.language_model.text import Text, open_text, run_tokenizer
+from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
 FREE = (
-  *('parts', 'sample', 'explain', 'data.folder', 'data.workers'),
+  *('parts', 'sample', 'explain', 'data.folder', 'data.workers', 'seq2seq.show'),
   *('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints'),
 )
 
@@ -32,14 +37,14 @@ def train(run: contract.Run) -> None:
   unknown = [part for part in run.config.parts if part not in PARTS]
   if unknown:
     raise UserError(f'config.parts names {unknown[0]!r}; known are {", ".join(PARTS)}')
+  _claim(run)
   for part in run.config.parts:
     if not PARTS[part](run):
       return
 
 
 def climb(run: contract.Run) -> bool:
-  """Trains every rung of the ladder, shows a sample of each, draws the chart."""
-  _claim(run)
+  """Trains every rung of the ladder, shows a sample of each, draws the chart. False if it was interrupted."""
   text = _open(run)
   rungs = ladder.read_rungs(run.config.to_dict(), text.tokenizer.vocab_size)
   uniform = ladder.uniform_loss(text.tokenizer.vocab_size)
@@ -71,12 +76,78 @@ def climb(run: contract.Run) -> bool:
 
 def sample(run: contract.Run) -> None:
   """Continues --config.sample.prompt with a trained rung (--config.sample.rung; the top one by default)."""
+  rung, tokenizer = _trained(run, run.config.sample.rung)
+  _sample(run, rung, tokenizer, _prompts(run.config.sample, tokenizer))
+
+
+def explain(run: contract.Run) -> None:
+  """Draws attention maps and the logit lens of a trained rung, and scores its heads; writes WORKDIR/plots."""
+  rung, tokenizer = _trained(run, run.config.explain.rung)
+  if not isinstance(rung.model, gpt.GPTConfig) or rung.model.sublayers == 'mlp':
+    raise UserError(f'{rung.label} has no attention to explain; choose another with --config.explain.rung')
+  text = run.config.explain.text
+  ids = tokenizer.encode(text)
+  if not 2 <= len(ids) <= rung.model.context_length:
+    raise UserError(f'explain.text has {len(ids)} characters; 2 to {rung.model.context_length} can be explained')
+  params = ladder.load_rung(rung, run.workdir)
+  maps = inspection.attention_maps(params, jnp.asarray(ids)[None], rung.model)[:, 0]
+  lens = inspection.logit_lens(params, jnp.asarray(ids)[None, :-1], rung.model)[:, 0]
+  scores = inspection.head_scores(params, rung.model)
+  if distributed.is_main():
+    title, plots = f'{run.workdir.name}: {rung.label}', run.workdir / 'plots'
+    characters = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
+    inspection_charts.attention(maps, text, text, plots / f'attention_{rung.name}.png', title=title)
+    inspection_charts.head_scores(scores, plots / f'heads_{rung.name}.png', title=title)
+    inspection_charts.logit_lens(lens, text, characters, plots / f'logit_lens_{rung.name}.png', title=title)
+  found = {
+    'induction': scores.induction.tolist(),
+    'previous_token': scores.previous.tolist(),
+    'random_loss': scores.first_loss,
+    'repeated_loss': scores.second_loss,
+  }
+  run.write_result({'heads': (run.result() or {}).get('heads', {}) | {rung.name: found}})
+  run.print(_scores(rung, scores))
+  run.print(
+    f'wrote attention_{rung.name}.png, heads_{rung.name}.png, logit_lens_{rung.name}.png in {run.workdir}/plots'
+  )
+
+
+def adder(run: contract.Run) -> None:
+  """Trains a GPT to add, and asks it for every 2-digit sum (or for sums of several lengths)."""
+  _claim(run)
+  mingpt_problems.adder(run)
+
+
+def sort(run: contract.Run) -> None:
+  """Trains a GPT to sort digits."""
+  _claim(run)
+  mingpt_problems.sort(run)
+
+
+def seq2seq(run: contract.Run) -> None:
+  """Trains the encoder-decoder Transformer; greedy and beam search, last and averaged checkpoints."""
+  _claim(run)
+  mingpt_problems.seq2seq(run)
+
+
+def _trained(run: contract.Run, name: str) -> tuple[ladder.Rung, Tokenizer]:
+  """A rung of the workdir by name ('' is the top one) and the tokenizer of its text."""
   tokenizer = run_tokenizer(run.workdir)
   rungs = {rung.name: rung for rung in ladder.read_rungs(run.config.to_dict(), tokenizer.vocab_size)}
-  name = run.config.sample.rung or next(reversed(rungs))
+  name = name or next(reversed(rungs))
   if name not in rungs:
-    raise UserError(f'config.sample.rung={name!r} is not one of {", ".join(rungs)}')
-  _sample(run, rungs[name], tokenizer, _prompts(run.config.sample, tokenizer))
+    raise UserError(f'there is no rung {name!r}; config.climb names {", ".join(rungs)}')
+  return rungs[name], tokenizer
+
+
+def _scores(rung: ladder.Rung, scores: inspection.HeadScores) -> str:
+  row = lambda name, *values: f'  {name:<18}' + ''.join(f'{value:>17}' for value in values)
+  lines = [rung.label, row('share of attention', 'induction', 'previous token')]
+  for (layer, head), induction in np.ndenumerate(scores.induction):
+    lines.append(row(f'layer {layer}, head {head}', f'{induction:.3f}', f'{scores.previous[layer, head]:.3f}'))
+  lines.append(row('even attention', f'{scores.chance_induction:.3f}', f'{scores.chance_previous:.3f}'))
+  first, second = scores.first_loss, scores.second_loss
+  return '\n'.join([*lines, f'  random characters {first:.3f} nats each, the same once more {second:.3f}'])
 
 
 def _claim(run: contract.Run) -> None:
@@ -147,8 +218,20 @@ def _table(rungs: list[ladder.Rung], results: dict[str, Any], uniform: float, te
   return '\n'.join(lines)
 
 
-PARTS = {'ladder': climb}
-MODES = {'train': train, 'sample': sample}
+PARTS = {
+  'ladder': climb,
+  'adder': mingpt_problems.adder,
+  'sort': mingpt_problems.sort,
+  'seq2seq': mingpt_problems.seq2seq,
+}
+MODES = {
+  'train': train,
+  'adder': adder,
+  'sort': sort,
+  'seq2seq': seq2seq,
+  'explain': explain,
+  'sample': sample,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -59,6 +59,48 @@ def base() -> ConfigDict:
       'max_steps': 0,  # caps the steps of every training, for a quick look; 0 is off
       'climb': (),  # names of rungs, from the lowest to the top
       'rungs': {},
+      'adder': {
+        'problem': {'digits': 2, 'min_digits': 0, 'held_out': 0.2},  # see data/algorithmic.py
+        'model': {'num_layers': 2, 'num_heads': 4, 'embed_dim': 64},
+        'train': {'steps': 1000, 'batch_size': 128, 'optimizer': {'final_learning_rate': 1e-5}},
+        'test_digits': (),  # lengths of sums to be asked for where not all sums are (more than 2 digits)
+        'test_sums': 2000,  # a length
+      },
+      'sort': {
+        'problem': {'length': 10, 'symbols': 10, 'held_out': 0.2},
+        'model': {'num_layers': 2, 'num_heads': 4, 'embed_dim': 64},
+        'train': {'steps': 1500, 'batch_size': 128, 'optimizer': {'final_learning_rate': 1e-5}},
+        'test_examples': 2000,
+      },
+      'seq2seq': {
+        'problem': {'name': 'reversal', 'held_out': 0.2},  # reversal, dates or addition, with their own settings
+        'model': {'num_layers': 2, 'num_heads': 4, 'embed_dim': 64, 'feedforward_dim': 256, 'dropout': 0.1},
+        'label_smoothing': 0.1,
+        'train': {
+          'steps': 2000,
+          'batch_size': 64,
+          'checkpoint_every': 50,
+          'keep_checkpoints': 5,
+          'optimizer': {  # the paper's: Adam, and D^-0.5 min(step^-0.5, step warmup^-1.5)
+            'name': 'adam',
+            'schedule': 'rsqrt',
+            'learning_rate': (64 * 400) ** -0.5,
+            'warmup_steps': 400,
+            'beta2': 0.98,
+            'epsilon': 1e-9,
+            'clip_norm': 0.0,
+          },
+        },
+        'average': 5,  # last checkpoints whose mean is scored
+        'beam': 4,
+        'alpha': 0.6,  # of the length penalty
+        'test_examples': 1000,
+        'show': 5,  # examples printed
+      },
+      'explain': {
+        'rung': '',  # '' is the top one
+        'text': 'First Citizen:\nBefore we proceed any further,',
+      },
       'sample': {
         'prompt': '\n',  # several are separated by '|'
         'rung': '',  # of --mode=sample; '' is the top one

@@ -18,7 +18,7 @@ def rungs() -> dict:
     'bigram_adam': rung(
       'bigram, Adam', {'kind': 'bigram', 'context_length': 32}, steps=1000, learning_rate=0.05, weight_decay=0.0
     ),
-    'residual_mlps': rung('residual MLPs', gpt(3, 1, **small, sublayers='mlp'), steps=500, learning_rate=6e-3),
+    'residual_mlps': rung('residual MLPs', gpt(2, 1, 128, 32, sublayers='mlp'), steps=600, learning_rate=3e-3),
     'one_head': rung('one attention head', gpt(1, 1, **small, sublayers='attention'), steps=600, learning_rate=1e-2),
     'block1_heads2': rung('1 block, 2 heads', gpt(1, 2, **small), steps=800, learning_rate=6e-3),
     'block2_heads4': rung('2 blocks, 4 heads', gpt(2, 4, 128, 64), steps=1200, learning_rate=3e-3),
@@ -29,4 +29,5 @@ def get_config():
   config = base()
   config.rungs = rungs()
   config.climb = tuple(rungs())
+  config.parts = ('ladder', 'adder')
   return config

@@ -17,12 +17,6 @@ from mlsd_jax.training.loop import Result, fit
 from mlsd_jax.training.task import Task
 
 
-def decoder_config(problem: Problem, *, extra_positions: int = 0, **shape: Any) -> gpt.GPTConfig:
-  """A GPT that holds a source, its target and the end."""
-  positions = sum(problem.lengths) + extra_positions
-  return gpt.GPTConfig(vocab_size=problem.vocab_size, context_length=positions, **shape)
-
-
 def answer_task(config: gpt.GPTConfig, *, batch_size: int) -> Task:
   """Next-token prediction of targets behind their sources; evaluation adds 'exact', the share of right answers."""
   task = gpt_task(config, batch_size=batch_size, length=config.context_length)
