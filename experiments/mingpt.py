@@ -25,19 +25,13 @@ from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
 
-# What may change between two sittings of a run: where it runs and what it shows, not what it computes.
-FREE = (
-  *('parts', 'sample', 'explain', 'data.folder', 'data.workers', 'seq2seq.show'),
-  *('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints'),
-)
-
 
 def train(run: contract.Run) -> None:
   """Does the parts that the config names, one after the other."""
   unknown = [part for part in run.config.parts if part not in PARTS]
   if unknown:
     raise UserError(f'config.parts names {unknown[0]!r}; known are {", ".join(PARTS)}')
-  _claim(run)
+  _choose_source(run)
   for part in run.config.parts:
     if not PARTS[part](run):
       return
@@ -47,12 +41,13 @@ def climb(run: contract.Run) -> bool:
   """Trains every rung of the ladder, shows a sample of each, draws the chart. False if it was interrupted."""
   text = _open(run)
   rungs = ladder.read_rungs(run.config.to_dict(), text.tokenizer.vocab_size)
+  prompts = _prompts(run.config.sample, text.tokenizer)
+  run.claim(mingpt_problems.FREE)
   uniform = ladder.uniform_loss(text.tokenizer.vocab_size)
   if 'val_loss' in (run.result() or {}):
     results = {rung.name: ladder.train_rung(rung, text, run.workdir) or {} for rung in rungs}
     run.print(f'{run.workdir} is finished:\n{_table(rungs, results, uniform, text)}')
     return True
-  prompts = _prompts(run.config.sample, text.tokenizer)
   if distributed.is_main():
     text.tokenizer.save(run.workdir / 'tokenizer.json')
   val_loss, results = {'random': uniform}, {}
@@ -114,19 +109,19 @@ def explain(run: contract.Run) -> None:
 
 def adder(run: contract.Run) -> None:
   """Trains a GPT to add, and asks it for every 2-digit sum (or for sums of several lengths)."""
-  _claim(run)
+  _choose_source(run)
   mingpt_problems.adder(run)
 
 
 def sort(run: contract.Run) -> None:
   """Trains a GPT to sort digits."""
-  _claim(run)
+  _choose_source(run)
   mingpt_problems.sort(run)
 
 
 def seq2seq(run: contract.Run) -> None:
   """Trains the encoder-decoder Transformer; greedy and beam search, last and averaged checkpoints."""
-  _claim(run)
+  _choose_source(run)
   mingpt_problems.seq2seq(run)
 
 
@@ -150,14 +145,13 @@ def _scores(rung: ladder.Rung, scores: inspection.HeadScores) -> str:
   return '\n'.join([*lines, f'  random characters {first:.3f} nats each, the same once more {second:.3f}'])
 
 
-def _claim(run: contract.Run) -> None:
-  """Claims the workdir, with data.source=auto replaced by what is on this machine, or was when the run began."""
+def _choose_source(run: contract.Run) -> None:
+  """Replaces data.source=auto by what is on this machine, or was when the run began."""
   config = run.config
   if config.data.source == 'auto':
     stored = run.workdir / 'config.json'
     found = 'tinyshakespeare' if fetch.locate('tinyshakespeare', 'input.txt') else 'python_docs'
     config.data.source = files.read_json(stored)['data']['source'] if stored.exists() else found
-  run.claim(FREE)
 
 
 def _open(run: contract.Run) -> Text:

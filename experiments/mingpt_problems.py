@@ -21,10 +21,17 @@ from mlsd_jax.models import gpt, transformer
 from mlsd_jax.training import distributed
 from mlsd_jax.training.config import TrainConfig, from_mapping
 
+# What may change between two sittings of a run: where it runs and what it shows, not what it computes.
+FREE = (
+  *('parts', 'sample', 'explain', 'data.folder', 'data.workers', 'seq2seq.show'),
+  *('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints'),
+)
+
 
 def adder(run: contract.Run) -> bool:
   """2-digit sums: all 10,000 are asked. Longer ones: held-out sums of each length of adder.test_digits."""
   if 'adder_accuracy' in (run.result() or {}):
+    run.claim(FREE)
     run.print(f'the adder in {run.workdir} is finished: {_adder_line(run.result() or {})}')
     return True
   config = run.config.adder.to_dict()
@@ -32,7 +39,9 @@ def adder(run: contract.Run) -> bool:
   lengths = config['test_digits'] or (problem.digits,)
   extra = 3 * max(0, *(length - problem.digits for length in lengths)) if lengths else 0
   model = _decoder(problem, config['model'], 'adder.model', extra)
-  done = answers.train_decoder(problem, model, _train(run, config, 'adder'), run.workdir / 'adder')
+  train = _train(run, config, 'adder')
+  run.claim(FREE)
+  done = answers.train_decoder(problem, model, train, run.workdir / 'adder')
   if done.interrupted:
     return False
   if problem.digits <= 2 and not config['test_digits']:
@@ -59,12 +68,15 @@ def adder(run: contract.Run) -> bool:
 def sort(run: contract.Run) -> bool:
   """Held-out rows of digits, sorted."""
   if 'sort_accuracy' in (run.result() or {}):
+    run.claim(FREE)
     run.print(f'sort in {run.workdir} is finished: {(run.result() or {})["sort_accuracy"]:.2%} of held-out rows right')
     return True
   config = run.config.sort.to_dict()
   problem = from_mapping(Sorting, config['problem'], 'sort.problem')
   model = _decoder(problem, config['model'], 'sort.model')
-  done = answers.train_decoder(problem, model, _train(run, config, 'sort'), run.workdir / 'sort')
+  train = _train(run, config, 'sort')
+  run.claim(FREE)
+  done = answers.train_decoder(problem, model, train, run.workdir / 'sort')
   if done.interrupted:
     return False
   sources = held_out_sources(problem, config['test_examples'], seed=2)
@@ -77,6 +89,7 @@ def sort(run: contract.Run) -> bool:
 def seq2seq(run: contract.Run) -> bool:
   """Held-out examples answered greedily and by beam search, by the last parameters and by an average."""
   if 'seq2seq_accuracy' in (run.result() or {}):
+    run.claim(FREE)
     run.print(f'seq2seq in {run.workdir} is finished:\n{_seq2seq_table((run.result() or {})["seq2seq_accuracy"])}')
     return True
   config = run.config.seq2seq.to_dict()
@@ -88,11 +101,13 @@ def seq2seq(run: contract.Run) -> bool:
   shape = config['model'] | {'vocab_size': problem.vocab_size}
   model = from_mapping(transformer.TransformerConfig, shape, 'seq2seq.model')
   sources = held_out_sources(problem, config['test_examples'], seed=2)
+  train = _train(run, config, 'seq2seq')
+  run.claim(FREE)
   workdir = run.workdir / 'seq2seq'
   done = encoder_decoder.train_seq2seq(
     problem,
     model,
-    _train(run, config, 'seq2seq'),
+    train,
     workdir,
     label_smoothing=config['label_smoothing'],
     watched=held_out_sources(problem, 1000),

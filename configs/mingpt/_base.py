@@ -62,14 +62,14 @@ def base() -> ConfigDict:
       'adder': {
         'problem': {'digits': 2, 'min_digits': 0, 'held_out': 0.2},  # see data/algorithmic.py
         'model': {'num_layers': 2, 'num_heads': 4, 'embed_dim': 64},
-        'train': {'steps': 1000, 'batch_size': 128, 'optimizer': {'final_learning_rate': 1e-5}},
+        'train': {'steps': 1000, 'batch_size': 128, 'optimizer': {'learning_rate': 3e-3, 'final_learning_rate': 1e-5}},
         'test_digits': (),  # lengths of sums to be asked for where not all sums are (more than 2 digits)
         'test_sums': 2000,  # a length
       },
       'sort': {
         'problem': {'length': 10, 'symbols': 10, 'held_out': 0.2},
         'model': {'num_layers': 2, 'num_heads': 4, 'embed_dim': 64},
-        'train': {'steps': 1500, 'batch_size': 128, 'optimizer': {'final_learning_rate': 1e-5}},
+        'train': {'steps': 1500, 'batch_size': 128, 'optimizer': {'learning_rate': 3e-3, 'final_learning_rate': 1e-5}},
         'test_examples': 2000,
       },
       'seq2seq': {
@@ -99,7 +99,7 @@ def base() -> ConfigDict:
       },
       'explain': {
         'rung': '',  # '' is the top one
-        'text': 'First Citizen:\nBefore we proceed any further,',
+        'text': 'First Citizen:\nFirst Citizen:\n',
       },
       'sample': {
         'prompt': '\n',  # several are separated by '|'

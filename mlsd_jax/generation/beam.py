@@ -91,8 +91,9 @@ def beam_search(
     ends_BM = token_BM == end
 
     alive_BN, chosen_BN = jax.lax.top_k(jnp.where(ends_BM, _WORST, log_probs_BM), beam)
-    scores_BM = jnp.where(ends_BM, log_probs_BM / length_penalty(state.step + 1, alpha), _WORST)
-    scores_BM = jnp.concatenate([state.ended_scores, jnp.maximum(scores_BM, _WORST)], axis=1)
+    is_real_BM = ends_BM & (log_probs_BM > _WORST / 2)  # the beam is not full from the start
+    scores_BM = jnp.where(is_real_BM, log_probs_BM / length_penalty(state.step + 1, alpha), _WORST)
+    scores_BM = jnp.concatenate([state.ended_scores, scores_BM], axis=1)
     ended_BML = jnp.concatenate([state.ended, tokens_BML], axis=1)
     ended_BN, kept_BN = jax.lax.top_k(scores_BM, beam)
     return _State(

@@ -21,7 +21,7 @@ def _figure(path: pathlib.Path, rows: int, columns: int, size: tuple[float, floa
   import matplotlib.pyplot as plt
 
   with plt.rc_context(_STYLE):
-    figure, axes = plt.subplots(rows, columns, figsize=size, dpi=110, layout='constrained', squeeze=False, **options)
+    figure, axes = plt.subplots(rows, columns, figsize=size, dpi=100, layout='constrained', squeeze=False, **options)
     yield figure, axes
     with files.atomic_path(path) as temporary:
       figure.savefig(temporary)
@@ -36,8 +36,8 @@ def attention(maps: np.ndarray, queries: Sequence[str], keys: Sequence[str], pat
     queries, keys: what stands at each position.
   """
   layers, heads = maps.shape[:2]
-  side = max(2.6, 0.13 * len(keys))
-  tall = max(2.0, 0.13 * len(queries))
+  side = max(2.4, 0.11 * len(keys))
+  tall = max(2.0, 0.11 * len(queries))
   with _figure(path, layers, heads, (side * heads + 0.4, (tall + 0.3) * layers + 0.5)) as (figure, axes):
     size = 7 if max(len(keys), len(queries)) <= 40 else 5
     for layer in range(layers):

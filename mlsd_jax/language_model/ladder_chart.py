@@ -85,6 +85,9 @@ def draw_by_time(curves: Mapping[str, Sequence[Record]], path: pathlib.Path, *, 
         ends.append((points[-1], label, colour))
     axes.set(title=title, xlabel='seconds of training, compiling included', ylabel='validation loss, nats a character')
     axes.set_xscale('log')
+    plain = plt.FuncFormatter(lambda seconds, _: f'{seconds:g}' if f'{seconds:e}'[0] in '125' else '')
+    axes.xaxis.set_major_formatter(plain)
+    axes.xaxis.set_minor_formatter(plain)
     right, (bottom, top) = axes.get_xlim()[1], axes.get_ylim()
     places = spread([end[0][1] for end in ends], 0.042 * (top - bottom))
     for (point, label, colour), place in zip(ends, places, strict=True):
