@@ -13,7 +13,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.generation import decode
 from mlsd_jax.generation.sampling import PLAIN, SamplingConfig
 from mlsd_jax.generation.stopping import TextStream
-from mlsd_jax.models import gpt
+from mlsd_jax.models import bigram, gpt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,24 @@ class GPTDecoder:
 
 
 @dataclasses.dataclass(frozen=True)
+class BigramDecoder:
+  """A bigram table as a decode.Decoder: nothing before the last token matters, so there is nothing to cache."""
+
+  config: bigram.BigramConfig
+  context_length: int = 2**20
+
+  @property
+  def vocab_size(self) -> int:
+    return self.config.vocab_size
+
+  def init_cache(self, params: Any, pad_B: jax.Array, slots: int) -> None:
+    return None
+
+  def apply(self, params: Any, tokens_BT: jax.Array, cache: None, *, first: bool) -> tuple[jax.Array, None]:
+    return bigram.apply(params, tokens_BT[:, -1:], self.config)[:, 0], None
+
+
+@dataclasses.dataclass(frozen=True)
 class Sample:
   """One continuation of one prompt.
 
@@ -58,7 +76,7 @@ class Sample:
 
 def generate(
   params: Any,
-  config: gpt.GPTConfig,
+  config: gpt.GPTConfig | bigram.BigramConfig,
   tokenizer: tokenizers.Tokenizer,
   prompts: Sequence[str | np.ndarray],
   *,
@@ -101,7 +119,11 @@ def generate(
       f'tokenizer {tokenizer.name} has {tokenizer.vocab_size} ids, but the model only {config.vocab_size}: '
       f'use the tokenizer that the model was trained with'
     )
-  decoder = GPTDecoder(config, tokenizer.vocab_size)
+  decoder: decode.Decoder
+  if isinstance(config, bigram.BigramConfig):
+    decoder = BigramDecoder(config)
+  else:
+    decoder = GPTDecoder(config, tokenizer.vocab_size)
   if len(set(sampling.banned) & set(range(decoder.vocab_size))) == decoder.vocab_size:
     raise UserError('banned holds every token of the vocabulary; leave at least one to sample')
   encoded = [_encode(tokenizer, prompt) for prompt in prompts]

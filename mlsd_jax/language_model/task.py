@@ -1,8 +1,12 @@
 """Next-token prediction as a Task."""
 
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 
-from mlsd_jax.models import gpt
+from mlsd_jax.models import bigram, gpt
 from mlsd_jax.training.sharding import Rules
 from mlsd_jax.training.task import Task
 
@@ -27,25 +31,55 @@ def gpt_task(config: gpt.GPTConfig, *, batch_size: int, length: int) -> Task:
 
   Dropout is on in training when config.dropout > 0.
   """
+  return _next_token_task(
+    lambda key: gpt.init(key, config),
+    lambda params, tokens, targets, key: gpt.token_losses(params, tokens, targets, config, key=key),
+    rules=GPT_RULES,
+    flops_per_token=gpt.flops_per_token(config, length),
+    tokens_per_batch=batch_size * length,
+    random=config.dropout > 0.0,
+  )
+
+
+def bigram_task(config: bigram.BigramConfig, *, batch_size: int, length: int) -> Task:
+  """Trains a bigram table on the batches of `gpt_task`."""
+  return _next_token_task(
+    lambda key: bigram.init(key, config),
+    lambda params, tokens, targets, _: bigram.token_losses(params, tokens, targets, config),
+    rules=(),
+    flops_per_token=6.0 * config.vocab_size**2,
+    tokens_per_batch=batch_size * length,
+    random=False,
+  )
+
+
+def _next_token_task(
+  init: Callable[[jax.Array], Any],
+  nll: Callable[[Any, jax.Array, jax.Array, jax.Array | None], jax.Array],
+  *,
+  rules: Rules,
+  flops_per_token: float,
+  tokens_per_batch: int,
+  random: bool,
+) -> Task:
+  """The task of any model with a cross-entropy [B, T] of (params, tokens, targets, key)."""
 
   def token_losses(params, batch, key):
-    tokens_BT, targets_BT = batch['tokens'][:, :-1], batch['tokens'][:, 1:]
-    nll_BT = gpt.token_losses(params, tokens_BT, targets_BT, config, key=key)
+    nll_BT = nll(params, batch['tokens'][:, :-1], batch['tokens'][:, 1:], key)
     weights_BT = batch.get('weights', jnp.ones(nll_BT.shape, jnp.float32))
     return {'loss': (jnp.sum(nll_BT * weights_BT), jnp.sum(weights_BT))}
 
   def loss(params, batch, key):
-    metrics = token_losses(params, batch, key if config.dropout else None)
+    metrics = token_losses(params, batch, key if random else None)
     total, weight = metrics['loss']
     return total / weight, metrics
 
-  tokens = batch_size * length
   return Task(
-    init=lambda key: gpt.init(key, config),
+    init=init,
     loss=loss,
     evaluate=lambda params, batch: token_losses(params, batch, None),
-    sharding_rules=GPT_RULES,
-    flops_per_batch=gpt.flops_per_token(config, length) * tokens,
-    items_per_batch=tokens,
+    sharding_rules=rules,
+    flops_per_batch=flops_per_token * tokens_per_batch,
+    items_per_batch=tokens_per_batch,
     item_name='tokens',
   )

@@ -55,6 +55,16 @@ def attend(
   return _splash(q_BTHK, k_BSHK, v_BSHK)
 
 
+def weights(q_BTHK: jax.Array, k_BSHK: jax.Array, mask_BTS: jax.Array | None = None) -> jax.Array:
+  """softmax(q k' / sqrt(K)) itself, float32 [B, H, T, S]; without a mask the queries are the last of the keys."""
+  queries, keys = q_BTHK.shape[1], k_BSHK.shape[1]
+  if mask_BTS is None:
+    mask_BTS = jnp.tril(jnp.ones((1, queries, keys), bool), keys - queries)
+  scores_BHTS = jnp.einsum('BTHK,BSHK->BHTS', q_BTHK, k_BSHK) / math.sqrt(q_BTHK.shape[-1])
+  scores_BHTS = jnp.where(mask_BTS[:, None], scores_BHTS.astype(jnp.float32), -1e30)
+  return jax.nn.softmax(scores_BHTS, axis=-1)
+
+
 def _xla(q_BTHK, k_BSHK, v_BSHK, mask_BTS, dropout_rate, key):
   length = q_BTHK.shape[1]
   if mask_BTS is not None or length % BLOCK or length == BLOCK:
@@ -69,13 +79,8 @@ def _xla(q_BTHK, k_BSHK, v_BSHK, mask_BTS, dropout_rate, key):
 
 
 def _block(q_BTHK, k_BSHK, v_BSHK, mask_BTS, dropout_rate, key):
-  """Attention of queries to all keys that the mask allows; without one the queries are the last of the keys."""
-  queries, keys = q_BTHK.shape[1], k_BSHK.shape[1]
-  if mask_BTS is None:
-    mask_BTS = jnp.tril(jnp.ones((1, queries, keys), bool), keys - queries)
-  scores_BHTS = jnp.einsum('BTHK,BSHK->BHTS', q_BTHK, k_BSHK) / math.sqrt(q_BTHK.shape[-1])
-  scores_BHTS = jnp.where(mask_BTS[:, None], scores_BHTS.astype(jnp.float32), -1e30)
-  weights_BHTS = jax.nn.softmax(scores_BHTS, axis=-1).astype(q_BTHK.dtype)
+  """Attention of queries to all keys that the mask allows; without one as in `weights`."""
+  weights_BHTS = weights(q_BTHK, k_BSHK, mask_BTS).astype(q_BTHK.dtype)
   weights_BHTS = layers.dropout(weights_BHTS, dropout_rate, key)
   return jnp.einsum('BHTS,BSHK->BTHK', weights_BHTS, v_BSHK)
 

@@ -33,6 +33,7 @@ REMAT_POLICIES = {
   'full': jax.checkpoint_policies.nothing_saveable,
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
+SUBLAYERS = {'both': 12, 'attention': 4, 'mlp': 8}  # what a block consists of, and its weights in units of D^2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +52,7 @@ class GPTConfig:
   remat: str = 'none'  # none, full, or dots (keep matrix products, recompute the rest)
   vocab_multiple: int = 1  # the embedding is padded to this multiple (128 suits tensor cores and even sharding)
   loss_chunks: int = 1  # see linear_cross_entropy
+  sublayers: str = 'both'  # of a block; attention or mlp leaves the other out (the lower rungs of experiments/mingpt)
 
   def __post_init__(self):
     if self.embed_dim % self.num_heads:
@@ -59,6 +61,8 @@ class GPTConfig:
       raise ValueError(f'attention={self.attention!r} is not one of {", ".join(attention.IMPLEMENTATIONS)}')
     if self.remat not in ('none', *REMAT_POLICIES):
       raise ValueError(f'remat={self.remat!r} is not one of none, {", ".join(REMAT_POLICIES)}')
+    if self.sublayers not in SUBLAYERS:
+      raise ValueError(f'sublayers={self.sublayers!r} is not one of {", ".join(SUBLAYERS)}')
     if not 0.0 <= self.dropout < 1.0:
       raise ValueError(f'dropout={self.dropout} is not in [0, 1)')
 
@@ -128,18 +132,23 @@ class MLP(nnx.Module):
 
 class Block(nnx.Module):
   def __init__(self, config: GPTConfig, rngs: nnx.Rngs):
-    self.norm_1 = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
-    self.attention = Attention(config, rngs)
-    self.norm_2 = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
-    self.mlp = MLP(config, rngs)
-    self.dropout = config.dropout
+    if config.sublayers != 'mlp':
+      self.norm_1 = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
+      self.attention = Attention(config, rngs)
+    if config.sublayers != 'attention':
+      self.norm_2 = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
+      self.mlp = MLP(config, rngs)
+    self.config = config
 
   def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
     keys = (None, None, None) if key is None else jax.random.split(key, 3)
-    y_BTD, past = self.attention(self.norm_1(x_BTD), keys[0], past, mask_BTS)
-    x_BTD = x_BTD + layers.dropout(y_BTD, self.dropout, keys[1])
-    y_BTD = self.mlp(self.norm_2(x_BTD))
-    return x_BTD + layers.dropout(y_BTD, self.dropout, keys[2]), past
+    if self.config.sublayers != 'mlp':
+      y_BTD, past = self.attention(self.norm_1(x_BTD), keys[0], past, mask_BTS)
+      x_BTD = x_BTD + layers.dropout(y_BTD, self.config.dropout, keys[1])
+    if self.config.sublayers != 'attention':
+      y_BTD = self.mlp(self.norm_2(x_BTD))
+      x_BTD = x_BTD + layers.dropout(y_BTD, self.config.dropout, keys[2])
+    return x_BTD, past
 
 
 class GPT(nnx.Module):
@@ -195,9 +204,9 @@ class GPT(nnx.Module):
     x_BTD = self.embed(tokens_BT, jnp.maximum(positions_T - cache.pad_B[:, None], 0))
     keys, values = [], []
     for block, past_k, past_v in zip(self._block_list(), cache.keys, cache.values, strict=True):
-      x_BTD, (past_k, past_v) = block(x_BTD, past=(past_k, past_v, index), mask_BTS=mask_BTS)
-      keys.append(past_k)
-      values.append(past_v)
+      x_BTD, past = block(x_BTD, past=(past_k, past_v, index), mask_BTS=mask_BTS)
+      keys.append(past[0])
+      values.append(past[1])
     return self.final_norm(x_BTD), Cache(keys, values, index + length, cache.pad_B)
 
   def _block_list(self):
@@ -277,5 +286,6 @@ def flops_per_token(config: GPTConfig, length: int) -> float:
 
   6 a weight that takes part in a matrix product, and 12 layers T D for attention scores and their use.
   """
-  weights = 12 * config.num_layers * config.embed_dim**2 + config.vocab_size * config.embed_dim
-  return 6.0 * weights + 12.0 * config.num_layers * length * config.embed_dim
+  blocks, width = config.num_layers, config.embed_dim
+  weights = SUBLAYERS[config.sublayers] * blocks * width**2 + config.vocab_size * width
+  return 6.0 * weights + (12.0 * blocks * length * width if config.sublayers != 'mlp' else 0.0)

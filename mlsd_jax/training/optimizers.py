@@ -1,16 +1,18 @@
 """Optimisers and learning-rate schedules by name, built from optax."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.training.sharding import path_string
 
 OPTIMIZERS = ('adamw', 'adam', 'sgd')
-SCHEDULES = ('cosine', 'linear', 'constant')
+SCHEDULES = ('cosine', 'linear', 'constant', 'rsqrt')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +31,17 @@ class OptimizerConfig:
   weight_decay: float = 0.1  # adamw only, on matrices only
   clip_norm: float = 1.0  # by global norm; 0 turns it off
 
+  def __post_init__(self):
+    for name in ('learning_rate', 'final_learning_rate', 'weight_decay', 'clip_norm'):
+      if not 0.0 <= getattr(self, name) < math.inf:
+        raise UserError(f'optimizer.{name}={getattr(self, name)} must be a finite number, 0 or more')
+
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
   """Linear warmup from 0 to the peak, then the named decay to the final rate.
+
+  'rsqrt' falls as 1 / sqrt(step) from the peak on and ignores the final rate: with the peak (D warmup_steps)^-0.5 it is
+  the schedule of 'Attention Is All You Need' (arXiv:1706.03762, section 5.3).
 
   Raises:
     UserError: an unknown schedule, or a warmup that is longer than the decay.
@@ -45,6 +55,9 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedul
   if config.schedule == 'cosine':
     alpha = config.final_learning_rate / config.learning_rate if config.learning_rate else 0.0
     decay = optax.cosine_decay_schedule(config.learning_rate, decay_steps, alpha)
+  elif config.schedule == 'rsqrt':
+    peak_step = max(config.warmup_steps, 1)
+    decay = lambda count: config.learning_rate * jnp.sqrt(peak_step / (count + peak_step))
   elif config.schedule == 'linear':
     decay = optax.linear_schedule(config.learning_rate, config.final_learning_rate, decay_steps)
   else:

@@ -36,7 +36,7 @@ def loss_curve(
   with plt.rc_context(style):
     figure, axes = plt.subplots(figsize=(8, 4.5), dpi=150, layout='constrained')
     axes.plot(*train.T, color=TRAIN, linewidth=0.8, alpha=0.35)
-    axes.plot(train[:, 0], _smooth(train[:, 1]), color=TRAIN, linewidth=1.8, label='training')
+    axes.plot(train[:, 0], smooth(train[:, 1]), color=TRAIN, linewidth=1.8, label='training')
     marker = 'o' if len(val) <= 40 else None
     axes.plot(*val.T, color=VALIDATION, linewidth=1.8, marker=marker, markersize=4, label='validation')
     last = max([*train[:, 0], *val[:, 0], 1])
@@ -49,7 +49,7 @@ def loss_curve(
         f'{best[1]:.3f}', best, (0, -14), textcoords='offset points', ha='center', color=VALIDATION, fontweight='bold'
       )
     axes.set(title=title, xlabel='step', ylabel=f'loss, {unit}', xlim=(0, last * 1.02))
-    low = min([*_smooth(train[:, 1]), *val[:, 1]], default=0.0)
+    low = min([*smooth(train[:, 1]), *val[:, 1]], default=0.0)
     high = max([*train[:, 1], *val[:, 1], *(baselines or {}).values()], default=1.0)
     axes.set_ylim(low - 0.08 * (high - low), high + 0.05 * (high - low))
     axes.grid(axis='y', color='#e2e8f0', linewidth=0.8)
@@ -60,7 +60,7 @@ def loss_curve(
     plt.close(figure)
 
 
-def _smooth(values: np.ndarray, share: float = 0.03) -> np.ndarray:
+def smooth(values: np.ndarray, share: float = 0.03) -> np.ndarray:
   """A centred moving average over `share` of the points, narrower towards the ends."""
   half = int(len(values) * share / 2)
   if half < 1:

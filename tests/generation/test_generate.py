@@ -11,7 +11,7 @@ from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import GPTDecoder, generate
 from mlsd_jax.generation.sampling import SamplingConfig
-from mlsd_jax.models import gpt
+from mlsd_jax.models import bigram, gpt
 
 BYTES = tokenizers.ByteTokenizer()
 CONFIG = gpt.GPTConfig(vocab_size=300, vocab_multiple=64, context_length=32, num_layers=1, num_heads=2, embed_dim=16)
@@ -150,3 +150,11 @@ def test_a_tokenizer_of_more_ids_than_the_model_is_refused():
   with pytest.raises(UserError, match='has 257 ids, but the model only 10'):
     generate({}, config, BYTES, ['a'])
   assert GPTDecoder(config, 5).vocab_size == 5
+
+
+def test_a_bigram_table_follows_its_rows():
+  """A table that leads from each byte to the next writes them in order, however long the prompt."""
+  config = bigram.BigramConfig(vocab_size=BYTES.vocab_size)
+  table = 50.0 * np.eye(BYTES.vocab_size, dtype=np.float32)[(np.arange(BYTES.vocab_size) + 1) % BYTES.vocab_size]
+  found = generate({'table': table}, config, BYTES, ['a', 'something before a'], max_new_tokens=20)
+  assert [sample.text for sample in found] == ['bcdefghijklmnopqrstu'] * 2

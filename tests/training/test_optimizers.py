@@ -73,3 +73,21 @@ def test_schedule_warms_up_to_the_peak_and_ends_at_the_floor():
 def test_bad_settings_are_named(config):
   with pytest.raises(UserError, match=r'nope|warmup_steps'):
     make_optimizer(config, 10)
+
+
+def test_rsqrt_is_the_schedule_of_attention_is_all_you_need():
+  """D^-0.5 min(step^-0.5, step warmup^-1.5) from the peak on, and a linear warmup to it."""
+  width, warmup = 64, 400
+  peak = (width * warmup) ** -0.5
+  config = OptimizerConfig(learning_rate=peak, schedule='rsqrt', warmup_steps=warmup)
+  schedule = learning_rate_schedule(config, 4000)
+  for step in (400, 401, 1000, 3999):
+    assert float(schedule(step)) == pytest.approx(width**-0.5 * step**-0.5, rel=1e-5)
+  assert float(schedule(199)) == pytest.approx(peak / 2, rel=0.01)
+
+
+@pytest.mark.parametrize('name', ['learning_rate', 'weight_decay', 'clip_norm', 'final_learning_rate'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -1.0])
+def test_settings_that_are_no_sizes_are_refused(name, value):
+  with pytest.raises(UserError, match=name):
+    OptimizerConfig(**{name: value})

@@ -1,0 +1,236 @@
+"""MiniGPT: a ladder of character models from a guess to a Transformer, and problems that small Transformers solve.
+
+python -m experiments.mingpt                                              # the ladder in short, then 2-digit addition
+python -m experiments.mingpt --config=configs/mingpt/shakespeare.py       # the ladder with its full figures
+python -m experiments.mingpt --mode=sample --config.sample.prompt='ROMEO:'
+python -m experiments.mingpt --mode=explain                               # attention maps, induction heads, logit lens
+python -m experiments.mingpt --mode=seq2seq                               # the encoder-decoder Transformer
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import contract, mingpt_problems
+from mlsd_jax import files
+from mlsd_jax.data import fetch
+from mlsd_jax.errors import UserError
+from mlsd_jax.language_model import inspection, inspection_charts, ladder, ladder_chart
+from mlsd_jax.language_model.text import Text, open_text, run_tokenizer
+from mlsd_jax.models import gpt
+from mlsd_jax.tokenizers import Tokenizer
+from mlsd_jax.training import distributed
+
+
+def train(run: contract.Run) -> None:
+  """Does the parts that the config names, one after the other."""
+  unknown = [part for part in run.config.parts if part not in PARTS]
+  if unknown:
+    raise UserError(f'config.parts names {unknown[0]!r}; known are {", ".join(PARTS)}')
+  _choose_source(run)
+  for part in run.config.parts:
+    if not PARTS[part](run):
+      return
+
+
+def climb(run: contract.Run) -> bool:
+  """Trains every rung of the ladder, shows a sample of each, draws the chart. False if it was interrupted."""
+  text = _open(run)
+  rungs = ladder.read_rungs(run.config.to_dict(), text.tokenizer.vocab_size)
+  prompts = _prompts(run.config.sample, text.tokenizer)
+  run.claim(mingpt_problems.FREE)
+  uniform = ladder.uniform_loss(text.tokenizer.vocab_size)
+  if 'val_loss' in (run.result() or {}):
+    results = {rung.name: ladder.train_rung(rung, text, run.workdir) or {} for rung in rungs}
+    run.print(f'{run.workdir} is finished:\n{_table(rungs, results, uniform, text)}')
+    return True
+  if distributed.is_main():
+    text.tokenizer.save(run.workdir / 'tokenizer.json')
+  val_loss, results = {'random': uniform}, {}
+  for rung in rungs:
+    result = ladder.train_rung(rung, text, run.workdir)
+    if result is None:
+      return False
+    val_loss[rung.name], results[rung.name] = result['val_loss'], result
+    _sample(run, rung, text.tokenizer, prompts)
+  run.write_result(
+    {'val_loss': val_loss}
+    | {name: {rung: result[name] for rung, result in results.items()} for name in ('num_params', 'train_seconds')}
+    | {'tokens_per_second': {rung: result['tokens_per_second'] for rung, result in results.items()}}
+    | {'source': text.source.name}
+  )
+  if rungs and distributed.is_main():
+    _draw(run, rungs, val_loss, text)
+  run.print(_table(rungs, results, uniform, text))
+  return True
+
+
+def sample(run: contract.Run) -> None:
+  """Continues --config.sample.prompt with a trained rung (--config.sample.rung; the top one by default)."""
+  rung, tokenizer = _trained(run, run.config.sample.rung)
+  _sample(run, rung, tokenizer, _prompts(run.config.sample, tokenizer))
+
+
+def explain(run: contract.Run) -> None:
+  """Draws attention maps and the logit lens of a trained rung, and scores its heads; writes WORKDIR/plots."""
+  rung, tokenizer = _trained(run, run.config.explain.rung)
+  if not isinstance(rung.model, gpt.GPTConfig) or rung.model.sublayers == 'mlp':
+    raise UserError(f'{rung.label} has no attention to explain; choose another with --config.explain.rung')
+  text = run.config.explain.text
+  ids = tokenizer.encode(text)
+  if not 2 <= len(ids) <= rung.model.context_length:
+    raise UserError(f'explain.text has {len(ids)} characters; 2 to {rung.model.context_length} can be explained')
+  params = ladder.load_rung(rung, run.workdir)
+  maps = inspection.attention_maps(params, jnp.asarray(ids)[None], rung.model)[:, 0]
+  lens = inspection.logit_lens(params, jnp.asarray(ids)[None, :-1], rung.model)[:, 0]
+  scores = inspection.head_scores(params, rung.model)
+  if distributed.is_main():
+    title, plots = f'{run.workdir.name}: {rung.label}', run.workdir / 'plots'
+    characters = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
+    inspection_charts.attention(maps, text, text, plots / f'attention_{rung.name}.png', title=title)
+    inspection_charts.head_scores(scores, plots / f'heads_{rung.name}.png', title=title)
+    inspection_charts.logit_lens(lens, text, characters, plots / f'logit_lens_{rung.name}.png', title=title)
+  found = {
+    'induction': scores.induction.tolist(),
+    'previous_token': scores.previous.tolist(),
+    'random_loss': scores.first_loss,
+    'repeated_loss': scores.second_loss,
+  }
+  run.write_result({'heads': (run.result() or {}).get('heads', {}) | {rung.name: found}})
+  run.print(_scores(rung, scores))
+  run.print(
+    f'wrote attention_{rung.name}.png, heads_{rung.name}.png, logit_lens_{rung.name}.png in {run.workdir}/plots'
+  )
+
+
+def adder(run: contract.Run) -> None:
+  """Trains a GPT to add, and asks it for every 2-digit sum (or for sums of several lengths)."""
+  _choose_source(run)
+  mingpt_problems.adder(run)
+
+
+def sort(run: contract.Run) -> None:
+  """Trains a GPT to sort digits."""
+  _choose_source(run)
+  mingpt_problems.sort(run)
+
+
+def seq2seq(run: contract.Run) -> None:
+  """Trains the encoder-decoder Transformer; greedy and beam search, last and averaged checkpoints."""
+  _choose_source(run)
+  mingpt_problems.seq2seq(run)
+
+
+def _trained(run: contract.Run, name: str) -> tuple[ladder.Rung, Tokenizer]:
+  """A rung of the workdir by name ('' is the top one) and the tokenizer of its text."""
+  tokenizer = run_tokenizer(run.workdir)
+  rungs = {rung.name: rung for rung in ladder.read_rungs(run.config.to_dict(), tokenizer.vocab_size)}
+  name = name or next(reversed(rungs))
+  if name not in rungs:
+    raise UserError(f'there is no rung {name!r}; config.climb names {", ".join(rungs)}')
+  return rungs[name], tokenizer
+
+
+def _scores(rung: ladder.Rung, scores: inspection.HeadScores) -> str:
+  row = lambda name, *values: f'  {name:<18}' + ''.join(f'{value:>17}' for value in values)
+  lines = [rung.label, row('share of attention', 'induction', 'previous token')]
+  for (layer, head), induction in np.ndenumerate(scores.induction):
+    lines.append(row(f'layer {layer}, head {head}', f'{induction:.3f}', f'{scores.previous[layer, head]:.3f}'))
+  lines.append(row('even attention', f'{scores.chance_induction:.3f}', f'{scores.chance_previous:.3f}'))
+  first, second = scores.first_loss, scores.second_loss
+  return '\n'.join([*lines, f'  random characters {first:.3f} nats each, the same once more {second:.3f}'])
+
+
+def _choose_source(run: contract.Run) -> None:
+  """Replaces data.source=auto by what is on this machine, or was when the run began."""
+  config = run.config
+  if config.data.source == 'auto':
+    stored = run.workdir / 'config.json'
+    found = 'tinyshakespeare' if fetch.locate('tinyshakespeare', 'input.txt') else 'python_docs'
+    config.data.source = files.read_json(stored)['data']['source'] if stored.exists() else found
+
+
+def _open(run: contract.Run) -> Text:
+  text = open_text(run.config.data)
+  vocab_size = text.tokenizer.vocab_size
+  if vocab_size < 2:
+    raise UserError(f'{text.source.name} has only {vocab_size} distinct character; a language model wants 2 or more')
+  run.print(
+    f'{text.source.name}: {len(text.train):,} training and {len(text.val):,} validation characters, '
+    f'{vocab_size} distinct; on {len(jax.devices())} x {jax.devices()[0].device_kind}'
+  )
+  return text
+
+
+def _prompts(config: Any, tokenizer: Tokenizer) -> list[str]:
+  """The prompts to continue.
+
+  Raises:
+    UserError: one of them has a character that the text has not. (Asked before training, not after.)
+  """
+  prompts = config.prompt.split('|')
+  for prompt in prompts:
+    try:
+      tokenizer.encode(prompt)
+    except UserError as error:
+      raise UserError(f'sample.prompt {prompt!r}: {error}') from error
+  return prompts
+
+
+def _sample(run: contract.Run, rung: ladder.Rung, tokenizer: Tokenizer, prompts: list[str]) -> None:
+  """Prints samples of a rung and writes them to its samples.txt."""
+  params = ladder.load_rung(rung, run.workdir)
+  shown = '\n\n'.join(
+    sample.strip('\n') for sample in ladder.sample_rung(params, rung, tokenizer, prompts, run.config.sample.to_dict())
+  )
+  run.print(f'--- {rung.label} ---\n{shown}\n')
+  if distributed.is_main():
+    files.write_text(rung.folder(run.workdir) / 'samples.txt', shown + '\n')
+
+
+def _draw(run: contract.Run, rungs: list[ladder.Rung], val_loss: dict[str, float], text: Text) -> None:
+  *lower, top = rungs
+  title = f'{text.source.name}, {run.workdir.name}'
+  baselines = {'random guess': val_loss['random']} | {rung.label: val_loss[rung.name] for rung in lower}
+  records = ladder.curve(top, run.workdir)
+  ladder_chart.draw(records, run.workdir / 'plots' / 'ladder.png', title=title, label=top.label, baselines=baselines)
+  curves = {rung.label: ladder.curve(rung, run.workdir) for rung in rungs}
+  ladder_chart.draw_by_time(curves, run.workdir / 'plots' / 'rungs_by_time.png', title=title)
+
+
+def _table(rungs: list[ladder.Rung], results: dict[str, Any], uniform: float, text: Text) -> str:
+  lines = [f'{"rung":<22} {"parameters":>12} {"steps":>7} {"seconds":>8} {"val loss":>9}']
+  lines.append(f'{"random guess":<22} {"":>12} {"":>7} {"":>8} {uniform:>9.4f}   (ln {text.tokenizer.vocab_size})')
+  for rung in rungs:
+    r = results[rung.name]
+    cells = f'{r["num_params"]:>12,} {r["steps"]:>7,} {r["train_seconds"]:>8.1f} {r["val_loss"]:>9.4f}'
+    lines.append(f'{rung.label:<22} {cells}')
+  return '\n'.join(lines)
+
+
+PARTS = {
+  'ladder': climb,
+  'adder': mingpt_problems.adder,
+  'sort': mingpt_problems.sort,
+  'seq2seq': mingpt_problems.seq2seq,
+}
+MODES = {
+  'train': train,
+  'adder': adder,
+  'sort': sort,
+  'seq2seq': seq2seq,
+  'explain': explain,
+  'sample': sample,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  return contract.launch('mingpt', MODES, 'quickstart', argv=argv)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,170 @@
+"""The parts of experiments.mingpt that learn a problem with a right answer: adder, sort, seq2seq.
+
+Each trains in WORKDIR/PART, adds its numbers to result.json, and returns False if it was interrupted.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import contract
+from mlsd_jax import files
+from mlsd_jax.data import algorithmic
+from mlsd_jax.data.algorithmic import PROBLEMS, Addition, Problem, Sorting, held_out_sources
+from mlsd_jax.errors import UserError
+from mlsd_jax.language_model import answers, inspection_charts
+from mlsd_jax.language_model import seq2seq as encoder_decoder
+from mlsd_jax.language_model.ladder import capped, merged
+from mlsd_jax.models import gpt, transformer
+from mlsd_jax.training import distributed
+from mlsd_jax.training.config import TrainConfig, from_mapping
+
+# What may change between two sittings of a run: where it runs and what it shows, not what it computes.
+FREE = (
+  *('parts', 'sample', 'explain', 'data.folder', 'data.workers', 'seq2seq.show'),
+  *('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints'),
+)
+
+
+def adder(run: contract.Run) -> bool:
+  """2-digit sums: all 10,000 are asked. Longer ones: held-out sums of each length of adder.test_digits."""
+  if 'adder_accuracy' in (run.result() or {}):
+    run.claim(FREE)
+    run.print(f'the adder in {run.workdir} is finished: {_adder_line(run.result() or {})}')
+    return True
+  config = run.config.adder.to_dict()
+  problem = from_mapping(Addition, config['problem'], 'adder.problem')
+  lengths = config['test_digits'] or (problem.digits,)
+  extra = 3 * max(0, *(length - problem.digits for length in lengths)) if lengths else 0
+  model = _decoder(problem, config['model'], 'adder.model', extra)
+  train = _train(run, config, 'adder')
+  run.claim(FREE)
+  done = answers.train_decoder(problem, model, train, run.workdir / 'adder')
+  if done.interrupted:
+    return False
+  if problem.digits <= 2 and not config['test_digits']:
+    sources = problem.all_sources()
+    right = answers.right_answers(done.params, model, problem, sources)
+    held_out = [problem.is_held_out(source) for source in sources]
+    values: dict[str, Any] = {
+      'adder_accuracy': float(right.mean()),
+      'adder_held_out_accuracy': float(right[held_out].mean()),
+      'adder_sums': len(sources),
+      'adder_held_out_sums': sum(held_out),
+    }
+    wrong = [source for source, is_right in zip(sources, right, strict=True) if not is_right]
+    if wrong:
+      run.print(f'wrong: {" ".join(wrong[:10])}')
+  else:
+    by_digits = answers.accuracy_by_digits(done.params, model, problem, lengths, config['test_sums'])
+    values = {'adder_accuracy': by_digits.get(str(problem.digits), 0.0), 'adder_accuracy_by_digits': by_digits}
+  run.write_result(values | {'adder_train_seconds': done.train_seconds, 'adder_steps': done.step})
+  run.print(f'adder: {_adder_line(values | {"adder_train_seconds": done.train_seconds})}')
+  return True
+
+
+def sort(run: contract.Run) -> bool:
+  """Held-out rows of digits, sorted."""
+  if 'sort_accuracy' in (run.result() or {}):
+    run.claim(FREE)
+    run.print(f'sort in {run.workdir} is finished: {(run.result() or {})["sort_accuracy"]:.2%} of held-out rows right')
+    return True
+  config = run.config.sort.to_dict()
+  problem = from_mapping(Sorting, config['problem'], 'sort.problem')
+  model = _decoder(problem, config['model'], 'sort.model')
+  train = _train(run, config, 'sort')
+  run.claim(FREE)
+  done = answers.train_decoder(problem, model, train, run.workdir / 'sort')
+  if done.interrupted:
+    return False
+  sources = held_out_sources(problem, config['test_examples'], seed=2)
+  accuracy = float(answers.right_answers(done.params, model, problem, sources).mean())
+  run.write_result({'sort_accuracy': accuracy, 'sort_train_seconds': done.train_seconds})
+  run.print(f'sort: {accuracy:.2%} of {len(sources):,} held-out rows right, {done.train_seconds:.0f} s')
+  return True
+
+
+def seq2seq(run: contract.Run) -> bool:
+  """Held-out examples answered greedily and by beam search, by the last parameters and by an average."""
+  if 'seq2seq_accuracy' in (run.result() or {}):
+    run.claim(FREE)
+    run.print(f'seq2seq in {run.workdir} is finished:\n{_seq2seq_table((run.result() or {})["seq2seq_accuracy"])}')
+    return True
+  config = run.config.seq2seq.to_dict()
+  settings = dict(config['problem'])
+  name = settings.pop('name')
+  if name not in PROBLEMS:
+    raise UserError(f'config.seq2seq.problem.name={name!r} is not one of {", ".join(PROBLEMS)}')
+  problem = from_mapping(PROBLEMS[name], settings, 'seq2seq.problem')
+  shape = config['model'] | {'vocab_size': problem.vocab_size}
+  model = from_mapping(transformer.TransformerConfig, shape, 'seq2seq.model')
+  sources = held_out_sources(problem, config['test_examples'], seed=2)
+  train = _train(run, config, 'seq2seq')
+  run.claim(FREE)
+  workdir = run.workdir / 'seq2seq'
+  done = encoder_decoder.train_seq2seq(
+    problem,
+    model,
+    train,
+    workdir,
+    label_smoothing=config['label_smoothing'],
+    watched=held_out_sources(problem, 1000),
+  )
+  if done.interrupted:
+    return False
+  mean, steps = encoder_decoder.averaged(model, workdir, config['average'])
+  accuracy: dict[str, float] = {}
+  answered: list[str] = []
+  for params, which in ((done.params, 'last'), (mean, f'mean of {len(steps)}')):
+    for beam in (1, config['beam']):
+      answered = encoder_decoder.answers(params, model, problem, sources, beam=beam, alpha=config['alpha'])
+      accuracy[f'{which}, beam {beam}'] = encoder_decoder.accuracy(answered, problem, sources)
+  for source, answer in list(zip(sources, answered, strict=True))[: config['show']]:
+    run.print(
+      f'  {source} -> {answer}' + ('' if answer == problem.answer(source) else f'   wrong: {problem.answer(source)}')
+    )
+  run.write_result({'seq2seq_accuracy': accuracy, 'seq2seq_problem': name, 'seq2seq_train_seconds': done.train_seconds})
+  run.print(f'seq2seq, {name}: {len(sources):,} held-out examples, {done.train_seconds:.0f} s of training')
+  run.print(_seq2seq_table(accuracy))
+  if distributed.is_main():
+    _draw_cross_attention(run, mean, model, problem, max(sources[:50], key=len))
+    files.write_text(workdir / 'answers.txt', ''.join(f'{s} -> {a}\n' for s, a in zip(sources, answered, strict=True)))
+  return True
+
+
+def _draw_cross_attention(
+  run: contract.Run, params: Any, model: transformer.TransformerConfig, problem: Problem, source: str
+) -> None:
+  target = problem.answer(source)
+  given = jnp.asarray([problem.encode(source)])
+  said = jnp.asarray([[algorithmic.START, *problem.encode(target)]])
+  maps = transformer.cross_attention(params, given, said, model)[:, 0]
+  path = run.workdir / 'plots' / 'cross_attention.png'
+  title = f'{source} -> {target}: where the decoder looks as it writes each character (down)'
+  inspection_charts.attention(np.asarray(maps), [*target, 'end'], list(source), path, title=title)
+
+
+def _train(run: contract.Run, config: Mapping[str, Any], where: str) -> TrainConfig:
+  """The part's training settings over the shared ones."""
+  train = capped(merged(run.config.train.to_dict(), config['train']), run.config.max_steps)
+  return from_mapping(TrainConfig, train, f'{where}.train')
+
+
+def _decoder(problem: Problem, shape: Mapping[str, Any], where: str, extra_positions: int = 0) -> gpt.GPTConfig:
+  sizes = {'vocab_size': problem.vocab_size, 'context_length': sum(problem.lengths) + extra_positions}
+  return from_mapping(gpt.GPTConfig, dict(shape) | sizes, where)
+
+
+def _adder_line(values: Mapping[str, Any]) -> str:
+  if 'adder_accuracy_by_digits' in values:
+    shown = ', '.join(f'{digits} digits {share:.2%}' for digits, share in values['adder_accuracy_by_digits'].items())
+  else:
+    shown = f'{values["adder_accuracy"]:.2%} of all {values["adder_sums"]:,} sums right, '
+    shown += f'{values["adder_held_out_accuracy"]:.2%} of the {values["adder_held_out_sums"]:,} held out of training'
+  return f'{shown}; {values["adder_train_seconds"]:.0f} s of training'
+
+
+def _seq2seq_table(accuracy: Mapping[str, float]) -> str:
+  return '\n'.join(f'  {how:<22} {share:>8.2%} right' for how, share in accuracy.items())
