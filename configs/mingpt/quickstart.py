@@ -1,6 +1,11 @@
 """The ladder from a uniform guess to two blocks of four heads on characters of Shakespeare; then 2-digit addition.
 
 python -m experiments.mingpt
+
+Measured on two CPU cores that other work shared (load 5), 131 s from start to end. Validation loss, nats a character of
+tinyshakespeare: bigram by SGD 2.5339, by Adam 2.4870, residual MLPs 2.4853, one head 2.4410, 1 block of 2 heads 1.9806
+(8.4 s of training, compiling included; 2.13 after 5.3 s), 2 blocks of 4 heads 1.7301 (75 s). The adder: all 10,000 sums
+right, 16 s of training.
 """
 
 from typing import Any

@@ -52,7 +52,7 @@ def draw(
         color=colour,
         va='center',
         annotation_clip=False,
-        arrowprops=dict(arrowstyle='-', color='#cbd5e1', linewidth=0.8, shrinkA=0, shrinkB=0),
+        arrowprops=dict(arrowstyle='-', color='#cbd5e1', linewidth=0.8, shrinkA=2, shrinkB=0, relpos=(0, 0.5)),
       )
     axes.set(title=title, xlabel='step', ylabel='loss, nats a character', xlim=(0, last), ylim=(bottom, top))
     axes.grid(axis='y', color='#e2e8f0', linewidth=0.8)
@@ -98,7 +98,7 @@ def draw_by_time(curves: Mapping[str, Sequence[Record]], path: pathlib.Path, *, 
         color=colour,
         va='center',
         annotation_clip=False,
-        arrowprops=dict(arrowstyle='-', color='#cbd5e1', linewidth=0.8, shrinkA=0, shrinkB=0),
+        arrowprops=dict(arrowstyle='-', color='#cbd5e1', linewidth=0.8, shrinkA=2, shrinkB=0, relpos=(0, 0.5)),
       )
     axes.grid(color='#e2e8f0', linewidth=0.8)
     axes.set_axisbelow(True)
