@@ -52,7 +52,7 @@ def base() -> ConfigDict:
         },
         'log_every': 20,
         'eval_every': 200,
-        'checkpoint_every': 0,
+        'checkpoint_every': 400,
         'keep_checkpoints': 1,
         'keep_best': False,
       },
