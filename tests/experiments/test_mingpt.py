@@ -81,9 +81,8 @@ def test_sums_beyond_those_of_training(call, tmp_path):
   assert list(result['adder_accuracy_by_digits']) == ['1', '2', '3']
 
 
-@pytest.mark.parametrize('problem', ['reversal', 'dates'])
-def test_seq2seq_compares_beams_and_averages(call, tmp_path, problem):
-  options = [f'--config.seq2seq.problem.name={problem}', '--config.seq2seq.test_examples=20']
+def test_seq2seq_compares_beams_and_averages(call, tmp_path):
+  options = ['--config.seq2seq.problem.name=dates', '--config.seq2seq.test_examples=20']
   code, out, err = call('--mode=seq2seq', '--config.seq2seq.train.checkpoint_every=10', *options)
   assert code == 0, err
   accuracy = json.loads((tmp_path / 'w' / 'result.json').read_text())['seq2seq_accuracy']
