@@ -203,12 +203,12 @@ def _draw(run: contract.Run, rungs: list[ladder.Rung], val_loss: dict[str, float
 
 
 def _table(rungs: list[ladder.Rung], results: dict[str, Any], uniform: float, text: Text) -> str:
-  lines = [f'{"rung":<22} {"parameters":>12} {"steps":>7} {"seconds":>8} {"val loss":>9}']
-  lines.append(f'{"random guess":<22} {"":>12} {"":>7} {"":>8} {uniform:>9.4f}   (ln {text.tokenizer.vocab_size})')
+  lines = [f'{"rung":<26} {"parameters":>12} {"steps":>7} {"seconds":>8} {"val loss":>9}']
+  lines.append(f'{"random guess":<26} {"":>12} {"":>7} {"":>8} {uniform:>9.4f}   (ln {text.tokenizer.vocab_size})')
   for rung in rungs:
     r = results[rung.name]
     cells = f'{r["num_params"]:>12,} {r["steps"]:>7,} {r["train_seconds"]:>8.1f} {r["val_loss"]:>9.4f}'
-    lines.append(f'{rung.label:<22} {cells}')
+    lines.append(f'{rung.label:<26} {cells}')
   return '\n'.join(lines)
 
 
