@@ -2,8 +2,9 @@
 
 python -m experiments.mingpt --config=configs/mingpt/seq2seq.py:dates
 
-Measured on two CPU cores that other work shared, 1,000 held-out examples, mean of the last 5 checkpoints (last one alone):
-reversal 99.70% (98.10%) after 61 s of training, dates 100.00% (99.70%) after 31 s. Beams of 1 and 4 answer equally well.
+Measured on two CPU cores that other work shared, 1,000 held-out examples, mean of the last 5 checkpoints (last one
+alone): reversal 99.70% (98.10%) after 61 s of training, dates 100.00% (99.70%) after 31 s. Beams of 1 and 4 answer
+equally well.
 """
 
 from configs.mingpt._base import base
