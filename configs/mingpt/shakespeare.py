@@ -3,8 +3,8 @@
 python -m experiments.mingpt --config=configs/mingpt/shakespeare.py
 
 Measured on two CPU cores that other work shared, 547 s from start to end; validation loss, nats a character (seconds of
-training): bigram by SGD 2.5287 (2), by Adam 2.4906 (3), residual MLPs 2.4852 (25), one head 2.3056 (9), 1 block of 2 heads
-1.9806 (4.3) and with more width and steps 1.6602 (135), 2 blocks of 4 heads 1.5482 (353).
+training): bigram by SGD 2.5287 (2), by Adam 2.4906 (3), residual MLPs 2.4852 (25), one head 2.3056 (9), 1 block of 2
+heads 1.9806 (4.3) and with more width and steps 1.6602 (135), 2 blocks of 4 heads 1.5482 (353).
 """
 
 from configs.mingpt import quickstart
