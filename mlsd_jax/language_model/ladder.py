@@ -148,11 +148,6 @@ def curve(rung: Rung, workdir: pathlib.Path) -> list[Record]:
   return read_metrics(rung.folder(workdir))
 
 
-def seconds_to(records: list[Record], loss: float) -> float | None:
-  """Seconds of training after which the validation loss was first at or under `loss`; None if it never was."""
-  return next((r['seconds'] for r in records if r.get('val_loss') is not None and r['val_loss'] <= loss), None)
-
-
 def sample_rung(
   params: Any, rung: Rung, tokenizer: Tokenizer, prompts: list[str], config: Mapping[str, Any]
 ) -> list[str]:
