@@ -115,7 +115,8 @@ def launch(
   try:
     values = _define(name, modes, define_flags)
     if any(argument in ('-h', '--help', '-help') for argument in argv):
-      print(_help(name, modes, values))
+      with _quiet_exit():
+        print(_help(name, modes, values))
       return 0
     run, mode = _parse(name, argv, values, default_config)
     devices.configure_backend(bfloat16=run.config.get('train', {}).get('dtype') == 'bfloat16')

@@ -56,7 +56,10 @@ def train(run: contract.Run) -> None:
       if row is None:
         return None
       rows.setdefault(name, []).append(row)
-  table = [_line(name, each, config.models[name].get('published')) for name, each in rows.items()]
+  # What was published holds for makemore's own list.
+  published = {name: each.published for name, each in _rungs(config).items() if each.get('published')}
+  published = published if words.name == 'names' else {}
+  table = [_line(name, each, published.get(name)) for name, each in rows.items()]
   run.print('\n'.join(['', _HEAD, *table]))
   made = _sample(run, words)
   mean = lambda field: {name: float(np.mean([getattr(row, field) for row in rows[name]])) for name in rows}
@@ -71,7 +74,6 @@ def train(run: contract.Run) -> None:
       'uniform_guess': guess,
     }
   )
-  published = {name: each.published for name, each in _rungs(config).items() if each.get('published')}
   charts.ladder(mean('val_loss'), published, guess, run.workdir / 'plots' / 'ladder.png')
   return run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
 

@@ -26,7 +26,8 @@ def ladder(losses: Mapping[str, float], published: Mapping[str, float], guess: f
       if name in published:
         axes.plot([published[name]] * 2, [place - 0.4, place + 0.4], color='#0f172a', linewidth=2.2)
         axes.annotate(f'{published[name]:.2f}', (published[name], place), (5, 0), color='#0f172a', **beside)
-    axes.plot([], [], color='#0f172a', linewidth=2.2, label='published')
+    if published:
+      axes.plot([], [], color='#0f172a', linewidth=2.2, label='published')
     axes.axvline(guess, color=LINE, linestyle=(0, (5, 3)), linewidth=1)
     axes.annotate(f'uniform guess {guess:.2f}', (guess, places[-1] + 0.55), ha='right', color=LINE)
     low = min([*losses.values(), *published.values()])
