@@ -24,7 +24,7 @@ from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.language_model import evaluation, huggingface, pretrained
 from mlsd_jax.language_model.task import gpt_task
-from mlsd_jax.language_model.text import Text, open_text, run_tokenizer
+from mlsd_jax.language_model.text import Text, open_text, run_tokenizer, split_prompts
 from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed, plots, sharding
@@ -55,7 +55,7 @@ def train(run: contract.Run) -> None:
   text = open_text(config.data, tokenizer)
   if model is None:
     model = _model(config, text.tokenizer)
-  _prompts(config.sample, text.tokenizer)
+  split_prompts(config.sample.prompt, text.tokenizer)
   if distributed.is_main():
     text.tokenizer.save(run.workdir / 'tokenizer.json')
   train_data = TokenBatches(text.train, settings.batch_size, model.context_length, settings.seed)
@@ -155,21 +155,6 @@ def _load(run: contract.Run) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
   return params, model, run_tokenizer(run.workdir)
 
 
-def _prompts(config: Any, tokenizer: Tokenizer) -> list[str]:
-  """The prompts to continue.
-
-  Raises:
-    UserError: the tokenizer cannot express one of them. (Asked before training, not after.)
-  """
-  prompts = config.prompt.split('|')
-  for prompt in prompts:
-    try:
-      tokenizer.encode(prompt)
-    except UserError as error:
-      raise UserError(f'sample.prompt {prompt!r}: {error}') from error
-  return prompts
-
-
 def _sample(run: contract.Run, params: Any, model: gpt.GPTConfig, tokenizer: Tokenizer) -> None:
   """Prints samples as they are made and writes them to samples.txt."""
   config = run.config.sample
@@ -180,7 +165,7 @@ def _sample(run: contract.Run, params: Any, model: gpt.GPTConfig, tokenizer: Tok
     min_p=config.min_p,
     repetition_penalty=config.repetition_penalty,
   )
-  prompts = _prompts(config, tokenizer)
+  prompts = split_prompts(config.prompt, tokenizer)
   streaming = len(prompts) * config.num_samples == 1 and distributed.is_main() and sys.stdout.isatty()
   if streaming:
     run.print(f'--- {prompts[0]!r}')

@@ -20,7 +20,7 @@ from mlsd_jax import files
 from mlsd_jax.data import fetch
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import inspection, inspection_charts, ladder, ladder_chart
-from mlsd_jax.language_model.text import Text, open_text, run_tokenizer
+from mlsd_jax.language_model.text import Text, open_text, run_tokenizer, split_prompts
 from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
@@ -41,7 +41,7 @@ def climb(run: contract.Run) -> bool:
   """Trains every rung of the ladder, shows a sample of each, draws the chart. False if it was interrupted."""
   text = _open(run)
   rungs = ladder.read_rungs(run.config.to_dict(), text.tokenizer.vocab_size)
-  prompts = _prompts(run.config.sample, text.tokenizer)
+  prompts = split_prompts(run.config.sample.prompt, text.tokenizer)
   run.claim(mingpt_problems.FREE)
   uniform = ladder.uniform_loss(text.tokenizer.vocab_size)
   if 'val_loss' in (run.result() or {}):
@@ -72,7 +72,7 @@ def climb(run: contract.Run) -> bool:
 def sample(run: contract.Run) -> None:
   """Continues --config.sample.prompt with a trained rung (--config.sample.rung; the top one by default)."""
   rung, tokenizer = _trained(run, run.config.sample.rung)
-  _sample(run, rung, tokenizer, _prompts(run.config.sample, tokenizer))
+  _sample(run, rung, tokenizer, split_prompts(run.config.sample.prompt, tokenizer))
 
 
 def explain(run: contract.Run) -> None:
@@ -164,21 +164,6 @@ def _open(run: contract.Run) -> Text:
     f'{vocab_size} distinct; on {len(jax.devices())} x {jax.devices()[0].device_kind}'
   )
   return text
-
-
-def _prompts(config: Any, tokenizer: Tokenizer) -> list[str]:
-  """The prompts to continue.
-
-  Raises:
-    UserError: one of them has a character that the text has not. (Asked before training, not after.)
-  """
-  prompts = config.prompt.split('|')
-  for prompt in prompts:
-    try:
-      tokenizer.encode(prompt)
-    except UserError as error:
-      raise UserError(f'sample.prompt {prompt!r}: {error}') from error
-  return prompts
 
 
 def _sample(run: contract.Run, rung: ladder.Rung, tokenizer: Tokenizer, prompts: list[str]) -> None:

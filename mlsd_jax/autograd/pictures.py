@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlsd_jax import files
+from mlsd_jax import figures, files
 from mlsd_jax.autograd.classifier import History
 
 _NEGATIVE, _POSITIVE, _INK = '#1d4ed8', '#ea580c', '#0f172a'
@@ -40,28 +40,24 @@ class Scene:
 
 def moments(scene: Scene, path: pathlib.Path, *, title: str) -> None:
   """Four panels: before training, and after a hundredth, a tenth and all of the steps."""
-  plt = _pyplot()
   steps = sorted({0, max(scene.steps // 100, 1), max(scene.steps // 10, 1), scene.steps})
   width, height = np.ptp(scene.points, axis=0) + 2 * _BORDER
   size = (3.3 * len(steps) + 0.8, 3.2 * height / width + 0.8)
-  figure, axes = plt.subplots(1, len(steps), figsize=size, dpi=130, layout='constrained')
-  figure.get_layout_engine().set(wspace=0.04)
-  shades = None
-  for each, step in zip(np.atleast_1d(axes), steps, strict=True):
-    shades = _boundary(each, scene, step)
-    each.set_title(f'{_count(step)}, {scene.accuracy(step):.1%} right', fontsize=10, color=_INK)
-  bar = figure.colorbar(shades, ax=axes, ticks=[-3, -1, 0, 1, 3], pad=0.01)
-  bar.set_label('score (0 is the boundary)', fontsize=9)
-  bar.outline.set_visible(False)
-  figure.suptitle(title, fontsize=12, fontweight='bold', color=_INK)
-  with files.atomic_path(path) as temporary:
-    figure.savefig(temporary)
-  plt.close(figure)
+  with figures.figure(path, 1, len(steps), size=size, grid='none', frame=True) as (figure, axes):
+    figure.get_layout_engine().set(wspace=0.04)
+    shades = None
+    for each, step in zip(axes.flat, steps, strict=True):
+      shades = _boundary(each, scene, step)
+      each.set_title(f'{_count(step)}, {scene.accuracy(step):.1%} right', fontsize=10, color=_INK)
+    bar = figure.colorbar(shades, ax=axes, ticks=[-3, -1, 0, 1, 3], pad=0.01)
+    bar.set_label('score (0 is the boundary)', fontsize=9)
+    bar.outline.set_visible(False)
+    figure.suptitle(title, fontsize=12, fontweight='bold', color=_INK)
 
 
 def animation(scene: Scene, path: pathlib.Path, *, frames: int = 40, dpi: int = 90) -> None:
   """The boundary above the loss, from the first step to the last; early steps, where most changes, get more frames."""
-  plt = _pyplot()
+  plt = figures.pyplot()
   from matplotlib.animation import PillowWriter
 
   steps = np.unique(np.round(scene.steps * np.linspace(0, 1, frames) ** 2).astype(int))
@@ -89,15 +85,6 @@ def animation(scene: Scene, path: pathlib.Path, *, frames: int = 40, dpi: int = 
 
 def _count(steps: int) -> str:
   return '1 step' if steps == 1 else f'{steps:,} steps'
-
-
-def _pyplot() -> Any:
-  import matplotlib
-
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-
-  return plt
 
 
 def _boundary(axes: Any, scene: Scene, step: int) -> Any:

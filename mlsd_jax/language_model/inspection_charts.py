@@ -1,31 +1,15 @@
 """Pictures of what inspection.py finds. Each is a PNG, written atomically."""
 
-import contextlib
+import functools
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from mlsd_jax import files
+from mlsd_jax import figures
 from mlsd_jax.language_model.inspection import HeadScores
 
-_STYLE: Any = {'font.size': 9, 'axes.edgecolor': '#94a3b8', 'axes.titlesize': 9}
-
-
-@contextlib.contextmanager
-def _figure(path: pathlib.Path, rows: int, columns: int, size: tuple[float, float], **options: Any) -> Iterator[Any]:
-  import matplotlib
-
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-
-  with plt.rc_context(_STYLE):
-    figure, axes = plt.subplots(rows, columns, figsize=size, dpi=100, layout='constrained', squeeze=False, **options)
-    yield figure, axes
-    with files.atomic_path(path) as temporary:
-      figure.savefig(temporary)
-    plt.close(figure)
+_figure = functools.partial(figures.figure, dpi=100, font_size=9, grid='none', frame=True)
 
 
 def attention(maps: np.ndarray, queries: Sequence[str], keys: Sequence[str], path: pathlib.Path, *, title: str) -> None:
@@ -38,7 +22,7 @@ def attention(maps: np.ndarray, queries: Sequence[str], keys: Sequence[str], pat
   layers, heads = maps.shape[:2]
   side = max(2.4, 0.11 * len(keys))
   tall = max(2.0, 0.11 * len(queries))
-  with _figure(path, layers, heads, (side * heads + 0.4, (tall + 0.3) * layers + 0.5)) as (figure, axes):
+  with _figure(path, layers, heads, size=(side * heads + 0.4, (tall + 0.3) * layers + 0.5)) as (figure, axes):
     size = 7 if max(len(keys), len(queries)) <= 40 else 5
     for layer in range(layers):
       for head in range(heads):
@@ -59,7 +43,7 @@ def head_scores(scores: HeadScores, path: pathlib.Path, *, title: str) -> None:
     ('induction', scores.induction, scores.chance_induction),
     ('previous token', scores.previous, scores.chance_previous),
   )
-  with _figure(path, 1, 2, (2 * max(3.4, 0.8 * heads) + 1, max(2.4, 0.75 * layers + 1.2))) as (figure, axes):
+  with _figure(path, 1, 2, size=(2 * max(3.4, 0.8 * heads) + 1, max(2.4, 0.75 * layers + 1.2))) as (figure, axes):
     for panel, (kind, values, chance) in zip(axes[0], kinds, strict=True):
       image = panel.imshow(values, cmap='Oranges', vmin=0, vmax=1, aspect='auto')
       for layer, head in np.ndindex(layers, heads):
@@ -84,7 +68,7 @@ def logit_lens(log_probs: np.ndarray, text: str, characters: Sequence[str], path
   truth = np.array([characters.index(character) for character in text[1:]])
   probability = np.exp(np.take_along_axis(log_probs, truth[None, :, None], axis=-1)[..., 0])
   names = ['embedding', *(f'after block {n}' for n in range(states - 1))]
-  with _figure(path, 1, 1, (max(6.0, 0.26 * length + 2), 0.42 * states + 1.6)) as (figure, axes):
+  with _figure(path, 1, 1, size=(max(6.0, 0.26 * length + 2), 0.42 * states + 1.6)) as (figure, axes):
     panel = axes[0][0]
     image = panel.imshow(probability, cmap='Greens', vmin=0, vmax=1, aspect='auto')
     for state, position in np.ndindex(states, length):

@@ -2,15 +2,12 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from mlsd_jax import files
+from mlsd_jax import figures
 from mlsd_jax.training.metrics import Record
 from mlsd_jax.training.plots import BASELINE, TRAIN, VALIDATION, smooth
-
-_STYLE: Any = {'font.size': 10, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': '#94a3b8'}
 
 
 def draw(
@@ -23,18 +20,12 @@ def draw(
     label: of the top rung.
     baselines: label of a lower rung -> its validation loss, in nats a token.
   """
-  import matplotlib
-
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-
   train = np.array([(r['step'], r['loss']) for r in records if r.get('loss') is not None], float).reshape(-1, 2)
   val = np.array([(r['step'], r['val_loss']) for r in records if r.get('val_loss') is not None], float).reshape(-1, 2)
   last = max([*train[:, 0], *val[:, 0], 1.0])
   lines = [*baselines.values(), *val[-1:, 1]]
   low, high = min([*lines, *train[:, 1], *val[:, 1]]), max([*lines, *val[:, 1]])
-  with plt.rc_context(_STYLE):
-    figure, axes = plt.subplots(figsize=(8.5, 5), dpi=120, layout='constrained')
+  with figures.figure(path, size=(8.5, 5), dpi=120, grid='y') as (_, ((axes,),)):
     axes.plot(*train.T, color=TRAIN, linewidth=0.8, alpha=0.35)
     axes.plot(train[:, 0], smooth(train[:, 1]), color=TRAIN, linewidth=1.8, label=f'{label}, training')
     axes.plot(*val.T, color=VALIDATION, linewidth=1.8, marker='o', markersize=3.5, label=f'{label}, validation')
@@ -55,12 +46,7 @@ def draw(
         arrowprops=dict(arrowstyle='-', color='#cbd5e1', linewidth=0.8, shrinkA=2, shrinkB=0, relpos=(0, 0.5)),
       )
     axes.set(title=title, xlabel='step', ylabel='loss, nats a character', xlim=(0, last), ylim=(bottom, top))
-    axes.grid(axis='y', color='#e2e8f0', linewidth=0.8)
-    axes.set_axisbelow(True)
     axes.legend(frameon=False, loc='upper right', bbox_to_anchor=(1, 0.93))
-    with files.atomic_path(path) as temporary:
-      figure.savefig(temporary)
-    plt.close(figure)
 
 
 def draw_by_time(curves: Mapping[str, Sequence[Record]], path: pathlib.Path, *, title: str) -> None:
@@ -69,14 +55,9 @@ def draw_by_time(curves: Mapping[str, Sequence[Record]], path: pathlib.Path, *, 
   Args:
     curves: label -> records of metrics.jsonl.
   """
-  import matplotlib
-
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-
+  plt = figures.pyplot()
   colours = plt.get_cmap('viridis')(np.linspace(0.0, 0.88, max(len(curves), 1)))
-  with plt.rc_context(_STYLE):
-    figure, axes = plt.subplots(figsize=(8.5, 5), dpi=120, layout='constrained')
+  with figures.figure(path, size=(8.5, 5), dpi=120) as (_, ((axes,),)):
     ends = []
     for (label, records), colour in zip(curves.items(), colours, strict=True):
       points = np.array([(r['seconds'], r['val_loss']) for r in records if r.get('val_loss') is not None], float)
@@ -100,11 +81,6 @@ def draw_by_time(curves: Mapping[str, Sequence[Record]], path: pathlib.Path, *, 
         annotation_clip=False,
         arrowprops=dict(arrowstyle='-', color='#cbd5e1', linewidth=0.8, shrinkA=2, shrinkB=0, relpos=(0, 0.5)),
       )
-    axes.grid(color='#e2e8f0', linewidth=0.8)
-    axes.set_axisbelow(True)
-    with files.atomic_path(path) as temporary:
-      figure.savefig(temporary)
-    plt.close(figure)
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:

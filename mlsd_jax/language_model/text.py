@@ -58,3 +58,18 @@ def run_tokenizer(workdir: pathlib.Path) -> Tokenizer:
   if not (workdir / 'tokenizer.json').exists():
     raise UserError(f'{workdir} holds no tokenizer.json: no run was started there')
   return tokenizers.load(workdir / 'tokenizer.json')
+
+
+def split_prompts(prompts: str, tokenizer: Tokenizer) -> list[str]:
+  """The prompts that stand in `prompts` with '|' between them. Asked before training, not after.
+
+  Raises:
+    UserError: the tokenizer cannot express one of them.
+  """
+  found = prompts.split('|')
+  for prompt in found:
+    try:
+      tokenizer.encode(prompt)
+    except UserError as error:
+      raise UserError(f'sample.prompt {prompt!r}: {error}') from error
+  return found

@@ -1,13 +1,12 @@
 """Pictures of the ladder."""
 
-import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mlsd_jax import files
+from mlsd_jax import figures
 from mlsd_jax.makemore.search import Trials
 from mlsd_jax.makemore.statistics import Statistics
 
@@ -16,7 +15,7 @@ OURS, PUBLISHED, LINE = '#c2410c', '#94a3b8', '#475569'
 
 def ladder(losses: Mapping[str, float], published: Mapping[str, float], guess: float, path: pathlib.Path) -> None:
   """Bars of validation loss by model, beside published ones, under the loss of a uniform guess; a PNG."""
-  with _figure(path, size=(9, 1.2 + 0.42 * len(losses))) as axes:
+  with figures.figure(path, size=(9, 1.2 + 0.42 * len(losses)), font_size=9) as (_, ((axes,),)):
     names = list(losses)[::-1]
     places = np.arange(len(names))
     axes.barh(places, [losses[name] for name in names], 0.62, color=OURS, label='here')
@@ -41,7 +40,8 @@ def scores(word: str, losses: Mapping[str, Sequence[float]], path: pathlib.Path)
   """What each letter of `word` and its end cost each model: a table of colours; a PNG."""
   names = list(losses)
   values = np.array([losses[name] for name in names])
-  with _figure(path, size=(2.2 + 0.75 * (len(word) + 1), 1.2 + 0.36 * len(names))) as axes:
+  size = (2.2 + 0.75 * (len(word) + 1), 1.2 + 0.36 * len(names))
+  with figures.figure(path, size=size, font_size=9, grid='none') as (_, ((axes,),)):
     axes.imshow(values, cmap='OrRd', vmin=0, vmax=max(4.0, values.max()), aspect='auto')
     for row, line in enumerate(values):
       for column, value in enumerate(line):
@@ -49,7 +49,6 @@ def scores(word: str, losses: Mapping[str, Sequence[float]], path: pathlib.Path)
         axes.text(column, row, f'{value:.2f}', ha='center', va='center', color=color, fontsize=8)
     axes.set_xticks(range(len(word) + 1), [*word, 'end'])
     axes.set_yticks(range(len(names)), [f'{name}  {sum(losses[name]):.1f}' for name in names])
-    axes.grid(False)
     axes.set_title(f'{word}: nats by letter, in all beside the name')
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -59,7 +58,7 @@ def search(
   trials: Trials, losses: np.ndarray, finder: tuple[np.ndarray, np.ndarray, float], path: pathlib.Path
 ) -> None:
   """Validation loss by learning rate of every trial, and the learning-rate finder's curve below; a PNG."""
-  with _figures(path, 2, size=(8.5, 7)) as (above, below):
+  with figures.figure(path, 2, size=(8.5, 7), font_size=9) as (_, ((above,), (below,))):
     worst = np.quantile(losses[np.isfinite(losses)], 0.95) if np.isfinite(losses).any() else 4.0
     shown = np.minimum(losses, worst)
     dots = above.scatter(trials.learning_rate, shown, c=trials.width, cmap='viridis', s=16)
@@ -88,7 +87,7 @@ def search(
 
 def statistics(by_variant: Mapping[str, Statistics], path: pathlib.Path) -> None:
   """Activations, gradients, update ratios and losses of several variants, a row each; a PNG."""
-  with _figures(path, (len(by_variant), 4), size=(16, 3.1 * len(by_variant))) as grid:
+  with figures.figure(path, len(by_variant), 4, size=(16, 3.1 * len(by_variant)), font_size=9) as (_, grid):
     for row, (name, found) in zip(grid, by_variant.items(), strict=True):
       bins = np.linspace(-1, 1, 61)
       for which, color, label in ((0, PUBLISHED, 'at the start'), (1, OURS, 'at the end')):
@@ -108,29 +107,3 @@ def statistics(by_variant: Mapping[str, Statistics], path: pathlib.Path) -> None
       )
       for axes in row[:3]:
         axes.legend(frameon=False, fontsize=7)
-
-
-@contextlib.contextmanager
-def _figures(path: pathlib.Path, shape: int | tuple[int, int], size: tuple[float, float]) -> Iterator[Any]:
-  import matplotlib
-
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-
-  style: Any = {'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': '#94a3b8'}
-  rows, columns = (shape, 1) if isinstance(shape, int) else shape
-  with plt.rc_context(style):
-    figure, grid = plt.subplots(rows, columns, figsize=size, dpi=130, layout='constrained', squeeze=False)
-    for axes in grid.flat:
-      axes.grid(color='#e2e8f0', linewidth=0.8)
-      axes.set_axisbelow(True)
-    yield grid if not isinstance(shape, int) else grid[:, 0]
-    with files.atomic_path(path) as temporary:
-      figure.savefig(temporary)
-    plt.close(figure)
-
-
-@contextlib.contextmanager
-def _figure(path: pathlib.Path, size: tuple[float, float]) -> Iterator[Any]:
-  with _figures(path, 1, size) as (axes,):
-    yield axes

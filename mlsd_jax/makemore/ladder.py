@@ -74,7 +74,6 @@ def train_rung(settings: Mapping[str, Any], words: WordList, train: TrainConfig,
     files.write_json(done, dataclasses.asdict(row))
     return row
   config = model_config(settings, words)
-  # No progress of its own for each small model: one line a rung is printed by the caller.
   result = fit(
     task.name_task(config, batch_size=train.batch_size),
     WordBatches(words.encode(words.train), train.batch_size, train.seed),

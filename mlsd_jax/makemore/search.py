@@ -116,7 +116,7 @@ def _loss(params: Any, one_hot_BC: jax.Array, targets_BV: jax.Array) -> jax.Arra
   table_KVH = jnp.einsum('VD,KDH->KVH', params['embedding'], params['kernel'])
   h_BH = jnp.tanh(one_hot_BC @ table_KVH.reshape(one_hot_BC.shape[1], -1) + params['bias'])
   logits_BV = h_BH @ params['out']['kernel'] + params['out']['bias']
-  return (jax.nn.logsumexp(logits_BV, axis=-1) - jnp.sum(logits_BV * targets_BV, axis=-1)).mean()
+  return optax.softmax_cross_entropy(logits_BV, targets_BV).mean()
 
 
 def _one_hot(examples: Places, vocab_size: int) -> Places:

@@ -1,15 +1,13 @@
 """What a tokenizer makes of a text: compression, fertility, which tokens it uses how often."""
 
-import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mlsd_jax import files
+from mlsd_jax import figures
 from mlsd_jax.tokenizers import base
 
 
@@ -72,7 +70,7 @@ def plot_compression(
   curve: np.ndarray, others: Mapping[str, tuple[int, float]], path: pathlib.Path, *, title: str
 ) -> None:
   """Bytes a token by vocabulary size, and other tokenizers as points (size, bytes a token); a PNG."""
-  with _figure(path) as axes:
+  with figures.figure(path, size=(8, 4.5), dpi=150) as (_, ((axes,),)):
     sizes = 256 + np.arange(len(curve))
     axes.plot(sizes, curve, color='#c2410c', linewidth=2)
     axes.annotate(f'{curve[-1]:.2f}', (sizes[-1], curve[-1]), (-6, 6), textcoords='offset points', ha='right')
@@ -87,27 +85,9 @@ def plot_compression(
 
 def plot_zipf(usages: Sequence[Usage], path: pathlib.Path, *, title: str) -> None:
   """Frequency of each token by rank, on logarithmic axes; a PNG."""
-  with _figure(path) as axes:
+  with figures.figure(path, size=(8, 4.5), dpi=150) as (_, ((axes,),)):
     for used, color in zip(usages, ('#c2410c', '#475569', '#0f766e', '#7c3aed'), strict=False):
       counts = np.sort(used.counts[used.counts > 0])[::-1]
       axes.plot(np.arange(1, len(counts) + 1), counts, color=color, linewidth=1.6, label=used.name)
     axes.set(title=title, xlabel='rank of the token', ylabel='occurrences', xscale='log', yscale='log')
     axes.legend(frameon=False)
-
-
-@contextlib.contextmanager
-def _figure(path: pathlib.Path) -> Iterator[Any]:
-  """A pair of axes that is written to `path` on leaving."""
-  import matplotlib
-
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-
-  figure, axes = plt.subplots(figsize=(8, 4.5), dpi=150, layout='constrained')
-  axes.spines[['top', 'right']].set_visible(False)
-  axes.grid(color='#e2e8f0', linewidth=0.8)
-  axes.set_axisbelow(True)
-  yield axes
-  with files.atomic_path(path) as temporary:
-    figure.savefig(temporary)
-  plt.close(figure)

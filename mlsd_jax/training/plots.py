@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlsd_jax import files
+from mlsd_jax import figures
 
 TRAIN, VALIDATION, BASELINE = '#7a869a', '#c2410c', '#475569'
 
@@ -25,16 +25,9 @@ def loss_curve(
     records: objects of metrics.jsonl ('step' with 'loss' or 'val_loss').
     baselines: label -> loss.
   """
-  import matplotlib
-
-  matplotlib.use('Agg')
-  import matplotlib.pyplot as plt
-
   train = np.array([(r['step'], r['loss']) for r in records if r.get('loss') is not None], float).reshape(-1, 2)
   val = np.array([(r['step'], r['val_loss']) for r in records if r.get('val_loss') is not None], float).reshape(-1, 2)
-  style: Any = {'font.size': 10, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.edgecolor': '#94a3b8'}
-  with plt.rc_context(style):
-    figure, axes = plt.subplots(figsize=(8, 4.5), dpi=150, layout='constrained')
+  with figures.figure(path, size=(8, 4.5), dpi=150, grid='y') as (_, ((axes,),)):
     axes.plot(*train.T, color=TRAIN, linewidth=0.8, alpha=0.35)
     axes.plot(train[:, 0], smooth(train[:, 1]), color=TRAIN, linewidth=1.8, label='training')
     marker = 'o' if len(val) <= 40 else None
@@ -52,12 +45,7 @@ def loss_curve(
     low = min([*smooth(train[:, 1]), *val[:, 1]], default=0.0)
     high = max([*train[:, 1], *val[:, 1], *(baselines or {}).values()], default=1.0)
     axes.set_ylim(low - 0.08 * (high - low), high + 0.05 * (high - low))
-    axes.grid(axis='y', color='#e2e8f0', linewidth=0.8)
-    axes.set_axisbelow(True)
     axes.legend(frameon=False, loc='upper right', bbox_to_anchor=(1, 0.9))
-    with files.atomic_path(path) as temporary:
-      figure.savefig(temporary)
-    plt.close(figure)
 
 
 def smooth(values: np.ndarray, share: float = 0.03) -> np.ndarray:

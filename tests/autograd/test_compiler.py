@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mlsd_jax.autograd import classifier, compiler, datasets, nn
 from mlsd_jax.autograd.compiler import compile_graph
-from mlsd_jax.autograd.engine import Value, gradients, softmax
+from mlsd_jax.autograd.engine import Value
+from mlsd_jax.autograd.functions import gradients, softmax
 
 
 def assert_same(outputs, inputs, at=None):
