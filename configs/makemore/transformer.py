@@ -2,7 +2,7 @@
 
 python -m experiments.makemore --config=configs/makemore/transformer.py
 
-Measured: 1.9324 on the validation words, 1.9328 on the test words (1.92 is published); 288 s on two CPU cores beside
+Measured: 1.9324 on the validation words, 1.9328 on the test words (1.92 is published); 216 s on two CPU cores beside
 other work.
 """
 
