@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -70,7 +71,7 @@ def _breakable_barrier(folder: os.PathLike[str]) -> Callable[..., None]:
 
 
 def _quieten() -> None:
-  """Drops Orbax's log records, and the complaints TensorStore's callbacks make after a failed write.
+  """Drops Orbax's log records, and the complaints of TensorStore's callbacks and of coroutines after a failed write.
 
   What matters of them reaches the user as one UserError.
   """
@@ -84,6 +85,9 @@ def _quieten() -> None:
         previous(unraisable)
 
     sys.unraisablehook = hook
+  # When the first array of several cannot be written, those of the others are dropped unawaited. Not once for all:
+  # pytest and others put their own filters in place of these.
+  warnings.filterwarnings('ignore', r"coroutine '.*(serialize|write)\S*' was never awaited", RuntimeWarning)
 
 
 class _NotOrbax(logging.Filter):
