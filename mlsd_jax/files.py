@@ -12,6 +12,8 @@ from typing import Any
 
 from mlsd_jax.errors import UserError
 
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR)
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
@@ -37,12 +39,35 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     temporary.chmod(0o666 & ~umask)
     temporary.replace(path)
   except OSError as error:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR):
+    if error.errno in _UNWRITABLE:
       raise UserError(f'cannot write {path}: {error.strerror}; nothing that stood there was changed') from error
     raise
   finally:
     if temporary is not None:
       temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+  """Yields a temporary folder beside `folder` that takes its place on a clean exit.
+
+  Raises:
+    UserError: the disk is full or the folder cannot be written. Whatever stood at `folder` before is untouched.
+  """
+  folder = pathlib.Path(folder)
+  try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'.{folder.name}-', suffix='.tmp', dir=folder.parent) as name:
+      fresh, old = pathlib.Path(name) / 'new', pathlib.Path(name) / 'old'
+      fresh.mkdir()
+      yield fresh
+      if folder.exists():
+        folder.rename(old)
+      fresh.rename(folder)
+  except OSError as error:
+    if error.errno in _UNWRITABLE:
+      raise UserError(f'cannot write {folder}: {error.strerror}; nothing that stood there was changed') from error
+    raise
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

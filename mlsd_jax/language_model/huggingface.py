@@ -1,11 +1,8 @@
 """GPT-2 in the folder format of Hugging Face: config.json and model.safetensors."""
 
-import contextlib
 import dataclasses
-import errno
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +10,8 @@ import jax
 import numpy as np
 
 from mlsd_jax import files, tokenizers
+from mlsd_jax.data import hub, tensor_files
 from mlsd_jax.errors import UserError
-from mlsd_jax.language_model import hub
 from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import huggingface as huggingface_tokenizer
 
@@ -72,7 +69,7 @@ def load_gpt2(folder_or_name: str | os.PathLike[str], **options: Any) -> tuple[d
   """
   folder = hub.model_folder(folder_or_name)
   config = _read_config(folder)
-  tensors = dict(_read_tensors(folder))
+  tensors = {name.removeprefix('transformer.'): tensor for name, tensor in tensor_files.read(folder, _is_parameter)}
   params: dict[str, Any] = {}
   for name, path, shape in _layout(config):
     if name not in tensors:
@@ -119,8 +116,8 @@ def save_gpt2(
     tensor = np.ascontiguousarray(_get(params, path))
     tensors[f'transformer.{name}'] = tensor.reshape(_flat_shape(path, shape))
   end_of_text = tokenizer.end_of_text if tokenizer else 50256 if config.vocab_size == 50257 else None
-  with _atomic_folder(folder) as temporary:
-    _save_safetensors(tensors, temporary / hub.WEIGHTS)
+  with files.atomic_folder(folder) as temporary:
+    tensor_files.write(tensors, temporary / hub.WEIGHTS)
     files.write_json(temporary / 'config.json', _config_json(config, tensors, end_of_text))
     special = {'bos_token_id': end_of_text, 'eos_token_id': end_of_text}
     files.write_json(temporary / 'generation_config.json', {'_from_model_config': True, **special})
@@ -175,6 +172,11 @@ def load_tokenizer(folder: str | os.PathLike[str], config: gpt.GPTConfig) -> tok
   raise UserError(
     f'{folder} has no {TOKENIZER} and its {config.vocab_size} ids are not those of gpt2; name a tokenizer'
   )
+
+
+def _is_parameter(name: str) -> bool:
+  """Masks are buffers and no parameters."""
+  return not name.endswith(('.attn.bias', '.attn.masked_bias'))
 
 
 def _layout(config: gpt.GPTConfig) -> Iterator[tuple[str, str, tuple[int, ...]]]:
@@ -256,49 +258,3 @@ def _config_json(config: gpt.GPTConfig, tensors: dict[str, np.ndarray], end_of_t
     'tie_word_embeddings': True,
     'dtype': tensors['transformer.wte.weight'].dtype.name,
   }
-
-
-def _read_tensors(folder: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
-  """Name without the 'transformer.' prefix, and tensor. Masks, which are buffers and no parameters, are left out."""
-  import safetensors
-
-  sharded = not (folder / hub.WEIGHTS).exists() and (folder / hub.INDEX).exists()
-  for file in hub.shards(folder / hub.INDEX) if sharded else [hub.WEIGHTS]:
-    path = folder / file
-    if not path.exists():
-      raise UserError(f'no such file: {path}')
-    try:
-      with safetensors.safe_open(path, framework='numpy') as opened:
-        for name in opened.keys():  # noqa: SIM118 (not a dict)
-          short = name.removeprefix('transformer.')
-          if not short.endswith(('.attn.bias', '.attn.masked_bias')):
-            yield short, opened.get_tensor(name)
-    except safetensors.SafetensorError as error:
-      raise UserError(f'{path} is damaged or no safetensors file: {error}') from error
-
-
-@contextlib.contextmanager
-def _atomic_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields a temporary folder beside `folder` that takes its place on a clean exit."""
-  try:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{folder.name}-', suffix='.tmp', dir=folder.parent) as name:
-      fresh, old = pathlib.Path(name) / 'new', pathlib.Path(name) / 'old'
-      fresh.mkdir()
-      yield fresh
-      if folder.exists():
-        folder.rename(old)
-      fresh.rename(folder)
-  except OSError as error:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR):
-      raise UserError(f'cannot write {folder}: {error.strerror}; nothing that stood there was changed') from error
-    raise
-
-
-def _save_safetensors(tensors: dict[str, np.ndarray], path: pathlib.Path) -> None:
-  import safetensors.numpy
-
-  try:
-    safetensors.numpy.save_file(tensors, path, metadata={'format': 'pt'})
-  except safetensors.SafetensorError as error:  # how it reports a full disk
-    raise UserError(f'cannot write {path}: {error}') from error

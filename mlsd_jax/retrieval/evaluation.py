@@ -1,8 +1,8 @@
 """Ranking measures with confidence intervals, and whether one run is better than another.
 
-Gains are the judged grades and the discount is log2 (nDCG as Jarvelin and Kekalainen 2002, and as trec_eval's ndcg_cut);
-recall, MRR and MAP take every grade above 0 as relevant (Manning et al. 2008, chapter 8). Equal scores are ranked as the
-run lists them.
+Gains are the judged grades and the discount is log2 (nDCG as Jarvelin and Kekalainen 2002, and as trec_eval's
+ndcg_cut); recall, MRR and MAP take every grade above 0 as relevant (Manning et al. 2008, chapter 8). Equal scores are
+ranked as the run lists them.
 """
 
 import dataclasses

@@ -10,8 +10,9 @@ import hashlib
 import itertools
 import json
 import pathlib
+import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +25,9 @@ from mlsd_jax.tokenizers.special import allowed_in, split_at
 UNKNOWN, SPECIAL_TOKENS = '[UNK]', ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 PREFIX = '##'
 _LONGEST_WORD = 100  # characters; a longer one is unknown
+_SPLITS_UNLIKE_BERT = re.compile('[\x0b\x0c\x1c-\x1f\x85]')  # str.split parts text there, where BERT joins it
+_ASCII_WORDS = re.compile(r'[0-9A-Za-z]+|[!-~]')
+_REMEMBERED = 2**18
 
 
 class WordPieceTokenizer(base.Tokenizer):
@@ -100,18 +104,44 @@ class WordPieceTokenizer(base.Tokenizer):
     Args:
       allowed_special: as of BPETokenizer.encode; Hugging Face's tokenizer takes 'all', BERT itself 'none'.
     """
+    return np.array(self.first_ids(text, None, allowed_special), np.int32)
+
+  def first_ids(
+    self, text: str, count: int | None, allowed_special: str | Collection[str] = 'none'
+  ) -> list[int]:
+    """The first `count` ids of `text`, all without a count. Of a long text little more than needed is looked at."""
     allowed = allowed_in(text, allowed_special, self.special_tokens)
     ids: list[int] = []
     for part in split_at(text, allowed):
       if part in allowed:
         ids.append(self.ids[part])
+      elif _SPLITS_UNLIKE_BERT.search(part):
+        ids.extend(self._ids_of(part))
       else:
-        ids.extend(itertools.chain.from_iterable(map(self._word, basic_tokens(part, lowercase=self.lowercase))))
-    return np.array(ids, np.int32)
+        rest = part
+        while rest:
+          # White space ends every word, so what stands between two is done once and remembered.
+          chunks = rest.split() if count is None else rest.split(None, count)
+          rest = chunks.pop() if count is not None and len(chunks) > count else ''
+          ids.extend(itertools.chain.from_iterable(map(self._chunks.__getitem__, chunks)))
+          if count is not None and len(ids) >= count:
+            return ids[:count]
+    return ids if count is None else ids[:count]
 
   @functools.cached_property
-  def _word(self):
-    return functools.lru_cache(maxsize=2**18)(self._cut)
+  def _chunks(self) -> '_Remembered':
+    return _Remembered(self._ids_of)
+
+  @functools.cached_property
+  def _words(self) -> '_Remembered':
+    return _Remembered(self._cut)
+
+  def _ids_of(self, text: str) -> tuple[int, ...]:
+    if text.isascii() and text.isprintable():
+      words = _ASCII_WORDS.findall(text.lower() if self.lowercase else text)
+    else:
+      words = list(basic_tokens(text, lowercase=self.lowercase))
+    return tuple(itertools.chain.from_iterable(map(self._words.__getitem__, words)))
 
   def _cut(self, word: str) -> tuple[int, ...]:
     """The longest piece from the left, again and again; [UNK] for the whole word if that gets stuck."""
@@ -140,6 +170,22 @@ class WordPieceTokenizer(base.Tokenizer):
   @classmethod
   def from_state(cls, state: Mapping[str, Any]) -> Self:
     return cls(state['vocabulary'], lowercase=state['lowercase'])
+
+
+class _Remembered(dict[str, tuple[int, ...]]):
+  """Results of `compute`, which are forgotten when there are too many."""
+
+  def __init__(self, compute: Callable[[str], tuple[int, ...]]):
+    super().__init__()
+    self._compute = compute
+
+  def __missing__(self, text: str) -> tuple[int, ...]:
+    if len(self) >= _REMEMBERED:
+      self.clear()
+    found = self._compute(text)
+    if len(text) <= _LONGEST_WORD:
+      self[text] = found
+    return found
 
 
 def basic_tokens(text: str, *, lowercase: bool) -> Iterator[str]:

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import sys
+from collections.abc import Sequence
 
 from mlsd_jax import files, folders
 from mlsd_jax.errors import UserError
@@ -13,11 +14,14 @@ WEIGHTS = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
 
 
-def model_folder(folder_or_name: str | os.PathLike[str]) -> pathlib.Path:
+def model_folder(folder_or_name: str | os.PathLike[str], besides: Sequence[str] = ()) -> pathlib.Path:
   """The folder itself, or the local copy of the hub's model of that name (config.json and safetensors only).
 
   Through the huggingface_hub package where it is installed (with its cache and tokens), else over HTTPS into
   $MLSD_CACHE_DIR/huggingface. $HF_ENDPOINT names another hub.
+
+  Args:
+    besides: further files that are taken where the model has them.
 
   Raises:
     UserError: neither a folder nor a model that can be downloaded.
@@ -31,25 +35,24 @@ def model_folder(folder_or_name: str | os.PathLike[str]) -> pathlib.Path:
   try:
     import huggingface_hub  # type: ignore[import-not-found,unused-ignore]
   except ImportError:
-    return _download(name)
+    return _download(name, besides)
   try:
-    return pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=['config.json', 'model*.safetensors*']))
+    wanted = ['config.json', 'model*.safetensors*', *besides]
+    return pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
   except Exception as error:  # whatever of its errors: the network, the name, access rights
     raise _unreachable(name, folders.cache_folder() / 'huggingface' / name, error) from error
 
 
-def _download(name: str) -> pathlib.Path:
+def _download(name: str, besides: Sequence[str]) -> pathlib.Path:
   import httpx
 
   folder = folders.cache_folder() / 'huggingface' / name.replace('/', '--')
   with httpx.Client(follow_redirects=True, timeout=30) as client:
     try:
       _fetch(client, name, folder, 'config.json')
-      try:
-        _fetch(client, name, folder, WEIGHTS)
-      except httpx.HTTPStatusError as error:
-        if error.response.status_code != 404:
-          raise
+      for file in besides:
+        _fetch(client, name, folder, file, optional=True)
+      if not _fetch(client, name, folder, WEIGHTS, optional=True):
         _fetch(client, name, folder, INDEX)
         for shard in shards(folder / INDEX):
           _fetch(client, name, folder, shard)
@@ -78,17 +81,20 @@ def _url(name: str, file: str) -> str:
   return f'{os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")}/{name}/resolve/main/{file}'
 
 
-def _fetch(client, name: str, folder: pathlib.Path, file: str) -> None:
+def _fetch(client, name: str, folder: pathlib.Path, file: str, *, optional: bool = False) -> bool:
+  """Whether the model has the file, which then is in `folder`; one that is not optional raises httpx's error."""
   from rich import console, progress
 
   target = folder / file
   if target.exists():
-    return
+    return True
   columns = progress.TextColumn('{task.description}'), progress.BarColumn(), progress.DownloadColumn()
   bar = progress.Progress(
     *columns, progress.TransferSpeedColumn(), console=console.Console(stderr=True), disable=not sys.stderr.isatty()
   )
   with client.stream('GET', _url(name, file)) as response:
+    if optional and response.status_code == 404:
+      return False
     response.raise_for_status()
     with files.atomic_path(target) as temporary, bar, temporary.open('wb') as out:
       total = response.headers.get('Content-Length')
@@ -96,6 +102,7 @@ def _fetch(client, name: str, folder: pathlib.Path, file: str) -> None:
       for block in response.iter_bytes(1 << 20):
         out.write(block)
         bar.advance(task, len(block))
+  return True
 
 
 def _unreachable(name: str, folder: pathlib.Path, error: Exception) -> UserError:

@@ -1,0 +1,45 @@
+"""Named tensors of a model folder: model.safetensors, or its shards and their index."""
+
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from mlsd_jax.data import hub
+from mlsd_jax.errors import UserError
+
+
+def read(folder: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, np.ndarray]]:
+  """Name and tensor of all in `folder` that are `wanted` by name.
+
+  Raises:
+    UserError: a file is missing or damaged.
+  """
+  import safetensors
+
+  sharded = not (folder / hub.WEIGHTS).exists() and (folder / hub.INDEX).exists()
+  for file in hub.shards(folder / hub.INDEX) if sharded else [hub.WEIGHTS]:
+    path = folder / file
+    if not path.exists():
+      raise UserError(f'no such file: {path}')
+    try:
+      with safetensors.safe_open(path, framework='numpy') as opened:
+        for name in opened.keys():  # noqa: SIM118 (not a dict)
+          if wanted(name):
+            yield name, opened.get_tensor(name)
+    except safetensors.SafetensorError as error:
+      raise UserError(f'{path} is damaged or no safetensors file: {error}') from error
+
+
+def write(tensors: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
+  """Writes a safetensors file as torch's users expect it.
+
+  Raises:
+    UserError: no space.
+  """
+  import safetensors.numpy
+
+  try:
+    safetensors.numpy.save_file(dict(tensors), path, metadata={'format': 'pt'})
+  except safetensors.SafetensorError as error:  # how it reports a full disk
+    raise UserError(f'cannot write {path}: {error}') from error

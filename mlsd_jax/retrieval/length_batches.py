@@ -1,0 +1,89 @@
+"""Texts of mixed length in batches of few shapes, so that little is padding and nothing compiles twice."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+  """The batch shapes there are: for every length its full batch, and one of 8 rows and one of 1 for what is left.
+
+  Attributes:
+    max_length: no text is longer.
+    batch_tokens: rows x length of a full batch, about; never less than a row a way.
+    ways: every number of rows is a multiple of it: how many devices share a batch.
+  """
+
+  max_length: int
+  batch_tokens: int
+  ways: int = 1
+
+  @property
+  def lengths(self) -> tuple[int, ...]:
+    """Multiples of 16 up to 128, of 32 up to 256, of 64 from there: at most an eighth of a long text is padding."""
+    steps = [*range(16, 128, 16), *range(128, 256, 32), *range(256, self.max_length, 64)]
+    return (*(step for step in steps if step < self.max_length), self.max_length)
+
+  def rows(self, length: int) -> tuple[int, ...]:
+    """The numbers of rows there are at a length, ascending."""
+    full = max(self.batch_tokens // length // self.ways, 1)
+    return tuple(sorted({min(rows, full) * self.ways for rows in (1, 8, full)}))
+
+  def plan(self, lengths_N: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
+    """(which texts, rows, length) of each batch; longest texts first, so that a lack of memory shows at once."""
+    order = np.argsort(-lengths_N, kind='stable')
+    steps, start = np.array(self.lengths), 0
+    while start < len(order):
+      length = int(steps[np.searchsorted(steps, lengths_N[order[start]])])
+      sizes = self.rows(length)
+      left = len(order) - start
+      rows = next((size for size in sizes if size >= left), sizes[-1])
+      yield order[start : start + rows], rows, length
+      start += rows
+
+
+def text_ids(tokenizer: WordPieceTokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
+  """[CLS] text [SEP] of each text, cut to `max_length` ids."""
+  cls, sep = tokenizer.special_tokens['[CLS]'], tokenizer.special_tokens['[SEP]']
+  return [[cls, *tokenizer.first_ids(text, max_length - 2), sep] for text in texts]
+
+
+def pair_ids(
+  tokenizer: WordPieceTokenizer, pairs: Sequence[tuple[str, str]], max_length: int
+) -> tuple[list[list[int]], list[int]]:
+  """[CLS] first [SEP] second [SEP] of each pair, and how many ids belong to the first segment.
+
+  The longer text of a pair is cut first, until both are of one length (as Hugging Face's 'longest_first').
+  """
+  cls, sep = tokenizer.special_tokens['[CLS]'], tokenizer.special_tokens['[SEP]']
+  room = max_length - 3
+  firsts = {text: tokenizer.first_ids(text, room) for text in {first for first, _ in pairs}}
+  seconds = {text: tokenizer.first_ids(text, room) for text in {second for _, second in pairs}}
+  rows, split = [], []
+  for one, other in pairs:
+    first, second = firsts[one], seconds[other]
+    if len(first) + len(second) > room:
+      # Of an odd room the second text has the odd token.
+      shorter = min(len(first), len(second))
+      if shorter * 2 > room:
+        first, second = first[: room // 2], second[: room - room // 2]
+      elif len(first) > len(second):
+        first = first[: room - shorter]
+      else:
+        second = second[: room - shorter]
+    rows.append([cls, *first, sep, *second, sep])
+    split.append(len(first) + 2)
+  return rows, split
+
+
+def padded(ids: Sequence[Sequence[int]], rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+  """(tokens [rows, length], lengths [rows]) int32; rows without a text hold one token, so that nothing divides by 0."""
+  tokens, lengths = np.zeros((rows, length), np.int32), np.ones(rows, np.int32)
+  for row, text in enumerate(ids):
+    tokens[row, : len(text)] = text
+    lengths[row] = len(text)
+  return tokens, lengths
