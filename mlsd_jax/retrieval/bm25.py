@@ -15,10 +15,6 @@ from mlsd_jax import files
 from mlsd_jax.errors import UserError
 
 _WORD = re.compile(r'\w+')
-# The words that Lucene's English analyser leaves out.
-_STOP = frozenset(
-  ['a', 'an', 'and', 'are', 'as', 'at', 'be', 'but', 'by', 'for', 'if', 'in', 'into', 'is', 'it', 'no', 'not', 'of', 'on', 'or', 'such', 'that', 'the', 'their', 'then', 'there', 'these', 'they', 'this', 'to', 'was', 'will', 'with']
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +41,9 @@ class Analyzer:
 
   def __init__(self, stem: bool):
     import Stemmer
+    from bm25s.stopwords import STOPWORDS_EN
 
+    self._stop = frozenset(STOPWORDS_EN)
     self._stemmer = Stemmer.Stemmer('english') if stem else None
 
   def __call__(self, text: str) -> list[str]:
@@ -53,7 +51,7 @@ class Analyzer:
     words += [part for word in words if '_' in word for part in word.split('_') if len(part) > 1]
     if self._stemmer is None:
       return words
-    return self._stemmer.stemWords([word for word in words if word not in _STOP])
+    return self._stemmer.stemWords([word for word in words if word not in self._stop])
 
 
 class BM25:

@@ -27,7 +27,7 @@ class EmbeddingStore:
   """The shards of one encoder in one folder."""
 
   def __init__(self, folder: pathlib.Path, warn: Callable[[str], None]):
-    """Reads the keys of what is there; a damaged shard is left out, named by `warn`, and its texts are embedded anew."""
+    """Reads the keys of what is there. A damaged shard is named by `warn` and left out: its texts are embedded anew."""
     self.folder = folder
     self._warn = warn
     self._where: dict[bytes, tuple[int, int]] = {}
