@@ -6,7 +6,7 @@ bm25s scores every term of every text beforehand, so its index is not changed bu
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -108,8 +108,3 @@ def top(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     places = np.flatnonzero(scores > 0)
   order = places[np.argsort(-scores[places], kind='stable')][:k]
   return order, scores[order]
-
-
-def spread(scores: np.ndarray, starts: Sequence[int] | np.ndarray) -> np.ndarray:
-  """[pages]: the greatest score among each page's chunks, which lie side by side from `starts` on."""
-  return np.maximum.reduceat(scores, starts) if len(starts) else np.zeros(0, np.float32)

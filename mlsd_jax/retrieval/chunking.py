@@ -108,24 +108,28 @@ def cut(page: Page, config: ChunkConfig, count: Count) -> list[Chunk]:
   while first < len(units):
     last, total = first, units[first].context + units[first].tokens
     while last + 1 < len(units):
-      following = units[last + 1]
-      if total + following.tokens > config.max_tokens or (following.opens and total >= config.min_tokens):
+      unit = units[last + 1]
+      if total + unit.tokens > config.max_tokens or (unit.opens and total >= config.min_tokens):
         break
       last += 1
-      total += following.tokens
+      total += unit.tokens
     chunks.append(Chunk(units[first].start, units[last].end, units[first].headings))
     if last + 1 == len(units):
       break
-    following, back = last + 1, last + 1
-    while not units[back].opens and back - 1 > first:
-      repeated = sum(unit.tokens for unit in units[back - 1 : following])
-      if units[back - 1].code or repeated > config.overlap:
-        break
-      back -= 1
-    if units[back].context + sum(unit.tokens for unit in units[back : following + 1]) > config.max_tokens:
-      back = following
-    first = back
+    first = _first_of_next(units, first, last + 1, config)
   return chunks
+
+
+def _first_of_next(units: Sequence[_Unit], first: int, following: int, config: ChunkConfig) -> int:
+  """Where the chunk with `following` in it begins: there, or as far before it as the overlap reaches."""
+  back, repeated = following, 0
+  while not units[back].opens and back - 1 > first and not units[back - 1].code:
+    repeated += units[back - 1].tokens
+    if repeated > config.overlap:
+      break
+    back -= 1
+  total = units[back].context + sum(unit.tokens for unit in units[back : following + 1])
+  return back if total <= config.max_tokens else following
 
 
 def _units(page: Page, max_tokens: int, count: Count) -> list[_Unit]:

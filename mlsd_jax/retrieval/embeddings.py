@@ -40,6 +40,9 @@ class EmbeddingStore:
   def __len__(self) -> int:
     return len(self._where)
 
+  def __contains__(self, text: str) -> bool:
+    return text_keys([text]).tobytes() in self._where
+
   def embed(self, texts: Sequence[str], encode: Encode, *, shard_size: int, on_texts: Callable[[int], None]) -> None:
     """Embeds the texts that are not there yet, `shard_size` at a time.
 

@@ -9,7 +9,7 @@ import gzip
 import json
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mlsd_jax.data import fetch
 from mlsd_jax.errors import UserError
@@ -110,24 +110,72 @@ def _records(text: str) -> Iterator[tuple[str, str]]:
     yield number.strip(), rest
 
 
-def known_items(pages: Sequence[Page], *, min_words: int = 3) -> tuple[list[Page], Judged]:
-  """Queries without judges: each title that only one page has, and that has enough words, asks for its page.
+def open_collection(spec: str, warn: Callable[[str], None]) -> tuple[Iterator[Page], Judged | None]:
+  """The pages of a corpus, and its judged queries if it has any: scifact, cranfield, a BEIR folder; else `read_pages`.
+
+  Raises:
+    UserError: as those.
+  """
+  if spec == 'scifact':
+    return read_scifact()
+  if spec == 'cranfield':
+    return read_cranfield()
+  if is_beir(pathlib.Path(spec)):
+    return read_beir(pathlib.Path(spec))
+  return read_pages(spec, warn), None
+
+
+KNOWN_ITEMS = ('auto', 'title', 'summary')
+_ENOUGH = 100  # titles fit for queries that 'auto' wants
+
+
+def known_items(pages: Sequence[Page], kind: str = 'auto', *, min_words: int = 3) -> tuple[list[Page], Judged]:
+  """Queries without judges: a title, or a first sentence, that only one page has asks for its page.
+
+  Args:
+    kind: 'title'; 'summary', for pages titled by names in code; 'auto': titles if enough of them are fit for it.
+    min_words: of a title; a summary has twice as many at least, and ten times as many must be left of its page.
 
   Returns:
-    the pages, those asked for without their title, in their text too; the queries and judgements.
+    the pages, those asked for without what is asked; the queries and judgements.
+
+  Raises:
+    UserError: no page is fit for it.
   """
-  number = collections.Counter(page.title for page in pages)
-  asked = {page.id for page in pages if number[page.title] == 1 and len(page.title.split()) >= min_words}
+  if kind not in KNOWN_ITEMS:
+    raise UserError(f'evaluate.known_items={kind!r} is not one of {", ".join(KNOWN_ITEMS)}')
+  titles = _unique({page.id: page.title for page in pages if len(page.title.split()) >= min_words}, pages)
+  if kind == 'title' or (kind == 'auto' and len(titles) >= _ENOUGH):
+    asked = titles
+    hidden = [_without(page, page.title, title='') if page.id in asked else page for page in pages]
+  else:
+    asked = _unique({page.id: text for page in pages if (text := _summary(page, min_words))}, None)
+    hidden = [_without(page, asked[page.id], title=page.title) if page.id in asked else page for page in pages]
   if not asked:
-    raise UserError(f'no page has a title of its own with {min_words} words or more; known-item queries need them')
-  hidden = [_without_title(page) if page.id in asked else page for page in pages]
-  queries = {page.id: page.title for page in pages if page.id in asked}
+    raise UserError(
+      f'known-item queries want titles of {min_words} words or more, or first sentences, of one page each'
+    )
+  queries = {id_: ' '.join(text.split()) for id_, text in asked.items()}
   return hidden, Judged(queries, {id_: {id_: 1} for id_ in queries})
 
 
-def _without_title(page: Page) -> Page:
-  text = re.sub(re.escape(page.title), ' ', page.text, flags=re.IGNORECASE)
-  return dataclasses.replace(page, title='', text=text)
+def _unique(queries: Mapping[str, str], pages: Sequence[Page] | None) -> dict[str, str]:
+  number = collections.Counter(queries.values() if pages is None else (page.title for page in pages))
+  return {id_: text for id_, text in queries.items() if number[text] == 1}
+
+
+def _summary(page: Page, min_words: int) -> str:
+  """The first sentence of a page, its heading left out; '' if it is short or little is left without it."""
+  head, _, rest = page.text.partition('\n\n')
+  body = rest if head.startswith(page.title) else page.text
+  sentence = re.split(r'(?<=[.!?])\s|\n\s*\n', body.strip(), maxsplit=1)[0]
+  long_enough = len(sentence.split()) >= 2 * min_words and len(body.split()) >= 12 * min_words
+  return sentence if long_enough and len(sentence) < 300 else ''
+
+
+def _without(page: Page, words: str, title: str) -> Page:
+  text = re.sub(re.escape(words), ' ', page.text, flags=re.IGNORECASE)
+  return dataclasses.replace(page, title=title, text=text)
 
 
 def read_qrels(path: pathlib.Path) -> Judgements:

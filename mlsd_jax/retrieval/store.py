@@ -8,7 +8,9 @@ A generation is written beside the one in use, checksummed, renamed and only the
 the old one or the new one, and a build that is killed or finds the disk full leaves the old one as it was.
 """
 
+import collections
 import dataclasses
+import hashlib
 import pathlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +24,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval import near_duplicates
 from mlsd_jax.retrieval.bm25 import BM25, BM25Config
 from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_text, cut
-from mlsd_jax.retrieval.embeddings import EmbeddingStore
+from mlsd_jax.retrieval.embeddings import EmbeddingStore, Encode
 from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.pages import Page
 
@@ -39,8 +41,8 @@ class BuildConfig:
     near_duplicate: pages whose runs of five words agree to this share are shown as one; 0 turns it off.
   """
 
-  chunk: ChunkConfig = ChunkConfig()
-  bm25: BM25Config = BM25Config()
+  chunk: ChunkConfig = dataclasses.field(default_factory=ChunkConfig)
+  bm25: BM25Config = dataclasses.field(default_factory=BM25Config)
   shard_size: int = 2048
   near_duplicate: float = 0.85
 
@@ -56,12 +58,13 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-  """What a build changed: numbers of pages, and of chunks that had to be embedded."""
+  """What a build changed: numbers of pages; how many texts of chunks were new, and how many chunks there are."""
 
   added: int
   changed: int
   removed: int
   embedded: int
+  chunks: int
 
 
 class Store:
@@ -78,7 +81,7 @@ class Store:
   """
 
   def __init__(self, folder: pathlib.Path, manifest: Mapping[str, Any]):
-    self.manifest = manifest
+    self.folder, self.manifest = folder, manifest
     pages, chunks = (_open_table(folder / name) for name in _TABLES)
     self._pages, self._chunks = pages, chunks
     self.page_ids: list[str] = pages['id'].to_pylist()
@@ -91,7 +94,9 @@ class Store:
     self.bm25_pages = BM25.open(folder / 'bm25-pages')
     several = (folder / 'bm25-chunks').is_dir()
     self.bm25_chunks = BM25.open(folder / 'bm25-chunks') if several else None
-    self.vectors = Index.open(folder / 'vectors')
+    self.vectors = Index.open(folder / 'vectors', verify=False)  # open_store has verified every file
+    self.ids = chunks['id'].to_numpy()
+    self._by_id = np.argsort(self.ids)
 
   def page(self, row: int) -> Page:
     """The page of a row, text and all."""
@@ -105,6 +110,10 @@ class Store:
   def chunk_text(self, row: int) -> str:
     """What was embedded of a chunk."""
     return chunk_text(self.page(int(self.owner[row])), self.chunk(row))
+
+  def rows(self, ids: np.ndarray) -> np.ndarray:
+    """The rows of chunks by their ids in the vector index."""
+    return self._by_id[np.searchsorted(self.ids, ids, sorter=self._by_id)]
 
   def pages(self) -> list[Page]:
     """All pages."""
@@ -139,12 +148,21 @@ def open_store(folder: pathlib.Path, encoder: Encoder | None = None) -> Store:
 
 
 def build(
-  pages: Iterable[Page], folder: pathlib.Path, encoder: Encoder, config: BuildConfig, progress: Progress | None = None
+  pages: Iterable[Page],
+  folder: pathlib.Path,
+  encoder: Encoder,
+  config: BuildConfig,
+  progress: Progress | None = None,
+  *,
+  borrow: pathlib.Path | None = None,
 ) -> Difference:
   """Makes `folder` hold these pages; what an earlier build of them did is not done again.
 
   Pages that are as they were keep their chunks, texts that were embedded are not embedded again, and if nothing at all
   has changed, nothing is written.
+
+  Args:
+    borrow: another such folder, whose embeddings are taken where it has them.
 
   Raises:
     UserError: there are no pages, or something cannot be written; what was there before stays in use.
@@ -163,10 +181,14 @@ def build(
   count: Count = lambda texts: [encoder.count_tokens(text) for text in texts]
   chunks = [known.get(digest) or cut(page, config.chunk, count) for page, digest in zip(pages, digests, strict=True)]
   texts = [chunk_text(page, chunk) for page, own in zip(pages, chunks, strict=True) for chunk in own]
-  store = EmbeddingStore(folder / 'embeddings' / encoder.fingerprint[:16], progress.warn)
+  place = pathlib.Path('embeddings', encoder.fingerprint[:16])
+  store = EmbeddingStore(folder / place, progress.warn)
+  EmbeddingStore(borrow / place, progress.warn) if borrow else None
   had = len(store)
   store.embed(
-    texts, lambda some: encoder.encode(some, 'passage'), shard_size=config.shard_size,
+    texts,
+    lambda some: encoder.encode(some, 'passage'),
+    shard_size=config.shard_size,
     on_texts=progress.embedding(len(texts)),
   )
   difference = Difference(
@@ -174,13 +196,27 @@ def build(
     changed=sum(old[id_] != digest for id_, digest in new.items() if id_ in old),
     removed=len(old.keys() - new.keys()),
     embedded=len(store) - had,
+    chunks=len(texts),
   )
   same = before is not None and list(old.items()) == list(new.items()) and before.manifest['config'] == _plain(config)
   if not same or before is None or before.manifest['encoder'] != encoder.fingerprint:
     progress.stage('writing the indexes')
-    _write(folder, pages, digests, chunks, texts, store, encoder, config)
+    _write(folder, pages, digests, chunks, texts, store, encoder, config, before)
     store.sweep(texts)
   return difference
+
+
+def _borrowing(encode: Encode, lender: EmbeddingStore | None) -> Encode:
+  if lender is None:
+    return encode
+
+  def found_or_encoded(texts: Sequence[str]) -> np.ndarray:
+    known = np.array([text in lender for text in texts])
+    parts = [lender.vectors([t for t, k in zip(texts, known, strict=True) if k])] if known.any() else []
+    parts += [] if known.all() else [encode([t for t, k in zip(texts, known, strict=True) if not k])]
+    return np.concatenate(parts)[np.argsort(np.argsort(~known, kind='stable'), kind='stable')]
+
+  return found_or_encoded
 
 
 def _earlier(folder: pathlib.Path, warn: Callable[[str], None]) -> Store | None:
@@ -215,6 +251,7 @@ def _write(
   store: EmbeddingStore,
   encoder: Encoder,
   config: BuildConfig,
+  before: Store | None,
 ) -> None:
   numbers = [int(path.name.removeprefix('generation-')) for path in folder.glob('generation-*') if path.suffix == '']
   name = f'generation-{max(numbers, default=0) + 1:06d}'
@@ -223,6 +260,7 @@ def _write(
   try:
     temporary.mkdir(parents=True)
     flat = [(row, chunk) for row, own in enumerate(chunks) for chunk in own]
+    ids = _chunk_ids(pages, chunks, texts)
     groups = _groups(pages, config.near_duplicate)
     columns = ('id', 'title', 'text', 'folder', 'format')
     _write_table(
@@ -232,6 +270,7 @@ def _write(
     _write_table(
       temporary / 'chunks.arrow',
       {
+        'id': ids,
         'page': np.array([row for row, _ in flat], np.int32),
         'start': np.array([chunk.start for _, chunk in flat], np.int64),
         'end': np.array([chunk.end for _, chunk in flat], np.int64),
@@ -242,9 +281,13 @@ def _write(
     BM25.build(whole, config.bm25).save(temporary / 'bm25-pages')
     if len(flat) > len(pages):
       BM25.build(texts, config.bm25).save(temporary / 'bm25-chunks')
-    Index.build(store.vectors(texts), metric='dot').save(temporary / 'vectors')
+    _write_vectors(
+      temporary / 'vectors', ids, texts, store, before, encoder, {'folder': [pages[row].folder for row, _ in flat]}
+    )
     checksums = {
-      path.relative_to(temporary).as_posix(): files.sha256(path) for path in sorted(temporary.rglob('*')) if path.is_file()
+      path.relative_to(temporary).as_posix(): files.sha256(path)
+      for path in sorted(temporary.rglob('*'))
+      if path.is_file()
     }
     files.write_json(
       temporary / 'manifest.json',
@@ -268,6 +311,48 @@ def _write(
   for path in folder.glob('generation-*'):
     if path.name != name:
       shutil.rmtree(path, ignore_errors=True)
+
+
+def _chunk_ids(pages: Sequence[Page], chunks: Sequence[Sequence[Chunk]], texts: Sequence[str]) -> np.ndarray:
+  """int64 [chunks], from page and text: a chunk that stays keeps its id, wherever it moves."""
+  digests: list[bytes] = []
+  position = 0
+  for page, own in zip(pages, chunks, strict=True):
+    times: collections.Counter[str] = collections.Counter()  # of each text on this page
+    for text in texts[position : position + len(own)]:
+      times[text] += 1
+      whole = f'{page.id}\0{times[text]}\0{text}'.encode('utf-8', 'surrogatepass')
+      digests.append(hashlib.blake2b(whole, digest_size=8).digest())
+    position += len(own)
+  return (np.frombuffer(b''.join(digests), np.uint64) >> np.uint64(1)).astype(np.int64)
+
+
+def _write_vectors(
+  folder: pathlib.Path,
+  ids: np.ndarray,
+  texts: Sequence[str],
+  store: EmbeddingStore,
+  before: Store | None,
+  encoder: Encoder,
+  metadata: Mapping[str, Sequence[str]],
+) -> None:
+  """The index anew; or where at most a tenth has changed, a copy of the one before with the changes made to it."""
+  if before is not None and before.manifest['encoder'] == encoder.fingerprint:
+    gone = np.setdiff1d(before.ids, ids, assume_unique=True)
+    new = np.flatnonzero(~np.isin(ids, before.ids))
+    if len(gone) + len(new) <= 0.1 * len(ids):
+      shutil.copytree(before.folder / 'vectors', folder)
+      index = Index.open(folder, verify=False)
+      if len(gone):
+        index.delete(gone)
+      if len(new):
+        index.add(
+          store.vectors([texts[row] for row in new.tolist()]),
+          ids[new],
+          metadata={name: [v[row] for row in new.tolist()] for name, v in metadata.items()},
+        )
+      return
+  Index.build(store.vectors(texts), ids, metric='dot', made_by=encoder.fingerprint, metadata=metadata).save(folder)
 
 
 def _groups(pages: Sequence[Page], threshold: float) -> np.ndarray:
