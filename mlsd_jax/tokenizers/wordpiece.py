@@ -106,9 +106,7 @@ class WordPieceTokenizer(base.Tokenizer):
     """
     return np.array(self.first_ids(text, None, allowed_special), np.int32)
 
-  def first_ids(
-    self, text: str, count: int | None, allowed_special: str | Collection[str] = 'none'
-  ) -> list[int]:
+  def first_ids(self, text: str, count: int | None, allowed_special: str | Collection[str] = 'none') -> list[int]:
     """The first `count` ids of `text`, all without a count. Of a long text little more than needed is looked at."""
     allowed = allowed_in(text, allowed_special, self.special_tokens)
     ids: list[int] = []
