@@ -119,6 +119,10 @@ class Store:
     """All pages."""
     return [self.page(row) for row in range(len(self.page_ids))]
 
+  def page_vectors(self) -> np.ndarray:
+    """float32 [pages, D]: the vector of each page's first chunk."""
+    return self.vectors.vectors(self.ids[self.starts])
+
   @property
   def num_chunks(self) -> int:
     return len(self.owner)
