@@ -1,6 +1,6 @@
 """Zero-shot retrieval: a corpus of documents, asked in plain words, answered with citations.
 
-python -m experiments.retrieval                                              # builds, indexes, evaluates the Python docs
+python -m experiments.retrieval                                             # builds and evaluates the Python docs
 python -m experiments.retrieval --mode=ask --query="how do I copy a folder and keep its timestamps"
 python -m experiments.retrieval --mode=ask                                   # asks for queries
 python -m experiments.retrieval --config.corpus=FOLDER --workdir=runs/mine   # your own Markdown, HTML, text, JSONL

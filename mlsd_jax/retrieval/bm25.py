@@ -48,7 +48,7 @@ class Analyzer:
 
   def __call__(self, text: str) -> list[str]:
     words = [word for word in _WORD.findall(text.lower()) if len(word) > 1]
-    words += [part for word in words if '_' in word for part in word.split('_') if len(part) > 1]
+    words += [part for word in words if '_' in word.strip('_') for part in word.split('_') if len(part) > 1]
     if self._stemmer is None:
       return words
     return self._stemmer.stemWords([word for word in words if word not in self._stop])

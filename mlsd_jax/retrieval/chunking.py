@@ -86,11 +86,20 @@ def plain_text(text: str, format_: str) -> str:
   return ' '.join(text.split())
 
 
-def chunk_text(page: Page, chunk: Chunk) -> str:
-  """What stands for a chunk in the index: title and headings, each once, then its plain text."""
+def chunk_text(page: Page, chunk: Chunk, *, heading: bool = False) -> str:
+  """What stands for a chunk in the index: title and headings, each once, then its plain text.
+
+  Args:
+    heading: keep the line that a page begins with if that is its title again. BM25 wants it: a function's signature
+      holds names that are asked for. To an encoder it is noise.
+  """
   parts = [page.title, *(heading for heading in chunk.headings if heading != page.title)]
   context = ' - '.join(part for part in parts if part)
-  body = plain_text(page.text[chunk.start : chunk.end], page.format)
+  text = page.text[chunk.start : chunk.end]
+  first, _, rest = text.lstrip().partition('\n')
+  if not heading and page.title and first.lstrip('# ').startswith(page.title) and rest.strip():
+    text = rest
+  body = plain_text(text, page.format)
   return f'{context}: {body}' if context and not body.startswith(context) else body
 
 
@@ -103,6 +112,8 @@ def cut(page: Page, config: ChunkConfig, count: Count) -> list[Chunk]:
   if not config.max_tokens:
     return [Chunk(0, len(page.text))]
   units = _units(page, config.max_tokens, count)
+  if not units:  # nothing but front matter
+    return [Chunk(0, len(page.text))]
   chunks: list[Chunk] = []
   first = 0
   while first < len(units):

@@ -50,7 +50,7 @@ class Report:
     ]
     before = None
     for stage, own in self.values.items():
-      spent = sum(self.milliseconds[part] for part in _COSTS[stage])
+      spent = np.sum([self.milliseconds[part] for part in _COSTS[stage]], axis=0)
       versus = f'{p_value(own["ndcg@10"], before["ndcg@10"]):8.4f}' if before else f'{"":>8}'
       lines.append(
         f'{stage:<8}'
@@ -70,8 +70,10 @@ class Report:
 
   def result(self) -> dict[str, object]:
     """For result.json."""
-    by_stage = {name: {stage: float(own[name].mean()) for stage, own in self.values.items()} for name in MEASURES}
-    first = sum(self.milliseconds[part] for part in _COSTS['hybrid'])
+    by_stage: dict[str, object] = {
+      name: {stage: float(own[name].mean()) for stage, own in self.values.items()} for name in MEASURES
+    }
+    first = np.sum([self.milliseconds[part] for part in _COSTS['hybrid']], axis=0)
     return by_stage | {
       'num_queries': len(first),
       'search_p50_ms': float(np.percentile(first, 50)),

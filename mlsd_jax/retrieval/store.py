@@ -188,7 +188,13 @@ def build(
   place = pathlib.Path('embeddings', encoder.fingerprint[:16])
   store = EmbeddingStore(folder / place, progress.warn)
   EmbeddingStore(borrow / place, progress.warn) if borrow else None
-  had = len(store)
+  encoded = 0
+
+  def encode(some: Sequence[str]) -> np.ndarray:
+    nonlocal encoded
+    encoded += len(some)
+    return encoder.encode(some, 'passage')
+
   store.embed(
     texts,
     lambda some: encoder.encode(some, 'passage'),
@@ -199,7 +205,7 @@ def build(
     added=len(new.keys() - old.keys()),
     changed=sum(old[id_] != digest for id_, digest in new.items() if id_ in old),
     removed=len(old.keys() - new.keys()),
-    embedded=len(store) - had,
+    embedded=encoded,
     chunks=len(texts),
   )
   same = before is not None and list(old.items()) == list(new.items()) and before.manifest['config'] == _plain(config)
@@ -281,10 +287,11 @@ def _write(
         'headings': [list(chunk.headings) for _, chunk in flat],
       },
     )
-    whole = [chunk_text(page, Chunk(0, len(page.text))) for page in pages]
+    lexical = lambda page, chunk: chunk_text(page, chunk, heading=True)
+    whole = (lexical(page, Chunk(0, len(page.text))) for page in pages)
     BM25.build(whole, config.bm25).save(temporary / 'bm25-pages')
     if len(flat) > len(pages):
-      BM25.build(texts, config.bm25).save(temporary / 'bm25-chunks')
+      BM25.build((lexical(pages[row], chunk) for row, chunk in flat), config.bm25).save(temporary / 'bm25-chunks')
     _write_vectors(
       temporary / 'vectors', ids, texts, store, before, encoder, {'folder': [pages[row].folder for row, _ in flat]}
     )
