@@ -19,7 +19,9 @@ LINES = st.sampled_from(
   ]
 )  # fmt: skip
 TEXTS = st.lists(LINES, max_size=30).map('\n'.join)
-CONFIGS = st.sampled_from([ChunkConfig(32, 8, 10), ChunkConfig(64, 0, 0), ChunkConfig(200, 32, 64), ChunkConfig(16, 8, 16)])
+CONFIGS = st.sampled_from(
+  [ChunkConfig(32, 8, 10), ChunkConfig(64, 0, 0), ChunkConfig(200, 32, 64), ChunkConfig(16, 8, 16)]
+)
 
 
 def count(texts):

@@ -11,7 +11,9 @@ from mlsd_jax.retrieval import evaluation
 
 PAGES = [f'p{i}' for i in range(12)]
 JUDGED = st.dictionaries(
-  st.sampled_from(['q1', 'q2', 'q3']), st.dictionaries(st.sampled_from(PAGES), st.integers(-1, 4), min_size=1), min_size=1
+  st.sampled_from(['q1', 'q2', 'q3']),
+  st.dictionaries(st.sampled_from(PAGES), st.integers(-1, 4), min_size=1),
+  min_size=1,
 ).filter(lambda judged: any(grade > 0 for grades in judged.values() for grade in grades.values()))
 RUNS = st.dictionaries(st.sampled_from(['q1', 'q2', 'q3', 'q4']), st.permutations(PAGES).map(lambda pages: pages[:8]))
 THEIRS = {'ndcg': ir_measures.nDCG, 'recall': ir_measures.R, 'mrr': ir_measures.RR, 'map': ir_measures.AP}
@@ -21,7 +23,9 @@ THEIRS = {'ndcg': ir_measures.nDCG, 'recall': ir_measures.R, 'mrr': ir_measures.
 def test_measures_are_those_of_trec_eval(judged, run, k, name):
   scored = {query: {page: float(-place) for place, page in enumerate(pages)} for query, pages in run.items()}
   theirs = {
-    each.query_id: each.value for each in ir_measures.iter_calc([THEIRS[name] @ k], judged, scored) if each.query_id in judged
+    each.query_id: each.value
+    for each in ir_measures.iter_calc([THEIRS[name] @ k], judged, scored)
+    if each.query_id in judged
   }
   relevant = [query for query, grades in judged.items() if any(grade > 0 for grade in grades.values())]
   ours = evaluation.per_query(run, judged, f'{name}@{k}')

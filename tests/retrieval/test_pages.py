@@ -4,6 +4,8 @@ import gzip
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.html_text import html_to_markdown
@@ -101,11 +103,19 @@ def test_html_keeps_what_is_read_and_drops_the_rest():
   assert '    return 1' in text
 
 
-@pytest.mark.parametrize(
-  'bomb', ['<div>' * 300_000, '<svg>' * 200_000 + '</x>' * 200_000, '<p' * 100_000, '<!--' * 100_000, '&lt;' * 100_000]
-)
+BOMBS = ('<div>', '<svg>', '</x>', '<p', '<!--', '&lt;', '<a title="', '<a ">', '<script>', '<pre>', '<', '<![CDATA[')
+
+
+@pytest.mark.parametrize('bomb', BOMBS)
 def test_html_bombs_are_read_in_linear_time_and_without_recursion(bomb):
-  html_to_markdown(f'<title>t</title>{bomb}')
+  html_to_markdown(f'<title>t</title>{bomb * 100_000}')
+
+
+@given(st.text('<>/!-"= \nabp&;', max_size=60))
+def test_any_text_is_html(text):
+  title, body = html_to_markdown(f'<p>{text}')
+  assert isinstance(title, str)
+  assert body.endswith('\n')
 
 
 def test_titles_of_markdown():
