@@ -27,7 +27,7 @@ from mlsd_jax.training import sharding
 
 KINDS = ('query', 'passage')
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
-BATCH_TOKENS = {'cpu': 4096}  # rows x length of a batch by platform: on a CPU what fits the cache
+BATCH_TOKENS = {'cpu': 1024}  # rows x length of a batch by platform: on a CPU what fits the cache
 _BATCH_TOKENS_ELSE = 65536
 _IN_FLIGHT = 2  # batches handed to the device before the first result is fetched
 
