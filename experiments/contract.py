@@ -119,7 +119,8 @@ def launch(
         print(_help(name, modes, values))
       return 0
     run, mode = _parse(name, argv, values, default_config)
-    devices.configure_backend(bfloat16=run.config.get('train', {}).get('dtype') == 'bfloat16')
+    dtypes = [run.config.get(section, {}).get('dtype') for section in ('train', 'encoder')]
+    devices.configure_backend(bfloat16='bfloat16' in dtypes)
     distributed.initialize(values.coordinator, values.num_processes, values.process_id)
     with _quiet_exit():
       modes[mode](run)

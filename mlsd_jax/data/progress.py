@@ -9,24 +9,30 @@ _SECONDS_BETWEEN_LINES = 30
 
 
 @contextlib.contextmanager
-def progress_bar(description: str, total: int | None, done: int = 0) -> Iterator[Callable[[int], None]]:
-  """Yields a function that is called with each number of bytes that was dealt with.
+def progress_bar(
+  description: str, total: int | None, done: int = 0, unit: str = 'bytes'
+) -> Iterator[Callable[[int], None]]:
+  """Yields a function that is called with each number of bytes, or other units, that was dealt with.
 
   Args:
     description: what is being done, such as 'preparing novels'.
     total: bytes in all, None if that is not known.
     done: bytes that an earlier run has dealt with.
+    unit: what is counted, if not bytes: 'chunks'.
   """
   if not sys.stderr.isatty():
-    yield _plain(description, total, done)
+    yield _plain(description, total, done, unit)
     return
   from rich import console, progress
 
   columns = (
     progress.TextColumn('{task.description}'),
     progress.BarColumn(),
-    progress.DownloadColumn(),
-    progress.TransferSpeedColumn(),
+    *(
+      (progress.DownloadColumn(), progress.TransferSpeedColumn())
+      if unit == 'bytes'
+      else (progress.MofNCompleteColumn(),)
+    ),
     progress.TimeRemainingColumn(elapsed_when_finished=True),
   )
   with progress.Progress(*columns, console=console.Console(stderr=True), transient=True) as bar:
@@ -34,7 +40,7 @@ def progress_bar(description: str, total: int | None, done: int = 0) -> Iterator
     yield lambda num_bytes: bar.advance(task, num_bytes)
 
 
-def _plain(description: str, total: int | None, done: int) -> Callable[[int], None]:
+def _plain(description: str, total: int | None, done: int, unit: str) -> Callable[[int], None]:
   shown = time.monotonic()
 
   def advance(num_bytes: int) -> None:
@@ -42,7 +48,8 @@ def _plain(description: str, total: int | None, done: int) -> Callable[[int], No
     done += num_bytes
     if time.monotonic() - shown >= _SECONDS_BETWEEN_LINES:
       shown = time.monotonic()
-      of_all = f' of {total / 1e6:.0f}' if total else ''
-      print(f'{description}: {done / 1e6:.0f}{of_all} MB', file=sys.stderr, flush=True)
+      show = (lambda number: f'{number / 1e6:.0f}') if unit == 'bytes' else (lambda number: f'{number:,}')
+      of_all = f' of {show(total)}' if total else ''
+      print(f'{description}: {show(done)}{of_all} {"MB" if unit == "bytes" else unit}', file=sys.stderr, flush=True)
 
   return advance

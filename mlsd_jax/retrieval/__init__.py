@@ -1,0 +1,1 @@
+"""Documents -> chunks -> embeddings -> index -> search -> rerank -> answer -> evaluation."""

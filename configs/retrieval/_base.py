@@ -1,0 +1,39 @@
+"""What the retrieval variants share; a variant changes what it names."""
+
+from ml_collections import ConfigDict
+
+
+def base() -> ConfigDict:
+  """Corpus, encoder, index, search, evaluation, answers."""
+  return ConfigDict(
+    {
+      'corpus': 'python_docs',  # python_docs, vmware_docs, scifact, cranfield, a file, or a folder (BEIR's layout too)
+      'encoder': {
+        'name': 'sentence-transformers/all-MiniLM-L6-v2',  # or a folder, or another model of the hub
+        'dtype': 'float32',
+        'max_length': 256,
+      },
+      'chunk': {'max_tokens': 200, 'overlap': 32, 'min_tokens': 64},  # max_tokens 0: whole pages
+      'bm25': {'k1': 1.5, 'b': 0.75, 'stem': True},
+      'shard_size': 1024,  # chunks embedded between two writes
+      'near_duplicate': 0.85,
+      'search': {
+        'pages': 100,
+        'fusion': 'weighted',  # or rrf
+        'dense_weight': 0.5,
+        'rerank': 0,  # pages that the cross-encoder sees
+        'rerank_weight': 0.5,
+        'expansion': 'none',  # hyde or multi, with a generator
+      },
+      'cross_encoder': '',  # folder of one, for search.rerank
+      'generator': '',  # a GPT's workdir or hf:FOLDER, to write answers and for search.expansion
+      'evaluate': {
+        'known_items': 'auto',  # where nobody judged: queries out of titles or first sentences
+        'max_queries': 500,  # 0: all
+        'judge': '',  # a command that grades passages (prompt on its input, grade on its output) instead
+        'seed': 0,
+      },
+      'answer': {'sentences': 3, 'pages': 5, 'min_confidence': 0.5, 'shown': 5},
+      'tune': {'recall': 0.95, 'k': 10},
+    }
+  )

@@ -1,0 +1,223 @@
+"""Zero-shot retrieval: a corpus of documents, asked in plain words, answered with citations.
+
+python -m experiments.retrieval                                             # builds and evaluates the Python docs
+python -m experiments.retrieval --mode=ask --query="how do I copy a folder and keep its timestamps"
+python -m experiments.retrieval --mode=ask                                   # asks for queries
+python -m experiments.retrieval --config.corpus=FOLDER --workdir=runs/mine   # your own Markdown, HTML, text, JSONL
+python -m experiments.retrieval --mode=update --workdir=runs/mine            # the folder has changed
+"""
+
+import contextlib
+import dataclasses
+import functools
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+
+from experiments import contract
+from mlsd_jax import files
+from mlsd_jax.data.progress import progress_bar
+from mlsd_jax.retrieval import answers, charts, expansion, judged, relevance_judge, report, screen, store
+from mlsd_jax.retrieval.bm25 import BM25Config
+from mlsd_jax.retrieval.chunking import ChunkConfig
+from mlsd_jax.retrieval.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
+from mlsd_jax.retrieval.pages import Page
+from mlsd_jax.retrieval.search import SearchConfig, Searcher
+from mlsd_jax.training.config import from_mapping
+
+FREE = ('search', 'cross_encoder', 'generator', 'evaluate', 'answer', 'tune', 'shard_size')
+
+
+def build(run: contract.Run) -> None:
+  """Reads, cuts, embeds and indexes the corpus (or goes on), then evaluates."""
+  run.claim(FREE)
+  finished = run.result()
+  if finished and (run.workdir / 'index' / 'current.json').exists():
+    return run.print(f'{run.workdir} is finished: {_summary(finished)}; --mode=update reads the corpus again')
+  _search_config(run)
+  encoder = _encoder(run)
+  _index(run, _pages(run)[0], encoder, 'index')
+  return _evaluate(run, encoder)
+
+
+def update(run: contract.Run) -> None:
+  """Reads the corpus again and embeds only what has changed."""
+  run.claim(FREE)
+  _index(run, _pages(run)[0], _encoder(run), 'index')
+
+
+def evaluate(run: contract.Run) -> None:
+  """Every stage on judged queries, or on queries made of titles or first sentences."""
+  _evaluate(run, _encoder(run))
+
+
+def ask(run: contract.Run) -> None:
+  """Answers --query, or what is typed, with citations."""
+  started = time.perf_counter()
+  encoder = _encoder(run)
+  searcher = _searcher(run, store.open_store(run.workdir / 'index', encoder), encoder)
+  searcher.search('warm up')  # compiles
+  path = run.workdir / 'calibration.json'
+  calibration = answers.Calibration(**files.read_json(path)) if path.exists() else None
+  write = _generator(run)
+  run.print(
+    f'{len(searcher.store.page_ids):,} pages, {searcher.store.num_chunks:,} chunks, ready in '
+    f'{time.perf_counter() - started:.1f} s'
+  )
+
+  def respond(query: str) -> None:
+    began = time.perf_counter()
+    found = searcher.search(
+      query, rewrites=expansion.rewrites(query, run.config.search.expansion, write), folder=run.flags['folder']
+    )
+    settings = run.config.answer
+    said = answers.answer(
+      searcher,
+      query,
+      found,
+      calibration=calibration,
+      min_confidence=settings.min_confidence,
+      sentences=settings.sentences,
+      pages=settings.pages,
+      write=write if run.config.generator else None,
+    )
+    seconds = time.perf_counter() - began
+    screen.show(searcher, query, found, said, shown=settings.shown, seconds=seconds)
+
+  if run.flags['query'] is not None:
+    return respond(run.flags['query'])
+  while True:
+    try:
+      query = input('\nquery (empty to leave): ')
+    except EOFError:
+      return None
+    if not query.strip():
+      return None
+    respond(query)
+
+
+def _index(run: contract.Run, pages: Sequence[Page], encoder: Encoder, name: str, **options: Any) -> store.Difference:
+  began = time.perf_counter()
+  with contextlib.ExitStack() as stack:
+    bar = lambda chunks: stack.enter_context(progress_bar('embedding', chunks, unit='chunks'))
+    progress = store.Progress(warn=lambda line: print(line, file=sys.stderr), embedding=bar)
+    difference = store.build(pages, run.workdir / name, encoder, _build_config(run), progress, **options)
+  seconds = time.perf_counter() - began
+  run.print(
+    f'{len(pages):,} pages ({difference.added:,} new, {difference.changed:,} changed, {difference.removed:,} gone), '
+    f'{difference.chunks:,} chunks, {difference.embedded:,} texts embedded, {seconds:.1f} s'
+  )
+  if name == 'index':
+    run.write_result({'num_pages': len(pages), 'num_chunks': difference.chunks, 'build_seconds': seconds})
+  return difference
+
+
+def _evaluate(run: contract.Run, encoder: Encoder) -> None:
+  pages, asked = _pages(run)
+  if asked is None:
+    hidden, asked = judged.known_items(pages, run.config.evaluate.known_items)
+    run.print(f'\n{len(asked.queries):,} pages can be asked for by what is then hidden from their text')
+    _index(run, hidden, encoder, 'evaluation', borrow=run.workdir / 'index')
+    opened = store.open_store(run.workdir / 'evaluation', encoder)
+  else:
+    opened = store.open_store(run.workdir / 'index', encoder)
+  queries = _sample(asked.queries, run.config.evaluate.max_queries, run.config.evaluate.seed)
+  searcher = _searcher(run, opened, encoder)
+  write = _generator(run)
+  kind = run.config.search.expansion
+  made = report.evaluate(
+    searcher,
+    queries,
+    asked.judgements,
+    ask=relevance_judge.command(run.config.evaluate.judge) if run.config.evaluate.judge else None,
+    rewrite=lambda query: expansion.rewrites(query, kind, write),
+  )
+  run.print('\n' + made.table())
+  for stage in made.found:
+    files.write_text(run.workdir / 'runs' / f'{stage}.trec', made.trec(stage))
+  files.write_json(run.workdir / 'calibration.json', dataclasses.asdict(made.calibration))
+  run.write_result(made.result())
+  plots = run.workdir / 'plots'
+  charts.stages(made.estimates, plots / 'stages.png', f'{run.config.corpus}: {len(queries):,} queries')
+  charts.latency(made.milliseconds, plots / 'latency.png')
+  charts.embedding_map(
+    opened.page_vectors(), opened.folders, plots / 'map.png', f'{len(pages):,} pages of {run.config.corpus}'
+  )
+  run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
+
+
+def _pages(run: contract.Run) -> tuple[list[Page], judged.Judged | None]:
+  pages, asked = judged.open_collection(run.config.corpus, lambda line: print(line, file=sys.stderr))
+  return list(pages), asked
+
+
+def _sample(queries: Any, most: int, seed: int) -> dict[str, str]:
+  ids = sorted(queries)
+  chosen = random.Random(seed).sample(ids, most) if 0 < most < len(ids) else ids
+  return {id_: queries[id_] for id_ in chosen}
+
+
+def _encoder(run: contract.Run) -> Encoder:
+  config = run.config.encoder
+  return load_encoder(config.name, dtype=config.dtype, max_length=config.max_length)
+
+
+def _searcher(run: contract.Run, opened: store.Store, encoder: Encoder) -> Searcher:
+  folder = run.config.cross_encoder
+  cross: CrossEncoder | None = None
+  if folder and run.config.search.rerank:
+    cross = load_cross_encoder(folder, dtype=run.config.encoder.dtype)
+  return Searcher(opened, encoder, _search_config(run), cross)
+
+
+def _search_config(run: contract.Run) -> SearchConfig:
+  values = {name: value for name, value in run.config.search.items() if name != 'expansion'}
+  return from_mapping(SearchConfig, values, 'search')
+
+
+def _build_config(run: contract.Run) -> store.BuildConfig:
+  config = run.config
+  return store.BuildConfig(
+    from_mapping(ChunkConfig, config.chunk, 'chunk'),
+    from_mapping(BM25Config, config.bm25, 'bm25'),
+    config.shard_size,
+    config.near_duplicate,
+  )
+
+
+def _generator(run: contract.Run) -> Callable[[str], str] | None:
+  """The project's own GPT as a function from a prompt to what it goes on with."""
+  if not run.config.generator:
+    return None
+  from mlsd_jax.generation.generate import generate
+  from mlsd_jax.language_model import pretrained
+
+  spec = run.config.generator
+  params, model, tokenizer = pretrained.load(spec)
+  write = functools.partial(generate, params, model, tokenizer, max_new_tokens=64)
+  return lambda prompt: write([prompt], stop=('\n',))[0].text
+
+
+def _summary(result: dict[str, Any]) -> str:
+  best = lambda name: ', '.join(f'{stage} {value:.3f}' for stage, value in result.get(name, {}).items())
+  return f'nDCG@10 {best("ndcg@10")}; recall@5 {best("recall@5")}'
+
+
+def _define_flags(values: flags.FlagValues) -> None:
+  flags.DEFINE_string('query', None, 'for --mode=ask; asked for if it is not given', flag_values=values)
+  flags.DEFINE_string('folder', '', 'for --mode=ask: only pages filed under it', flag_values=values)
+
+
+MODES = {'build': build, 'ask': ask, 'evaluate': evaluate, 'update': update}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  return contract.launch('retrieval', MODES, 'quickstart', define_flags=_define_flags, argv=argv)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,154 @@
+"""Answers out of what was found: sentences with citations, or nothing where the corpus does not seem to know.
+
+A citation is a character span of a page's text. Whether to answer is decided by the similarity of the best passage,
+through a logistic curve fitted on queries whose right page is known (Platt 1999).
+"""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mlsd_jax.retrieval.chunking import plain_text
+from mlsd_jax.retrieval.encoder import Encoder
+from mlsd_jax.retrieval.search import Found, Searcher
+
+_SENTENCE = re.compile(r'(?<=[.!?])["\')\]]*\s+|\n\s*\n|\n(?=\s*[-*#|]|\s*\d+\.\s|\s*```)')
+_SHORTEST = 4  # words; below lie headings and bits of tables
+
+
+@dataclasses.dataclass(frozen=True)
+class Citation:
+  """The span [start, end) of a page's text, which says `text` (without markup), and how near it is to the question."""
+
+  page_id: str
+  title: str
+  start: int
+  end: int
+  text: str
+  similarity: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+  """What the corpus says.
+
+  Attributes:
+    citations: the best sentence first; empty if nothing was found.
+    confidence: probability that the first page found is a right one; None if that was never calibrated.
+    abstains: the confidence is below what was asked for, so `citations` should not be taken for an answer.
+    text: written by a language model from the citations; '' without one.
+  """
+
+  citations: Sequence[Citation]
+  confidence: float | None
+  abstains: bool
+  text: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+  """P(the first page is right | s) = 1 / (1 + exp(-(slope * s + offset))), s the similarity of the nearest chunk."""
+
+  slope: float
+  offset: float
+
+  def __call__(self, similarity: float) -> float:
+    return float(1 / (1 + np.exp(-(self.slope * similarity + self.offset))))
+
+
+def calibrate(similarities: np.ndarray, right: np.ndarray, *, steps: int = 50) -> Calibration:
+  """Fits the curve to [N] similarities and whether the first page was right, by Newton's method with a weak prior."""
+  x = np.stack([similarities, np.ones_like(similarities)], 1).astype(np.float64)
+  y = right.astype(np.float64)
+  ridge = np.diag([1e-3, 1e-6])
+  beta = np.zeros(2)
+  for _ in range(steps):
+    p = 1 / (1 + np.exp(-x @ beta))
+    gradient = x.T @ (p - y) + ridge @ beta
+    hessian = (x * (p * (1 - p) + 1e-9)[:, None]).T @ x + ridge
+    step = np.linalg.solve(hessian, gradient)
+    beta -= step / max(1.0, np.abs(step).max() / 5)  # far from the optimum Newton overshoots
+  return Calibration(float(beta[0]), float(beta[1]))
+
+
+def nearest(found: Found) -> float:
+  """The similarity of the nearest chunk, 0 if nothing was found."""
+  return found.stages['dense'][0].score if found.stages['dense'] else 0.0
+
+
+def answer(
+  searcher: Searcher,
+  query: str,
+  found: Found,
+  *,
+  calibration: Calibration | None = None,
+  min_confidence: float = 0.5,
+  sentences: int = 3,
+  pages: int = 5,
+  write: Callable[[str], str] | None = None,
+) -> Answer:
+  """Picks the sentences nearest to the query from the first pages found, each page's near duplicates left out.
+
+  Args:
+    min_confidence: below it the answer abstains.
+    pages: how many of the first pages are read.
+    write: a language model, prompt to continuation; it is given the citations and the query.
+  """
+  candidates = [each for hit in distinct(searcher, found)[:pages] for each in _sentences(searcher, hit.chunk)]
+  citations = _pick(searcher.encoder, query, candidates, sentences)
+  confidence = calibration(nearest(found)) if calibration else None
+  abstains = not citations or (confidence is not None and confidence < min_confidence)
+  text = write(prompt(query, citations)).strip() if write and not abstains else ''
+  return Answer(citations, confidence, abstains, text)
+
+
+def distinct(searcher: Searcher, found: Found) -> list:
+  """The hits without pages that are nearly the same as one before them."""
+  seen: set[int] = set()
+  kept = []
+  for hit in found.hits:
+    group = int(searcher.store.groups[hit.page])
+    if group not in seen:
+      seen.add(group)
+      kept.append(hit)
+  return kept
+
+
+def prompt(query: str, citations: Sequence[Citation]) -> str:
+  """What a language model is asked to continue."""
+  sources = '\n'.join(f'[{i}] {each.title}: {each.text}' for i, each in enumerate(citations, start=1))
+  return f'Sources:\n{sources}\n\nQuestion: {query}\nAnswer, with the sources in brackets:'
+
+
+def _sentences(searcher: Searcher, chunk_row: int) -> list[Citation]:
+  store = searcher.store
+  page = store.page(int(store.owner[chunk_row]))
+  chunk = store.chunk(chunk_row)
+  edges = [chunk.start, *(found.end() for found in _SENTENCE.finditer(page.text, chunk.start, chunk.end)), chunk.end]
+  spans = []
+  for start, end in itertools.pairwise(edges):
+    raw = page.text[start:end]
+    start += len(raw) - len(raw.lstrip())
+    text = plain_text(raw, page.format)
+    if len(text.split()) >= _SHORTEST:
+      spans.append(Citation(page.id, page.title, start, start + len(raw.strip()), text, 0.0))
+  if not spans:
+    text = plain_text(page.text[chunk.start : chunk.end], page.format)
+    spans = [Citation(page.id, page.title, chunk.start, chunk.end, text, 0.0)]
+  return spans
+
+
+def _pick(encoder: Encoder, query: str, candidates: Sequence[Citation], number: int) -> list[Citation]:
+  """The nearest sentences by their similarity alone and together with their title, no text twice."""
+  if not candidates:
+    return []
+  texts = [f'{each.title}: {each.text}' for each in candidates]
+  similarity = encoder.encode(texts, 'passage') @ encoder.encode([query], 'query')[0]
+  picked: dict[str, Citation] = {}
+  for place in np.argsort(-similarity, kind='stable'):
+    each = candidates[place]
+    picked.setdefault(each.text, dataclasses.replace(each, similarity=float(similarity[place])))
+  return list(picked.values())[:number]

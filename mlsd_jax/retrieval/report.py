@@ -1,0 +1,131 @@
+"""How good each stage is and what it costs: measures with intervals, tests between stages, times, calibration."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from mlsd_jax.retrieval import answers, relevance_judge
+from mlsd_jax.retrieval.evaluation import Estimate, Judgements, estimate, p_value, per_query
+from mlsd_jax.retrieval.judged import format_run
+from mlsd_jax.retrieval.search import Searcher
+
+MEASURES = ('ndcg@5', 'ndcg@10', 'recall@5', 'recall@100', 'mrr@10', 'map@100')
+_SHOWN = ('ndcg@5', 'ndcg@10', 'recall@5', 'mrr@10', 'map@100')
+_JUDGED = 5  # pages of each stage that a language model is asked to grade
+# What has to run before a stage has its ranking.
+_COSTS = {
+  'bm25': ('bm25',),
+  'dense': ('encode', 'dense'),
+  'hybrid': ('bm25', 'encode', 'dense', 'hybrid'),
+  'rerank': ('bm25', 'encode', 'dense', 'hybrid', 'rerank'),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """What an evaluation came to.
+
+  Attributes:
+    found: stage -> query id -> (page id, score), the best first.
+    values: stage -> measure -> [N], a query each.
+    milliseconds: part of the search -> [N].
+    calibration: of the confidence in the first page.
+  """
+
+  found: Mapping[str, Mapping[str, Sequence[tuple[str, float]]]]
+  values: Mapping[str, Mapping[str, np.ndarray]]
+  milliseconds: Mapping[str, np.ndarray]
+  calibration: answers.Calibration
+
+  @property
+  def estimates(self) -> dict[str, dict[str, Estimate]]:
+    """Stage -> measure -> mean and interval, of the measures that are drawn."""
+    return {stage: {name: estimate(own[name]) for name in _SHOWN[:3]} for stage, own in self.values.items()}
+
+  def table(self) -> str:
+    """One line a stage."""
+    lines = [
+      f'{"stage":<8}' + ''.join(f'{name:>24}' for name in _SHOWN[:3]) + f'{"mrr@10":>8}{"map@100":>9}{"p":>8}{"ms":>8}'
+    ]
+    before = None
+    for stage, own in self.values.items():
+      spent = np.sum([self.milliseconds[part] for part in _COSTS[stage]], axis=0)
+      versus = f'{p_value(own["ndcg@10"], before["ndcg@10"]):8.4f}' if before else f'{"":>8}'
+      lines.append(
+        f'{stage:<8}'
+        + ''.join(f'{estimate(own[name])!s:>24}' for name in _SHOWN[:3])
+        + f'{own["mrr@10"].mean():8.4f}{own["map@100"].mean():9.4f}{versus}{np.median(spent):8.1f}'
+      )
+      before = own
+    number = len(next(iter(self.milliseconds.values())))
+    lines.append(
+      f'{number:,} queries; 95% intervals; p: nDCG@10 against the line above; ms: median, with what the stage builds on'
+    )
+    return '\n'.join(lines)
+
+  def trec(self, stage: str) -> str:
+    """A stage's run in TREC's format."""
+    return format_run(self.found[stage], f'mlsd_jax-{stage}')
+
+  def result(self) -> dict[str, object]:
+    """For result.json."""
+    by_stage: dict[str, object] = {
+      name: {stage: float(own[name].mean()) for stage, own in self.values.items()} for name in MEASURES
+    }
+    first = np.sum([self.milliseconds[part] for part in _COSTS['hybrid']], axis=0)
+    return by_stage | {
+      'num_queries': len(first),
+      'search_p50_ms': float(np.percentile(first, 50)),
+      'search_p99_ms': float(np.percentile(first, 99)),
+    }
+
+
+def evaluate(
+  searcher: Searcher,
+  queries: Mapping[str, str],
+  judgements: Judgements,
+  *,
+  ask: relevance_judge.Ask | None = None,
+  rewrite: Callable[[str], Sequence[str]] = lambda _: (),
+) -> Report:
+  """Runs every query through every stage.
+
+  Args:
+    ask: a language model that grades the first pages of each stage, instead of `judgements`.
+    rewrite: other words for a query.
+
+  Raises:
+    UserError: an empty query, or none has a page judged relevant.
+  """
+  store = searcher.store
+  searcher.search(next(iter(queries.values())))  # compiles
+  found: dict[str, dict[str, list[tuple[str, float]]]] = {}
+  passages: dict[str, dict[str, str]] = {}
+  times: dict[str, list[float]] = {}
+  nearest: dict[str, float] = {}
+  for id_, query in queries.items():
+    one = searcher.search(query, rewrites=rewrite(query))
+    nearest[id_] = answers.nearest(one)
+    for stage, hits in one.stages.items():
+      found.setdefault(stage, {})[id_] = [(store.page_ids[hit.page], hit.score) for hit in hits]
+      if ask is not None:
+        shown = {store.page_ids[hit.page]: store.chunk_text(hit.chunk) for hit in hits[:_JUDGED]}
+        passages[id_] = shown | passages.get(id_, {})
+    for part, spent in one.milliseconds.items():
+      times.setdefault(part, []).append(spent)
+  if ask is not None:
+    shown_pairs = {id_: list(pages.items()) for id_, pages in passages.items()}
+    judgements = relevance_judge.judge(queries, shown_pairs, ask)
+  chosen = {id_: judgements[id_] for id_ in queries if id_ in judgements}
+  runs = {
+    stage: {id_: [page for page, _ in ranked] for id_, ranked in by_query.items()} for stage, by_query in found.items()
+  }
+  last = list(runs)[-1]
+  right = [any(judgements.get(id_, {}).get(page, 0) > 0 for page in runs[last][id_][:1]) for id_ in queries]
+  return Report(
+    found=found,
+    values={stage: {name: per_query(run, chosen, name) for name in MEASURES} for stage, run in runs.items()},
+    milliseconds={part: np.array(spent) for part, spent in times.items()},
+    calibration=answers.calibrate(np.array([nearest[id_] for id_ in queries]), np.array(right)),
+  )

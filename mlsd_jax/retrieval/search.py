@@ -1,0 +1,199 @@
+"""One query through the stages: BM25, dense, their fusion, the cross-encoder; each ranks pages and names a chunk."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.retrieval.bm25 import top
+from mlsd_jax.retrieval.encoder import CrossEncoder, Encoder
+from mlsd_jax.retrieval.fusion import best, reciprocal_rank_fusion, weighted_fusion
+from mlsd_jax.retrieval.store import Store
+
+STAGES = ('bm25', 'dense', 'hybrid', 'rerank')
+FUSIONS = ('weighted', 'rrf')
+_PER_PAGE = 4  # chunks that dense search fetches for each page wanted: neighbours are often of one page
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+  """How the stages work together.
+
+  Attributes:
+    pages: how many the first stages hand on.
+    fusion: 'weighted' (normalised scores) or 'rrf' (ranks).
+    dense_weight: of the dense ranking in the fusion; BM25 has the rest.
+    rerank: how many pages the cross-encoder sees; 0 turns it off.
+    rerank_weight: of its scores beside the fusion's, both normalised.
+  """
+
+  pages: int = 100
+  fusion: str = 'weighted'
+  dense_weight: float = 0.5
+  rerank: int = 0
+  rerank_weight: float = 0.5
+
+  def __post_init__(self):
+    if self.pages < 1 or self.rerank < 0:
+      raise UserError(f'search.pages={self.pages} must be at least 1 and search.rerank={self.rerank} at least 0')
+    if self.fusion not in FUSIONS:
+      raise UserError(f'search.fusion={self.fusion!r} is not one of {", ".join(FUSIONS)}')
+    if not 0 <= self.dense_weight <= 1 or not 0 <= self.rerank_weight <= 1:
+      raise UserError('search.dense_weight and search.rerank_weight must be from 0 to 1')
+
+
+@dataclasses.dataclass(frozen=True)
+class Hit:
+  """A page that was found, by its row in the store, and its chunk that fits best."""
+
+  page: int
+  chunk: int
+  score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """What each stage made of a query, best page first, and how long it took in milliseconds."""
+
+  stages: Mapping[str, Sequence[Hit]]
+  milliseconds: Mapping[str, float]
+
+  @property
+  def hits(self) -> Sequence[Hit]:
+    """Of the last stage that ran."""
+    return self.stages[next(stage for stage in reversed(STAGES) if stage in self.stages)]
+
+
+class Searcher:
+  """A store with the models that search it."""
+
+  def __init__(self, store: Store, encoder: Encoder, config: SearchConfig, cross_encoder: CrossEncoder | None = None):
+    """Raises UserError if the config wants reranking and there is no cross-encoder."""
+    if config.rerank and cross_encoder is None:
+      raise UserError('search.rerank wants a cross-encoder; train one with --mode=train, or set it to 0')
+    self.store, self.encoder, self.config, self.cross_encoder = store, encoder, config, cross_encoder
+
+  def search(self, query: str, *, rewrites: Sequence[str] = (), folder: str = '') -> Found:
+    """Every stage of one query.
+
+    Args:
+      folder: only pages filed under it or below.
+      rewrites: other words for the same: searched too, and fused with it (multi-query, or HyDE's made-up answers).
+
+    Raises:
+      UserError: the query is empty, or no page is filed under the folder.
+    """
+    if not query.strip():
+      raise UserError('the query is empty')
+    within = self._within(folder)
+    clock = _Clock()
+    lexical = [self._bm25(text, within) for text in (query, *rewrites)]
+    clock.lap('bm25')
+    vectors = self.encoder.encode([query, *rewrites], 'query')
+    clock.lap('encode')
+    dense = [self._dense(vector, within) for vector in vectors]
+    clock.lap('dense')
+    bm25, near = (_mean(rankings, self.config.pages) for rankings in (lexical, dense))
+    hybrid = self._fuse(bm25, near)
+    clock.lap('hybrid')
+    stages = {'bm25': bm25, 'dense': near, 'hybrid': hybrid}
+    if self.config.rerank:
+      stages['rerank'] = self._rerank(query, hybrid)
+      clock.lap('rerank')
+    return Found({name: _ranked(hits) for name, hits in stages.items()}, clock.laps)
+
+  def _within(self, folder: str) -> np.ndarray | None:
+    """bool [pages]; None: all."""
+    if not folder:
+      return None
+    inside = np.array([name == folder or name.startswith(f'{folder}/') for name in self.store.folders])
+    if not inside.any():
+      raise UserError(
+        f'no page is filed under {folder!r}; folders are {", ".join(sorted(set(self.store.folders))[:8])}'
+      )
+    return inside
+
+  def _bm25(self, query: str, within: np.ndarray | None) -> dict[int, Hit]:
+    """By page: BM25 of the page as a whole plus that of its best chunk."""
+    store = self.store
+    scores = store.bm25_pages.scores(query)
+    if within is not None:
+      scores = scores * within
+    if store.bm25_chunks is None:
+      places, values = top(scores, self.config.pages)
+      return {int(row): Hit(int(row), int(row), float(score)) for row, score in zip(places, values, strict=True)}
+    chunks = store.bm25_chunks.scores(query)
+    both = scores + np.maximum.reduceat(chunks, store.starts)
+    places, values = top(both if within is None else both * within, self.config.pages)
+    return {
+      int(row): Hit(int(row), self._best_chunk(int(row), chunks), float(score))
+      for row, score in zip(places, values, strict=True)
+    }
+
+  def _best_chunk(self, page: int, scores: np.ndarray) -> int:
+    start = int(self.store.starts[page])
+    end = int(self.store.starts[page + 1]) if page + 1 < len(self.store.starts) else len(scores)
+    return start + int(np.argmax(scores[start:end]))
+
+  def _dense(self, vector: np.ndarray, within: np.ndarray | None) -> dict[int, Hit]:
+    """By page: the similarity of its nearest chunk."""
+    folders = None if within is None else sorted({self.store.folders[row] for row in np.flatnonzero(within)})
+    wanted = self.config.pages * (_PER_PAGE if self.store.bm25_chunks is not None else 1)
+    where = None if folders is None else {'folder': folders}
+    found = self.store.vectors.search(vector[None], wanted, where=where, parallel=False)
+    hits: dict[int, Hit] = {}
+    for chunk, score in zip(self.store.rows(found.ids[0]), found.scores[0], strict=True):
+      page = int(self.store.owner[chunk])
+      if page not in hits and len(hits) < self.config.pages:  # nearest first
+        hits[page] = Hit(page, int(chunk), float(score))
+    return hits
+
+  def _fuse(self, bm25: dict[int, Hit], dense: dict[int, Hit]) -> dict[int, Hit]:
+    rankings = [{page: hit.score for page, hit in hits.items()} for hits in (bm25, dense)]
+    weights = [1 - self.config.dense_weight, self.config.dense_weight]
+    fuse = weighted_fusion if self.config.fusion == 'weighted' else reciprocal_rank_fusion
+    fused = fuse(rankings, weights)
+    return {page: Hit(page, (dense.get(page) or bm25[page]).chunk, score) for page, score in fused.items()}
+
+  def _rerank(self, query: str, hybrid: dict[int, Hit]) -> dict[int, Hit]:
+    """The first pages of the fusion by the cross-encoder's scores and its own; the others keep their order below."""
+    assert self.cross_encoder is not None
+    order = best({page: hit.score for page, hit in hybrid.items()})
+    first = order[: self.config.rerank]
+    scores = self.cross_encoder.score_pairs([(query, self.store.chunk_text(hybrid[page].chunk)) for page in first])
+    new = dict(zip(first, scores.tolist(), strict=True))
+    old = {page: hybrid[page].score for page in first}
+    weight = self.config.rerank_weight
+    mixed = weighted_fusion([old, new], [1 - weight, weight])
+    hits = {page: dataclasses.replace(hybrid[page], score=1 + mixed[page]) for page in first}
+    return hits | {page: hybrid[page] for page in order[self.config.rerank :]}
+
+
+def _mean(rankings: Sequence[dict[int, Hit]], pages: int) -> dict[int, Hit]:
+  """Several queries' rankings made one by their mean score, 0 for a page that one lacks; the first query's chunks."""
+  if len(rankings) == 1:
+    return rankings[0]
+  totals: dict[int, Hit] = {}
+  for hits in rankings:
+    for page, hit in hits.items():
+      seen = totals.get(page, dataclasses.replace(hit, score=0.0))
+      totals[page] = dataclasses.replace(seen, score=seen.score + hit.score / len(rankings))
+  return {hit.page: hit for hit in _ranked(totals)[:pages]}
+
+
+def _ranked(hits: Mapping[int, Hit]) -> list[Hit]:
+  return sorted(hits.values(), key=lambda hit: hit.score, reverse=True)
+
+
+class _Clock:
+  """Milliseconds between laps."""
+
+  def __init__(self, now: Callable[[], float] = time.perf_counter):
+    self._now, self._last = now, now()
+    self.laps: dict[str, float] = {}
+
+  def lap(self, name: str) -> None:
+    now = self._now()
+    self.laps[name], self._last = 1000 * (now - self._last), now
