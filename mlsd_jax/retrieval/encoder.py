@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,6 +62,10 @@ class _Batched:
     for leaf in jax.tree.leaves(model.params):
       digest.update(np.ascontiguousarray(leaf).data)
     return digest.hexdigest()
+
+  def save(self, folder: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes a folder that loads again here, in transformers and in sentence-transformers; see bert_folder.save."""
+    return bert_folder.save(self.model, folder)
 
   @functools.cached_property
   def _mesh(self) -> jax.sharding.Mesh:
