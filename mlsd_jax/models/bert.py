@@ -211,8 +211,9 @@ def score(
 def with_heads(params: adapter.Params, config: BertConfig, heads: tuple[str, ...], key: jax.Array) -> Any:
   """(params, config) of the same encoder with `heads`: those it has are kept, others drawn fresh or dropped."""
   target = dataclasses.replace(config, heads=heads)
-  fresh = jax.jit(init, static_argnums=1)(key, target)
-  return {name: params.get(name, fresh[name]) for name in fresh}, target
+  names = jax.eval_shape(lambda: init(key, target))
+  fresh = jax.jit(lambda key: {name: part for name, part in init(key, target).items() if name not in params})(key)
+  return {name: params[name] if name in params else fresh[name] for name in names}, target
 
 
 def flops_per_token(config: BertConfig, length: int) -> float:

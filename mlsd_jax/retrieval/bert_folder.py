@@ -341,7 +341,7 @@ def _max_length(folder: pathlib.Path, config: bert.BertConfig) -> int:
 
 def _prefixes(folder: pathlib.Path, name: str) -> tuple[str, str]:
   prompts = _optional(folder / PROMPTS).get('prompts')
-  if isinstance(prompts, dict) and {'query', 'document'} & set(prompts):
+  if isinstance(prompts, dict) and (prompts.get('query') or prompts.get('document')):
     return str(prompts.get('query', '')), str(prompts.get('document', ''))
   short = pathlib.PurePath(name).name.rpartition('--')[2].lower()
   return next((prefixes for start, prefixes in PREFIXES.items() if short.startswith(start)), ('', ''))

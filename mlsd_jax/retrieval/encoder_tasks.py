@@ -76,7 +76,7 @@ def contrastive_task(
     scores_BN = queries_BD @ passages_ND.T / temperature
     ids_N = batch['passage_ids'].reshape(-1)
     own_B = jnp.arange(rows) * count
-    same_BN = (ids_N == ids_N[own_B][:, None]) & (jnp.arange(rows * count) != own_B[:, None])
+    same_BN = (ids_N == batch['passage_ids'][:, :1]) & (jnp.arange(rows * count) != own_B[:, None])
     scores_BN = jnp.where(same_BN, -1e30, scores_BN)
     nll_B = optax.softmax_cross_entropy_with_integer_labels(scores_BN, own_B)
     weights_B = batch['row_weights']
