@@ -9,7 +9,8 @@ residual sum, GELU in its exact (erf) form, no mask but that of padding. MiniLM,
     vectors = embed(params, tokens, mask, config, 'mean')    # [B, T] -> [B, D], unit length
 
 Names: B batch, T tokens, D model width, H heads, K head dimension, V vocabulary. A mask is True at tokens, False at
-padding, which may stand anywhere but in the first place.
+padding, which may stand anywhere but in the first place. Kernels may be of a narrower dtype than all else: products are
+then in that dtype, and what is summed over the layers, norms and softmax stay in the wider one.
 """
 
 import dataclasses
@@ -74,7 +75,7 @@ class Block(nnx.Module):
 
   def __call__(self, x_BTD, mask_BTS, key=None):
     keys = (None, None, None) if key is None else jax.random.split(key, 3)
-    q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD), axis=2)
+    q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD).astype(self.qkv.kernel.dtype), axis=2)
     y_BTHK = attention.attend(q_BTHK, k_BSHK, v_BSHK, mask_BTS=mask_BTS, dropout_rate=self.dropout, key=keys[0])
     x_BTD = self.norm_1(x_BTD + layers.dropout(self.out(y_BTHK), self.dropout, keys[1]))
     y_BTD = self.down(jax.nn.gelu(self.up(x_BTD), approximate=False))
@@ -210,8 +211,9 @@ def score(
 def with_heads(params: adapter.Params, config: BertConfig, heads: tuple[str, ...], key: jax.Array) -> Any:
   """(params, config) of the same encoder with `heads`: those it has are kept, others drawn fresh or dropped."""
   target = dataclasses.replace(config, heads=heads)
-  fresh = jax.jit(init, static_argnums=1)(key, target)
-  return {name: params.get(name, fresh[name]) for name in fresh}, target
+  names = jax.eval_shape(lambda: init(key, target))
+  fresh = jax.jit(lambda key: {name: part for name, part in init(key, target).items() if name not in params})(key)
+  return {name: params[name] if name in params else fresh[name] for name in names}, target
 
 
 def flops_per_token(config: BertConfig, length: int) -> float:

@@ -107,7 +107,7 @@ def load(folder_or_name: str | os.PathLike[str] = MINILM) -> Loaded:
     UserError: a file is missing or damaged, a tensor is missing, unknown, of another shape or not finite, the config is
       of an architecture that models/bert.py does not have, or the vocabulary does not fit it.
   """
-  folder = _folder(folder_or_name)
+  folder = source_folder(folder_or_name)
   content = _object(folder / 'config.json')
   tensors = {_short(name): tensor for name, tensor in tensor_files.read(folder, _is_parameter)}
   heads = tuple(head for head in bert.HEADS if any(name in tensors for name in _HEADS[head]))
@@ -166,7 +166,8 @@ def save(loaded: Loaded, folder: str | os.PathLike[str]) -> pathlib.Path:
   return folder
 
 
-def _folder(folder_or_name: str | os.PathLike[str]) -> pathlib.Path:
+def source_folder(folder_or_name: str | os.PathLike[str]) -> pathlib.Path:
+  """Where the files of a model lie on this machine; downloaded if need be."""
   name = str(folder_or_name)
   if name in (MINILM, MINILM.partition('/')[2]) and not pathlib.Path(name).is_dir():
     spec = importlib.util.find_spec(_SAMPLES)
@@ -340,7 +341,7 @@ def _max_length(folder: pathlib.Path, config: bert.BertConfig) -> int:
 
 def _prefixes(folder: pathlib.Path, name: str) -> tuple[str, str]:
   prompts = _optional(folder / PROMPTS).get('prompts')
-  if isinstance(prompts, dict) and {'query', 'document'} & set(prompts):
+  if isinstance(prompts, dict) and (prompts.get('query') or prompts.get('document')):
     return str(prompts.get('query', '')), str(prompts.get('document', ''))
   short = pathlib.PurePath(name).name.rpartition('--')[2].lower()
   return next((prefixes for start, prefixes in PREFIXES.items() if short.startswith(start)), ('', ''))

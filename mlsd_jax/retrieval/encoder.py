@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ from mlsd_jax.training import sharding
 
 KINDS = ('query', 'passage')
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
-BATCH_TOKENS = {'cpu': 4096}  # rows x length of a batch by platform: on a CPU what fits the cache
+BATCH_TOKENS = {'cpu': 1024}  # rows x length of a batch by platform: on a CPU what fits the cache
 _BATCH_TOKENS_ELSE = 65536
 _IN_FLIGHT = 2  # batches handed to the device before the first result is fetched
 
@@ -61,6 +62,10 @@ class _Batched:
     for leaf in jax.tree.leaves(model.params):
       digest.update(np.ascontiguousarray(leaf).data)
     return digest.hexdigest()
+
+  def save(self, folder: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes a folder that loads again here, in transformers and in sentence-transformers; see bert_folder.save."""
+    return bert_folder.save(self.model, folder)
 
   @functools.cached_property
   def _mesh(self) -> jax.sharding.Mesh:

@@ -67,17 +67,21 @@ def pair_ids(
   for one, other in pairs:
     first, second = firsts[one], seconds[other]
     if len(first) + len(second) > room:
-      # Of an odd room the second text has the odd token.
-      shorter = min(len(first), len(second))
-      if shorter * 2 > room:
-        first, second = first[: room // 2], second[: room - room // 2]
-      elif len(first) > len(second):
-        first = first[: room - shorter]
+      half, odd = divmod(room, 2)
+      if min(len(first), len(second)) <= half:
+        shorter = min(len(first), len(second))
+        first, second = first[: max(room - len(second), shorter)], second[: max(room - len(first), shorter)]
+      elif _longer(tokenizer, one, other):
+        first, second = first[: half + odd], second[:half]
       else:
-        second = second[: room - shorter]
+        first, second = first[:half], second[: half + odd]
     rows.append([cls, *first, sep, *second, sep])
     split.append(len(first) + 2)
   return rows, split
+
+
+def _longer(tokenizer: WordPieceTokenizer, one: str, other: str) -> bool:
+  return len(tokenizer.first_ids(one, None)) > len(tokenizer.first_ids(other, None))
 
 
 def padded(ids: Sequence[Sequence[int]], rows: int, length: int) -> tuple[np.ndarray, np.ndarray]:
