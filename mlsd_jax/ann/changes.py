@@ -74,12 +74,14 @@ def to_merge(pairs: list[Living], added: int, largest: int) -> set[int]:
   those more than half of which is deleted.
   """
   sizes = [len(segment) if alive is None else int(alive.sum()) for segment, alive in pairs]
-  total, chosen = added, set()
-  for number in np.argsort(sizes, kind='stable').tolist():
-    wanted = sizes[number] <= 2 * total or sizes[number] * 2 < len(pairs[number][0])
-    if wanted and total + sizes[number] <= largest:
-      chosen.add(number)
-      total += sizes[number]
+  total, chosen, more = added, set(), True
+  while more:  # what was chosen may make others small beside it
+    more = False
+    for number in np.argsort(sizes, kind='stable').tolist():
+      wanted = sizes[number] <= 2 * total or sizes[number] * 2 < len(pairs[number][0])
+      if number not in chosen and wanted and total + sizes[number] <= largest:
+        chosen.add(number)
+        total, more = total + sizes[number], True
   return chosen
 
 

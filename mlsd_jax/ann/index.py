@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mlsd_jax.ann import changes, checks, exact
+from mlsd_jax.ann import changes, checks
 from mlsd_jax.ann.changes import Change
 from mlsd_jax.ann.checks import Metric
 from mlsd_jax.ann.delta import Delta
+from mlsd_jax.ann.exact import order
 from mlsd_jax.ann.filters import Where, expression, keep_rows
 from mlsd_jax.ann.folder import FORMAT, Folder, writing
 from mlsd_jax.ann.journal import Journal
@@ -84,7 +85,8 @@ class Index:
 
     Args:
       vectors: floating point [N, D], an array or a memory map; or an iterator of such parts, where a part may also be
-        a tuple (vectors, ids) or (vectors, ids, metadata). Parts are gathered, or cut, into shards.
+        a tuple (vectors, ids) or (vectors, ids, metadata). Parts are gathered, or cut, into shards. A float32 array under
+        'dot' is not copied: it must not be changed later.
       ids: N strings or whole numbers; None is 0 to N - 1.
       metric: 'dot' or 'cosine'.
       metadata: columns of N values by name, or a Polars DataFrame, for `search(where=...)`.
@@ -104,6 +106,7 @@ class Index:
         schema = None if shard.metadata is None else shard.metadata.schema
         index = cls(kind, shard.vectors.shape[1], settings, shard.ids.dtype, schema, made_by)
       index._take(shard, target)
+      del shard  # before the next one is made
     if index is None:
       raise UserError('no vectors: an index needs an array of at least shape [0, dimensions]')
     if target is not None:
@@ -134,6 +137,7 @@ class Index:
     where: Where | None = None,
     leaves_to_search: int | None = None,
     reorder: int | None = None,
+    exact: bool = False,
     parallel: bool = True,
   ) -> Neighbours:
     """The `k` nearest vectors of each query, or as many as there are.
@@ -144,14 +148,16 @@ class Index:
       where: only among these: {column: value or list of values}, or a Polars expression over the metadata.
       leaves_to_search: instead of the settings'; `tuning.tune` finds a good one.
       reorder: instead of the settings'.
+      exact: score every vector: what the rest is measured against.
       parallel: use all cores for a batch.
 
     Raises:
       UserError: queries of another type or width, not finite, or all zeros; k; a filter that does not apply.
     """
     k = checks.count('k', k)
-    leaves = None if leaves_to_search is None else checks.count('leaves_to_search', leaves_to_search)
-    wider = None if reorder is None else checks.count('reorder', reorder)
+    leaves = self.settings.leaves_to_search
+    leaves = leaves if leaves_to_search is None else checks.count('leaves_to_search', leaves_to_search)
+    wider = self.settings.reorder if reorder is None else checks.count('reorder', reorder)
     unit, factors = checks.queries(queries, self.metric, self.dim)
     condition = None if where is None else expression(where)
     with self._lock:
@@ -166,7 +172,10 @@ class Index:
       if condition is not None:
         kept = keep_rows(segment.metadata, condition)
         keep = kept if keep is None else keep & kept
-      places, found = segment.search(unit, k, keep, leaves, wider, parallel)
+      if exact:
+        places, found = segment.store.exact(unit, k, keep)
+      else:
+        places, found = segment.search(unit, k, keep, leaves, wider, parallel)
       codes.append(places + ((len(codes) - 1) << _LOCAL))
       rows.append(segment.rows[places])
       scores.append(found)
@@ -177,7 +186,7 @@ class Index:
       rows.append(numbers[places])
       scores.append(found)
       series.append(added)
-    best = exact.order(np.concatenate(rows, 1), np.concatenate(scores, 1), k)
+    best = order(np.concatenate(rows, 1), np.concatenate(scores, 1), k)
     code, row, score = (np.take_along_axis(np.concatenate(part, 1), best, 1) for part in (codes, rows, scores))
     return Neighbours(list(_ids(code, series, self._id_type)), list(score * factors[:, None]), list(row))
 
@@ -386,7 +395,7 @@ class Index:
       }
       target.commit(newest + 1, manifest)
     for segment, entry in zip(segments, entries, strict=True):
-      if segment.entry is not entry:
+      if segment.folder != target.segments / segment.name:
         segment.written(target.segments, entry)
     self._folder, self._journal, self._newest = target, journal, newest + 1
     self._compact_at = max(self.settings.delta_limit, 2 * len(delta))

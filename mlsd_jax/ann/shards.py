@@ -42,7 +42,8 @@ def gather(vectors: Any, ids: Any, metadata: Any, metric: Metric, size: int) -> 
     start = 0
     while (held := sum(len(one.ids) for one in waiting)) + len(shard.ids) - start >= size:
       stop = start + size - held
-      yield _join([*waiting, _cut(shard, start, stop)])
+      waiting.append(_cut(shard, start, stop))
+      yield _join(waiting)
       waiting, start, yielded = [_cut(shard, stop, stop)], stop, True
     waiting.append(_cut(shard, start, len(shard.ids)))
   if waiting and (not yielded or any(len(one.ids) for one in waiting)):
@@ -67,13 +68,17 @@ def _cut(shard: Shard, start: int, stop: int) -> Shard:
 
 
 def _join(shards: list[Shard]) -> Shard:
+  """One shard of several, which leave the list as they are copied, so that memory never holds all of it twice."""
   several = [shard for shard in shards if len(shard.ids)] or shards[:1]
+  shards.clear()
   if len(several) == 1:
     return several[0]
+  ids, numbered = pl.concat([shard.ids for shard in several]), several[0].numbered
   tables = [shard.metadata for shard in several if shard.metadata is not None]
-  return Shard(
-    np.concatenate([shard.vectors for shard in several]),
-    pl.concat([shard.ids for shard in several]),
-    pl.concat(tables) if tables else None,
-    several[0].numbered,
-  )
+  vectors = np.empty((len(ids), several[0].vectors.shape[1]), np.float32)
+  end = len(vectors)
+  while several:
+    last = several.pop().vectors
+    vectors[end - len(last) : end] = last
+    end -= len(last)
+  return Shard(vectors, ids, pl.concat(tables) if tables else None, numbered)
