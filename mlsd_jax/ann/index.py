@@ -85,8 +85,8 @@ class Index:
 
     Args:
       vectors: floating point [N, D], an array or a memory map; or an iterator of such parts, where a part may also be
-        a tuple (vectors, ids) or (vectors, ids, metadata). Parts are gathered, or cut, into shards. A float32 array under
-        'dot' is not copied: it must not be changed later.
+        a tuple (vectors, ids) or (vectors, ids, metadata). Parts are gathered, or cut, into shards. A float32 array
+        under 'dot' is not copied: it must not be changed later.
       ids: N strings or whole numbers; None is 0 to N - 1.
       metric: 'dot' or 'cosine'.
       metadata: columns of N values by name, or a Polars DataFrame, for `search(where=...)`.

@@ -119,6 +119,7 @@ def test_no_index(tmp_path):
 def test_any_damaged_file_is_named(tmp_path):
   index = build(tmp_path)
   index.add(VECTORS[:1], ['x'], metadata={'odd': [True]})
+  before = np.stack(index.search(VECTORS, 7).ids)
   for name in paths(tmp_path):
     kept = (tmp_path / name).read_bytes()
     if not kept:
@@ -136,7 +137,7 @@ def test_any_damaged_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r'is missing|no index in'):
       Index.open(tmp_path)
     (tmp_path / name).write_bytes(kept)
-  same(index, Index.open(tmp_path))
+  np.testing.assert_array_equal(Index.open(tmp_path).search(VECTORS, 7).ids, before)
 
 
 def test_the_generation_before_is_named_and_still_opens(tmp_path):
