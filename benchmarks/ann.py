@@ -53,7 +53,7 @@ def part_build(options: argparse.Namespace) -> dict:
   from mlsd_jax.ann import Index, Settings
 
   folder = pathlib.Path(options.folder)
-  vectors = np.load(folder / 'vectors.npy', mmap_mode='r')
+  count = len(np.load(folder / 'vectors.npy', mmap_mode='r'))
   settings = Settings(
     shard_size=options.shard_size,
     reorder_dtype=options.reorder_dtype,
@@ -61,7 +61,8 @@ def part_build(options: argparse.Namespace) -> dict:
     dims_per_block=options.dims_per_block,
     leaves=options.leaves or None,
   )
-  parts = (np.array(vectors[at : at + 50_000]) for at in range(0, len(vectors), 50_000))
+  # A map of its own for each part: pages of the input, once read, would count as memory of the build.
+  parts = (np.array(np.load(folder / 'vectors.npy', mmap_mode='r')[at : at + 50_000]) for at in range(0, count, 50_000))
   before = peak()
   began = time.perf_counter()
   index = Index.build(parts, settings=settings, folder=folder / 'index')
@@ -71,8 +72,8 @@ def part_build(options: argparse.Namespace) -> dict:
   return {
     'seconds': seconds,
     'peak': peak() - before,
-    'disk': sum(sizes.values()) / len(vectors),
-    'scann': scann / len(vectors),
+    'disk': sum(sizes.values()) / count,
+    'scann': scann / count,
     'shards': len(index.describe()),
     'leaves': index.describe()[0]['leaves'],
   }

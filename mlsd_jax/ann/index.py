@@ -67,7 +67,8 @@ class Index:
     self._journal: Journal | None = None
     self._newest = 0  # the generation last seen in the folder
     self._compact_at = settings.delta_limit
-    self._lock = threading.RLock()
+    self._writing = threading.RLock()  # held through a whole change
+    self._lock = threading.RLock()  # held for a moment: what a search sees is of one state
 
   @classmethod
   def build(
@@ -201,7 +202,7 @@ class Index:
     Raises:
       UserError: as `build`, or an id is there already; then nothing is added.
     """
-    with self._lock:
+    with self._writing:
       values, names, table = self._checked(vectors, ids, metadata)
       known = self._contains(names)
       if known.any():
@@ -214,7 +215,7 @@ class Index:
     Raises:
       UserError: as `add`, or an id is unknown; then nothing is replaced.
     """
-    with self._lock:
+    with self._writing:
       values, names, table = self._checked(vectors, ids, metadata)
       self._change(self._known(names), names, values, table)
 
@@ -224,7 +225,7 @@ class Index:
     Raises:
       UserError: an id is unknown; then nothing is removed.
     """
-    with self._lock:
+    with self._writing:
       self._change(self._known(checks.ids(ids)), None, None, None)
 
   def _checked(self, vectors: Any, ids: Any, metadata: Any) -> tuple[np.ndarray, pl.Series, pl.DataFrame | None]:
@@ -256,19 +257,20 @@ class Index:
         warnings.warn(str(error), RuntimeWarning, stacklevel=3)
 
   def _apply(self, change: Change) -> None:
-    alive = list(self._alive)
-    for number, segment in enumerate(self._segments):
-      if segment.name in change.dead:
-        before = alive[number]
-        after = np.ones(len(segment), bool) if before is None else before.copy()
-        after[change.dead[segment.name]] = False
-        alive[number] = after
-    self._alive = alive
-    if change.removed:
-      self._delta.remove(change.removed)
-    if change.added:
-      self._delta.add(change.added, change.vectors, change.rows, change.metadata)
-      self._next_row = max(self._next_row, int(change.rows.max()) + 1)
+    with self._lock:
+      alive = list(self._alive)
+      for number, segment in enumerate(self._segments):
+        if segment.name in change.dead:
+          before = alive[number]
+          after = np.ones(len(segment), bool) if before is None else before.copy()
+          after[change.dead[segment.name]] = False
+          alive[number] = after
+      self._alive = alive
+      if change.removed:
+        self._delta.remove(change.removed)
+      if change.added:
+        self._delta.add(change.added, change.vectors, change.rows, change.metadata)
+        self._next_row = max(self._next_row, int(change.rows.max()) + 1)
 
   def compact(self) -> None:
     """Builds what was added, together with small or mostly deleted segments, into one new segment.
@@ -278,7 +280,7 @@ class Index:
     Raises:
       UserError: the folder cannot be written; the index goes on as it was.
     """
-    with self._lock:
+    with self._writing:
       pairs = list(zip(self._segments, self._alive, strict=True))
       chosen = changes.to_merge(pairs, self._delta.num_alive, self.settings.shard_size)
       if not chosen and not len(self._delta):
@@ -290,7 +292,8 @@ class Index:
       delta = Delta(self.dim, self._id_type)
       if self._folder is not None:
         self._commit(self._folder, segments, alive, delta)
-      self._segments, self._alive, self._delta = segments, alive, delta
+      with self._lock:
+        self._segments, self._alive, self._delta = segments, alive, delta
 
   def _where(self, names: pl.Series) -> tuple[list[np.ndarray], np.ndarray]:
     """Places of living ids: per segment [M], -1 for not there, and whether in the delta, bool [M]."""
@@ -363,7 +366,7 @@ class Index:
     Raises:
       UserError: no folder, one that cannot be written, or one that another process has saved to since it was opened.
     """
-    with self._lock:
+    with self._writing:
       target = Folder(folder) if folder is not None else self._folder
       if target is None:
         raise UserError('save() of an index that was never saved needs a folder')
@@ -451,5 +454,6 @@ def _ids(codes: np.ndarray, series: list[pl.Series], id_type: pl.DataType) -> It
   for number, ids in enumerate(series):
     chosen = numbers == number
     if chosen.any():
-      out[chosen] = ids.gather(places[chosen]).to_numpy()
+      wanted = places[chosen]
+      out[chosen] = ids.to_numpy()[wanted] if ids.dtype == pl.Int64 else ids.gather(wanted).to_numpy()
   return iter(out)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -86,6 +87,28 @@ def test_a_query_whose_partitions_hold_too_few_is_searched_exactly():
   assert all(len(set(rows.tolist())) == 40 for rows in found.rows)
 
 
+def test_searches_go_on_while_segments_are_built(monkeypatch):
+  index = Index.build(VECTORS[:1_000])
+  index.add(VECTORS[1_000:])
+  building, searched = threading.Event(), threading.Event()
+  build = segment.Segment.build
+
+  def slow(*arguments):
+    building.set()
+    assert searched.wait(60)
+    return build(*arguments)
+
+  monkeypatch.setattr(segment.Segment, 'build', slow)
+  thread = threading.Thread(target=index.compact)
+  thread.start()
+  assert building.wait(60)
+  during = index.search(QUERIES, 10)
+  searched.set()
+  thread.join()
+  assert [part['vectors'] for part in index.describe()] == [6_000]
+  np.testing.assert_allclose(during.scores, index.search(QUERIES, 10).scores, rtol=1e-5)
+
+
 def test_kinds_by_size():
   settings = Settings()
   kinds = [settings.kind_for(count) for count in (1, 19_999, 20_000, 99_999, 100_000)]
@@ -135,6 +158,7 @@ def test_recall_of_nothing_is_whole():
 def test_scann_is_imported_only_to_be_used_and_tensorflow_never():
   script = """
 import sys
+import threading
 import numpy as np
 from mlsd_jax.ann import Index, Settings
 x = np.random.default_rng(0).standard_normal((300, 4)).astype('f4')
