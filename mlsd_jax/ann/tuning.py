@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,10 @@ class Curve:
   chosen: Point
 
   def front(self) -> list[Point]:
-    """The points that no other beats in both recall and speed, by rising recall."""
+    """The points that no other beats in both recall (by a thousandth) and speed, by rising recall."""
     front: list[Point] = []
     for point in sorted(self.points, key=lambda point: (-point.queries_per_second, -point.recall)):
-      if not front or point.recall > front[-1].recall:
+      if not front or point.recall > front[-1].recall + 1e-3 or point == self.chosen:
         front.append(point)
     return front
 
@@ -63,9 +63,9 @@ def recall(found: Iterable[np.ndarray], truth: Iterable[np.ndarray]) -> float:
 def tune(index: Index, queries: Any, k: int = 10, *, wanted: float = 0.95) -> Curve:
   """Measures `leaves_to_search` and `reorder`, and sets the fastest of the wanted recall in `index.settings`.
 
-  For each number of reordered candidates, more and more partitions are searched until the recall wanted is passed. Take
-  queries that were not used to build anything: a few hundred of them; recall is uncertain by about 1 / sqrt(10 Q).
-  `index.save()` keeps what was chosen.
+  For each number of reordered candidates, more and more partitions are searched until the recall wanted is passed, then
+  some between. Take a few hundred queries that were not used to build anything; recall is uncertain by about
+  1 / sqrt(10 Q). `index.save()` keeps what was chosen.
 
   Args:
     index: a built one with a segment that is not exact.
@@ -92,14 +92,7 @@ def tune(index: Index, queries: Any, k: int = 10, *, wanted: float = 0.95) -> Cu
   exact_rate = len(queries) / (time.perf_counter() - began)
   points: list[Point] = []
   for reorder in sorted({2 * k, 5 * k, 10 * k, 20 * k, 50 * k}):
-    before = 0.0
-    for leaves in _ladder(largest):
-      point = _measure(index, queries, k, leaves, reorder, truth)
-      points.append(point)
-      stuck = point.recall - before < 1e-4 and point.recall > 0.5  # more partitions bring nothing more
-      before = point.recall
-      if point.recall >= min(1.0, wanted + 0.02) or stuck:
-        break
+    points += _climb(lambda leaves: _measure(index, queries, k, leaves, reorder, truth), _ladder(largest), wanted)
   enough = [point for point in points if point.recall >= wanted]
   if not enough:
     best = max(points, key=lambda point: point.recall)
@@ -109,6 +102,23 @@ def tune(index: Index, queries: Any, k: int = 10, *, wanted: float = 0.95) -> Cu
   chosen = max(enough, key=lambda point: point.queries_per_second)
   index.settings = dataclasses.replace(index.settings, leaves_to_search=chosen.leaves_to_search, reorder=chosen.reorder)
   return Curve(k, wanted, exact_rate, points, chosen)
+
+
+def _climb(measure: Callable[[int], Point], ladder: list[int], wanted: float) -> list[Point]:
+  """Points for more and more partitions, to one step past the recall wanted, and two between the steps around it."""
+  points: list[Point] = []
+  for leaves in ladder:
+    points.append(measure(leaves))
+    if len(points) > 1 and points[-2].recall >= wanted:
+      break
+    if len(points) > 1 and points[-1].recall - points[-2].recall < 1e-4 and points[-1].recall > 0.5:
+      break  # more partitions bring nothing more
+  for _ in range(2):
+    below = max((point.leaves_to_search for point in points if point.recall < wanted), default=0)
+    above = min((point.leaves_to_search for point in points if point.recall >= wanted), default=0)
+    if above - below > 1:
+      points.append(measure((below + above) // 2))
+  return points
 
 
 def _ladder(leaves: int) -> list[int]:
@@ -130,32 +140,15 @@ def plot(curve: Curve, path: pathlib.Path, title: str = '') -> None:
   with figures.figure(path, size=(7.2, 4.4)) as (_, axes):
     axis = axes[0, 0]
     front = curve.front()
-    axis.semilogy(
-      [p.recall for p in curve.points],
-      [p.queries_per_second for p in curve.points],
-      '.',
-      color='#94a3b8',
-      label='tried',
-    )
-    axis.semilogy([p.recall for p in front], [p.queries_per_second for p in front], '-o', color='#2563eb', ms=4)
-    axis.axhline(curve.exact_queries_per_second, color='#64748b', ls='--', lw=1.2)
-    axis.axvline(curve.wanted, color='#64748b', ls=':', lw=1.2)
+    rates = lambda points: [point.queries_per_second for point in points]
+    recalls = lambda points: [point.recall for point in points]
     chosen = curve.chosen
-    axis.plot(chosen.recall, chosen.queries_per_second, '*', color='#dc2626', ms=14)
-    axis.annotate(
-      f'{chosen.queries_per_second:,.0f}/s at {chosen.recall:.3f}',
-      (chosen.recall, chosen.queries_per_second),
-      xytext=(-8, 12),
-      textcoords='offset points',
-      ha='right',
-      color='#dc2626',
-    )
-    axis.annotate(
-      f'exact: {curve.exact_queries_per_second:,.0f}/s',
-      (0.01, curve.exact_queries_per_second),
-      xycoords=('axes fraction', 'data'),
-      xytext=(2, 4),
-      textcoords='offset points',
-      color='#475569',
-    )
+    axis.semilogy(recalls(curve.points), rates(curve.points), '.', color='#94a3b8', label='tried')
+    axis.semilogy(recalls(front), rates(front), '-o', color='#2563eb', ms=4, label='best')
+    label = f'chosen: {chosen.queries_per_second:,.0f}/s at {chosen.recall:.3f}'
+    axis.plot(chosen.recall, chosen.queries_per_second, '*', color='#dc2626', ms=15, ls='none', label=label)
+    label = f'exact: {curve.exact_queries_per_second:,.0f}/s'
+    axis.axhline(curve.exact_queries_per_second, color='#334155', ls='--', lw=1.4, label=label)
+    axis.axvline(curve.wanted, color='#64748b', ls=':', lw=1.2)
+    axis.legend(loc='center left', frameon=False)
     axis.set(xlabel=f'recall@{curve.k}', ylabel='queries per second', title=title)

@@ -116,7 +116,7 @@ def test_kinds_by_size():
   assert Settings(kind='tree').kind_for(255) == 'exact'
   assert Settings(kind='tree', leaves=1_000).leaves_for(300) == 300
   assert settings.leaves_for(1_000_000) == 1_000
-  assert [settings.searched_for(leaves) for leaves in (4, 100, 1_000)] == [4, 10, 50]
+  assert [settings.searched_for(leaves) for leaves in (4, 100, 1_000)] == [4, 40, 62]
 
 
 def test_tuning_finds_the_recall_and_keeps_it(tmp_path):
