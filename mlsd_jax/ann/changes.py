@@ -53,9 +53,8 @@ def unpack(note: dict[str, Any], arrays: dict[str, np.ndarray]) -> Change:
   return Change(dead, note['removed'], note['added'], arrays.get('vectors'), rows, table)
 
 
-def outstanding(segments: list[Segment], alive: list[np.ndarray | None], delta: Delta) -> Iterator[Change]:
+def outstanding(pairs: list[Living], delta: Delta) -> Iterator[Change]:
   """What a new journal begins with: the deleted of each segment, and what lives in the delta."""
-  pairs = zip(segments, alive, strict=True)
   dead = {segment.name: np.flatnonzero(~living) for segment, living in pairs if living is not None and not living.all()}
   nothing = np.zeros(0, np.int64)
   if dead:

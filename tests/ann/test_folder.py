@@ -60,7 +60,7 @@ def test_a_saved_index_is_the_same_and_can_be_moved(tmp_path):
 
 def test_vectors_are_mapped_not_read(tmp_path):
   build(tmp_path)
-  store = Index.open(tmp_path)._segments[0].store
+  store = Index.open(tmp_path)._state.segments[0].store
   assert isinstance(store._codes, np.memmap)
 
 
@@ -145,7 +145,7 @@ def test_the_generation_before_is_named_and_still_opens(tmp_path):
   index = Index.open(tmp_path)
   index.add(VECTORS[:400], [f'new {row}' for row in range(400)], metadata={'odd': [True] * 400})
   index.compact()
-  (new,) = [path for path in tmp_path.glob('segments/*') if path.name != first._segments[0].name]
+  (new,) = [path for path in tmp_path.glob('segments/*') if path.name != first._state.segments[0].name]
   flip(new / 'vectors.npy')
   message = 'generation 2 .*vectors.npy is damaged.*; generation 1 is whole: open it with generation=1'
   with pytest.raises(UserError, match=message):
