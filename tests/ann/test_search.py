@@ -5,6 +5,7 @@ import sys
 import threading
 
 import numpy as np
+import polars as pl
 import pytest
 
 from mlsd_jax.ann import Index, Settings, engine, segment, tuning
@@ -107,6 +108,33 @@ def test_searches_go_on_while_segments_are_built(monkeypatch):
   thread.join()
   assert [part['vectors'] for part in index.describe()] == [6_000]
   np.testing.assert_allclose(during.scores, index.search(QUERIES, 10).scores, rtol=1e-5)
+
+
+def test_a_filter_may_be_an_expression_and_nothing_unknown_passes():
+  years = [None, 2001, 2002, 2003] * 1_500
+  index = Index.build(VECTORS, metadata={'year': years, **COLOURS}, settings=Settings(kind='tree'))
+  found = index.search(QUERIES, 20, where=(pl.col('year') >= 2002) & pl.col('name').str.starts_with('n1'))
+  rows = np.concatenate(found.rows)
+  assert set((rows % 4).tolist()) == {2, 3}
+  assert set((rows % 3).tolist()) == {1}
+  assert [len(rows) for rows in index.search(QUERIES, 20, where={'year': 1999}).rows] == [0] * 200
+
+
+def test_parts_of_any_size_give_the_shards_that_the_whole_gives(tmp_path):
+  def parts():
+    for start, stop in ((0, 10), (10, 10), (10, 1_700), (1_700, 5_999), (5_999, 6_000)):
+      part = slice(start, stop)
+      yield VECTORS[part], [f'é{row}' for row in range(start, stop)], {'colour': COLOURS['colour'][part]}
+
+  settings = Settings(shard_size=1_000)
+  index = Index.build(parts(), settings=settings, folder=tmp_path)
+  assert [part['vectors'] for part in index.describe()] == [1_000] * 6
+  whole = Index.build(VECTORS, settings=settings)
+  for where in (None, {'colour': 3}):
+    found = index.search(QUERIES, 10, where=where)
+    assert [[f'é{row}' for row in rows] for rows in found.rows] == [ids.tolist() for ids in found.ids]
+  np.testing.assert_array_equal(index.search(QUERIES, 10).rows, whole.search(QUERIES, 10).rows)
+  np.testing.assert_array_equal(index.vectors(['é1700', 'é5', 'é5999']), VECTORS[[1_700, 5, 5_999]])
 
 
 def test_kinds_by_size():
