@@ -76,11 +76,12 @@ def tune(run: contract.Run) -> None:
   config = run.config.tune
   vectors = encoder.encode(list(queries.values()), 'query')
   plots = run.workdir / 'plots'
-  if all(part['kind'] == 'exact' for part in opened.vectors.describe()):
-    run.print(f'{opened.num_chunks:,} chunks are searched exactly: nothing to tune in the index')
+  index = store.open_store(run.workdir / 'index', encoder).vectors
+  if all(part['kind'] == 'exact' for part in index.describe()):
+    run.print(f'{len(index):,} chunks are searched exactly: nothing to tune in the index')
   else:
-    curve = tuning.tune(opened.vectors, vectors, config.k, wanted=config.recall)
-    opened.vectors.save()
+    curve = tuning.tune(index, vectors, config.k, wanted=config.recall)
+    index.save()
     tuning.plot(curve, plots / 'recall_speed.png', run.config.corpus)
     run.print(curve.table())
   searcher = Searcher(opened, encoder, dataclasses.replace(_search_config(run), rerank=0))
