@@ -39,6 +39,7 @@ def base() -> ConfigDict:
         'sources': ('title', 'heading', 'sentence'),  # and written, by the generator
         'number': 4000,
         'negatives': 3,
+        'too_near': 0.95,
         'min_words': 25,
         'seed': 0,
       },

@@ -20,7 +20,6 @@ from mlsd_jax.retrieval.store import Store
 
 SOURCES = ('title', 'heading', 'sentence', 'written')
 _NEAR = 60  # neighbours of a query among which negatives are looked for
-_TOO_NEAR = 0.95  # of the similarity of the right passage: what is nearer may answer as well
 _SENTENCE = re.compile(r'(?<=[.!?])\s+')
 
 
@@ -32,12 +31,15 @@ class PairConfig:
     sources: any of SOURCES; one is drawn for each passage, among those that it has.
     number: at most so many pairs.
     negatives: passages beside each right one; a passage with fewer near ones is left out.
+    too_near: what is more similar to the query than this share of the right passage's similarity may answer it as well,
+      and is no negative.
     min_words: of a passage.
   """
 
   sources: tuple[str, ...] = ('title', 'heading', 'sentence')
   number: int = 4000
   negatives: int = 3
+  too_near: float = 0.95
   min_words: int = 25
   seed: int = 0
 
@@ -123,7 +125,7 @@ def _negatives(
     near = [
       int(other)
       for other, score in zip(store.rows(ids), scores, strict=True)
-      if store.groups[store.owner[other]] != group and score < _TOO_NEAR * similarity
+      if store.groups[store.owner[other]] != group and score < config.too_near * similarity
     ]
     first = near[: 4 * config.negatives]
     lists.append([store.chunk_text(other) for other in rng.sample(first, min(config.negatives, len(first)))])
