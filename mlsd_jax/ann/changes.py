@@ -53,9 +53,8 @@ def unpack(note: dict[str, Any], arrays: dict[str, np.ndarray]) -> Change:
   return Change(dead, note['removed'], note['added'], arrays.get('vectors'), rows, table)
 
 
-def outstanding(segments: list[Segment], alive: list[np.ndarray | None], delta: Delta) -> Iterator[Change]:
+def outstanding(pairs: list[Living], delta: Delta) -> Iterator[Change]:
   """What a new journal begins with: the deleted of each segment, and what lives in the delta."""
-  pairs = zip(segments, alive, strict=True)
   dead = {segment.name: np.flatnonzero(~living) for segment, living in pairs if living is not None and not living.all()}
   nothing = np.zeros(0, np.int64)
   if dead:
@@ -74,12 +73,14 @@ def to_merge(pairs: list[Living], added: int, largest: int) -> set[int]:
   those more than half of which is deleted.
   """
   sizes = [len(segment) if alive is None else int(alive.sum()) for segment, alive in pairs]
-  total, chosen = added, set()
-  for number in np.argsort(sizes, kind='stable').tolist():
-    wanted = sizes[number] <= 2 * total or sizes[number] * 2 < len(pairs[number][0])
-    if wanted and total + sizes[number] <= largest:
-      chosen.add(number)
-      total += sizes[number]
+  total, chosen, more = added, set(), True
+  while more:  # what was chosen may make others small beside it
+    more = False
+    for number in np.argsort(sizes, kind='stable').tolist():
+      wanted = sizes[number] <= 2 * total or sizes[number] * 2 < len(pairs[number][0])
+      if number not in chosen and wanted and total + sizes[number] <= largest:
+        chosen.add(number)
+        total, more = total + sizes[number], True
   return chosen
 
 

@@ -41,7 +41,7 @@ def vectors(values: Any, metric: Metric, *, dim: int | None = None, name: str = 
         raise UserError(
           f'{name}: row {start + int(np.argmin(norms))} is all zeros, which has no direction under cosine'
         )
-      out[start : start + _BLOCK] = block / norms[:, None]
+      out[start : start + _BLOCK] = _unit(block, norms)
       continue
     wrong = (norms > LARGEST_NORM) | ((norms < SMALLEST_NORM) & (norms > 0))
     if wrong.any():
@@ -65,7 +65,7 @@ def queries(values: Any, metric: Metric, dim: int) -> tuple[np.ndarray, np.ndarr
   norms = _norms(values, 'queries', 0)
   if not norms.all():
     raise UserError(f'queries: row {int(np.argmin(norms))} is all zeros, which is equally near to everything')
-  unit = (values / norms[:, None]).astype(np.float32)
+  unit = _unit(values, norms)
   if metric == 'cosine':
     return unit, np.ones(len(unit), np.float32)
   if (norms > LARGEST_NORM).any() or (norms < SMALLEST_NORM).any():
@@ -200,5 +200,15 @@ def _norms(block: np.ndarray, name: str, start: int) -> np.ndarray:
       if bad.any():
         row, column = (int(x) for x in np.argwhere(bad)[0])
         raise UserError(f'{name}: row {start + row} has {wide[row, column]} in dimension {column}')
-      norms = np.linalg.norm(wide, axis=1)
+      largest = np.abs(wide).max(1)  # squares of what is very large or small leave float64 as well
+      norms = largest * np.linalg.norm(wide / np.where(largest == 0, 1, largest)[:, None], axis=1)
   return norms
+
+
+def _unit(block: np.ndarray, norms: np.ndarray) -> np.ndarray:
+  """Rows of norm 1, float32."""
+  if (norms < SMALLEST_NORM).any() or (norms > LARGEST_NORM).any():
+    block = block.astype(np.float64)
+    block /= np.abs(block).max(1, keepdims=True)
+    norms = np.linalg.norm(block, axis=1)
+  return (block / norms[:, None]).astype(np.float32)

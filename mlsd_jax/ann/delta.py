@@ -13,6 +13,7 @@ class Delta:
     self._alive = np.empty(0, bool)
     self._id_type = id_type
     self._ids: list[int | str] = []
+    self._series = pl.Series('id', [], dtype=id_type)
     self._places: dict[int | str, int] = {}
     self._tables: list[pl.DataFrame] = []
 
@@ -57,7 +58,10 @@ class Delta:
 
   @property
   def ids(self) -> pl.Series:
-    return pl.Series('id', self._ids, dtype=self._id_type)
+    if len(self._series) < len(self._ids):
+      new = pl.Series('id', self._ids[len(self._series) :], dtype=self._id_type)
+      self._series = pl.concat([self._series, new], rechunk=True)
+    return self._series
 
   @property
   def metadata(self) -> pl.DataFrame | None:

@@ -106,7 +106,7 @@ class Segment:
     k: int,
     keep: np.ndarray | None,
     leaves_to_search: int | None,
-    reorder: int | None,
+    reorder: int,
     parallel: bool,
   ) -> tuple[np.ndarray, np.ndarray]:
     """The best of the places where `keep`, bool [N], is true.
@@ -119,8 +119,9 @@ class Segment:
     engine = self.engine
     margin = k + max(20, k // 5)  # candidates whose stored vectors are scored: ScaNN's own scores are rounded
     if engine is not None and not engine.reordered:
-      margin = max(margin, reorder or self.settings.reorder)
-    if engine is None or kept <= max(_FEW, _SHARE * len(self)) or margin * 4 > kept:
+      margin = max(margin, reorder)
+    few = keep is not None and kept <= max(_FEW, _SHARE * len(self))
+    if engine is None or few or margin * 4 > kept or len(queries) == 0:
       return self.store.exact(queries, want, keep)
     share = len(self) / kept
     leaves = leaves_to_search or self.settings.searched_for(self.leaves)
@@ -128,7 +129,7 @@ class Segment:
       queries,
       min(int(margin * share * 1.2) if keep is not None else margin, len(self)),
       int(leaves * min(share, 10)),
-      reorder or self.settings.reorder,
+      max(reorder, 2 * k),
       parallel,
     )
     if keep is not None:
@@ -148,6 +149,10 @@ class Segment:
     Returns:
       The segment's entry in the index's manifest: what it is, and size and SHA-256 of its files.
     """
+    there = parent / self.name  # of the same name is only the same segment, saved here before
+    if self.entry is not None and there.exists() and Segment.check(there, self.entry, contents=True) is None:
+      return self.entry
+    shutil.rmtree(there, ignore_errors=True)
     unfinished = parent / f'.{self.name}.tmp'
     try:
       unfinished.mkdir(parents=True)
@@ -165,7 +170,7 @@ class Segment:
       for path in sorted(path for path in unfinished.rglob('*') if path.is_file()):
         files.flush(path)
         written[path.relative_to(unfinished).as_posix()] = [path.stat().st_size, files.sha256(path)]
-      unfinished.replace(parent / self.name)
+      unfinished.replace(there)
     finally:
       shutil.rmtree(unfinished, ignore_errors=True)
     return {

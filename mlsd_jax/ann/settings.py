@@ -23,7 +23,7 @@ class Settings:
     kind: 'exact', 'ah' (all vectors by hash), 'tree' (partitions, then hash); 'auto' takes exact under 20,000 vectors a
       shard, ah under 100,000, tree from there on. A shard of under 256 vectors is always exact.
     leaves: partitions of a shard; None is the square root of its size.
-    leaves_to_search: partitions looked at; None is a twentieth of them, and ten at least.
+    leaves_to_search: partitions looked at; None is a sixteenth of them, and 40 at least.
     dims_per_block: dimensions that share one hash code.
     anisotropic_threshold: weight of the error along the vector in training the codes (the paper's T); NaN is none.
     reorder: candidates scored again by ScaNN; raised to what k needs.
@@ -78,7 +78,7 @@ class Settings:
 
   def searched_for(self, leaves: int) -> int:
     """Partitions looked at, of `leaves`."""
-    return min(self.leaves_to_search or max(leaves // 20, 10), leaves)
+    return min(self.leaves_to_search or max(leaves // 16, 40), leaves)
 
 
 def _whole(name: str, value: object) -> None:

@@ -35,18 +35,25 @@ def gather(vectors: Any, ids: Any, metadata: Any, metric: Metric, size: int) -> 
   else:
     parts = [(vectors, ids, metadata)]
   waiting: list[Shard] = []
+  empty: Shard | None = None
   first, yielded = 0, False
   for part in parts:
     shard = _checked(part, metric, first, waiting[-1] if waiting else None)
+    if len(shard.ids) == 0:
+      empty = shard
+      continue
     first += len(shard.ids)
     start = 0
     while (held := sum(len(one.ids) for one in waiting)) + len(shard.ids) - start >= size:
       stop = start + size - held
-      yield _join([*waiting, _cut(shard, start, stop)])
+      waiting.append(_cut(shard, start, stop))
+      yield _join(waiting)
       waiting, start, yielded = [_cut(shard, stop, stop)], stop, True
     waiting.append(_cut(shard, start, len(shard.ids)))
-  if waiting and (not yielded or any(len(one.ids) for one in waiting)):
+  if any(len(one.ids) for one in waiting):
     yield _join(waiting)
+  elif empty is not None and not yielded:
+    yield empty
 
 
 def _checked(part: Any, metric: Metric, first: int, before: Shard | None) -> Shard:
@@ -54,7 +61,7 @@ def _checked(part: Any, metric: Metric, first: int, before: Shard | None) -> Sha
   vectors = checks.vectors(values, metric, dim=before.vectors.shape[1] if before else None)
   names = checks.ids(range(first, first + len(vectors)) if ids is None else ids, len(vectors))
   table = checks.metadata(metadata, len(vectors))
-  if before is not None:
+  if before is not None and len(vectors):
     if names.dtype != before.ids.dtype or (ids is None) != before.numbered:
       raise UserError('the parts of a build have ids of one type: all strings, all whole numbers, or none')
     table = checks.same_columns(table, None if before.metadata is None else before.metadata.schema)
@@ -67,13 +74,17 @@ def _cut(shard: Shard, start: int, stop: int) -> Shard:
 
 
 def _join(shards: list[Shard]) -> Shard:
-  several = [shard for shard in shards if len(shard.ids)] or shards[:1]
+  """One shard of several, which leave the list as they are copied, so that memory never holds all of it twice."""
+  several = [shard for shard in shards if len(shard.ids)]
+  shards.clear()
   if len(several) == 1:
     return several[0]
+  ids, numbered = pl.concat([shard.ids for shard in several]), several[0].numbered
   tables = [shard.metadata for shard in several if shard.metadata is not None]
-  return Shard(
-    np.concatenate([shard.vectors for shard in several]),
-    pl.concat([shard.ids for shard in several]),
-    pl.concat(tables) if tables else None,
-    several[0].numbered,
-  )
+  vectors = np.empty((len(ids), several[0].vectors.shape[1]), np.float32)
+  end = len(vectors)
+  while several:
+    last = several.pop().vectors
+    vectors[end - len(last) : end] = last
+    end -= len(last)
+  return Shard(vectors, ids, pl.concat(tables) if tables else None, numbered)

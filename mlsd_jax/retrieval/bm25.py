@@ -4,6 +4,7 @@ bm25s scores every term of every text beforehand, so its index is not changed bu
 """
 
 import dataclasses
+import logging
 import pathlib
 import re
 from collections.abc import Iterable
@@ -69,7 +70,10 @@ class BM25:
     analyze = Analyzer(config.stem)
     vocabulary: dict[str, int] = {}
     ids = [[vocabulary.setdefault(term, len(vocabulary)) for term in analyze(text)] for text in texts]
-    vocabulary.setdefault('', len(vocabulary))
+    nothing = vocabulary.setdefault('', len(vocabulary))  # which no query has
+    if not any(ids):
+      ids = [[nothing]] * len(ids)  # bm25s divides by the mean length
+    logging.getLogger('bm25s').setLevel(logging.WARNING)
     index = bm25s.BM25(k1=config.k1, b=config.b)
     index.index((ids, vocabulary), show_progress=False)
     return cls(index, config, len(ids))

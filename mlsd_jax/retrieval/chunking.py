@@ -90,14 +90,17 @@ def chunk_text(page: Page, chunk: Chunk, *, heading: bool = False) -> str:
   """What stands for a chunk in the index: title and headings, each once, then its plain text.
 
   Args:
-    heading: keep the line that a page begins with if that is its title again. BM25 wants it: a function's signature
-      holds names that are asked for. To an encoder it is noise.
+    heading: keep the lines at its beginning that only say title or headings again. BM25 wants them: a function's
+      signature holds names that are asked for. To an encoder they are noise.
   """
-  parts = [page.title, *(heading for heading in chunk.headings if heading != page.title)]
+  parts = [page.title, *(each for each in chunk.headings if each != page.title)]
   context = ' - '.join(part for part in parts if part)
   text = page.text[chunk.start : chunk.end]
-  first, _, rest = text.lstrip().partition('\n')
-  if not heading and page.title and first.lstrip('# ').startswith(page.title) and rest.strip():
+  while not heading:
+    first, _, rest = text.lstrip().partition('\n')
+    name = plain_text(first, page.format)
+    if not rest.strip() or not (name in parts or (page.title and name.startswith(page.title))):
+      break
     text = rest
   body = plain_text(text, page.format)
   return f'{context}: {body}' if context and not body.startswith(context) else body

@@ -1,33 +1,106 @@
-"""HTML as Markdown: headings, paragraphs, lists, code; without scripts, styles and navigation."""
+"""HTML as Markdown: headings, paragraphs, lists, code; without scripts, styles and navigation.
+
+Made for pages from anywhere: the standard library's parser takes quadratic time for tags and comments that never end,
+and libraries that build a tree take it for deep nesting. This reads from left to right, each character once or within
+a bounded window, and keeps no tree.
+"""
 
 import collections
-import html.parser
+import html
 import re
+from collections.abc import Iterator
 
-_DROPPED = {'script', 'style', 'nav', 'footer', 'noscript', 'template', 'svg', 'iframe', 'form'}
+_RAW = {'script', 'style', 'title', 'textarea', 'noscript', 'iframe', 'template'}  # end at their own end tag only
+_DROPPED = {'nav', 'footer', 'svg', 'form'}
 _HEADINGS = {f'h{level}': '#' * level for level in range(1, 7)}
 _BLOCKS = {'p', 'div', 'section', 'article', 'main', 'table', 'tr', 'ul', 'ol', 'dl', 'dd', 'blockquote', 'hr'}
+_TAG = re.compile(r'</?([a-zA-Z][a-zA-Z0-9:-]{0,40})')
+_LONGEST_TAG = 8192  # characters
 
 
-class _Reader(html.parser.HTMLParser):
-  """Walks the tags in their order with counters instead of a tree, so that no depth of nesting is a danger."""
+def html_to_markdown(text: str) -> tuple[str, str]:
+  """(title, the text in an HTML page as Markdown); time is linear in the page's length, whatever its tags."""
+  writer = _Writer()
+  for kind, value in _events(text):
+    getattr(writer, kind)(value)
+  body = re.sub(r'[ \t]+\n', '\n', ''.join(writer.parts))
+  body = re.sub(r'\n{3,}', '\n\n', body).strip() + '\n'
+  title = ' '.join(writer.first_title.split())
+  if not title:
+    found = re.search(r'^# (.+)$', body, re.MULTILINE)
+    title = found[1].strip() if found else ''
+  return title, body
+
+
+def _events(text: str) -> Iterator[tuple[str, str]]:
+  """('data', words), ('opened', tag), ('closed', tag), ('title', words) in their order."""
+  position = 0
+  endless: set[str] = set()  # what was found to have no end from here on
+  while position < len(text):
+    start = text.find('<', position)
+    if start < 0:
+      yield 'data', html.unescape(text[position:])
+      return
+    if start > position:
+      yield 'data', html.unescape(text[position:start])
+    if text.startswith('<!--', start):
+      end = -1 if '-->' in endless else text.find('-->', start + 4)
+      if end < 0:
+        endless.add('-->')  # a comment without end hides no more than its mark
+      position = start + 4 if end < 0 else end + 3
+      continue
+    tag = _TAG.match(text, start)
+    end = _tag_end(text, start) if tag or text.startswith(('<!', '<?'), start) else -1
+    if end < 0:
+      yield 'data', '<'
+      position = start + 1
+      continue
+    position = end + 1
+    if not tag:
+      continue
+    name, closes = tag[1].lower(), text[start + 1] == '/'
+    yield ('closed' if closes else 'opened'), name
+    if name in _RAW and not closes and name not in endless:
+      closing = re.compile(f'</{name}', re.IGNORECASE).search(text, position)
+      if closing is None:
+        endless.add(name)
+        continue
+      if name == 'title':
+        yield 'title', html.unescape(text[position : closing.start()])
+      position = closing.start()
+
+
+def _tag_end(text: str, start: int) -> int:
+  """Where the '>' of the tag at `start` is that stands in no quotes; -1 if it is not near."""
+  limit = start + _LONGEST_TAG
+  first = text.find('>', start, limit)
+  end, quotes = first, text.count('"', start, first) if first >= 0 else 0
+  while end >= 0 and quotes % 2:
+    quote = text.find('"', end, limit)
+    after = text.find('>', quote, limit) if quote >= 0 else -1
+    quotes += text.count('"', end, after) if after >= 0 else 0
+    end = after
+  return end if end >= 0 else first
+
+
+class _Writer:
+  """Turns events into Markdown, with counters where a parser would have a tree."""
 
   def __init__(self):
-    super().__init__(convert_charrefs=True)
     self.parts: list[str] = ['\n']
-    self.title: list[str] = []
-    self.in_title = False
+    self.first_title = ''
     self.preformatted = False
-    self.dropped: list[str] = []  # open tags whose contents do not count, outermost first
+    self.hidden: list[str] = []  # open tags whose contents do not count, outermost first
     self.open: collections.Counter[str] = collections.Counter()  # the same, counted
 
-  def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-    if tag == 'title' and not self.title:
-      self.in_title = True
-    elif tag in _DROPPED:
-      self.dropped.append(tag)
+  def title(self, words: str) -> None:
+    self.first_title = self.first_title or words
+
+  def opened(self, tag: str) -> None:
+    if tag in _DROPPED:
+      self.hidden.append(tag)
       self.open[tag] += 1
-    elif self.dropped:
+    elif self.hidden:
       return
     elif tag == 'pre' and not self.preformatted:
       self.preformatted = True
@@ -43,14 +116,12 @@ class _Reader(html.parser.HTMLParser):
     elif tag in _BLOCKS:
       self.parts.append('\n\n')
 
-  def handle_endtag(self, tag: str) -> None:
-    if tag == 'title':
-      self.in_title = False
-    elif self.dropped:
+  def closed(self, tag: str) -> None:
+    if self.hidden:
       while self.open[tag]:  # what was left open inside goes with it
-        closed = self.dropped.pop()
-        self.open[closed] -= 1
-        if closed == tag:
+        last = self.hidden.pop()
+        self.open[last] -= 1
+        if last == tag:
           break
     elif tag == 'pre' and self.preformatted:
       self.preformatted = False
@@ -58,29 +129,13 @@ class _Reader(html.parser.HTMLParser):
     elif tag in _BLOCKS or tag in _HEADINGS:
       self.parts.append('\n\n')
 
-  def handle_data(self, data: str) -> None:
-    if self.in_title:
-      self.title.append(data)
-    elif self.dropped:
+  def data(self, words: str) -> None:
+    if self.hidden:
       return
-    elif self.preformatted:
-      self.parts.append(data)
-    else:
-      words = re.sub(r'\s+', ' ', data)
-      words = words.lstrip() if self.parts[-1].endswith(('\n', ' ')) else words
-      if words:
-        self.parts.append(words)
-
-
-def html_to_markdown(text: str) -> tuple[str, str]:
-  """(title, the text in an HTML page as Markdown); linear in the page's length, whatever its tags."""
-  reader = _Reader()
-  reader.feed(text)
-  reader.close()
-  body = re.sub(r'[ \t]+\n', '\n', ''.join(reader.parts))
-  body = re.sub(r'\n{3,}', '\n\n', body).strip() + '\n'
-  title = ' '.join(''.join(reader.title).split())
-  if not title:
-    found = re.search(r'^# (.+)$', body, re.MULTILINE)
-    title = found[1].strip() if found else ''
-  return title, body
+    if self.preformatted:
+      self.parts.append(words)
+      return
+    words = re.sub(r'\s+', ' ', words)
+    words = words.lstrip() if self.parts[-1].endswith(('\n', ' ')) else words
+    if words:
+      self.parts.append(words)

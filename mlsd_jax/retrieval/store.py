@@ -187,7 +187,7 @@ def build(
   texts = [chunk_text(page, chunk) for page, own in zip(pages, chunks, strict=True) for chunk in own]
   place = pathlib.Path('embeddings', encoder.fingerprint[:16])
   store = EmbeddingStore(folder / place, progress.warn)
-  EmbeddingStore(borrow / place, progress.warn) if borrow else None
+  lender = EmbeddingStore(borrow / place, progress.warn) if borrow else None
   encoded = 0
 
   def encode(some: Sequence[str]) -> np.ndarray:
@@ -195,12 +195,8 @@ def build(
     encoded += len(some)
     return encoder.encode(some, 'passage')
 
-  store.embed(
-    texts,
-    lambda some: encoder.encode(some, 'passage'),
-    shard_size=config.shard_size,
-    on_texts=progress.embedding(len(texts)),
-  )
+  on_texts = progress.embedding(len(texts))
+  store.embed(texts, _borrowing(encode, lender), shard_size=config.shard_size, on_texts=on_texts)
   difference = Difference(
     added=len(new.keys() - old.keys()),
     changed=sum(old[id_] != digest for id_, digest in new.items() if id_ in old),

@@ -1,0 +1,278 @@
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mlsd_jax.ann import Index, Settings
+from mlsd_jax.errors import UserError
+
+GENERATOR = np.random.default_rng(0)
+VECTORS = GENERATOR.standard_normal((600, 8)).astype(np.float32)
+# Everything is looked at and scored again: ScaNN's rounding cannot show.
+TREE = Settings(kind='tree', leaves=20, leaves_to_search=20, reorder=600)
+
+
+def build(folder, **options):
+  options = {'settings': TREE, 'made_by': 'encoder 1', 'metadata': {'odd': np.arange(600) % 2 == 1}} | options
+  index = Index.build(VECTORS, [f'doc {row}' for row in range(600)], metric='cosine', **options)
+  index.save(folder)
+  return index
+
+
+def same(a, b):
+  for where in (None, {'odd': True}):
+    one, two = (index.search(VECTORS[:30], 7, where=where) for index in (a, b))
+    np.testing.assert_array_equal(one.ids, two.ids)
+    np.testing.assert_array_equal(one.scores, two.scores)
+    np.testing.assert_array_equal(one.rows, two.rows)
+
+
+def paths(folder):
+  return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file())
+
+
+def flip(path, at=0.5):
+  content = bytearray(path.read_bytes())
+  content[int(len(content) * at)] ^= 1
+  path.write_bytes(content)
+
+
+def test_a_saved_index_is_the_same_and_can_be_moved(tmp_path):
+  index = build(tmp_path / 'here')
+  same(index, Index.open(tmp_path / 'here'))
+  (tmp_path / 'here').rename(tmp_path / 'there')
+  again = Index.open(tmp_path / 'there')
+  same(index, again)
+  again.add(VECTORS[:1], ['new'], metadata={'odd': [True]})
+  assert 'new' in Index.open(tmp_path / 'there')
+  assert not (tmp_path / 'here').exists()
+  for path in (tmp_path / 'there').rglob('*'):
+    assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes()
+    assert 'pkl' not in path.name
+
+
+def test_vectors_are_mapped_not_read(tmp_path):
+  build(tmp_path)
+  store = Index.open(tmp_path)._state.segments[0].store
+  assert isinstance(store._codes, np.memmap)
+
+
+def test_every_change_is_on_disk_before_it_is_seen(tmp_path):
+  index = build(tmp_path)
+  index.delete(['doc 3', 'doc 4'])
+  index.add(VECTORS[3:5], ['doc 4', 'doc 601'], metadata=pl.DataFrame({'odd': [True, False]}))
+  index.replace(VECTORS[5:7], ['doc 601', 'doc 9'], metadata={'odd': [True, True]})
+  again = Index.open(tmp_path)
+  same(index, again)
+  assert len(again) == 600
+  np.testing.assert_array_equal(again.vectors(['doc 601', 'doc 8']), index.vectors(['doc 601', 'doc 8']))
+  index.save()
+  same(index, Index.open(tmp_path))
+  index.compact()
+  same(index, Index.open(tmp_path))
+  index.delete([f'doc {row}' for row in range(5, 600)])
+  index.compact()
+  assert [part['vectors'] for part in index.describe()] == [len(index)] == [5]
+  same(index, Index.open(tmp_path))
+
+
+def test_what_grows_is_built_and_what_is_deleted_goes(tmp_path):
+  settings = Settings(delta_limit=100)
+  index = Index.build(VECTORS[:300], settings=settings, folder=tmp_path)
+  for start in range(300, 600, 50):
+    index.add(VECTORS[start : start + 50])
+  assert sum(part['vectors'] for part in index.describe()) == 600
+  assert len(index.describe()) < 4
+  again = Index.open(tmp_path)
+  np.testing.assert_array_equal(again.search(VECTORS, 1).rows, index.search(VECTORS, 1).rows)
+  np.testing.assert_allclose(
+    index.search(VECTORS, 5).scores, Index.build(VECTORS).search(VECTORS, 5).scores, rtol=1e-5, atol=1e-5
+  )
+  kept = {path.split('/')[1] for path in paths(tmp_path) if path.startswith('segments/')}
+  assert len(kept) <= 2 * len(index.describe()) + 1  # of the newest two generations, and no more
+
+
+def test_only_an_index_of_the_same_encoder_opens(tmp_path):
+  build(tmp_path)
+  assert Index.open(tmp_path, made_by='encoder 1').made_by == 'encoder 1'
+  with pytest.raises(UserError, match='was made by encoder 1, not by encoder 2: build it again'):
+    Index.open(tmp_path, made_by='encoder 2')
+
+
+def test_no_index(tmp_path):
+  with pytest.raises(UserError, match='no index in'):
+    Index.open(tmp_path / 'nothing')
+  with pytest.raises(UserError, match='needs a folder'):
+    Index.build(VECTORS).save()
+  build(tmp_path)
+  with pytest.raises(UserError, match=r'no generation 5 in .*; there are 1'):
+    Index.open(tmp_path, generation=5)
+
+
+def test_any_damaged_file_is_named(tmp_path):
+  index = build(tmp_path)
+  index.add(VECTORS[:1], ['x'], metadata={'odd': [True]})
+  before = np.stack(index.search(VECTORS, 7).ids)
+  for name in paths(tmp_path):
+    kept = (tmp_path / name).read_bytes()
+    if not kept:
+      continue
+    for at in (0, 0.5, 0.999):
+      flip(tmp_path / name, at)
+      with pytest.raises(UserError, match=pathlib.Path(name).name):
+        Index.open(tmp_path)
+      (tmp_path / name).write_bytes(kept)
+    if not name.endswith('.log'):
+      (tmp_path / name).write_bytes(kept[:-4])
+      with pytest.raises(UserError, match=r'damaged|bytes, not'):
+        Index.open(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=r'is missing|no index in'):
+      Index.open(tmp_path)
+    (tmp_path / name).write_bytes(kept)
+  np.testing.assert_array_equal(Index.open(tmp_path).search(VECTORS, 7).ids, before)
+
+
+def test_the_generation_before_is_named_and_still_opens(tmp_path):
+  first = build(tmp_path)
+  index = Index.open(tmp_path)
+  index.add(VECTORS[:400], [f'new {row}' for row in range(400)], metadata={'odd': [True] * 400})
+  index.compact()
+  (new,) = [path for path in tmp_path.glob('segments/*') if path.name != first._state.segments[0].name]
+  flip(new / 'vectors.npy')
+  message = 'generation 2 .*vectors.npy is damaged.*; generation 1 is whole: open it with generation=1'
+  with pytest.raises(UserError, match=message):
+    Index.open(tmp_path)
+  old = Index.open(tmp_path, generation=1)
+  assert len(old) == 1000  # its journal has the added ones
+  old.save()  # and it goes on from there
+  assert len(Index.open(tmp_path)) == 1000
+
+
+def test_half_a_record_of_a_killed_process_is_dropped_and_written_over(tmp_path):
+  index = build(tmp_path)
+  journal = tmp_path / 'journal-000001.log'
+  index.delete(['doc 1'])
+  whole = journal.stat().st_size
+  index.delete(['doc 2'])
+  for size in (whole + 1, whole + 15, whole + 30, journal.stat().st_size - 1):
+    shutil.copytree(tmp_path, tmp_path / 'copy')
+    os.truncate(tmp_path / 'copy' / journal.name, size)
+    again = Index.open(tmp_path / 'copy')
+    assert len(again) == 599
+    again.delete(['doc 5'])
+    assert len(Index.open(tmp_path / 'copy')) == 598
+    shutil.rmtree(tmp_path / 'copy')
+
+
+def test_two_writers_are_noticed(tmp_path):
+  build(tmp_path)
+  one, two = Index.open(tmp_path), Index.open(tmp_path)
+  one.delete(['doc 1'])
+  with pytest.raises(UserError, match='written to by another process: open the index again'):
+    two.delete(['doc 2'])
+  assert len(two) == 600
+  one.save()
+  with pytest.raises(UserError, match='saved to by another process'):
+    two.save()
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from mlsd_jax.ann import Index, Settings
+from mlsd_jax.errors import UserError
+vectors = np.random.default_rng(0).standard_normal((2000, 16)).astype(np.float32)
+index = Index.build(vectors[:1000], settings=Settings(kind='tree'), folder=sys.argv[1])
+index.add(vectors[1000:])
+for limit in (100_000, 50_000, 10_000, 3_000, 100):  # in the vectors, in ScaNN's files, in the manifest
+  resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))
+  for work in (index.compact, lambda: index.add(vectors[:900] + 1), lambda: index.save(sys.argv[2])):
+    try:
+      work()
+    except UserError as error:
+      print(error, flush=True)
+    else:
+      print('written', flush=True)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
+  opened = Index.open(sys.argv[1])
+  assert len(opened) == len(index) >= 2000, (len(opened), len(index))
+  assert (np.stack(opened.search(vectors[:9], 5).rows) == np.stack(index.search(vectors[:9], 5).rows)).all()
+"""
+
+
+def test_a_full_disk_is_one_line_and_the_last_index_stays(tmp_path):
+  """A limit on the size of files stands in for a full disk: it strikes in NumPy, Polars, ScaNN and the journal."""
+  command = [sys.executable, '-W', 'error', '-c', FULL, str(tmp_path / 'a'), str(tmp_path / 'b')]
+  result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+  assert result.returncode == 0, result.stderr
+  assert result.stderr == ''
+  lines = result.stdout.splitlines()
+  assert len(lines) == 15
+  assert len([line for line in lines if line.startswith('cannot write')]) >= 12, lines
+
+
+def test_a_compaction_that_fails_warns_and_the_change_is_kept(tmp_path, monkeypatch):
+  index = Index.build(VECTORS[:300], settings=Settings(delta_limit=10), folder=tmp_path)
+
+  def fail(*_):
+    raise OSError(28, 'No space left on device')
+
+  from mlsd_jax.ann.segment import Segment
+
+  with monkeypatch.context() as patch:
+    patch.setattr(Segment, 'write', fail)
+    with pytest.warns(RuntimeWarning, match='No space left on device; the last index saved there is untouched'):
+      index.add(VECTORS[300:320])
+    with warnings.catch_warnings():
+      warnings.simplefilter('error')
+      index.add(VECTORS[320:325])  # not tried again at once
+  assert len(Index.open(tmp_path)) == len(index) == 325
+  index.add(VECTORS[325:400])
+  assert sum(part['vectors'] for part in index.describe()) == 400
+
+
+KILLED = """
+import sys
+import numpy as np
+from mlsd_jax.ann import Index, Settings
+folder, first = sys.argv[1], int(sys.argv[2])
+vectors = lambda n: np.random.default_rng(n).standard_normal((20, 8)).astype(np.float32)
+if first:
+  index = Index.open(folder)
+else:
+  index = Index.build(np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32),
+                      settings=Settings(kind='tree', delta_limit=60), metric='cosine', folder=folder)
+for number in range(first, 10_000):
+  index.add(vectors(number), range(1000 + 20 * number, 1020 + 20 * number))
+  print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_kill_at_any_moment_loses_nothing_that_was_added(tmp_path):
+  draw, done = random.Random(0), -1
+  for _ in range(3):
+    command = [sys.executable, '-c', KILLED, str(tmp_path), str(done + 1)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    for _ in range(draw.randint(3, 12)):
+      done = int(process.stdout.readline())
+    process.kill()
+    rest = process.stdout.read().split()
+    process.wait()
+    process.stdout.close()
+    done = int(rest[-1]) if rest else done
+    index = Index.open(tmp_path)
+    added = (len(index) - 300) // 20
+    assert added in (done + 1, done + 2)  # the one that was being added may be there, but not half of it
+    assert len(index) == 300 + 20 * added
+    done = added - 1
+    probe = np.random.default_rng(done).standard_normal((20, 8)).astype(np.float32)
+    np.testing.assert_array_equal(np.concatenate(index.search(probe, 1).ids), 1000 + 20 * done + np.arange(20))

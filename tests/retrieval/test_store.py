@@ -1,0 +1,179 @@
+"""A corpus on disk: what is built is what is found, only what changed is done again, and no failure costs the index."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.retrieval.chunking import ChunkConfig, chunk_text
+from mlsd_jax.retrieval.encoder_training import fresh_encoder
+from mlsd_jax.retrieval.search import SearchConfig, Searcher
+from mlsd_jax.retrieval.store import BuildConfig, Progress, build, open_store
+
+CONFIG = BuildConfig(chunk=ChunkConfig(48, 8, 8), shard_size=8, near_duplicate=0)
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory, pages, encoder):
+  folder = tmp_path_factory.mktemp('store')
+  difference = build(pages, folder, encoder, CONFIG)
+  assert (difference.added, difference.changed, difference.removed) == (24, 0, 0)
+  return folder
+
+
+@pytest.fixture
+def folder(built, tmp_path):
+  return shutil.copytree(built, tmp_path / 'store')
+
+
+def changed(pages):
+  """One page gone, one new words, one more."""
+  other = dataclasses.replace(pages[3], text=pages[3].text.replace('first', 'second'))
+  more = dataclasses.replace(pages[5], id='more')
+  return [*pages[:3], other, *pages[4:20], *pages[21:], more]
+
+
+def everything(store):
+  """Chunk texts with their vectors, by page: what the index holds, whatever its rows are."""
+  vectors = store.vectors.vectors(store.ids)
+  rows = range(store.num_chunks)
+  return {
+    (store.page_ids[store.owner[row]], store.chunk(row).start): (store.chunk_text(row), vectors[row]) for row in rows
+  }
+
+
+def assert_same(a, b):
+  a, b = everything(a), everything(b)
+  assert a.keys() == b.keys()
+  for key in a:
+    assert a[key][0] == b[key][0]
+    np.testing.assert_allclose(a[key][1], b[key][1], atol=1e-5)
+
+
+def test_what_was_built_is_opened(folder, pages, encoder):
+  store = open_store(folder, encoder)
+  assert store.pages() == pages
+  assert store.num_chunks > 48
+  texts = [store.chunk_text(row) for row in range(store.num_chunks)]
+  assert texts[0] == chunk_text(pages[0], store.chunk(0))
+  np.testing.assert_allclose(store.vectors.vectors(store.ids), encoder.encode(texts), atol=1e-5)
+  assert (store.owner[store.starts] == np.arange(24)).all()
+  np.testing.assert_array_equal(store.rows(store.ids), np.arange(store.num_chunks))
+
+
+def test_building_again_does_nothing(folder, pages, encoder):
+  before = {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
+  difference = build(pages, folder, encoder, CONFIG)
+  assert (difference.added, difference.changed, difference.removed, difference.embedded) == (0, 0, 0, 0)
+  assert {path: path.stat().st_mtime_ns for path in folder.rglob('*')} == before
+
+
+def test_a_change_embeds_only_what_changed_and_equals_a_fresh_build(folder, pages, encoder, tmp_path):
+  difference = build(changed(pages), folder, encoder, CONFIG)
+  assert (difference.added, difference.changed, difference.removed) == (1, 1, 1)
+  assert 0 < difference.embedded <= 8
+  build(changed(pages), tmp_path / 'fresh', encoder, CONFIG)
+  updated, fresh = open_store(folder, encoder), open_store(tmp_path / 'fresh', encoder)
+  assert_same(updated, fresh)
+  for query in ('page 20 about parsing', 'second edition', 'code_3', 'sending mail'):
+    ours, theirs = (Searcher(store, encoder, SearchConfig()).search(query) for store in (updated, fresh))
+    for stage in ours.stages:
+      a = [(updated.page_ids[hit.page], hit.score) for hit in ours.stages[stage]]
+      b = [(fresh.page_ids[hit.page], hit.score) for hit in theirs.stages[stage]]
+      np.testing.assert_allclose([score for _, score in a], [score for _, score in b], atol=1e-5)
+      assert {page for page, _ in a} == {page for page, _ in b}
+
+
+def test_embeddings_of_another_folder_are_borrowed(folder, pages, encoder, tmp_path):
+  difference = build(changed(pages), tmp_path / 'other', encoder, CONFIG, borrow=folder)
+  assert difference.embedded <= 8
+  build(changed(pages), tmp_path / 'fresh', encoder, CONFIG)
+  assert_same(open_store(tmp_path / 'other'), open_store(tmp_path / 'fresh'))
+
+
+def test_another_encoder_is_refused_and_embeds_anew(folder, pages, encoder):
+  other = fresh_encoder('other', encoder.model.config, encoder.model.tokenizer, seed=1)
+  with pytest.raises(UserError, match='made by the encoder small, not by this other'):
+    open_store(folder, other)
+  difference = build(pages, folder, other, CONFIG)
+  assert difference.embedded == len({text for text, _ in everything(open_store(folder, other)).values()})
+
+
+@pytest.mark.parametrize('name', ['pages.arrow', 'chunks.arrow', 'bm25-pages/data.csc.index.npy', 'manifest.json'])
+def test_a_damaged_file_is_named_and_made_anew(folder, pages, encoder, name):
+  path = next(folder.glob('generation-*')) / name
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 0xFF
+  path.write_bytes(content)
+  with pytest.raises(UserError) as error:
+    open_store(folder, encoder)
+  assert '\n' not in str(error.value)
+  warnings = []
+  difference = build(pages, folder, encoder, CONFIG, Progress(warn=warnings.append))
+  assert len(warnings) == 1
+  assert difference.embedded == 0  # the embeddings are whole
+  assert open_store(folder, encoder).pages() == pages
+
+
+def test_a_damaged_shard_of_embeddings_is_made_anew(folder, pages, encoder):
+  shard = sorted(folder.glob('embeddings/*/shard-*.npy'))[0]
+  content = bytearray(shard.read_bytes())
+  content[-1] ^= 1
+  shard.write_bytes(content)
+  warnings = []
+  difference = build(changed(pages), folder, encoder, CONFIG, Progress(warn=warnings.append))
+  assert 'damaged' in warnings[0]
+  assert difference.embedded >= 8
+
+
+def test_no_pages_is_an_error_and_nothing_built_too(folder, encoder, tmp_path):
+  with pytest.raises(UserError, match='no page'):
+    build([], folder, encoder, CONFIG)
+  assert open_store(folder, encoder).num_chunks > 0
+  with pytest.raises(UserError, match='holds no index'):
+    open_store(tmp_path, encoder)
+
+
+FULL = """
+import json, pathlib, resource, signal, sys
+from mlsd_jax.errors import UserError
+from mlsd_jax.retrieval.bert_folder import load
+from mlsd_jax.retrieval.encoder import Encoder
+from mlsd_jax.retrieval.pages import Page
+from mlsd_jax.retrieval.store import BuildConfig, build, open_store
+from mlsd_jax.retrieval.chunking import ChunkConfig
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+folder, model, limit = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+encoder = Encoder(load(model))
+pages = [Page(*row) for row in json.loads(sys.stdin.read())]
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))
+try:
+  build(pages, folder, encoder, BuildConfig(chunk=ChunkConfig(48, 8, 8), shard_size=8, near_duplicate=0))
+except UserError as error:
+  print(error)
+"""
+
+
+@pytest.mark.parametrize('limit', [100, 2_000])
+def test_a_full_disk_is_one_line_and_the_index_stays(folder, pages, encoder, tmp_path, limit):
+  """The limit on a file's size stands in for a full disk."""
+  from mlsd_jax.retrieval import bert_folder
+
+  bert_folder.save(encoder.model, tmp_path / 'model')
+  loaded = bert_folder.load(tmp_path / 'model')
+  encoder = type(encoder)(loaded)
+  build(pages, folder, encoder, CONFIG)
+  rows = json.dumps([dataclasses.astuple(each) for each in changed(pages)])
+  command = [sys.executable, '-c', FULL, str(folder), str(tmp_path / 'model'), str(limit)]
+  done = subprocess.run(command, input=rows, capture_output=True, text=True, timeout=300)
+  assert done.returncode == 0, done.stderr
+  assert len(done.stdout.splitlines()) == 1, done.stdout
+  assert 'File too large' in done.stdout
+  assert open_store(folder, encoder).pages() == pages
+  assert not list(folder.glob('*.tmp'))
