@@ -31,7 +31,8 @@ def main() -> None:
   parser.add_argument('--runs', type=int, default=3)
   parser.add_argument('--batch_tokens', type=int, default=0, help='of ours; 0 is what the encoder chooses')
   parser.add_argument('--peer_batch', type=int, default=32, help="sentence-transformers' own default is 32")
-  parser.add_argument('--only', default='', help='sides whose name has this in it')
+  parser.add_argument('--only', default='', help='sides whose name has one of these in it, separated by commas')
+  parser.add_argument('--pieces', action='store_true', help='pieces of 5 to 3,000 characters instead of chunks')
   parser.add_argument('--side', default='', help=argparse.SUPPRESS)
   parser.add_argument('--folder', default='', help=argparse.SUPPRESS)
   parser.add_argument('--peer_python', default=os.environ.get('MLSD_PEER_PYTHON'))
@@ -43,9 +44,10 @@ def main() -> None:
 
   model = options.model or bert_folder.MINILM
   source = bert_folder.source_folder(model)
-  texts, tokens = real_chunks(options.corpus, options.chunks, bert_folder.load(model))
-  lengths = f'{np.mean(tokens):.0f} tokens a chunk (10% under {np.quantile(tokens, 0.1):.0f}, 10% over '
-  print(f'{len(texts)} chunks of {options.corpus}, {lengths}{np.quantile(tokens, 0.9):.0f})', flush=True)
+  texts, tokens = real_texts(options.corpus, options.chunks, bert_folder.load(model), options.pieces)
+  kind, low, high = 'pieces' if options.pieces else 'chunks', np.quantile(tokens, 0.1), np.quantile(tokens, 0.9)
+  spread = f'{np.mean(tokens):.0f} tokens each (10% under {low:.0f}, 10% over {high:.0f})'
+  print(f'{len(texts)} {kind} of {options.corpus}, {spread}', flush=True)
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     (folder / 'plan.json').write_text(json.dumps({'texts': texts, 'model': str(source)}))
@@ -55,7 +57,9 @@ def main() -> None:
     if options.peer_python:
       program = pathlib.Path(__file__).parent / 'torch_encoder.py'
       commands |= {side: [options.peer_python, program, folder, side, options.peer_batch] for side in PEERS}
-    commands = {side: command for side, command in commands.items() if options.only in side}
+    commands = {
+      side: command for side, command in commands.items() if any(part in side for part in options.only.split(','))
+    }
     sides = {side: Side([*map(str, command)]) for side, command in commands.items()}
     for side in sides.values():
       side.ready()
@@ -70,18 +74,23 @@ def main() -> None:
       side.close()
 
 
-def real_chunks(corpus: str, count: int, model) -> tuple[list[str], list[int]]:
-  """`count` chunks spread over the corpus as the retrieval system cuts it, and their tokens."""
+def real_texts(corpus: str, count: int, model, pieces: bool) -> tuple[list[str], list[int]]:
+  """`count` texts spread over the corpus, and their tokens: chunks as the retrieval system cuts them, or any pieces."""
   from mlsd_jax.retrieval.chunking import ChunkConfig, chunk_text, cut
   from mlsd_jax.retrieval.length_batches import text_ids
   from mlsd_jax.retrieval.pages import read_pages
 
   counts = lambda texts: [len(model.tokenizer.first_ids(text, None)) for text in texts]
   pages = list(read_pages(corpus, lambda line: print(line, file=sys.stderr)))
-  order = np.random.default_rng(0).permutation(len(pages))
+  rng = np.random.default_rng(0)
   texts: list[str] = []
-  for i in order:
-    texts += [chunk_text(pages[i], chunk) for chunk in cut(pages[i], ChunkConfig(), counts)]
+  for i in rng.permutation(len(pages)):
+    if pieces:
+      length = int(10 ** rng.uniform(0.7, 3.5))
+      start = int(rng.integers(max(len(pages[i].text) - length, 1)))
+      texts.append(pages[i].text[start : start + length])
+    else:
+      texts += [chunk_text(pages[i], chunk) for chunk in cut(pages[i], ChunkConfig(), counts)]
     if len(texts) >= count:
       break
   texts = texts[:count]

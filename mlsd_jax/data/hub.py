@@ -47,6 +47,8 @@ def _download(name: str, besides: Sequence[str]) -> pathlib.Path:
   import httpx
 
   folder = folders.cache_folder() / 'huggingface' / name.replace('/', '--')
+  if (folder / WEIGHTS).exists():  # which comes last
+    return folder
   with httpx.Client(follow_redirects=True, timeout=30) as client:
     try:
       _fetch(client, name, folder, 'config.json')

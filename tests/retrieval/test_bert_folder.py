@@ -1,8 +1,12 @@
 """Weights in and out: Hugging Face's layout under its various names, and one clear line for what is wrong."""
 
 import dataclasses
+import functools
+import http.server
 import json
 import shutil
+import sys
+import threading
 
 import jax
 import numpy as np
@@ -180,3 +184,29 @@ def test_other_files_are_not_overwritten(folder):
   (folder / 'mine.txt').unlink()
   bert_folder.save(model(), folder)
   assert bert_folder.load(folder).config.heads == ()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+  def log_message(self, *_):
+    pass
+
+
+def test_a_hub_models_files_are_fetched_once(folder, tmp_path, monkeypatch):
+  """Those that a model need not have are not asked for again either: the second time there is no hub."""
+  main = tmp_path / 'hub' / 'intfloat' / 'e5-small-v2' / 'resolve' / 'main'
+  shutil.copytree(folder, main)
+  monkeypatch.setenv('MLSD_CACHE_DIR', str(tmp_path / 'cache'))
+  monkeypatch.setitem(sys.modules, 'huggingface_hub', None)  # as where it is not installed
+  handler = functools.partial(QuietHandler, directory=tmp_path / 'hub')
+  with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv('HF_ENDPOINT', f'http://127.0.0.1:{server.server_port}')
+    first = bert_folder.load('intfloat/e5-small-v2')
+    server.shutdown()
+    thread.join()
+  again = bert_folder.load('intfloat/e5-small-v2')
+  assert same(first.params, again.params)
+  assert (again.query_prefix, again.max_length) == ('query: ', 10)
+  with pytest.raises(UserError, match='hub model of that name cannot be downloaded'):
+    bert_folder.load('intfloat/e5-base-v2')
