@@ -4,8 +4,8 @@
 
 Text and vectors are made, the encoder and the indexes are real. Words are drawn by Zipf's law out of 500,000, 100 a
 chunk and ten chunks a page; a query has three to nine of them, common ones included; vectors are those of
-benchmarks/ann.py. The process keeps to one core before JAX starts. BM25 over pages and chunks, the encoding of the query
-by all-MiniLM-L6-v2, the search of the vectors and the fusion are timed as `Searcher` does it.
+benchmarks/ann.py. The process keeps to one core before JAX starts. BM25 over pages and chunks, encoding of the query
+by all-MiniLM-L6-v2, the search of the vectors and the fusion are timed as in `Searcher`.
 """
 
 import argparse
