@@ -5,13 +5,16 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from mlsd_jax.errors import UserError
+from mlsd_jax.retrieval import bert_folder
 from mlsd_jax.retrieval.build import BuildConfig, Progress, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig, chunk_text
+from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.encoder_training import fresh_encoder
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
 from mlsd_jax.retrieval.store import open_store
@@ -140,7 +143,7 @@ def test_no_pages_is_an_error_and_nothing_built_too(folder, encoder, tmp_path):
     open_store(tmp_path, encoder)
 
 
-FULL = """
+SCRIPT = """
 import json, pathlib, resource, signal, sys
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.bert_folder import load
@@ -151,7 +154,7 @@ from mlsd_jax.retrieval.store import open_store
 from mlsd_jax.retrieval.chunking import ChunkConfig
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-folder, model, limit = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+folder, model, limit = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])  # of a file's size
 encoder = Encoder(load(model))
 pages = [Page(*row) for row in json.loads(sys.stdin.read())]
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))
@@ -162,20 +165,40 @@ except UserError as error:
 """
 
 
-@pytest.mark.parametrize('limit', [100, 2_000])
-def test_a_full_disk_is_one_line_and_the_index_stays(folder, pages, encoder, tmp_path, limit):
-  """The limit on a file's size stands in for a full disk."""
-  from mlsd_jax.retrieval import bert_folder
-
+@pytest.fixture
+def model(encoder, tmp_path):
+  """The encoder as a folder, and as it is when read from there."""
   bert_folder.save(encoder.model, tmp_path / 'model')
-  loaded = bert_folder.load(tmp_path / 'model')
-  encoder = type(encoder)(loaded)
+  return tmp_path / 'model', Encoder(bert_folder.load(tmp_path / 'model'))
+
+
+@pytest.mark.parametrize('limit', [100, 2_000])
+def test_a_full_disk_is_one_line_and_the_index_stays(folder, pages, model, limit):
+  """The limit on a file's size stands in for a full disk."""
+  path, encoder = model
   build_store(pages, folder, encoder, CONFIG)
   rows = json.dumps([dataclasses.astuple(each) for each in changed(pages)])
-  command = [sys.executable, '-c', FULL, str(folder), str(tmp_path / 'model'), str(limit)]
+  command = [sys.executable, '-c', SCRIPT, str(folder), str(path), str(limit)]
   done = subprocess.run(command, input=rows, capture_output=True, text=True, timeout=300)
   assert done.returncode == 0, done.stderr
   assert len(done.stdout.splitlines()) == 1, done.stdout
   assert 'File too large' in done.stdout
   assert open_store(folder, encoder).pages() == pages
   assert not list(folder.glob('*.tmp'))
+
+
+def test_a_killed_build_goes_on_with_the_shards_it_wrote(tmp_path, pages, model):
+  path, encoder = model
+  folder = tmp_path / 'killed'
+  command = [sys.executable, '-c', SCRIPT, str(folder), str(path), '-1']
+  rows = json.dumps([dataclasses.astuple(each) for each in pages])
+  with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
+    process.stdin.write(rows)
+    process.stdin.close()
+    while process.poll() is None and not list(folder.glob('embeddings/*/shard-000002.json')):
+      time.sleep(0.001)
+    process.kill()
+  difference = build_store(pages, folder, encoder, CONFIG)
+  whole = build_store(pages, tmp_path / 'whole', encoder, CONFIG)
+  assert difference.embedded <= whole.embedded - 3 * CONFIG.shard_size
+  assert_same(open_store(folder, encoder), open_store(tmp_path / 'whole', encoder))
