@@ -1,7 +1,6 @@
 """The index against exact search and against peers on the same vectors: build, recall, queries per second, latency.
 
     uv run python benchmarks/ann.py --count=1000000                               # clustered vectors
-    uv run python benchmarks/ann.py --data=novels                                 # sentences of 97 novels
     uv run python benchmarks/ann.py --count=1000000 --data=sphere                 # as hard as it gets
     uv run --with faiss-cpu --with hnswlib python benchmarks/ann.py --count=200000 --peers faiss-flat faiss-pq hnswlib
     uv run python benchmarks/ann.py --count=100000 --sizes                        # bytes a vector by setting
@@ -51,62 +50,6 @@ def write_vectors(path: pathlib.Path, data: str, count: int, dim: int, seed: int
       block = (latent @ projection + 0.02 * block).astype(np.float32)
     vectors[at : at + size] = block / np.linalg.norm(block, axis=1, keepdims=True)
   vectors.flush()
-
-
-def write_novels(folder: pathlib.Path, count: int, dim: int) -> None:
-  """Sentences of novels as vectors, without a neural network, and 2,000 others as queries.
-
-  Words are rows of a factorised matrix of positive pointwise mutual information (Levy & Goldberg 2014); a sentence is
-  the mean of its words, rare ones weighing more, less the first principal component (Arora et al. 2017, SIF).
-  """
-  import re
-  from collections import Counter
-
-  import scipy.sparse
-
-  from mlsd_jax.data.sources import open_source
-
-  texts = [document.text.lower() for document in open_source('novels').documents()]
-  sentences = {tuple(re.findall(r"[a-z']+", part)) for text in texts for part in re.split(r'(?<=[.!?;:,])\s+', text)}
-  kept = sorted(sentence for sentence in sentences if len(sentence) >= 4)
-  counts = Counter(word for sentence in kept for word in sentence).most_common(20_000)
-  number = {word: place for place, (word, _) in enumerate(counts)}
-  shares = np.array([times for _, times in counts]) / sum(times for _, times in counts)
-  coded = [np.array([number[word] for word in sentence if word in number], np.int32) for sentence in kept]
-  coded = [words for words in coded if len(words) >= 3]
-  words, line = np.concatenate(coded), np.repeat(np.arange(len(coded)), [len(words) for words in coded])
-
-  size = (len(number), len(number))
-  pairs = scipy.sparse.csr_matrix(size, dtype=np.float32)
-  for distance in range(1, 5):
-    near = line[distance:] == line[:-distance]
-    ones = np.ones(near.sum(), np.float32)
-    pairs += scipy.sparse.coo_matrix((ones, (words[:-distance][near], words[distance:][near])), size).tocsr()
-  pairs = (pairs + pairs.T).tocoo()
-  rows = np.asarray(pairs.sum(1)).ravel()
-  contexts = rows**0.75 / (rows**0.75).sum()
-  information = np.log(pairs.data / (rows[pairs.row] * contexts[pairs.col]))
-  positive = information > 0
-  matrix = scipy.sparse.csr_matrix(
-    (information[positive].astype(np.float32), (pairs.row[positive], pairs.col[positive])), size
-  )
-  generator = np.random.default_rng(0)
-  basis = matrix @ generator.standard_normal((len(number), dim + 16), np.float32)
-  for _ in range(2):
-    basis = matrix @ (matrix.T @ np.linalg.qr(basis)[0])
-  basis = np.linalg.qr(basis)[0]
-  left, singular, _ = np.linalg.svd((matrix.T @ basis).T, full_matrices=False)
-  vectors = (basis @ left)[:, :dim] * np.sqrt(singular[:dim])
-
-  weights = (1e-3 / (1e-3 + shares[words])).astype(np.float32)
-  means = scipy.sparse.csr_matrix((weights, (line, words)), (len(coded), len(number))) @ vectors.astype(np.float32)
-  means /= np.linalg.norm(means, axis=1, keepdims=True)
-  _, _, axes = np.linalg.svd(means[:: max(1, len(means) // 50_000)], full_matrices=False)
-  means -= (means @ axes[0])[:, None] * axes[0]
-  means /= np.linalg.norm(means, axis=1, keepdims=True)
-  means = means[generator.permutation(len(means))]
-  np.save(folder / 'queries.npy', means[:NUM_QUERIES])
-  np.save(folder / 'vectors.npy', means[NUM_QUERIES : NUM_QUERIES + count])
 
 
 def part_build(options: argparse.Namespace) -> dict:
@@ -282,7 +225,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--count', type=int, default=1_000_000)
   parser.add_argument('--dim', type=int, default=384)
-  parser.add_argument('--data', default='clustered', choices=('clustered', 'novels', 'sphere'))
+  parser.add_argument('--data', default='clustered', choices=('clustered', 'sphere'))
   parser.add_argument('--wanted', type=float, default=0.95)
   parser.add_argument('--shard_size', type=int, default=1_000_000)
   parser.add_argument('--leaves', type=int, default=0)
@@ -302,9 +245,7 @@ def main() -> None:
   with tempfile.TemporaryDirectory() as temporary:
     folder = pathlib.Path(options.folder or temporary)
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / 'queries.npy').exists() and options.data == 'novels':
-      write_novels(folder, options.count, options.dim)
-    elif not (folder / 'queries.npy').exists():
+    if not (folder / 'queries.npy').exists():
       write_vectors(folder / 'vectors.npy', options.data, options.count, options.dim, 1)
       write_vectors(folder / 'queries.npy', options.data, NUM_QUERIES, options.dim, 2)
     (sizes if options.sizes else report)(options, folder)

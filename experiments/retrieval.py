@@ -20,16 +20,30 @@ from absl import flags
 
 from experiments import contract
 from mlsd_jax import files
+from mlsd_jax.ann import tuning
 from mlsd_jax.data.progress import progress_bar
-from mlsd_jax.retrieval import answers, charts, expansion, judged, relevance_judge, report, screen, store
+from mlsd_jax.errors import UserError
+from mlsd_jax.retrieval import answers, charts, expansion, judged, relevance_judge, report, screen, store, training_data
 from mlsd_jax.retrieval.bm25 import BM25Config
+from mlsd_jax.retrieval.build import BuildConfig, Difference, Progress, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig
 from mlsd_jax.retrieval.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
+from mlsd_jax.retrieval.encoder_training import (
+  ContrastiveConfig,
+  CrossEncoderConfig,
+  MaskedLMConfig,
+  pretrain_mlm,
+  train_contrastive,
+  train_cross_encoder,
+)
+from mlsd_jax.retrieval.evaluation import Judgements
 from mlsd_jax.retrieval.pages import Page
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
-from mlsd_jax.training.config import from_mapping
+from mlsd_jax.retrieval.training_data import PairConfig
+from mlsd_jax.training.config import TrainConfig, from_mapping
 
-FREE = ('search', 'cross_encoder', 'generator', 'evaluate', 'answer', 'tune', 'shard_size')
+FREE = ('search', 'cross_encoder', 'generator', 'evaluate', 'answer', 'tune', 'shard_size', 'pairs', 'train')
+_MINE = ('kind', 'temperature', 'chunks', 'length')  # keys of config.train that the trainer does not know
 
 
 def build(run: contract.Run) -> None:
@@ -53,6 +67,68 @@ def update(run: contract.Run) -> None:
 def evaluate(run: contract.Run) -> None:
   """Every stage on judged queries, or on queries made of titles or first sentences."""
   _evaluate(run, _encoder(run))
+
+
+def tune(run: contract.Run) -> None:
+  """The fastest index setting of a wanted recall, and how much dense search should count beside BM25."""
+  encoder = _encoder(run)
+  opened, queries, judgements = _evaluated(run, encoder)
+  config = run.config.tune
+  vectors = encoder.encode(list(queries.values()), 'query')
+  plots = run.workdir / 'plots'
+  index = store.open_store(run.workdir / 'index', encoder).vectors
+  if all(part['kind'] == 'exact' for part in index.describe()):
+    run.print(f'{len(index):,} chunks are searched exactly: nothing to tune in the index')
+  else:
+    curve = tuning.tune(index, vectors, config.k, wanted=config.recall)
+    index.save()
+    tuning.plot(curve, plots / 'recall_speed.png', run.config.corpus)
+    run.print(curve.table())
+  searcher = Searcher(opened, encoder, dataclasses.replace(_search_config(run), rerank=0))
+  weights, measured = report.fusion_sweep(searcher, queries, judgements)
+  run.print('\nnDCG@10 by weight of the dense ranking\n' + ' ' * 10 + ''.join(f'{weight:>8.1f}' for weight in weights))
+  for name, values in measured.items():
+    run.print(f'{name:<10}' + ''.join(f'{value:8.4f}' for value in values))
+  charts.fusion(weights, measured, plots / 'fusion.png', run.config.corpus)
+
+
+def train(run: contract.Run) -> None:
+  """Adapts the encoder, or trains a cross-encoder, on pairs made of the corpus without labels."""
+  run.claim(FREE)
+  encoder = _encoder(run)
+  config = run.config.train
+  pairs = from_mapping(PairConfig, run.config.pairs, 'pairs')
+  trainer = from_mapping(TrainConfig, {name: value for name, value in config.items() if name not in _MINE}, 'train')
+  folder = run.workdir / config.kind
+  opened = store.open_store(run.workdir / 'index', encoder)
+  made = training_data.make_pairs(opened, encoder, pairs, _generator(run))
+  held, rest = made[: len(made) // 20], made[len(made) // 20 :]
+  run.print(f'{len(rest):,} pairs to learn from, {len(held):,} held out; for example {made[0].query!r}')
+  if config.kind == 'contrastive':
+    settings = ContrastiveConfig(trainer, temperature=config.temperature, chunks=config.chunks)
+    trained: Encoder | CrossEncoder
+    trained, result = train_contrastive(encoder, rest, settings, folder, held)
+    use = 'encoder.name'
+  elif config.kind == 'cross_encoder':
+    lists = CrossEncoderConfig(trainer, length=config.length)
+    trained, result = train_cross_encoder(
+      encoder, training_data.ranked(rest), lists, folder, training_data.ranked(held)
+    )
+    use = 'cross_encoder'
+  elif config.kind == 'masked_lm':
+    texts = [opened.chunk_text(row) for row in range(opened.num_chunks)]
+    words = MaskedLMConfig(trainer, length=config.length)
+    trained, result = pretrain_mlm(encoder, texts[len(texts) // 20 :], words, folder, texts[: len(texts) // 20])
+    use = 'encoder.name'
+  else:
+    raise UserError(f'train.kind={config.kind!r} is not one of contrastive, cross_encoder, masked_lm')
+  if result.interrupted:
+    return
+  trained.save(folder / 'model')
+  measured = ', '.join(f'{name} {value:.4f}' for name, value in result.metrics.items())
+  run.print(
+    f'held out: {measured}; {result.train_seconds:.0f} s of training; use it with --config.{use}={folder}/model'
+  )
 
 
 def ask(run: contract.Run) -> None:
@@ -100,12 +176,12 @@ def ask(run: contract.Run) -> None:
     respond(query)
 
 
-def _index(run: contract.Run, pages: Sequence[Page], encoder: Encoder, name: str, **options: Any) -> store.Difference:
+def _index(run: contract.Run, pages: Sequence[Page], encoder: Encoder, name: str, **options: Any) -> Difference:
   began = time.perf_counter()
   with contextlib.ExitStack() as stack:
     bar = lambda chunks: stack.enter_context(progress_bar('embedding', chunks, unit='chunks'))
-    progress = store.Progress(warn=lambda line: print(line, file=sys.stderr), embedding=bar)
-    difference = store.build(pages, run.workdir / name, encoder, _build_config(run), progress, **options)
+    progress = Progress(warn=lambda line: print(line, file=sys.stderr), embedding=bar)
+    difference = build_store(pages, run.workdir / name, encoder, _build_config(run), progress, **options)
   seconds = time.perf_counter() - began
   run.print(
     f'{len(pages):,} pages ({difference.added:,} new, {difference.changed:,} changed, {difference.removed:,} gone), '
@@ -116,23 +192,28 @@ def _index(run: contract.Run, pages: Sequence[Page], encoder: Encoder, name: str
   return difference
 
 
-def _evaluate(run: contract.Run, encoder: Encoder) -> None:
+def _evaluated(run: contract.Run, encoder: Encoder) -> tuple[store.Store, dict[str, str], Judgements]:
+  """An index to be judged, queries, and their right pages."""
   pages, asked = _pages(run)
+  name = 'index'
   if asked is None:
+    name = 'evaluation'
     hidden, asked = judged.known_items(pages, run.config.evaluate.known_items)
     run.print(f'\n{len(asked.queries):,} pages can be asked for by what is then hidden from their text')
-    _index(run, hidden, encoder, 'evaluation', borrow=run.workdir / 'index')
-    opened = store.open_store(run.workdir / 'evaluation', encoder)
-  else:
-    opened = store.open_store(run.workdir / 'index', encoder)
+    _index(run, hidden, encoder, name, borrow=run.workdir / 'index')
   queries = _sample(asked.queries, run.config.evaluate.max_queries, run.config.evaluate.seed)
+  return store.open_store(run.workdir / name, encoder), queries, asked.judgements
+
+
+def _evaluate(run: contract.Run, encoder: Encoder) -> None:
+  opened, queries, judgements = _evaluated(run, encoder)
   searcher = _searcher(run, opened, encoder)
   write = _generator(run)
   kind = run.config.search.expansion
   made = report.evaluate(
     searcher,
     queries,
-    asked.judgements,
+    judgements,
     ask=relevance_judge.command(run.config.evaluate.judge) if run.config.evaluate.judge else None,
     rewrite=lambda query: expansion.rewrites(query, kind, write),
   )
@@ -145,7 +226,7 @@ def _evaluate(run: contract.Run, encoder: Encoder) -> None:
   charts.stages(made.estimates, plots / 'stages.png', f'{run.config.corpus}: {len(queries):,} queries')
   charts.latency(made.milliseconds, plots / 'latency.png')
   charts.embedding_map(
-    opened.page_vectors(), opened.folders, plots / 'map.png', f'{len(pages):,} pages of {run.config.corpus}'
+    opened.page_vectors(), opened.folders, plots / 'map.png', f'{len(opened.page_ids):,} pages of {run.config.corpus}'
   )
   run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
 
@@ -179,9 +260,9 @@ def _search_config(run: contract.Run) -> SearchConfig:
   return from_mapping(SearchConfig, values, 'search')
 
 
-def _build_config(run: contract.Run) -> store.BuildConfig:
+def _build_config(run: contract.Run) -> BuildConfig:
   config = run.config
-  return store.BuildConfig(
+  return BuildConfig(
     from_mapping(ChunkConfig, config.chunk, 'chunk'),
     from_mapping(BM25Config, config.bm25, 'bm25'),
     config.shard_size,
@@ -212,7 +293,7 @@ def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string('folder', '', 'for --mode=ask: only pages filed under it', flag_values=values)
 
 
-MODES = {'build': build, 'ask': ask, 'evaluate': evaluate, 'update': update}
+MODES = {'build': build, 'ask': ask, 'evaluate': evaluate, 'tune': tune, 'train': train, 'update': update}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

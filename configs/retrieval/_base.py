@@ -33,7 +33,33 @@ def base() -> ConfigDict:
         'judge': '',  # a command that grades passages (prompt on its input, grade on its output) instead
         'seed': 0,
       },
-      'answer': {'sentences': 3, 'pages': 5, 'min_confidence': 0.5, 'shown': 5},
+      'answer': {'sentences': 3, 'pages': 5, 'min_confidence': 0.25, 'shown': 5},
       'tune': {'recall': 0.95, 'k': 10},
+      'pairs': {  # what --mode=train makes of the corpus
+        'sources': ('title', 'heading', 'sentence'),  # and written, by the generator
+        'number': 4000,
+        'negatives': 3,
+        'too_near': 0.95,
+        'min_words': 25,
+        'seed': 0,
+      },
+      'train': {
+        'kind': 'cross_encoder',  # contrastive adapts the encoder to pairs, masked_lm to the words
+        'temperature': 0.05,  # of contrastive
+        'chunks': 1,  # of a contrastive batch, encoded one after the other in less memory
+        'length': 160,  # tokens of a pair
+        'steps': 200,
+        'batch_size': 8,
+        'accumulation': 4,
+        'dtype': 'float32',
+        'optimizer': {
+          'learning_rate': 5e-5,
+          'schedule': 'linear',
+          'warmup_steps': 20,
+          'weight_decay': 0.01,
+        },
+        'log_every': 20,
+        'checkpoint_every': 100,
+      },
     }
   )

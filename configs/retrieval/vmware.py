@@ -9,5 +9,6 @@ from configs.retrieval._base import base
 def get_config():
   config = base()
   config.corpus = 'vmware_docs'
+  config.encoder.dtype = 'bfloat16'
   config.evaluate.max_queries = 0
   return config

@@ -57,6 +57,17 @@ def latency(milliseconds: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
     axes[0, 0].legend(frameon=False)
 
 
+def fusion(weights: Sequence[float], measured: Mapping[str, Sequence[float]], path: pathlib.Path, title: str) -> None:
+  """nDCG@10 of each fusion by the weight of the dense ranking."""
+  with figures.figure(path, size=(6, 3.6)) as (_, axes):
+    for (name, values), color in zip(measured.items(), _PALETTE, strict=False):
+      axes[0, 0].plot(weights, values, 'o-', color=color, label=name, markersize=4)
+    axes[0, 0].set_xlabel('weight of the dense ranking')
+    axes[0, 0].set_ylabel('nDCG@10')
+    axes[0, 0].set_title(title, loc='left')
+    axes[0, 0].legend(frameon=False)
+
+
 def embedding_map(vectors: np.ndarray, folders: Sequence[str], path: pathlib.Path, title: str) -> None:
   """Pages in the plane of their first two principal components, the folders with most pages coloured.
 

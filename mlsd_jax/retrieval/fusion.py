@@ -5,6 +5,14 @@ from collections.abc import Hashable, Mapping, Sequence
 type Ranking[T: Hashable] = Mapping[T, float]  # page -> score, higher is better
 
 
+FUSIONS = ('weighted', 'rrf')
+
+
+def fuse[T: Hashable](name: str, rankings: Sequence[Ranking[T]], weights: Sequence[float]) -> dict[T, float]:
+  """One of FUSIONS."""
+  return (weighted_fusion if name == 'weighted' else reciprocal_rank_fusion)(rankings, weights)
+
+
 def reciprocal_rank_fusion[T: Hashable](
   rankings: Sequence[Ranking[T]], weights: Sequence[float], *, constant: float = 60
 ) -> dict[T, float]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from mlsd_jax.retrieval import answers, relevance_judge
 from mlsd_jax.retrieval.evaluation import Estimate, Judgements, estimate, p_value, per_query
+from mlsd_jax.retrieval.fusion import FUSIONS, best, fuse
 from mlsd_jax.retrieval.judged import format_run
 from mlsd_jax.retrieval.search import Searcher
 
@@ -129,3 +130,26 @@ def evaluate(
     milliseconds={part: np.array(spent) for part, spent in times.items()},
     calibration=answers.calibrate(np.array([nearest[id_] for id_ in queries]), np.array(right)),
   )
+
+
+def fusion_sweep(
+  searcher: Searcher, queries: Mapping[str, str], judgements: Judgements
+) -> tuple[list[float], dict[str, list[float]]]:
+  """nDCG@10 of both fusions by the weight of the dense ranking, 0 to 1 in tenths."""
+  chosen = {id_: judgements[id_] for id_ in queries if id_ in judgements}
+  rankings = {
+    id_: [{hit.page: hit.score for hit in found.stages[stage]} for stage in ('bm25', 'dense')]
+    for id_, query in queries.items()
+    if (found := searcher.search(query))
+  }
+  weights = [tenth / 10 for tenth in range(11)]
+  names = searcher.store.page_ids
+  measured: dict[str, list[float]] = {}
+  for name in FUSIONS:
+    for weight in weights:
+      run = {
+        id_: [names[page] for page in best(fuse(name, pair, [1 - weight, weight]), 10)]
+        for id_, pair in rankings.items()
+      }
+      measured.setdefault(name, []).append(float(per_query(run, chosen, 'ndcg@10').mean()))
+  return weights, measured

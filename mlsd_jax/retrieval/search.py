@@ -9,11 +9,10 @@ import numpy as np
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.bm25 import top
 from mlsd_jax.retrieval.encoder import CrossEncoder, Encoder
-from mlsd_jax.retrieval.fusion import best, reciprocal_rank_fusion, weighted_fusion
+from mlsd_jax.retrieval.fusion import FUSIONS, best, fuse, weighted_fusion
 from mlsd_jax.retrieval.store import Store
 
 STAGES = ('bm25', 'dense', 'hybrid', 'rerank')
-FUSIONS = ('weighted', 'rrf')
 _PER_PAGE = 4  # chunks that dense search fetches for each page wanted: neighbours are often of one page
 
 
@@ -153,8 +152,7 @@ class Searcher:
   def _fuse(self, bm25: dict[int, Hit], dense: dict[int, Hit]) -> dict[int, Hit]:
     rankings = [{page: hit.score for page, hit in hits.items()} for hits in (bm25, dense)]
     weights = [1 - self.config.dense_weight, self.config.dense_weight]
-    fuse = weighted_fusion if self.config.fusion == 'weighted' else reciprocal_rank_fusion
-    fused = fuse(rankings, weights)
+    fused = fuse(self.config.fusion, rankings, weights)
     return {page: Hit(page, (dense.get(page) or bm25[page]).chunk, score) for page, score in fused.items()}
 
   def _rerank(self, query: str, hybrid: dict[int, Hit]) -> dict[int, Hit]:

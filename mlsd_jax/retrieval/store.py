@@ -8,12 +8,8 @@ A generation is written beside the one in use, checksummed, renamed and only the
 the old one or the new one, and a build that is killed or finds the disk full leaves the old one as it was.
 """
 
-import collections
-import dataclasses
-import hashlib
 import pathlib
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,50 +17,12 @@ import numpy as np
 from mlsd_jax import files
 from mlsd_jax.ann import Index
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval import near_duplicates
-from mlsd_jax.retrieval.bm25 import BM25, BM25Config
-from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_text, cut
-from mlsd_jax.retrieval.embeddings import EmbeddingStore, Encode
+from mlsd_jax.retrieval.bm25 import BM25
+from mlsd_jax.retrieval.chunking import Chunk, chunk_text
 from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.pages import Page
 
-_VERSION = 1
-_TABLES = ('pages.arrow', 'chunks.arrow')
-
-
-@dataclasses.dataclass(frozen=True)
-class BuildConfig:
-  """How pages become an index.
-
-  Attributes:
-    shard_size: chunks embedded between two writes; a killed build loses at most these.
-    near_duplicate: pages whose runs of five words agree to this share are shown as one; 0 turns it off.
-  """
-
-  chunk: ChunkConfig = dataclasses.field(default_factory=ChunkConfig)
-  bm25: BM25Config = dataclasses.field(default_factory=BM25Config)
-  shard_size: int = 2048
-  near_duplicate: float = 0.85
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-  """What a build tells while it runs; the defaults tell nothing."""
-
-  warn: Callable[[str], None] = lambda _: None
-  embedding: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None  # number of chunks -> called as they go
-  stage: Callable[[str], None] = lambda _: None
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-  """What a build changed: numbers of pages; how many texts of chunks were new, and how many chunks there are."""
-
-  added: int
-  changed: int
-  removed: int
-  embedded: int
-  chunks: int
+TABLES = ('pages.arrow', 'chunks.arrow')
 
 
 class Store:
@@ -82,7 +40,7 @@ class Store:
 
   def __init__(self, folder: pathlib.Path, manifest: Mapping[str, Any]):
     self.folder, self.manifest = folder, manifest
-    pages, chunks = (_open_table(folder / name) for name in _TABLES)
+    pages, chunks = (_open_table(folder / name) for name in TABLES)
     self._pages, self._chunks = pages, chunks
     self.page_ids: list[str] = pages['id'].to_pylist()
     self.titles: list[str] = pages['title'].to_pylist()
@@ -94,7 +52,7 @@ class Store:
     self.bm25_pages = BM25.open(folder / 'bm25-pages')
     several = (folder / 'bm25-chunks').is_dir()
     self.bm25_chunks = BM25.open(folder / 'bm25-chunks') if several else None
-    self.vectors = Index.open(folder / 'vectors', verify=False)  # open_store has verified every file
+    self.vectors = Index.open(folder / 'vectors')  # which checks its own files, and may be tuned where it is
     self.ids = chunks['id'].to_numpy()
     self._by_id = np.argsort(self.ids)
 
@@ -123,6 +81,15 @@ class Store:
     """float32 [pages, D]: the vector of each page's first chunk."""
     return self.vectors.vectors(self.ids[self.starts])
 
+  def page_digests(self) -> list[str]:
+    """Of each page what its `digest` was."""
+    return self._pages['digest'].to_pylist()
+
+  def chunks(self) -> list[list[Chunk]]:
+    """The chunks of each page."""
+    rows = [Chunk(row['start'], row['end'], tuple(row['headings'])) for row in self._chunks.to_pylist()]
+    return [rows[start:end] for start, end in zip(self.starts, [*self.starts[1:], len(rows)], strict=True)]
+
   @property
   def num_chunks(self) -> int:
     return len(self.owner)
@@ -149,237 +116,6 @@ def open_store(folder: pathlib.Path, encoder: Encoder | None = None) -> Store:
       'name that one, or build again'
     )
   return Store(generation, manifest)
-
-
-def build(
-  pages: Iterable[Page],
-  folder: pathlib.Path,
-  encoder: Encoder,
-  config: BuildConfig,
-  progress: Progress | None = None,
-  *,
-  borrow: pathlib.Path | None = None,
-) -> Difference:
-  """Makes `folder` hold these pages; what an earlier build of them did is not done again.
-
-  Pages that are as they were keep their chunks, texts that were embedded are not embedded again, and if nothing at all
-  has changed, nothing is written.
-
-  Args:
-    borrow: another such folder, whose embeddings are taken where it has them.
-
-  Raises:
-    UserError: there are no pages, or something cannot be written; what was there before stays in use.
-  """
-  progress = progress or Progress()
-  pages = list(pages)
-  if not pages:
-    raise UserError('no page to index')
-  before = _earlier(folder, progress.warn)
-  settings = dataclasses.asdict(config.chunk) | {'encoder': encoder.fingerprint}
-  known = _known_chunks(before, settings)
-  digests = [page.digest for page in pages]
-  old = {} if before is None else dict(zip(before.page_ids, before._pages['digest'].to_pylist(), strict=True))
-  new = dict(zip((page.id for page in pages), digests, strict=True))
-  progress.stage(f'cutting {len(pages):,} pages')
-  count: Count = lambda texts: [encoder.count_tokens(text) for text in texts]
-  chunks = [known.get(digest) or cut(page, config.chunk, count) for page, digest in zip(pages, digests, strict=True)]
-  texts = [chunk_text(page, chunk) for page, own in zip(pages, chunks, strict=True) for chunk in own]
-  place = pathlib.Path('embeddings', encoder.fingerprint[:16])
-  store = EmbeddingStore(folder / place, progress.warn)
-  lender = EmbeddingStore(borrow / place, progress.warn) if borrow else None
-  encoded = 0
-
-  def encode(some: Sequence[str]) -> np.ndarray:
-    nonlocal encoded
-    encoded += len(some)
-    return encoder.encode(some, 'passage')
-
-  on_texts = progress.embedding(len(texts))
-  store.embed(texts, _borrowing(encode, lender), shard_size=config.shard_size, on_texts=on_texts)
-  difference = Difference(
-    added=len(new.keys() - old.keys()),
-    changed=sum(old[id_] != digest for id_, digest in new.items() if id_ in old),
-    removed=len(old.keys() - new.keys()),
-    embedded=encoded,
-    chunks=len(texts),
-  )
-  same = before is not None and list(old.items()) == list(new.items()) and before.manifest['config'] == _plain(config)
-  if not same or before is None or before.manifest['encoder'] != encoder.fingerprint:
-    progress.stage('writing the indexes')
-    _write(folder, pages, digests, chunks, texts, store, encoder, config, before)
-    store.sweep(texts)
-  return difference
-
-
-def _borrowing(encode: Encode, lender: EmbeddingStore | None) -> Encode:
-  if lender is None:
-    return encode
-
-  def found_or_encoded(texts: Sequence[str]) -> np.ndarray:
-    known = np.array([text in lender for text in texts])
-    parts = [lender.vectors([t for t, k in zip(texts, known, strict=True) if k])] if known.any() else []
-    parts += [] if known.all() else [encode([t for t, k in zip(texts, known, strict=True) if not k])]
-    return np.concatenate(parts)[np.argsort(np.argsort(~known, kind='stable'), kind='stable')]
-
-  return found_or_encoded
-
-
-def _earlier(folder: pathlib.Path, warn: Callable[[str], None]) -> Store | None:
-  if not (folder / 'current.json').exists():
-    return None
-  try:
-    return open_store(folder)
-  except UserError as error:
-    warn(f'the earlier index is not used: {error}')
-    return None
-
-
-def _known_chunks(before: Store | None, settings: Mapping[str, Any]) -> dict[str, list[Chunk]]:
-  """By a page's digest its chunks, if they were cut with the same settings."""
-  if before is None or before.manifest['cut'] != settings:
-    return {}
-  rows = before._chunks.to_pylist()
-  ends = [*before.starts[1:], len(rows)]
-  digests = before._pages['digest'].to_pylist()
-  return {
-    digest: [Chunk(row['start'], row['end'], tuple(row['headings'])) for row in rows[start:end]]
-    for digest, start, end in zip(digests, before.starts, ends, strict=True)
-  }
-
-
-def _write(
-  folder: pathlib.Path,
-  pages: Sequence[Page],
-  digests: Sequence[str],
-  chunks: Sequence[Sequence[Chunk]],
-  texts: Sequence[str],
-  store: EmbeddingStore,
-  encoder: Encoder,
-  config: BuildConfig,
-  before: Store | None,
-) -> None:
-  numbers = [int(path.name.removeprefix('generation-')) for path in folder.glob('generation-*') if path.suffix == '']
-  name = f'generation-{max(numbers, default=0) + 1:06d}'
-  temporary = folder / f'{name}.tmp'
-  shutil.rmtree(temporary, ignore_errors=True)
-  try:
-    temporary.mkdir(parents=True)
-    flat = [(row, chunk) for row, own in enumerate(chunks) for chunk in own]
-    ids = _chunk_ids(pages, chunks, texts)
-    groups = _groups(pages, config.near_duplicate)
-    columns = ('id', 'title', 'text', 'folder', 'format')
-    _write_table(
-      temporary / 'pages.arrow',
-      {name: [getattr(page, name) for page in pages] for name in columns} | {'digest': digests, 'group': groups},
-    )
-    _write_table(
-      temporary / 'chunks.arrow',
-      {
-        'id': ids,
-        'page': np.array([row for row, _ in flat], np.int32),
-        'start': np.array([chunk.start for _, chunk in flat], np.int64),
-        'end': np.array([chunk.end for _, chunk in flat], np.int64),
-        'headings': [list(chunk.headings) for _, chunk in flat],
-      },
-    )
-    lexical = lambda page, chunk: chunk_text(page, chunk, heading=True)
-    whole = (lexical(page, Chunk(0, len(page.text))) for page in pages)
-    BM25.build(whole, config.bm25).save(temporary / 'bm25-pages')
-    if len(flat) > len(pages):
-      BM25.build((lexical(pages[row], chunk) for row, chunk in flat), config.bm25).save(temporary / 'bm25-chunks')
-    _write_vectors(
-      temporary / 'vectors', ids, texts, store, before, encoder, {'folder': [pages[row].folder for row, _ in flat]}
-    )
-    checksums = {
-      path.relative_to(temporary).as_posix(): files.sha256(path)
-      for path in sorted(temporary.rglob('*'))
-      if path.is_file()
-    }
-    files.write_json(
-      temporary / 'manifest.json',
-      {
-        'version': _VERSION,
-        'config': _plain(config),
-        'cut': dataclasses.asdict(config.chunk) | {'encoder': encoder.fingerprint},
-        'encoder': encoder.fingerprint,
-        'encoder_name': encoder.name,
-        'pages': len(pages),
-        'chunks': len(flat),
-        'files': checksums,
-      },
-    )
-    temporary.replace(folder / name)
-    files.write_json(folder / 'current.json', {'generation': name})
-  except OSError as error:
-    raise UserError(f'cannot write the index in {folder}: {error.strerror}; the one before is untouched') from error
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
-  for path in folder.glob('generation-*'):
-    if path.name != name:
-      shutil.rmtree(path, ignore_errors=True)
-
-
-def _chunk_ids(pages: Sequence[Page], chunks: Sequence[Sequence[Chunk]], texts: Sequence[str]) -> np.ndarray:
-  """int64 [chunks], from page and text: a chunk that stays keeps its id, wherever it moves."""
-  digests: list[bytes] = []
-  position = 0
-  for page, own in zip(pages, chunks, strict=True):
-    times: collections.Counter[str] = collections.Counter()  # of each text on this page
-    for text in texts[position : position + len(own)]:
-      times[text] += 1
-      whole = f'{page.id}\0{times[text]}\0{text}'.encode('utf-8', 'surrogatepass')
-      digests.append(hashlib.blake2b(whole, digest_size=8).digest())
-    position += len(own)
-  return (np.frombuffer(b''.join(digests), np.uint64) >> np.uint64(1)).astype(np.int64)
-
-
-def _write_vectors(
-  folder: pathlib.Path,
-  ids: np.ndarray,
-  texts: Sequence[str],
-  store: EmbeddingStore,
-  before: Store | None,
-  encoder: Encoder,
-  metadata: Mapping[str, Sequence[str]],
-) -> None:
-  """The index anew; or where at most a tenth has changed, a copy of the one before with the changes made to it."""
-  if before is not None and before.manifest['encoder'] == encoder.fingerprint:
-    gone = np.setdiff1d(before.ids, ids, assume_unique=True)
-    new = np.flatnonzero(~np.isin(ids, before.ids))
-    if len(gone) + len(new) <= 0.1 * len(ids):
-      shutil.copytree(before.folder / 'vectors', folder)
-      index = Index.open(folder, verify=False)
-      if len(gone):
-        index.delete(gone)
-      if len(new):
-        index.add(
-          store.vectors([texts[row] for row in new.tolist()]),
-          ids[new],
-          metadata={name: [v[row] for row in new.tolist()] for name, v in metadata.items()},
-        )
-      return
-  Index.build(store.vectors(texts), ids, metric='dot', made_by=encoder.fingerprint, metadata=metadata).save(folder)
-
-
-def _groups(pages: Sequence[Page], threshold: float) -> np.ndarray:
-  if not threshold:
-    return np.arange(len(pages), dtype=np.int32)
-  return near_duplicates.groups(near_duplicates.signatures(page.text for page in pages), threshold=threshold)
-
-
-def _plain(config: BuildConfig) -> dict[str, Any]:
-  return dataclasses.asdict(config)
-
-
-def _write_table(path: pathlib.Path, columns: Mapping[str, Any]) -> None:
-  import pyarrow
-  import pyarrow.feather
-
-  arrays = {name: pyarrow.array(values) for name, values in columns.items()}
-  if 'headings' in arrays:
-    arrays['headings'] = pyarrow.array(columns['headings'], pyarrow.list_(pyarrow.string()))
-  pyarrow.feather.write_feather(pyarrow.table(arrays), str(path), compression='uncompressed', chunksize=2**31 - 1)
 
 
 def _open_table(path: pathlib.Path) -> Any:

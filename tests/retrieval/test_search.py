@@ -5,10 +5,11 @@ import pytest
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval import answers
+from mlsd_jax.retrieval.build import BuildConfig, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig, plain_text
 from mlsd_jax.retrieval.fusion import best, weighted_fusion
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
-from mlsd_jax.retrieval.store import BuildConfig, build, open_store
+from mlsd_jax.retrieval.store import open_store
 
 QUERIES = ('copying folders', 'number 111 of parsing dates', 'code_7', 'archives? and "mail"', '漢字 🙂', 'page ' * 300)
 
@@ -16,7 +17,7 @@ QUERIES = ('copying folders', 'number 111 of parsing dates', 'code_7', 'archives
 @pytest.fixture(scope='module')
 def searcher(tmp_path_factory, pages, encoder):
   folder = tmp_path_factory.mktemp('search')
-  build(pages, folder, encoder, BuildConfig(chunk=ChunkConfig(48, 8, 8)))
+  build_store(pages, folder, encoder, BuildConfig(chunk=ChunkConfig(48, 8, 8)))
   return Searcher(open_store(folder, encoder), encoder, SearchConfig(pages=12))
 
 

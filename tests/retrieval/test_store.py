@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from mlsd_jax.errors import UserError
+from mlsd_jax.retrieval.build import BuildConfig, Progress, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig, chunk_text
 from mlsd_jax.retrieval.encoder_training import fresh_encoder
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
-from mlsd_jax.retrieval.store import BuildConfig, Progress, build, open_store
+from mlsd_jax.retrieval.store import open_store
 
 CONFIG = BuildConfig(chunk=ChunkConfig(48, 8, 8), shard_size=8, near_duplicate=0)
 
@@ -21,7 +22,7 @@ CONFIG = BuildConfig(chunk=ChunkConfig(48, 8, 8), shard_size=8, near_duplicate=0
 @pytest.fixture(scope='module')
 def built(tmp_path_factory, pages, encoder):
   folder = tmp_path_factory.mktemp('store')
-  difference = build(pages, folder, encoder, CONFIG)
+  difference = build_store(pages, folder, encoder, CONFIG)
   assert (difference.added, difference.changed, difference.removed) == (24, 0, 0)
   return folder
 
@@ -68,16 +69,16 @@ def test_what_was_built_is_opened(folder, pages, encoder):
 
 def test_building_again_does_nothing(folder, pages, encoder):
   before = {path: path.stat().st_mtime_ns for path in folder.rglob('*')}
-  difference = build(pages, folder, encoder, CONFIG)
+  difference = build_store(pages, folder, encoder, CONFIG)
   assert (difference.added, difference.changed, difference.removed, difference.embedded) == (0, 0, 0, 0)
   assert {path: path.stat().st_mtime_ns for path in folder.rglob('*')} == before
 
 
 def test_a_change_embeds_only_what_changed_and_equals_a_fresh_build(folder, pages, encoder, tmp_path):
-  difference = build(changed(pages), folder, encoder, CONFIG)
+  difference = build_store(changed(pages), folder, encoder, CONFIG)
   assert (difference.added, difference.changed, difference.removed) == (1, 1, 1)
   assert 0 < difference.embedded <= 8
-  build(changed(pages), tmp_path / 'fresh', encoder, CONFIG)
+  build_store(changed(pages), tmp_path / 'fresh', encoder, CONFIG)
   updated, fresh = open_store(folder, encoder), open_store(tmp_path / 'fresh', encoder)
   assert_same(updated, fresh)
   for query in ('page 20 about parsing', 'second edition', 'code_3', 'sending mail'):
@@ -90,9 +91,9 @@ def test_a_change_embeds_only_what_changed_and_equals_a_fresh_build(folder, page
 
 
 def test_embeddings_of_another_folder_are_borrowed(folder, pages, encoder, tmp_path):
-  difference = build(changed(pages), tmp_path / 'other', encoder, CONFIG, borrow=folder)
+  difference = build_store(changed(pages), tmp_path / 'other', encoder, CONFIG, borrow=folder)
   assert difference.embedded <= 8
-  build(changed(pages), tmp_path / 'fresh', encoder, CONFIG)
+  build_store(changed(pages), tmp_path / 'fresh', encoder, CONFIG)
   assert_same(open_store(tmp_path / 'other'), open_store(tmp_path / 'fresh'))
 
 
@@ -100,7 +101,7 @@ def test_another_encoder_is_refused_and_embeds_anew(folder, pages, encoder):
   other = fresh_encoder('other', encoder.model.config, encoder.model.tokenizer, seed=1)
   with pytest.raises(UserError, match='made by the encoder small, not by this other'):
     open_store(folder, other)
-  difference = build(pages, folder, other, CONFIG)
+  difference = build_store(pages, folder, other, CONFIG)
   assert difference.embedded == len({text for text, _ in everything(open_store(folder, other)).values()})
 
 
@@ -114,7 +115,7 @@ def test_a_damaged_file_is_named_and_made_anew(folder, pages, encoder, name):
     open_store(folder, encoder)
   assert '\n' not in str(error.value)
   warnings = []
-  difference = build(pages, folder, encoder, CONFIG, Progress(warn=warnings.append))
+  difference = build_store(pages, folder, encoder, CONFIG, Progress(warn=warnings.append))
   assert len(warnings) == 1
   assert difference.embedded == 0  # the embeddings are whole
   assert open_store(folder, encoder).pages() == pages
@@ -126,14 +127,14 @@ def test_a_damaged_shard_of_embeddings_is_made_anew(folder, pages, encoder):
   content[-1] ^= 1
   shard.write_bytes(content)
   warnings = []
-  difference = build(changed(pages), folder, encoder, CONFIG, Progress(warn=warnings.append))
+  difference = build_store(changed(pages), folder, encoder, CONFIG, Progress(warn=warnings.append))
   assert 'damaged' in warnings[0]
   assert difference.embedded >= 8
 
 
 def test_no_pages_is_an_error_and_nothing_built_too(folder, encoder, tmp_path):
   with pytest.raises(UserError, match='no page'):
-    build([], folder, encoder, CONFIG)
+    build_store([], folder, encoder, CONFIG)
   assert open_store(folder, encoder).num_chunks > 0
   with pytest.raises(UserError, match='holds no index'):
     open_store(tmp_path, encoder)
@@ -145,7 +146,8 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.bert_folder import load
 from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.pages import Page
-from mlsd_jax.retrieval.store import BuildConfig, build, open_store
+from mlsd_jax.retrieval.build import BuildConfig, build_store
+from mlsd_jax.retrieval.store import open_store
 from mlsd_jax.retrieval.chunking import ChunkConfig
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -154,7 +156,7 @@ encoder = Encoder(load(model))
 pages = [Page(*row) for row in json.loads(sys.stdin.read())]
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))
 try:
-  build(pages, folder, encoder, BuildConfig(chunk=ChunkConfig(48, 8, 8), shard_size=8, near_duplicate=0))
+  build_store(pages, folder, encoder, BuildConfig(chunk=ChunkConfig(48, 8, 8), shard_size=8, near_duplicate=0))
 except UserError as error:
   print(error)
 """
@@ -168,7 +170,7 @@ def test_a_full_disk_is_one_line_and_the_index_stays(folder, pages, encoder, tmp
   bert_folder.save(encoder.model, tmp_path / 'model')
   loaded = bert_folder.load(tmp_path / 'model')
   encoder = type(encoder)(loaded)
-  build(pages, folder, encoder, CONFIG)
+  build_store(pages, folder, encoder, CONFIG)
   rows = json.dumps([dataclasses.astuple(each) for each in changed(pages)])
   command = [sys.executable, '-c', FULL, str(folder), str(tmp_path / 'model'), str(limit)]
   done = subprocess.run(command, input=rows, capture_output=True, text=True, timeout=300)

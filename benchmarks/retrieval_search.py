@@ -1,0 +1,104 @@
+"""Milliseconds a query of every stage but the reranker, on one core, over as many chunks as asked for.
+
+    uv run python benchmarks/retrieval_search.py --chunks=1000000
+
+Text and vectors are made, the encoder and the indexes are real. Words are drawn by Zipf's law out of 500,000, 100 a
+chunk and ten chunks a page; a query has three to nine of them, common ones included; vectors are those of
+benchmarks/ann.py. The process keeps to one core before JAX starts. BM25 over pages and chunks, encoding of the query
+by all-MiniLM-L6-v2, the search of the vectors and the fusion are timed as in `Searcher`.
+"""
+
+import argparse
+import os
+import pathlib
+import tempfile
+import time
+import types
+from typing import Any
+
+import numpy as np
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--chunks', type=int, default=100_000)
+  parser.add_argument('--queries', type=int, default=500)
+  parser.add_argument('--seed', type=int, default=0)
+  options = parser.parse_args()
+  rng = np.random.default_rng(options.seed)
+  began = time.perf_counter()
+  pages = max(options.chunks // 10, 1)
+  owner = np.sort(rng.integers(0, pages, options.chunks)).astype(np.int32)
+  owner = np.unique(owner, return_inverse=True)[1].astype(np.int32)
+  ids = words(rng, (options.chunks, 100))
+  chunks = index_words(ids)
+  starts = np.searchsorted(owner, np.arange(owner[-1] + 1))
+  whole = index_words(np.split(ids, starts[1:]))
+  del ids
+  print(
+    f'BM25 of {options.chunks:,} chunks and {len(starts):,} pages built in {time.perf_counter() - began:.0f} s',
+    flush=True,
+  )
+  began = time.perf_counter()
+  vectors = vector_index(options.chunks)
+  print(f'vectors indexed in {time.perf_counter() - began:.0f} s', flush=True)
+
+  os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
+  from mlsd_jax.retrieval.encoder import load_encoder
+  from mlsd_jax.retrieval.search import SearchConfig, Searcher
+
+  store = types.SimpleNamespace(
+    bm25_pages=whole,
+    bm25_chunks=chunks,
+    vectors=vectors,
+    owner=owner,
+    starts=starts,
+    folders=[''] * len(starts),
+    rows=lambda ids: ids,
+  )
+  searcher = Searcher(store, load_encoder(), SearchConfig())  # type: ignore[arg-type]
+  queries = [' '.join(f'w{word}' for word in words(rng, rng.integers(3, 10))) for _ in range(options.queries)]
+  for query in queries[:20]:
+    searcher.search(query)
+  laps = [searcher.search(query).milliseconds for query in queries]
+  laps = [lap | {'in all': sum(lap.values())} for lap in laps]
+  print(f'{len(queries)} queries, one core, milliseconds\n{"":<8}{"p50":>8}{"p95":>8}{"p99":>8}')
+  for name in laps[0]:
+    print(f'{name:<8}' + ''.join(f'{np.percentile([lap[name] for lap in laps], q):8.1f}' for q in (50, 95, 99)))
+
+
+def words(rng: np.random.Generator, shape) -> np.ndarray:
+  """Numbers of words by Zipf's law, the 50 commonest (stop words) left out."""
+  ranks = np.exp(rng.uniform(np.log(50), np.log(500_000), shape))
+  return ranks.astype(np.int32)
+
+
+def index_words(texts) -> Any:
+  """A BM25 index of texts that are arrays of word numbers, under the names w0, w1, ..."""
+  import bm25s
+
+  from mlsd_jax.retrieval.bm25 import BM25, BM25Config
+
+  config = BM25Config(stem=False)
+  index = bm25s.BM25(k1=config.k1, b=config.b)
+  vocabulary = {f'w{number}': number for number in range(500_001)}
+  index.index(([np.ravel(text).tolist() for text in texts], vocabulary), show_progress=False)
+  return BM25(index, config, len(texts))
+
+
+def vector_index(count: int):
+  from ann import write_vectors
+
+  from mlsd_jax.ann import Index
+
+  with tempfile.TemporaryDirectory() as name:
+    path = pathlib.Path(name, 'vectors.npy')
+    write_vectors(path, 'clustered', count, 384, 1)
+    Index.build(np.load(path, mmap_mode='r'), folder=pathlib.Path(name, 'index'))
+    index = Index.open(pathlib.Path(name, 'index'), verify=False)
+    index.search(np.load(path, mmap_mode='r')[:100], 10)  # while the files are there, everything is mapped
+    return index
+
+
+if __name__ == '__main__':
+  main()

