@@ -33,7 +33,7 @@ def base() -> ConfigDict:
         'judge': '',  # a command that grades passages (prompt on its input, grade on its output) instead
         'seed': 0,
       },
-      'answer': {'sentences': 3, 'pages': 5, 'min_confidence': 0.25, 'shown': 5},
+      'answer': {'sentences': 3, 'pages': 5, 'min_confidence': 0.5, 'shown': 5},
       'tune': {'recall': 0.95, 'k': 10},
       'pairs': {  # what --mode=train makes of the corpus
         'sources': ('title', 'heading', 'sentence'),  # and written, by the generator

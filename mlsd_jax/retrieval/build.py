@@ -170,7 +170,7 @@ def _write(
     flat = [(row, chunk) for row, own in enumerate(chunks) for chunk in own]
     ids = _chunk_ids(pages, chunks, texts)
     groups = _groups(pages, config.near_duplicate)
-    columns = ('id', 'title', 'text', 'folder', 'format')
+    columns = ('id', 'title', 'text', 'folder', 'format', 'context')
     _write_table(
       temporary / 'pages.arrow',
       {name: [getattr(page, name) for page in pages] for name in columns} | {'digest': digests, 'group': groups},

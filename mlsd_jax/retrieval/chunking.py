@@ -95,6 +95,8 @@ def chunk_text(page: Page, chunk: Chunk, *, heading: bool = False) -> str:
   """
   parts = [page.title, *(each for each in chunk.headings if each != page.title)]
   context = ' - '.join(part for part in parts if part)
+  if page.context and not heading:
+    context = f'{context} ({page.context})'
   text = page.text[chunk.start : chunk.end]
   while not heading:
     first, _, rest = text.lstrip().partition('\n')
@@ -149,7 +151,9 @@ def _first_of_next(units: Sequence[_Unit], first: int, following: int, config: C
 def _units(page: Page, max_tokens: int, count: Count) -> list[_Unit]:
   blocks = _blocks(page.text, page.format)
   headings = sorted({block[2] for block in blocks})
-  context = dict(zip(headings, count([' - '.join((page.title, *path)) for path in headings]), strict=True))
+  context = dict(
+    zip(headings, count([' - '.join((page.title, page.context, *path)) for path in headings]), strict=True)
+  )
   sizes = count([plain_text(page.text[start:end], page.format) for start, end, *_ in blocks])
   units: list[_Unit] = []
   for (start, end, path, opens, code), size in zip(blocks, sizes, strict=True):

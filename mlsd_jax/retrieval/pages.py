@@ -42,6 +42,7 @@ class Page:
     text: as it was written; of HTML, the text in it as Markdown. Character spans refer to this.
     folder: what it is filed under, for filters and colours.
     format: MARKDOWN or PLAIN.
+    context: what the page is part of, in a sentence; embedded with each of its chunks.
   """
 
   id: str
@@ -49,11 +50,12 @@ class Page:
   text: str
   folder: str = ''
   format: str = PLAIN
+  context: str = ''
 
   @property
   def digest(self) -> str:
     """Changes when anything of the page does."""
-    fields = '\0'.join((self.id, self.title, self.folder, self.format, self.text))
+    fields = '\0'.join((self.id, self.title, self.folder, self.format, self.context, self.text))
     return hashlib.sha256(fields.encode('utf-8', 'surrogatepass')).hexdigest()
 
 
@@ -99,9 +101,22 @@ def _read(spec: str, warn: Callable[[str], None]) -> Iterator[Page]:
 
 
 def _python_docs() -> Iterator[Page]:
-  for document in python_docs.documents():
-    folder = 'help' if document.title.startswith('help(') else document.title.split('.')[0]
-    yield Page(document.title, document.title, document.text, folder)
+  """Functions and classes with what their module or class is for: `shutil.copy2` says nothing of files by itself."""
+  documents = list(python_docs.documents())
+  purposes = {document.title: _first_sentence(document.title, document.text) for document in documents}
+  for document in documents:
+    title = document.title
+    folder = 'help' if title.startswith('help(') else title.split('.')[0]
+    parent = title.rpartition('.')[0]
+    while parent and parent not in purposes:
+      parent = parent.rpartition('.')[0]
+    yield Page(title, title, document.text, folder, context=purposes.get(parent, ''))
+
+
+def _first_sentence(title: str, text: str) -> str:
+  head, _, rest = text.partition('\n\n')
+  body = rest if head.startswith(title) else text
+  return ' '.join(re.split(r'(?<=[.!?])\s|\n\s*\n', body.strip(), maxsplit=1)[0].split())[:200]
 
 
 def _vmware_docs() -> Iterator[Page]:

@@ -31,7 +31,7 @@ class Report:
     found: stage -> query id -> (page id, score), the best first.
     values: stage -> measure -> [N], a query each.
     milliseconds: part of the search -> [N].
-    calibration: of the confidence in the first page.
+    calibration: of the confidence that the corpus answers a query.
   """
 
   found: Mapping[str, Mapping[str, Sequence[tuple[str, float]]]]
@@ -104,10 +104,10 @@ def evaluate(
   found: dict[str, dict[str, list[tuple[str, float]]]] = {}
   passages: dict[str, dict[str, str]] = {}
   times: dict[str, list[float]] = {}
-  nearest: dict[str, float] = {}
+  nearest: list[float] = []
   for id_, query in queries.items():
     one = searcher.search(query, rewrites=rewrite(query))
-    nearest[id_] = answers.nearest(one)
+    nearest.append(answers.nearest(one))
     for stage, hits in one.stages.items():
       found.setdefault(stage, {})[id_] = [(store.page_ids[hit.page], hit.score) for hit in hits]
       if ask is not None:
@@ -122,13 +122,12 @@ def evaluate(
   runs = {
     stage: {id_: [page for page, _ in ranked] for id_, ranked in by_query.items()} for stage, by_query in found.items()
   }
-  last = list(runs)[-1]
-  right = [any(judgements.get(id_, {}).get(page, 0) > 0 for page in runs[last][id_][:1]) for id_ in queries]
+  off = [answers.nearest(searcher.search(query)) for query in answers.EVERYDAY]
   return Report(
     found=found,
     values={stage: {name: per_query(run, chosen, name) for name in MEASURES} for stage, run in runs.items()},
     milliseconds={part: np.array(spent) for part, spent in times.items()},
-    calibration=answers.calibrate(np.array([nearest[id_] for id_ in queries]), np.array(right)),
+    calibration=answers.calibrate(np.array(nearest), np.array(off)),
   )
 
 

@@ -58,7 +58,7 @@ class Store:
 
   def page(self, row: int) -> Page:
     """The page of a row, text and all."""
-    return Page(*(self._pages[name][row].as_py() for name in ('id', 'title', 'text', 'folder', 'format')))
+    return Page(*(self._pages[name][row].as_py() for name in ('id', 'title', 'text', 'folder', 'format', 'context')))
 
   def chunk(self, row: int) -> Chunk:
     """The chunk of a row."""
