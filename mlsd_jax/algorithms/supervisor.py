@@ -1,0 +1,461 @@
+"""Runs programs one after another, each in a cage, and tells what became of them.
+
+pool.py starts this file as a process of its own (python -I -S supervisor.py): a line of JSON comes in on standard
+input for each run, a line of JSON goes out on standard output. It imports the standard library only.
+
+Between this process and a program stands a keeper, a fork of this process. Where the kernel allows it the keeper is
+process 1 of a PID namespace: nothing inside can see or signal what is outside, and when the keeper dies the kernel
+kills all that is left inside. Elsewhere keeper and supervisor are subreapers (prctl(2)), so that a daemon's orphans
+come back to them, and all descendants are frozen with SIGSTOP, then killed, until none is left.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import math
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+POLL_SECONDS = 0.004
+STDERR_KEPT = 1 << 14  # bytes of its beginning, and as many of its end
+PAGE = os.sysconf('SC_PAGE_SIZE')
+TICK = os.sysconf('SC_CLK_TCK')
+PIPE_SIZE = 1 << 20
+
+_PDEATHSIG, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS = 1, 24, 36, 38
+_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER = range(4)
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Program:
+  """One program under supervision; a run has one, or two that talk to each other."""
+
+  def __init__(self, spec):
+    self.spec, self.limits = spec, spec['limits']
+    self.keeper = 0
+    self.report, self.errors = None, None  # descriptors we read from
+    self.began = time.monotonic()
+    self.memory, self.cpu = 0, 0.0
+    self.killed, self.ended, self.first = None, None, False
+    self.head, self.tail, self.size = b'', b'', 0
+
+  def start(self, stdin, stdout, cage):
+    report, report_end = os.pipe()
+    self.errors, errors_end = os.pipe()
+    for end in (report, self.errors):
+      os.set_blocking(end, False)
+    cage.enter()
+    self.began = time.monotonic()
+    self.keeper = os.fork()
+    if not self.keeper:
+      _keep(self.spec, report_end, (stdin, stdout, errors_end))
+    cage.leave()
+    os.close(report_end)
+    os.close(errors_end)
+    self.report = report
+
+  def drain(self):
+    """Reads what there is on standard error; False once it is closed."""
+    while True:
+      try:
+        data = os.read(self.errors, 1 << 16)
+      except BlockingIOError:
+        return True
+      if not data:
+        return False
+      self.size += len(data)
+      if len(self.head) < STDERR_KEPT:
+        cut = STDERR_KEPT - len(self.head)
+        self.head, data = self.head + data[:cut], data[cut:]
+      self.tail = (self.tail + data)[-STDERR_KEPT:]
+
+  def stderr(self):
+    left_out = self.size - len(self.head) - len(self.tail)
+    middle = f'\n... {left_out} bytes left out ...\n'.encode() if left_out > 0 else b''
+    return (self.head + middle + self.tail).decode(errors='replace')
+
+  def check(self, output, others_cpu):
+    """Measures the process tree; the name of a limit that is overrun, or None."""
+    limits, elapsed = self.limits, time.monotonic() - self.began
+    pids = descendants(self.keeper, limits['processes'])
+    if len(pids) > limits['processes']:  # no more is measured: a fork bomb would grow faster than we can look
+      return 'processes'
+    cpu = memory = threads = 0
+    for pid in (self.keeper, *pids):
+      fields = _stat(pid)
+      if fields is None:
+        continue
+      if pid == self.keeper:
+        cpu += int(fields[13]) + int(fields[14])
+        continue
+      cpu += sum(map(int, fields[11:15]))
+      threads += int(fields[17])
+      memory += int(fields[21]) * PAGE
+    self.cpu = max(self.cpu, cpu / TICK)
+    if memory > limits['memory'] and len(pids) > 1:
+      memory = sum(map(_proportional_memory, pids))  # pages shared after a fork are one page, not many
+    self.memory = max(self.memory, memory)
+    if self.cpu > limits['time']:
+      return 'cpu'
+    if memory > limits['memory']:
+      return 'memory'
+    if output is not None and os.fstat(output).st_size > limits['output']:
+      return 'output'
+    if threads > 16 * limits['processes']:
+      return 'processes'
+    if limits['wall'] is not None:
+      return 'wall' if elapsed > limits['wall'] else None
+    allowed = 1.1 * limits['time'] + others_cpu
+    if elapsed > allowed and (elapsed - _waited_for_processor(pids) > allowed or elapsed > 5 * allowed + 5):
+      return 'wall'
+    return None
+
+  def finish(self):
+    """Takes the keeper's report if there is one."""
+    data = b''
+    with contextlib.suppress(BlockingIOError):
+      data = os.read(self.report, 4096)
+    os.close(self.report)
+    self.report = None
+    self.ended = json.loads(data) if data else {'wall': time.monotonic() - self.began}
+
+  def result(self, output):
+    ended = self.ended
+    return {
+      'exit_code': ended.get('exit_code'),
+      'signal': ended.get('signal'),
+      'killed': self.killed,
+      'cpu': max(self.cpu, ended.get('cpu', 0.0)),
+      'wall': ended['wall'],
+      'memory': max(self.memory, ended.get('memory', 0)),
+      'output_size': os.fstat(output).st_size if output is not None else 0,
+      'stderr': self.stderr(),
+      'error': ended.get('error') or (None if len(ended) > 1 or self.killed else 'its keeper was killed'),
+      'first': self.first,
+    }
+
+
+class Cage:
+  """A PID namespace for the next fork, where the kernel gives us one."""
+
+  def __init__(self):
+    self.works = False
+    flag = getattr(os, 'CLONE_NEWPID', None)
+    if flag is None or os.environ.get('MLSD_JUDGE_NO_NAMESPACES'):
+      return
+    with contextlib.suppress(OSError):
+      self.own = os.open('/proc/self/ns/pid', os.O_RDONLY)
+      if os.geteuid():
+        _own_user_namespace()
+      self.enter(flag)
+      self.works = True
+      self.leave()
+
+  def enter(self, flag=None):
+    if flag or self.works:
+      os.unshare(os.CLONE_NEWPID)
+
+  def leave(self):
+    if self.works:
+      os.setns(self.own, os.CLONE_NEWPID)
+
+
+def _own_user_namespace():
+  """Gives an ordinary user the right to make PID namespaces, where the kernel lets users have it."""
+  user, group = os.getuid(), os.getgid()
+  os.unshare(os.CLONE_NEWUSER)
+  for name, line in (('setgroups', 'deny'), ('uid_map', f'{user} {user} 1'), ('gid_map', f'{group} {group} 1')):
+    with open(f'/proc/self/{name}', 'w') as file:
+      file.write(line)
+
+
+def _keep(spec, report, streams):
+  """The keeper: starts the program, waits for it, reports, dies. Never returns."""
+  ended = {}
+  try:
+    _LIBC.prctl(_PDEATHSIG, signal.SIGKILL)
+    _LIBC.prctl(_SUBREAPER, 1)
+    os.setsid()
+    _confine(spec['limits'], spec['threads'])
+    os.chdir(spec['cwd'])
+    actions = [(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)]
+    every = [number for number in range(1, signal.NSIG) if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]
+    began = time.monotonic()
+    try:
+      program = os.posix_spawn(
+        spec['argv'][0], spec['argv'], spec['env'], file_actions=actions, setsid=True, setsigdef=every, setsigmask=[]
+      )
+    except OSError as error:
+      ended = {'error': f'{spec["argv"][0]}: {error.strerror}', 'wall': 0.0}
+    else:
+      os.closerange(0, report)  # ends of pipes too, or nobody would ever read their end of file
+      os.closerange(report + 1, 256)
+      pid = 0
+      while pid != program:
+        pid, status, usage = os.wait4(-1, 0)
+      ended['wall'] = time.monotonic() - began
+      everyone = resource.getrusage(resource.RUSAGE_CHILDREN)
+      ended['cpu'] = everyone.ru_utime + everyone.ru_stime
+      ended['memory'] = usage.ru_maxrss * 1024
+      code = os.waitstatus_to_exitcode(status)
+      ended['exit_code' if code >= 0 else 'signal'] = abs(code)
+  except BaseException as error:  # a fork of the supervisor must never fall back into its loop
+    ended = {'error': f'the keeper failed: {error!r}', 'wall': 0.0}
+  os.write(report, json.dumps(ended).encode())
+  os._exit(0)
+
+
+def _confine(limits, threads):
+  """Limits that the kernel itself holds; what it cannot is watched by Program.check."""
+  for name, value in (
+    (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_CPU, math.ceil(limits['time']) + 1),
+    (resource.RLIMIT_FSIZE, limits['output'] + 1),
+    (resource.RLIMIT_STACK, limits['stack']),
+    # Not RLIMIT_AS: runtimes reserve address space that they never touch. Twice the memory and half a GiB for
+    # stacks of threads: this is there for allocations far beyond the limit, resident memory is watched.
+    (resource.RLIMIT_DATA, limits['data']),
+    (resource.RLIMIT_NPROC, threads),
+  ):
+    hard = resource.getrlimit(name)[1]
+    if value is not None:
+      value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+      with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(name, (value, value))
+  _LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+  if os.geteuid() == 0:  # root without root's powers: files only
+    for capability in range(_FOWNER + 1, 64):
+      _LIBC.prctl(_CAPBSET_DROP, capability, 0, 0, 0)
+  with contextlib.suppress(OSError):
+    os.setpriority(os.PRIO_PROCESS, 0, limits['nice'])
+
+
+def descendants(pid, enough=math.inf, freeze=False):
+  """Processes below `pid`, not itself; the search ends when more than `enough` are found.
+
+  With `freeze` each is stopped before its children are asked for, so that it can make no more of them.
+  """
+  found, stack = [], [pid]
+  try:
+    while stack and len(found) <= enough:
+      below = _children(stack.pop())
+      if freeze:
+        _signal(below, signal.SIGSTOP)
+      found += below
+      stack += below
+  except NotImplementedError:
+    return _descendants_by_parent(pid)
+  return found
+
+
+def _children(pid):
+  """Children of every thread of a process, by /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN)."""
+  found = []
+  try:
+    threads = os.listdir(f'/proc/{pid}/task')
+  except OSError:
+    return found
+  for thread in threads:
+    try:
+      with open(f'/proc/{pid}/task/{thread}/children', 'rb', 0) as file:
+        found += map(int, file.read().split())
+    except FileNotFoundError:
+      if os.path.exists(f'/proc/{pid}/task/{thread}/stat'):  # noqa: PTH110 (pathlib costs each start 10 ms)
+        raise NotImplementedError from None
+    except OSError:
+      pass
+  return found
+
+
+def _descendants_by_parent(pid):
+  parents = {}
+  for name in os.listdir('/proc'):
+    fields = _stat(int(name)) if name.isdigit() else None
+    if fields:
+      parents.setdefault(int(fields[1]), []).append(int(name))
+  found, stack = [], [pid]
+  while stack:
+    below = parents.get(stack.pop(), [])
+    found += below
+    stack += below
+  return found
+
+
+def _stat(pid):
+  """Fields of /proc/PID/stat from the state on (proc(5) counts it as field 3); None when the process is gone."""
+  try:
+    with open(f'/proc/{pid}/stat', 'rb', 0) as file:
+      return file.read().rpartition(b')')[2].split()
+  except OSError:
+    return None
+
+
+def _proportional_memory(pid):
+  try:
+    with open(f'/proc/{pid}/smaps_rollup', 'rb', 0) as file:
+      return next(int(line.split()[1]) * 1024 for line in file.read().splitlines() if line.startswith(b'Pss:'))
+  except (OSError, StopIteration):
+    return 0
+
+
+def _waited_for_processor(pids):
+  """Seconds for which threads were ready to run and had no processor (schedstat, nanoseconds)."""
+  waited = 0
+  for pid in pids:
+    with contextlib.suppress(OSError):
+      for thread in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{thread}/schedstat', 'rb', 0) as file:
+          waited += int(file.read().split()[1])
+  return waited / 1e9
+
+
+def _signal(pids, number):
+  for pid in pids:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+      os.kill(pid, number)
+
+
+def kill(program, cage):
+  """Ends a keeper and all that is below it."""
+  if not cage.works:
+    _signal(descendants(program.keeper, freeze=True), signal.SIGKILL)
+  _signal([program.keeper], signal.SIGKILL)
+
+
+def sweep():
+  """Kills and reaps until this process has no descendant left."""
+  while True:
+    try:
+      while os.waitpid(-1, os.WNOHANG)[0]:
+        pass
+    except ChildProcessError:
+      return
+    _signal(descendants(os.getpid(), freeze=True), signal.SIGKILL)
+    time.sleep(0.0002)
+
+
+def run(request, cage, nice):
+  """Runs one program, or two whose standard streams are joined; a result a program."""
+  programs = [Program(spec) for spec in request['programs']]
+  for program in programs:
+    program.limits['nice'] = nice
+    # Counts all threads of a user, and does not hold for root. In a namespace it is not needed.
+    program.spec['threads'] = None if cage.works or not os.geteuid() else _own_threads() + 16 * program.limits['processes']
+  outputs, pipes = [None] * len(programs), []
+  opened = []
+  try:
+    if len(programs) == 2:
+      pipes = [_pipe(), _pipe()]  # to the second, to the first
+      opened += [end for pipe in pipes for end in pipe]
+      streams = [(pipes[1][0], pipes[0][1]), (pipes[0][0], pipes[1][1])]
+    else:
+      spec = programs[0].spec
+      opened.append(os.open(spec['stdin'] or os.devnull, os.O_RDONLY))
+      opened.append(os.open(spec['stdout'], os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600))
+      streams, outputs[0] = [tuple(opened)], opened[1]
+    # The one that answers is started first, so that the one that is timed need not wait for its start.
+    for program, (stdin, stdout) in reversed(list(zip(programs, streams, strict=True))):
+      program.start(stdin, stdout, cage)
+    _watch(programs, outputs, pipes, cage)
+    results = [program.result(output) for program, output in zip(programs, outputs, strict=True)]
+  finally:
+    sweep()
+    for descriptor in opened:
+      with contextlib.suppress(OSError):
+        os.close(descriptor)
+    for program in programs:
+      if program.errors is not None:
+        os.close(program.errors)
+  return results
+
+
+def _own_threads():
+  """Threads of this user, all over the machine."""
+  user, count = os.getuid(), 0
+  for name in os.listdir('/proc'):
+    with contextlib.suppress(OSError):
+      if name.isdigit() and os.stat(f'/proc/{name}').st_uid == user:  # noqa: PTH116
+        count += int(_stat(int(name))[17])
+  return count
+
+
+def _pipe():
+  pipe = os.pipe()
+  with contextlib.suppress(OSError):
+    fcntl.fcntl(pipe[0], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+  return pipe
+
+
+def _watch(programs, outputs, pipes, cage):
+  poller = select.poll()
+  poller.register(0, select.POLLIN)
+  owners = {}
+  for program in programs:
+    for descriptor in (program.report, program.errors):
+      owners[descriptor] = program
+      poller.register(descriptor, select.POLLIN)
+  checked = time.monotonic()
+  while any(program.ended is None for program in programs):
+    for descriptor, _ in poller.poll(POLL_SECONDS * 1000):
+      if descriptor == 0:  # the judge is gone
+        sweep()
+        os._exit(1)
+      program = owners[descriptor]
+      if descriptor == program.errors:
+        if not program.drain():
+          poller.unregister(descriptor)
+      elif program.ended is None:
+        poller.unregister(descriptor)
+        _settle(program, programs, pipes)
+    if time.monotonic() - checked >= POLL_SECONDS:
+      for program, output in zip(programs, outputs, strict=True):
+        if program.ended is None and program.killed is None:
+          others = sum(each.cpu for each in programs if each is not program)
+          program.killed = program.check(output, others)
+          if program.killed:
+            kill(program, cage)
+      checked = time.monotonic()
+  for program in programs:
+    program.drain()
+
+
+def _settle(program, programs, pipes):
+  """Takes a report, and closes what the other program would wait on.
+
+  We hold both ends of both pipes, so that who ended first is never a race with a broken pipe: a writing end is closed
+  when its owner has ended, and what the first writes can be written as long as the second has not refused.
+  """
+  program.finish()
+  program.first = all(each.ended is None for each in programs if each is not program)
+  if not pipes:
+    return
+  index = programs.index(program)
+  os.close(pipes[index][1])
+  if index == 1 and not (program.first and program.ended.get('exit_code') == 42):
+    os.close(pipes[0][0])
+
+
+def main():
+  _LIBC.prctl(_SUBREAPER, 1)
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)  # the judge ends us by closing our input
+  nice = os.getpriority(os.PRIO_PROCESS, 0)
+  with contextlib.suppress(OSError):  # root only: a thousand processes must not keep us from seeing them
+    os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+  cage = Cage()
+  for line in sys.stdin.buffer:
+    request = json.loads(line)
+    try:
+      answer = run(request, cage, nice)
+    except OSError as error:
+      answer = [{'error': f'the supervisor failed: {error}'} for _ in request['programs']]
+    os.write(1, json.dumps(answer).encode() + b'\n')
+
+
+if __name__ == '__main__':
+  main()
