@@ -59,7 +59,8 @@ LANGUAGES = (
     ('.java',),
     (('javac',), ('java',)),
     ('{0}', '-encoding', 'UTF-8', '-d', '{out}', '{files}'),
-    ('{1}', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xss64m', '-Xmx{megabytes}m', '-cp', '{out}', '{stem}'),
+    # No perf data: its file in /tmp is named by process number, which is 2 in every namespace.
+    ('{1}', '-XX:+UseSerialGC', '-XX:-UsePerfData', '-Xss64m', '-Xmx{megabytes}m', '-cp', '{out}', '{stem}'),
     managed=True,
   ),
   Language(
@@ -126,6 +127,8 @@ def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool) -> Pro
     raise UserError(f'{path} is in no language known here ({known}) and no executable file')
   sources = [each for each in files if each.suffix in language.suffixes]
   main = next((each for each in sources if each.stem.lower() == 'main'), sources[0])
+  if language.name == 'Python' and re.match(r'#!.*python2', main.read_bytes()[:80].decode(errors='replace')):
+    raise UserError(f'{path} is written for Python 2, which cannot be run here')
   tools = _tools(language)
   folder.mkdir(parents=True, exist_ok=True)
   out = folder / 'program'

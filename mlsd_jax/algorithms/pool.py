@@ -52,7 +52,7 @@ class Process:
       'limits': limits,
       'stdin': self.stdin,
       'stdout': self.stdout,
-      'env': _environment() | dict(self.env),
+      'env': _environment() | {'TMPDIR': self.cwd} | dict(self.env),
     }
 
 
