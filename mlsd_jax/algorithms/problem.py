@@ -69,7 +69,7 @@ def problems() -> dict[str, Problem]:
   """Every problem of the design folder by name."""
   from mlsd_jax.algorithms import design
 
-  names = [module.name for module in pkgutil.iter_modules(design.__path__)]
+  names = [each.name for each in pkgutil.iter_modules(design.__path__) if not each.name.startswith('_')]
   return {name: importlib.import_module(f'{design.__name__}.{name}').PROBLEM for name in sorted(names)}
 
 
