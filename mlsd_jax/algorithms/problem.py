@@ -30,6 +30,7 @@ class Problem:
       of an argument or of the answer, is left out. Amortised where the module says so.
     accepts: (oracle, method, arguments, answer, oracle's answer) -> whether an answer is right, for operations that
       may answer in several ways; None where only the oracle's own answer will do.
+    sizes: at which growth is measured in steps.
   """
 
   solution: type
@@ -37,6 +38,7 @@ class Problem:
   operations: Callable[[random.Random, int, int], list[Call]]
   complexity: Mapping[str, str]
   accepts: Callable[[Any, str, Sequence[Any], Any, Any], bool] | None = None
+  sizes: tuple[int, ...] = (512, 2048, 8192)
 
   @property
   def name(self) -> str:

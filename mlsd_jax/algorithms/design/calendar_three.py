@@ -64,4 +64,4 @@ def operations(rng: random.Random, count: int, size: int) -> list[Call]:
   return calls
 
 
-PROBLEM = Problem(MyCalendarThree, Oracle, operations, {'book': '1'})
+PROBLEM = Problem(MyCalendarThree, Oracle, operations, {'book': '1'}, sizes=(128, 512, 2048))

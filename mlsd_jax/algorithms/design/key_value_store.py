@@ -176,4 +176,5 @@ PROBLEM = Problem(
   Oracle,
   operations,
   {'set': '1', 'get': '1', 'delete': '1', 'count': '1', 'begin': '1', 'commit': '1', 'rollback': '1', 'reopen': '1'},
+  sizes=(2048, 4096, 16384),
 )

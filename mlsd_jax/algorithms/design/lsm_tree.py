@@ -159,4 +159,10 @@ def operations(rng: random.Random, count: int, size: int) -> list[Call]:
   return calls
 
 
-PROBLEM = Problem(LSMTree, Oracle, operations, {'put': 'log n', 'delete': 'log n', 'get': 'log n', 'scan': 'log n'})
+PROBLEM = Problem(
+  LSMTree,
+  Oracle,
+  operations,
+  {'put': 'log n', 'delete': 'log n', 'get': 'log n', 'scan': 'log n'},
+  sizes=(2048, 4096, 16384),
+)
