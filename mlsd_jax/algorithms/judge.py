@@ -37,6 +37,7 @@ _NO_MEMORY = re.compile(
   re.MULTILINE,
 )
 _ANSWER_KEPT = 1 << 16  # bytes of an answer that a result holds for the reader's eye
+type Check = Callable[[bytes, bytes], Difference | None] | Checker
 _CHECKER_LIMITS = Limits(time=60, wall=120, memory=2048 * MEBIBYTE)
 
 
@@ -53,6 +54,10 @@ class Case:
   input: pathlib.Path | bytes
   answer: pathlib.Path | bytes | None = None
   flags: tuple[str, ...] | None = None
+
+  @staticmethod
+  def read(content: pathlib.Path | bytes) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +145,7 @@ def judge(
   *,
   pool: Pool,
   limits: Limits = Limits(),  # noqa: B008 (frozen)
-  check: Comparison | Checker = Comparison(),  # noqa: B008
+  check: Check = Comparison(),  # noqa: B008
   interactor: Checker | None = None,
   stop_at_first: bool = True,
   on_result: Callable[[CaseResult], None] = lambda result: None,
@@ -148,7 +153,7 @@ def judge(
   """Runs a program on every case, as many at once as the pool has supervisors.
 
   Args:
-    check: how an answer is told right from wrong.
+    check: how an answer is told right from wrong: a Comparison, or any function of its kind, or a Checker.
     interactor: talks to the program through pipes and gives the verdict, by the exit codes of a checker; it is called
       as `interactor input answer feedback_folder`. `check` is then not used.
     stop_at_first: leaves out the cases after the first that fails.
@@ -189,7 +194,7 @@ def _judge_case(
   folder: pathlib.Path,
   pool: Pool,
   limits: Limits,
-  check: Comparison | Checker,
+  check: Check,
   interactor: Checker | None,
 ) -> CaseResult:
   given = _file(case.input, folder / 'input')
@@ -212,7 +217,7 @@ def _judge_case(
   if case.answer is None:
     return result('AC', 'ran to its end; there is no answer to compare with')
   comparison = Comparison.from_flags(case.flags) if case.flags is not None else check
-  difference = comparison(output.read_bytes(), _bytes(case.answer))
+  difference = comparison(output.read_bytes(), Case.read(case.answer))
   if difference is None:
     return result('AC', '')
   return result('WA', f'line {difference.line}: {difference.message}', difference)
@@ -303,7 +308,3 @@ def _file(content: pathlib.Path | bytes, path: pathlib.Path) -> pathlib.Path:
     path.write_bytes(content)
     return path
   return content.absolute()
-
-
-def _bytes(content: pathlib.Path | bytes) -> bytes:
-  return content if isinstance(content, bytes) else content.read_bytes()

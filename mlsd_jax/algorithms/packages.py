@@ -74,8 +74,21 @@ class Package:
     return sum(group.points for group in self.groups if good.issuperset(group.cases))
 
 
-def sample_cases(folder: pathlib.Path, prefix: str = '') -> list[Case]:
+def has_samples(program: pathlib.Path) -> bool:
+  """Whether A.in, A1.in, A-2.in or the like stand beside A.py."""
+  return any(_is_of(path, program.stem) for path in program.parent.glob(f'{program.stem}*.in'))
+
+
+def _is_of(path: pathlib.Path, stem: str) -> bool:
+  """A, A1, A-1, A_1, A.1 are samples of A; AB is not."""
+  return re.fullmatch(rf'{re.escape(stem)}[-_.]?\d*', path.stem) is not None
+
+
+def sample_cases(folder: pathlib.Path, stem: str | None = None) -> list[Case]:
   """Pairs such as 1.in and 1.out (or .ans), A.in and A.out, input1.txt and output1.txt, in natural order.
+
+  Args:
+    stem: of the program whose samples they are, in a folder of several programs; None takes all.
 
   Raises:
     UserError: there is none, or an input lacks its answer.
@@ -88,7 +101,7 @@ def sample_cases(folder: pathlib.Path, prefix: str = '') -> list[Case]:
       candidates = [path.with_name(path.name.replace('input', 'output', 1))]
     else:
       continue
-    if not path.name.startswith(prefix):
+    if stem is not None and not _is_of(path, stem):
       continue
     answer = next((each for each in candidates if each.exists()), None)
     if answer is None:

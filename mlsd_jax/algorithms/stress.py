@@ -57,6 +57,18 @@ def shrink[Item](items: Sequence[Item], fails: Callable[[list[Item]], bool]) -> 
   return kept
 
 
+def at_most[Item](tries: int, fails: Callable[[list[Item]], bool]) -> Callable[[list[Item]], bool]:
+  """`fails`, which says no without looking once it has been asked so many times."""
+  left = tries
+
+  def limited(items: list[Item]) -> bool:
+    nonlocal left
+    left -= 1
+    return left >= 0 and fails(items)
+
+  return limited
+
+
 def smallest_mismatch(problem: Problem, kind: type, mismatch: Mismatch, fails_fast: int = 2000) -> Mismatch:
   """The mismatch with as few calls, and as small numbers in them, as still show it.
 

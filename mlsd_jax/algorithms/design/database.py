@@ -378,6 +378,6 @@ PROBLEM = Problem(
     'delete': 'log n',
     'begin': '1',
     'commit': '1',
-    'rollback': '1',  # a change that is undone costs what it cost
+    'rollback': 'log n',  # a change that it undoes
   },
 )
