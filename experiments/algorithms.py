@@ -1,12 +1,12 @@
 """algorithms: a judge, design problems with proof of their complexity, contest problems.
 
-python -m experiments.algorithms                                                   # lists the problems and judges the references
+python -m experiments.algorithms                                                    # lists the problems, judges them
 python -m experiments.algorithms --mode=test --problem=lru_cache --solution=mine.py
 python -m experiments.algorithms --mode=test --problem=path/to/package --solution=mine.cpp
 python -m experiments.algorithms --mode=new --contest=2044 --problems=A-D
 python -m experiments.algorithms --mode=stress --solution=mine.cpp --trusted=slow.py --generator=gen.py
-python -m experiments.algorithms --mode=prove --problem=lsm_tree                    # 100,000 random operations
-python -m experiments.algorithms --mode=growth --problem=lru_cache                  # steps, seconds and bytes by size
+python -m experiments.algorithms --mode=prove --problem=lsm_tree                     # 100,000 random operations
+python -m experiments.algorithms --mode=growth --problem=lru_cache                   # steps, seconds and bytes by size
 """
 
 import contextlib
@@ -81,10 +81,12 @@ def list_(run: contract.Run) -> None:
 
 
 def test(run: contract.Run) -> None:
-  """Judges --solution (the reference when none is given) on --problem: a design or contest problem, a folder, a package."""
+  """Judges --solution (else the reference) on --problem: a design or contest problem, a folder, a package."""
   name, solution = run.flags['problem'], run.flags['solution']
   if not name:
-    raise UserError('--mode=test wants --problem=NAME, a folder of samples or a problem package; the first mode lists names')
+    raise UserError(
+      '--mode=test wants --problem=NAME, a folder of samples or a problem package; --mode=list has the names'
+    )
   with _bench() as (pool, folder):
     if name in problems():
       found = _test_class(run, problems()[name], pathlib.Path(solution) if solution else None, pool, folder)
@@ -181,7 +183,8 @@ def _test_package(run: contract.Run, where: pathlib.Path, solution: str, pool: P
     said = f'{found.failure.case.name}: {found.failure.message[:60]}' if found.failure else ''
     score = f'score {package.score(found):g} ' if package.groups else ''
     run.print(
-      f'{"as meant" if right else "UNEXPECTED":<10} {kind:<22} {path.name:<32} {found.verdict:<4}{spent:7.2f} s  {score}{said}'
+      f'{"as meant" if right else "UNEXPECTED":<10} {kind:<22} {path.name:<32} {found.verdict:<4}{spent:7.2f} s  '
+      f'{score}{said}'
     )
   run.print(f'{package.name}: {len(submissions)} submissions, {unexpected} with a verdict that was not meant')
   return found
@@ -195,14 +198,16 @@ def new(run: contract.Run) -> None:
   folder = pathlib.Path(run.flags['folder'] or 'contests') / contest
   made = practice.new_contest(folder, practice.letters(run.flags['problems']))
   run.print(''.join(f'wrote {path}\n' for path in made) + f'{folder}: {len(made)} new files')
-  run.print(f'fill in the samples, then: python -m experiments.algorithms --mode=test --problem={folder} --solution=...')
+  run.print(
+    f'fill in the samples, then: python -m experiments.algorithms --mode=test --problem={folder} --solution=FILE'
+  )
 
 
 def stress_(run: contract.Run) -> None:
   """Pits --solution against --trusted on what --generator SEED prints, and shrinks what they differ on."""
   names = [run.flags[name] for name in ('solution', 'trusted', 'generator')]
   if not all(names):
-    raise UserError('--mode=stress wants --solution=FILE, --trusted=FILE and --generator=FILE (it is called with a seed)')
+    raise UserError('--mode=stress wants --solution=FILE, --trusted=FILE and --generator=FILE (called with a seed)')
   with _bench() as (pool, folder):
     suspect, trusted, generator = (build(name, folder / f'build{i}', pool) for i, name in enumerate(names))
     for program in (suspect, trusted, generator):
@@ -252,17 +257,22 @@ def growth_(run: contract.Run) -> None:
         by_time.append((name, seconds))
       mark = '' if each.holds else ' (off)'
       lines.append(
-        f'| {name} | {each.operation} | O({each.stated}) | {each.stated_exponent:.2f} | {each.exponent:.2f}{mark} | {shown} |'
+        f'| {name} | {each.operation} | O({each.stated}) | {each.stated_exponent:.2f} | '
+        f'{each.exponent:.2f}{mark} | {shown} |'
       )
     held = growth.memory(problem, problem.sizes)
     run.print(f'{name:<24} ' + ', '.join(f'{each.operation} {each.exponent:+.2f}' for each in steps))
-    run.print(f'{"":<24} bytes held: ' + ', '.join(f'{n:,}: {size:,}' for n, size in zip(problem.sizes, held, strict=True)))
+    run.print(
+      f'{"":<24} bytes held: ' + ', '.join(f'{n:,}: {size:,}' for n, size in zip(problem.sizes, held, strict=True))
+    )
   plots = run.workdir / 'plots'
   growth.draw(by_steps, plots / 'growth_steps.png', 'steps')
   if by_time:
     growth.draw(by_time, plots / 'growth_seconds.png', 'time')
   files.write_text(run.workdir / 'growth.md', '\n'.join(lines) + '\n')
-  run.print(f'{len(by_steps)} operations, {off} whose exponent by steps is not within {growth.TOLERANCE} of the stated one')
+  run.print(
+    f'{len(by_steps)} operations, {off} with an exponent by steps not within {growth.TOLERANCE} of the stated one'
+  )
   run.print(f'wrote {run.workdir}/growth.md and {plots}')
 
 

@@ -1,8 +1,8 @@
 """An append-only log whose records are there whole or not at all, whenever the process or the machine stops.
 
-A record is its length and CRC-32 (four bytes each, little end first) and its bytes. It counts as written when `append` returns: the bytes have
-then been flushed to the disk. On opening, what stands behind the last whole record is what a stop left behind, and is cut off; a record that
-is damaged with whole ones behind it is no such thing, and is an error.
+A record is its length and CRC-32 (four bytes each, little end first) and its bytes. It counts as written when `append`
+returns: the bytes have then been flushed to the disk. On opening, what stands behind the last whole record is what a
+stop left behind, and is cut off; a record that is damaged with whole ones behind it is no such thing, and is an error.
 """
 
 import fcntl
@@ -94,7 +94,7 @@ class AppendLog:
       data = b''.join(map(_pack, records))
       _write_at(file, data, 0)
       os.fsync(file)
-      os.replace(temporary, self.path)
+      temporary.replace(self.path)
     except BaseException:
       os.close(file)
       raise

@@ -1,8 +1,8 @@
 """How the cost of an operation grows with what a structure holds: steps and time, an exponent, a picture.
 
-A step is one bytecode instruction executed in the package's own code, counted by sys.monitoring: the same in every run and on every
-machine. What a built-in does inside (a list's shift, heapq, sorting) is one step whatever it costs; seconds show that.
-"""
+A step is one bytecode instruction executed in the package's own code, counted by sys.monitoring: the same in every run
+and on every machine. What a built-in does inside (a list's shift, heapq, sorting) is one step whatever it costs;
+seconds show that."""
 
 import dataclasses
 import gc

@@ -1,10 +1,8 @@
 """Judges a program on many cases: runs it under limits, checks its answers, gives a verdict.
 
-    with Pool() as pool:
-      program = build('solution.py', folder, pool)
-      report = judge(program, sample_cases('samples/'), pool=pool, limits=Limits(time=2))
-    print(report.verdict)                      # 'AC', 'WA', 'TLE', 'MLE', 'OLE', 'RE', 'CE'; 'JE' for a broken checker
-"""
+with Pool() as pool: program = build('solution.py', folder, pool) report = judge(program, sample_cases('samples/'),
+pool=pool, limits=Limits(time=2)) print(report.verdict)                      # 'AC', 'WA', 'TLE', 'MLE', 'OLE', 'RE',
+'CE'; 'JE' for a broken checker"""
 
 import concurrent.futures
 import dataclasses
@@ -113,7 +111,7 @@ class Report:
 
   def to_json(self) -> dict[str, Any]:
     """Of JSON types; times in seconds, sizes in bytes."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for result in self.results:
       outcome = result.outcome
       rows.append(
@@ -182,9 +180,7 @@ def judge(
   done = [result for result in results if result is not None]
   if stop_at_first:  # a case after the failure may have been under way in another supervisor
     failed = Outcome()
-    done = [
-      each if i <= first_failure else CaseResult(each.case, '', 'not run', failed) for i, each in enumerate(done)
-    ]
+    done = [each if i <= first_failure else CaseResult(each.case, '', 'not run', failed) for i, each in enumerate(done)]
   return Report(program.name, tuple(done))
 
 
@@ -283,7 +279,9 @@ def _ask(
   return _checker_verdict(pool.run(process)[0], feedback)
 
 
-def _feedback(checker: Checker, case: Case, given: pathlib.Path, folder: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
+def _feedback(
+  checker: Checker, case: Case, given: pathlib.Path, folder: pathlib.Path
+) -> tuple[pathlib.Path, list[str]]:
   """The folder a checker may write into, and its arguments by Kattis's convention."""
   feedback = folder / 'feedback'
   feedback.mkdir()

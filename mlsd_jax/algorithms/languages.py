@@ -63,9 +63,7 @@ LANGUAGES = (
     ('{1}', '-XX:+UseSerialGC', '-XX:-UsePerfData', '-Xss64m', '-Xmx{megabytes}m', '-cp', '{out}', '{stem}'),
     managed=True,
   ),
-  Language(
-    'Rust', ('.rs',), (('rustc',),), ('{0}', '-O', '--edition=2021', '-o', '{out}', '{main}'), ('{out}',)
-  ),
+  Language('Rust', ('.rs',), (('rustc',),), ('{0}', '-O', '--edition=2021', '-o', '{out}', '{main}'), ('{out}',)),
   Language('JavaScript', ('.js', '.mjs'), (('node',),), (), ('{0}', '{main}'), managed=True),
 )
 
@@ -86,7 +84,9 @@ class Program:
   managed: bool = False
   compile_error: str | None = None
 
-  def process(self, limits: Limits, cwd: str, stdin: str | None, stdout: str | None, args: Sequence[str] = ()) -> Process:
+  def process(
+    self, limits: Limits, cwd: str, stdin: str | None, stdout: str | None, args: Sequence[str] = ()
+  ) -> Process:
     argv = [part.replace('{megabytes}', str(limits.memory // MEBIBYTE)) for part in self.argv]
     return Process([*argv, *args], cwd, limits, stdin, stdout, self.managed)
 

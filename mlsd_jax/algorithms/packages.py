@@ -80,7 +80,9 @@ def has_samples(program: pathlib.Path) -> bool:
 
 
 def _is_of(path: pathlib.Path, stem: str) -> bool:
-  """A, A1, A-1, A_1, A.1 are samples of A; AB is not."""
+  """A, A1, A-1, A_1, A.1 are samples of A; AB is not, nor is A1 when there is a program A1."""
+  if path.stem != stem and path.with_suffix('.py').exists():
+    return False
   return re.fullmatch(rf'{re.escape(stem)}[-_.]?\d*', path.stem) is not None
 
 

@@ -1,5 +1,6 @@
 """Supervisors at work side by side: hands them programs, gets back what became of them."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -70,7 +71,7 @@ class Pool:
 
   def __init__(self, size: int | None = None):
     if not sys.platform.startswith('linux'):
-      raise UserError(f'the judge watches processes through Linux\'s /proc, which {sys.platform} does not have')
+      raise UserError(f"the judge watches processes through Linux's /proc, which {sys.platform} does not have")
     self.size = size or len(os.sched_getaffinity(0))
     self._idle: queue.LifoQueue[subprocess.Popen[bytes] | None] = queue.LifoQueue()
     for _ in range(self.size):
@@ -127,8 +128,6 @@ class Pool:
 def _end(supervisor: subprocess.Popen[bytes]) -> None:
   for stream in (supervisor.stdin, supervisor.stdout):
     if stream is not None:
-      try:
+      with contextlib.suppress(BrokenPipeError):
         stream.close()
-      except BrokenPipeError:
-        pass
   supervisor.wait()

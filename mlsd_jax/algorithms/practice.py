@@ -1,4 +1,4 @@
-"""What somebody who practises asks for: judge a class on a design problem, judge a program on a folder, begin a contest."""
+"""What somebody who practises asks for: a class judged on a design problem, a new contest laid out."""
 
 import json
 import pathlib
@@ -10,11 +10,20 @@ from collections.abc import Sequence
 from mlsd_jax import files
 from mlsd_jax.algorithms import packages
 from mlsd_jax.algorithms.comparison import Difference
-from mlsd_jax.algorithms.judge import Case, Report, judge
+from mlsd_jax.algorithms.judge import Case, CaseResult, Report, judge
 from mlsd_jax.algorithms.languages import Program, build
 from mlsd_jax.algorithms.limits import Limits
 from mlsd_jax.algorithms.pool import Pool
-from mlsd_jax.algorithms.problem import Call, Mismatch, Problem, answers, compare, plain, read_operations, write_operations
+from mlsd_jax.algorithms.problem import (
+  Call,
+  Mismatch,
+  Problem,
+  answers,
+  compare,
+  plain,
+  read_operations,
+  write_operations,
+)
 from mlsd_jax.errors import UserError
 
 CONTESTS = pathlib.Path(__file__).with_name('contests')
@@ -66,7 +75,13 @@ def _json_lines(values: Sequence[object]) -> str:
 
 
 def judge_class(
-  problem: Problem, solution: pathlib.Path, cases: Sequence[Case], *, pool: Pool, limits: Limits, build_folder: pathlib.Path
+  problem: Problem,
+  solution: pathlib.Path,
+  cases: Sequence[Case],
+  *,
+  pool: Pool,
+  limits: Limits,
+  build_folder: pathlib.Path,
 ) -> tuple[Report, Mismatch | None]:
   """Judges a file that defines the problem's class; with a wrong answer, the calls up to it.
 
@@ -77,7 +92,7 @@ def judge_class(
     return Report(solution.name, (), checked.compile_error), None
   class_name = problem.solution.__name__
   program = Program(solution.name, (sys.executable, '-P', str(_DRIVER), str(solution.absolute()), class_name))
-  results = []
+  results: list[CaseResult] = []
   for case in cases:
     calls = read_operations(Case.read(case.input).decode())
     check = lambda answer, expected, calls=calls: _difference(problem, calls, answer)
@@ -122,7 +137,7 @@ def letters(text: str) -> list[str]:
   Raises:
     UserError: it is something else.
   """
-  found = []
+  found: list[str] = []
   for part in text.split(','):
     match = re.fullmatch(r'([A-Z]\d?)(?:-([A-Z]))?', part.strip())
     if match is None:

@@ -85,7 +85,7 @@ def smallest_mismatch(problem: Problem, kind: type, mismatch: Mismatch, fails_fa
       return None
     try:
       return check(problem, kind, [constructor, *calls])
-    except Exception:  # noqa: BLE001 (without the calls that were left out, the others may break the rules)
+    except Exception:
       return None
 
   rest = shrink(rest, lambda calls: broken(calls) is not None)
@@ -108,7 +108,7 @@ def _smaller(value: Any) -> list[Any]:
 
 
 def prove(problem: Problem, operations: int, seed: int = 0) -> Mismatch | None:
-  """Plays that many random operations, on structures from tiny to middling, against the oracle; the smallest mismatch."""
+  """Plays so many random operations, on structures from tiny to middling, against the oracle; a smallest mismatch."""
   share = operations // len(_PROOF_SIZES)
   for number, size in enumerate(_PROOF_SIZES):
     calls = problem.operations(random.Random(1000 * seed + number), share, size)
@@ -201,7 +201,7 @@ def shrink_input(
 
   improved = True
   while improved and left > 0:
-    before = best.input
+    unchanged = best.input
     lines = best.input.split(b'\n')
     for count_line in range(min(2, len(lines))):
       _shrink_lines(best.input.split(b'\n'), count_line, fails)
@@ -211,9 +211,11 @@ def shrink_input(
       for value in (b'0', b'1', b'%d' % (int(match[0]) // 2)):
         if len(value) <= len(match[0]) and int(value) < int(match[0]):
           text = best.input
-          if text[match.start() : match.end()] == match[0] and fails(text[: match.start()] + value + text[match.end() :]):
+          if text[match.start() : match.end()] == match[0] and fails(
+            text[: match.start()] + value + text[match.end() :]
+          ):
             break
-    improved = best.input != before
+    improved = best.input != unchanged
   return best
 
 

@@ -20,6 +20,7 @@ import select
 import signal
 import sys
 import time
+from typing import Any
 
 POLL_SECONDS = 0.004
 STDERR_KEPT = 1 << 14  # bytes of its beginning, and as many of its end
@@ -38,10 +39,12 @@ class Program:
   def __init__(self, spec):
     self.spec, self.limits = spec, spec['limits']
     self.keeper = 0
-    self.report, self.errors = None, None  # descriptors we read from
+    self.report = self.errors = -1  # descriptors we read from
     self.began = time.monotonic()
     self.memory, self.cpu = 0, 0.0
-    self.killed, self.ended, self.first = None, None, False
+    self.killed: str | None = None
+    self.ended: dict[str, Any] = {}  # empty until it has
+    self.first = False
     self.head, self.tail, self.size = b'', b'', 0
 
   def start(self, stdin, stdout, cage):
@@ -121,7 +124,6 @@ class Program:
     with contextlib.suppress(BlockingIOError):
       data = os.read(self.report, 4096)
     os.close(self.report)
-    self.report = None
     self.ended = json.loads(data) if data else {'wall': time.monotonic() - self.began}
 
   def result(self, output):
@@ -240,7 +242,8 @@ def descendants(pid, enough=math.inf, freeze=False):
 
   With `freeze` each is stopped before its children are asked for, so that it can make no more of them.
   """
-  found, stack = [], [pid]
+  found: list[int] = []
+  stack = [pid]
   try:
     while stack and len(found) <= enough:
       below = _children(stack.pop())
@@ -255,7 +258,7 @@ def descendants(pid, enough=math.inf, freeze=False):
 
 def _children(pid):
   """Children of every thread of a process, by /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN)."""
-  found = []
+  found: list[int] = []
   try:
     threads = os.listdir(f'/proc/{pid}/task')
   except OSError:
@@ -265,7 +268,7 @@ def _children(pid):
       with open(f'/proc/{pid}/task/{thread}/children', 'rb', 0) as file:
         found += map(int, file.read().split())
     except FileNotFoundError:
-      if os.path.exists(f'/proc/{pid}/task/{thread}/stat'):  # noqa: PTH110 (pathlib costs each start 10 ms)
+      if os.path.exists(f'/proc/{pid}/task/{thread}/stat'):
         raise NotImplementedError from None
     except OSError:
       pass
@@ -273,7 +276,7 @@ def _children(pid):
 
 
 def _descendants_by_parent(pid):
-  parents = {}
+  parents: dict[int, list[int]] = {}
   for name in os.listdir('/proc'):
     fields = _stat(int(name)) if name.isdigit() else None
     if fields:
@@ -345,7 +348,9 @@ def run(request, cage, nice):
   for program in programs:
     program.limits['nice'] = nice
     # Counts all threads of a user, and does not hold for root. In a namespace it is not needed.
-    program.spec['threads'] = None if cage.works or not os.geteuid() else _own_threads() + 16 * program.limits['processes']
+    program.spec['threads'] = (
+      None if cage.works or not os.geteuid() else _own_threads() + 16 * program.limits['processes']
+    )
   outputs, pipes = [None] * len(programs), []
   opened = []
   try:
@@ -369,7 +374,7 @@ def run(request, cage, nice):
       with contextlib.suppress(OSError):
         os.close(descriptor)
     for program in programs:
-      if program.errors is not None:
+      if program.errors >= 0:
         os.close(program.errors)
   return results
 
@@ -379,7 +384,7 @@ def _own_threads():
   user, count = os.getuid(), 0
   for name in os.listdir('/proc'):
     with contextlib.suppress(OSError):
-      if name.isdigit() and os.stat(f'/proc/{name}').st_uid == user:  # noqa: PTH116
+      if name.isdigit() and os.stat(f'/proc/{name}').st_uid == user:
         count += int(_stat(int(name))[17])
   return count
 
@@ -400,7 +405,7 @@ def _watch(programs, outputs, pipes, cage):
       owners[descriptor] = program
       poller.register(descriptor, select.POLLIN)
   checked = time.monotonic()
-  while any(program.ended is None for program in programs):
+  while any(not program.ended for program in programs):
     for descriptor, _ in poller.poll(POLL_SECONDS * 1000):
       if descriptor == 0:  # the judge is gone
         sweep()
@@ -409,12 +414,12 @@ def _watch(programs, outputs, pipes, cage):
       if descriptor == program.errors:
         if not program.drain():
           poller.unregister(descriptor)
-      elif program.ended is None:
+      elif not program.ended:
         poller.unregister(descriptor)
         _settle(program, programs, pipes)
     if time.monotonic() - checked >= POLL_SECONDS:
       for program, output in zip(programs, outputs, strict=True):
-        if program.ended is None and program.killed is None:
+        if not program.ended and program.killed is None:
           others = sum(each.cpu for each in programs if each is not program)
           program.killed = program.check(output, others)
           if program.killed:
@@ -431,7 +436,7 @@ def _settle(program, programs, pipes):
   when its owner has ended, and what the first writes can be written as long as the second has not refused.
   """
   program.finish()
-  program.first = all(each.ended is None for each in programs if each is not program)
+  program.first = all(not each.ended for each in programs if each is not program)
   if not pipes:
     return
   index = programs.index(program)

@@ -88,9 +88,7 @@ def test_mo(values, data):
 def test_z_prefix_and_suffixes(text):
   agree = lambda a, b: next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
   assert strings.z_function(text) == [agree(text, text[i:]) if i else 0 for i in range(len(text))]
-  borders = [
-    max(k for k in range(i) if text[:k] == text[i - k : i]) for i in range(1, len(text) + 1)
-  ]
+  borders = [max(k for k in range(i) if text[:k] == text[i - k : i]) for i in range(1, len(text) + 1)]
   assert strings.prefix_function(text) == borders
   order = strings.suffix_array(text)
   assert order == sorted(range(len(text)), key=lambda i: text[i:])
@@ -186,9 +184,7 @@ def test_best_partition(weights, parts):
   cost = lambda i, j: sum(weights[i:j]) ** 2
   count = len(weights)
   cuts = itertools.combinations(range(1, count), parts - 1) if parts <= count else ()
-  expected = min(
-    (sum(cost(a, b) for a, b in itertools.pairwise((0, *each, count))) for each in cuts), default=math.inf
-  )
+  expected = min((sum(cost(a, b) for a, b in itertools.pairwise((0, *each, count))) for each in cuts), default=math.inf)
   assert dp_optimizations.partition_cost(count, parts, cost) == expected
 
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csr_matrix
-from scipy.sparse import csgraph
+from scipy.sparse import csgraph, csr_matrix
 
 from mlsd_jax.algorithms.contests.matching import assignment, bipartite_matching
 from mlsd_jax.algorithms.contests.max_flow import MaxFlow
@@ -76,9 +75,7 @@ def test_bellman_ford_knows_negative_cycles(case):
   shortest = [walks[0]]
   for _ in range(6 * count):  # walks of growing length: what still falls late falls without end
     last = shortest[-1]
-    shortest.append(
-      [min([last[b], *(last[a] + matrix[a][b] for a in range(count))]) for b in range(count)]
-    )
+    shortest.append([min([last[b], *(last[a] + matrix[a][b] for a in range(count))]) for b in range(count)])
   late = [a > b for a, b in zip(shortest[count], shortest[-1], strict=True)]
   expected = [-math.inf if falls else value for value, falls in zip(shortest[count], late, strict=True)]
   assert bellman_ford(adjacency(matrix), 0) == expected
@@ -248,4 +245,6 @@ def test_ancestors_and_paths_of_a_tree(graph, data):
     assert len(ranges) <= 2 * count.bit_length()
   for node in range(count):
     below = {other for other in range(count) if node in above(other)}
-    assert {heavy.place[other] for other in below} == set(range(heavy.place[node], heavy.place[node] + heavy.size[node]))
+    assert {heavy.place[other] for other in below} == set(
+      range(heavy.place[node], heavy.place[node] + heavy.size[node])
+    )

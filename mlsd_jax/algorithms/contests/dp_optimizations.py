@@ -67,7 +67,7 @@ def partition_cost(count: int, parts: int, cost: Callable[[int, int], float]) ->
 
 
 def merge_cost(weights: Sequence[int]) -> int:
-  """The least total cost of merging neighbours until one pile is left, each merge costing its pile (Knuth, 1971). O(n^2)."""
+  """The least total cost of merging neighbours until one pile is left; a merge costs its pile (Knuth, 1971). O(n^2)."""
   count = len(weights)
   prefix = [0]
   for weight in weights:
@@ -78,9 +78,7 @@ def merge_cost(weights: Sequence[int]) -> int:
     for left in range(count - width + 1):
       right = left + width - 1
       options = range(cut[left][right - 1], cut[left + 1][right] + 1)
-      where = min(
-        (k for k in options if k < right), key=lambda k: cost[left][k] + cost[k + 1][right], default=left
-      )
+      where = min((k for k in options if k < right), key=lambda k: cost[left][k] + cost[k + 1][right], default=left)
       cut[left][right] = where
       cost[left][right] = cost[left][where] + cost[where + 1][right] + prefix[right + 1] - prefix[left]
   return cost[0][-1] if count else 0

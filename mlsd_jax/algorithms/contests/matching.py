@@ -53,7 +53,7 @@ def bipartite_matching(edges: Sequence[Sequence[int]], right: int) -> list[int]:
 
 
 def assignment(cost: Sequence[Sequence[float]]) -> tuple[float, list[int]]:
-  """(cost, column of each row) of the cheapest assignment of rows to columns of their own; rows <= columns. O(n^2 m)."""
+  """(cost, column of each row) of the cheapest assignment of rows to different columns; rows <= columns. O(n^2 m)."""
   rows, columns = len(cost), len(cost[0]) if cost else 0
   row_price, column_price = [0.0] * (rows + 1), [0.0] * (columns + 1)
   owner = [0] * (columns + 1)  # row (from 1) of each column (from 1); column 0 stands for the row that is being placed

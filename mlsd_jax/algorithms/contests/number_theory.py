@@ -50,7 +50,7 @@ def extended_gcd(a: int, b: int) -> tuple[int, int, int]:
 
 
 def chinese_remainder(remainders: Sequence[int], moduli: Sequence[int]) -> tuple[int, int] | None:
-  """(r, m) such that the numbers with all these remainders are those that leave r modulo m; None when there are none."""
+  """(r, m): the numbers with all these remainders are those that leave r modulo m; None when there are none."""
   result, modulus = 0, 1
   for remainder, other in zip(remainders, moduli, strict=True):
     divisor, inverse, _ = extended_gcd(modulus, other)

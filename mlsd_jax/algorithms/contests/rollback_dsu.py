@@ -40,11 +40,10 @@ class RollbackDSU:
 
 
 def dynamic_components(count: int, events: list[tuple[str, int, int]]) -> list[int]:
-  """The number of components at each ('count', 0, 0) of a list of events ('add', a, b), ('remove', a, b), ('count', 0, 0).
+  """The number of components at each ('count', 0, 0) among events ('add', a, b), ('remove', a, b), ('count', 0, 0).
 
   Divides time: an edge is joined at the O(log n) nodes of a segment tree over time that its life covers, and undone on
-  the way back: O(n log^2 n) for n events.
-  """
+  the way back: O(n log^2 n) for n events."""
   length = max(1, len(events))
   lives: dict[int, list[tuple[int, int]]] = defaultdict(list)
   since: dict[tuple[int, int], list[int]] = defaultdict(list)

@@ -87,7 +87,7 @@ class LazySegmentTree:
 
   def _update(self, node: int, low: int, high: int, left: int, right: int, value: int, *, assign: bool) -> None:
     if right <= low or high <= left:
-      return
+      return None
     if left <= low and high <= right:
       return self._apply(node, high - low, value, assign=assign)
     self._push(node, high - low)

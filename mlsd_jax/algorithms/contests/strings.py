@@ -1,5 +1,6 @@
 """Searching in texts: the Z and the prefix function, hashes of substrings, the suffix array with common prefixes."""
 
+import itertools
 from collections.abc import Sequence
 
 MODULUS = (1 << 61) - 1
@@ -19,7 +20,7 @@ def z_function(text: Sequence) -> list[int]:
 
 
 def prefix_function(text: Sequence) -> list[int]:
-  """For each prefix the length of its longest proper beginning that is its end too (Knuth, Morris, Pratt, 1977). O(n)."""
+  """For each prefix the length of its longest proper prefix that is its suffix (Knuth, Morris, Pratt, 1977). O(n)."""
   border = [0] * len(text)
   for i in range(1, len(text)):
     length = border[i - 1]
@@ -63,7 +64,7 @@ def suffix_array(text: str) -> list[int]:
     key = [(rank[i], rank[i + width] if i + width < count else -1) for i in range(count)]
     order.sort(key=key.__getitem__)
     following = [0] * count
-    for before, here in zip(order, order[1:], strict=False):
+    for before, here in itertools.pairwise(order):
       following[here] = following[before] + (key[here] != key[before])
     rank = following
     width *= 2

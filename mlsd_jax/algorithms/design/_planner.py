@@ -26,8 +26,7 @@ def plan(where: Any, indexes: Mapping[str, SortedList], rows: int) -> Plan:
   """The cheapest way to a condition's rows.
 
   An `and` takes the cheapest of its parts, with bounds on one column put together; an `or` takes all of its parts, and
-  a scan if one of them needs it or if together they are no cheaper.
-  """
+  a scan if one of them needs it or if together they are no cheaper."""
   scan = Plan('scan', rows)
   match where:
     case ['and', *parts]:

@@ -1,9 +1,8 @@
 """Counters with the most and the least counted key.
 
-`inc(key)` counts a key up from nothing, `dec(key)` counts it down (its rule: the key is there) and forgets it at nothing;
-`get_max_key()` and `get_min_key()` answer a key of the highest and of the lowest count, '' when there is none. Any of
-several will do.
-"""
+`inc(key)` counts a key up from nothing, `dec(key)` counts it down (its rule: the key is there) and forgets it at
+nothing; `get_max_key()` and `get_min_key()` answer a key of the highest and of the lowest count, '' when there is none.
+Any of several will do."""
 
 import random
 
@@ -82,10 +81,10 @@ class Oracle:
       del self.counts[key]
 
   def get_max_key(self):
-    return max(self.counts, key=self.counts.get, default='')
+    return max(self.counts, key=self.counts.__getitem__, default='')
 
   def get_min_key(self):
-    return min(self.counts, key=self.counts.get, default='')
+    return min(self.counts, key=self.counts.__getitem__, default='')
 
 
 def operations(rng: random.Random, count: int, size: int) -> list[Call]:
@@ -109,6 +108,4 @@ def accepts(oracle, method, arguments, actual, expected) -> bool:
   return actual in oracle.counts and oracle.counts[actual] == oracle.counts[expected]
 
 
-PROBLEM = Problem(
-  AllOne, Oracle, operations, {'inc': '1', 'dec': '1', 'get_max_key': '1', 'get_min_key': '1'}, accepts
-)
+PROBLEM = Problem(AllOne, Oracle, operations, {'inc': '1', 'dec': '1', 'get_max_key': '1', 'get_min_key': '1'}, accepts)

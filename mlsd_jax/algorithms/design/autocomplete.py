@@ -1,9 +1,8 @@
 """Search autocomplete.
 
-`AutocompleteSystem(sentences, times)` knows sentences and how often each was typed. `input(character)` takes a character
-of the sentence that is being typed and answers the three sentences that begin so and were typed most, equal ones in
-alphabetical order. '#' ends the sentence, which counts as typed once more; the answer is then empty.
-"""
+`AutocompleteSystem(sentences, times)` knows sentences and how often each was typed. `input(character)` takes a
+character of the sentence that is being typed and answers the three sentences that begin so and were typed most, equal
+ones in alphabetical order. '#' ends the sentence, which counts as typed once more; the answer is then empty."""
 
 import random
 
@@ -55,7 +54,8 @@ class Oracle:
   """Sorts all sentences at every character."""
 
   def __init__(self, sentences, times):
-    self.times, self.typed = {}, ''
+    self.typed = ''
+    self.times: dict[str, int] = {}
     for sentence, count in zip(sentences, times, strict=True):
       self.times[sentence] = self.times.get(sentence, 0) + count
 

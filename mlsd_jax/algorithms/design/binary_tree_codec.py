@@ -1,9 +1,9 @@
 """Binary tree as text.
 
-`serialize(tree)` writes a tree, given as [value, left, right] with None for no tree, as text, and `deserialize(text)` reads it
-back. Trees may be as deep as they are large. The text is free to choose; what counts is that `round_trip(tree)` answers the
-tree again, and that `size(tree)`, the length of its text, stays below 16 characters a node for values of up to six digits.
-"""
+`serialize(tree)` writes a tree, given as [value, left, right] with None for no tree, as text, and `deserialize(text)`
+reads it back. Trees may be as deep as they are large. The text is free to choose; what counts is that
+`round_trip(tree)` answers the tree again, and that `size(tree)`, the length of its text, stays below 16 characters a
+node for values of up to six digits."""
 
 import copy
 import random

@@ -1,8 +1,7 @@
 """Most bookings at one time.
 
 `book(start, end)` books the time from start up to, not including, end and answers the greatest number of bookings that
-hold at one time. Times are from 0 to 10**9.
-"""
+hold at one time. Times are from 0 to 10**9."""
 
 import random
 
@@ -12,7 +11,7 @@ _END = 1 << 30
 
 
 class MyCalendarThree:
-  """A segment tree over all times whose nodes come into being when a booking first needs them: O(log 10**9) a booking."""
+  """A segment tree over all times whose nodes come into being when first needed: O(log 10**9) a booking."""
 
   def __init__(self):
     self.added: dict[int, int] = {}  # bookings that cover the node's whole span

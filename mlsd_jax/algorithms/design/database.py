@@ -1,15 +1,16 @@
 """In-memory database.
 
-`create_table(table, {column: type})` makes a table of columns of type int, float, text or bool; `create_index(table, column)` makes an index.
-`insert(table, row)` adds a row, given as {column: value} with every column, and answers its number (1, 2, ... in each table); `select(table,
-columns, where, order, limit)` answers the wanted columns of the rows that fit, sorted by `order`, a list such as ["age", "-name"] ('-' for
-descending) and then by their numbers, at most `limit` of them unless it is None. `update(table, changes, where)` and `delete(table, where)`
-answer how many rows they changed. `where` is None, [column, op, value] with op one of = != < <= > >= in, or ["and", a, b, ...], ["or", a, b, ...],
-["not", a]. `begin()`, `commit()` and `rollback()` make changes of rows a transaction. What does not exist or is of the wrong type
-raises ValueError and changes nothing.
+`create_table(table, {column: type})` makes a table of columns of type int, float, text or bool; `create_index(table,
+column)` makes an index. `insert(table, row)` adds a row, given as {column: value} with every column, and answers its
+number (1, 2, ... in each table); `select(table, columns, where, order, limit)` answers the wanted columns of the rows
+that fit, sorted by `order`, a list such as ["age", "-name"] ('-' for descending) and then by their numbers, at most
+`limit` of them unless it is None. `update(table, changes, where)` and `delete(table, where)` answer how many rows they
+changed. `where` is None, [column, op, value] with op one of = != < <= > >= in, or ["and", a, b, ...], ["or", a, b,
+...], ["not", a]. `begin()`, `commit()` and `rollback()` make changes of rows a transaction. What does not exist or is
+of the wrong type raises ValueError and changes nothing.
 
-Complexity: in n rows of the table, for a `where` that an index answers, as `explain` says; without one a select looks at every row.
-"""
+Complexity: in n rows of the table, for a `where` that an index answers, as `explain` says; without one a select looks
+at every row."""
 
 import operator
 import random
@@ -30,7 +31,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
   '<=': operator.le,
   '>': operator.gt,
   '>=': operator.ge,
-  'in': lambda value, among: value in among,
+  'in': lambda value, among: operator.contains(among, value),
 }
 
 
@@ -251,7 +252,11 @@ class Oracle:
     value, op, other = row[where[0]], where[1], where[2]
     if op == 'in':
       return value in other
-    return {'=': value == other, '!=': value != other}.get(op) if '=' in op and op[0] in '=!' else self._less(value, op, other)
+    return (
+      {'=': value == other, '!=': value != other}.get(op)
+      if '=' in op and op[0] in '=!'
+      else self._less(value, op, other)
+    )
 
   def _less(self, value, op, other):
     return {'<': value < other, '<=': value <= other, '>': value > other, '>=': value >= other}[op]

@@ -1,10 +1,10 @@
 """Spreadsheet of sums that knows a cycle.
 
-`Excel(rows, columns)` has cells 'A1' (column, row) that hold 0. `set(cell, number)` puts a number in; `sum(cell, ranges)` makes
-the cell the sum of cells and ranges such as ['A1', 'B2:C3', 'A1'], each counted as often as it is named, and answers it; the
-cell then follows them until it is set. `get(cell)` answers a cell. A sum that would depend on itself raises ValueError and
-changes nothing. A change is passed on to every cell that depends on it, in an order in which each is worked out once.
-"""
+`Excel(rows, columns)` has cells 'A1' (column, row) that hold 0. `set(cell, number)` puts a number in; `sum(cell,
+ranges)` makes the cell the sum of cells and ranges such as ['A1', 'B2:C3', 'A1'], each counted as often as it is named,
+and answers it; the cell then follows them until it is set. `get(cell)` answers a cell. A sum that would depend on
+itself raises ValueError and changes nothing. A change is passed on to every cell that depends on it, in an order in
+which each is worked out once."""
 
 import random
 import re
@@ -70,7 +70,9 @@ def cells(text: str) -> list[str]:
   """The cells of 'A1' or 'A1:B2'."""
   places = re.findall(r'([A-Z])(\d+)', text)
   (left, top), (right, bottom) = places[0], places[-1]
-  return [f'{chr(column)}{row}' for column in range(ord(left), ord(right) + 1) for row in range(int(top), int(bottom) + 1)]
+  return [
+    f'{chr(column)}{row}' for column in range(ord(left), ord(right) + 1) for row in range(int(top), int(bottom) + 1)
+  ]
 
 
 class Oracle:

@@ -1,11 +1,10 @@
 """In-memory file system.
 
-Paths are absolute, '/' the root. `mkdir(path)` makes a folder and those above it, `add_content(path, text)` appends to a file,
-which it makes when need be, with its folders; `read(path)` answers a file's text, `ls(path)` the sorted names in a folder or
-the name of a file. `rm(path)` removes a file or a folder with all below it, `mv(path, new)` moves one to a path that is not
-taken and does not lie inside of it. A path through a file, or one that should be there and is not, raises KeyError. An
-operation that raises changes nothing.
-"""
+Paths are absolute, '/' the root. `mkdir(path)` makes a folder and those above it, `add_content(path, text)` appends to
+a file, which it makes when need be, with its folders; `read(path)` answers a file's text, `ls(path)` the sorted names
+in a folder or the name of a file. `rm(path)` removes a file or a folder with all below it, `mv(path, new)` moves one to
+a path that is not taken and does not lie inside of it. A path through a file, or one that should be there and is not,
+raises KeyError. An operation that raises changes nothing."""
 
 import random
 from typing import Any

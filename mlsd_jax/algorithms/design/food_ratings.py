@@ -1,8 +1,7 @@
 """Food ratings.
 
-`FoodRatings(foods, cuisines, ratings)`: `change_rating(food, rating)` rates a food anew, `highest_rated(cuisine)` answers the best
-food of a cuisine, of equal ones the first by name.
-"""
+`FoodRatings(foods, cuisines, ratings)`: `change_rating(food, rating)` rates a food anew, `highest_rated(cuisine)`
+answers the best food of a cuisine, of equal ones the first by name."""
 
 import heapq
 import random
@@ -51,7 +50,9 @@ def operations(rng: random.Random, count: int, size: int) -> list[Call]:
   for _ in range(count):
     change = rng.random() < 0.6
     calls.append(
-      ('change_rating', [rng.choice(foods), rng.randint(1, 20)]) if change else ('highest_rated', [rng.choice(cuisines)])
+      ('change_rating', [rng.choice(foods), rng.randint(1, 20)])
+      if change
+      else ('highest_rated', [rng.choice(cuisines)])
     )
   return calls
 

@@ -1,9 +1,9 @@
 """Binary and d-ary heap whose keys can be decreased.
 
-`DaryHeap(d)` keeps keys with priorities: `push(key, priority)` adds a key that is not in yet, `pop()` takes out the key of the lowest priority
-(of equal ones the lowest key) and answers [key, priority], `peek()` answers it and leaves it in; both raise IndexError when there is none.
-`decrease_key(key, priority)` gives a key that is in a lower priority or the same, `remove(key)` takes a key out and answers its priority.
-"""
+`DaryHeap(d)` keeps keys with priorities: `push(key, priority)` adds a key that is not in yet, `pop()` takes out the key
+of the lowest priority (of equal ones the lowest key) and answers [key, priority], `peek()` answers it and leaves it in;
+both raise IndexError when there is none. `decrease_key(key, priority)` gives a key that is in a lower priority or the
+same, `remove(key)` takes a key out and answers its priority."""
 
 import random
 

@@ -1,11 +1,11 @@
 """Key-value store with nested transactions and an append-only log.
 
-`KeyValueStore(path)`, '' for one in memory only: `set(key, value)`, `get(key)` answers the value or None, `delete(key)` answers whether
-the key was there, `count(value)` answers how many keys have a value. `begin()` opens a transaction, also inside of another; `commit()` closes the
-innermost and gives its changes to the one around it, `rollback()` undoes it; both raise ValueError when none is open. `reopen()` stops the store
-and reads it back: open transactions are lost, all else is there. What has been acknowledged outside of every transaction is on
-disk and survives kill -9 at any moment and a loss of power; the changes of a transaction appear together or not at all.
-"""
+`KeyValueStore(path)`, '' for one in memory only: `set(key, value)`, `get(key)` answers the value or None, `delete(key)`
+answers whether the key was there, `count(value)` answers how many keys have a value. `begin()` opens a transaction,
+also inside of another; `commit()` closes the innermost and gives its changes to the one around it, `rollback()` undoes
+it; both raise ValueError when none is open. `reopen()` stops the store and reads it back: open transactions are lost,
+all else is there. What has been acknowledged outside of every transaction is on disk and survives kill -9 at any moment
+and a loss of power; the changes of a transaction appear together or not at all."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from collections import Counter
 from mlsd_jax.algorithms.append_log import AppendLog
 from mlsd_jax.algorithms.problem import Call, Problem
 
-_COMPACT_FROM = 1 << 16  # bytes of the log from which on it is rewritten once three quarters of it are of the past
+_COMPACT_FROM = 1 << 16  # bytes of the log at which it is rewritten first, then at four times what was left
 
 
 class KeyValueStore:
@@ -22,6 +22,7 @@ class KeyValueStore:
 
   def __init__(self, path: str = ''):
     self.path = path
+    self.compact_at = _COMPACT_FROM
     self.log: AppendLog | None = None
     self._load()
 
@@ -97,10 +98,11 @@ class KeyValueStore:
     if self.log is None or not changes:
       return
     self.log.append(json.dumps(changes).encode())
-    if self.log.size > _COMPACT_FROM and self.log.size > 4 * sum(len(key) + len(self.pairs[key]) + 16 for key in self.pairs):
+    if self.log.size > self.compact_at:
       # Committed changes are in `pairs` already, those of a single write are not.
       pairs = self.pairs | dict(changes)
       self.log.rewrite(json.dumps([pair]).encode() for pair in pairs.items() if pair[1] is not None)
+      self.compact_at = max(_COMPACT_FROM, 4 * self.log.size)
 
   def _change(self, key: str, value: str | None) -> None:
     before = self.pairs.pop(key, None)
@@ -115,7 +117,7 @@ class Oracle:
   """A copy of everything for each open transaction."""
 
   def __init__(self, path: str = ''):
-    self.states = [{}]
+    self.states: list[dict[str, str]] = [{}]
 
   def set(self, key, value):
     self.states[-1][key] = value

@@ -62,7 +62,8 @@ class Oracle:
   """Looks at every key when one must go."""
 
   def __init__(self, capacity: int):
-    self.capacity, self.clock, self.entries = capacity, 0, {}
+    self.capacity, self.clock = capacity, 0
+    self.entries: dict[int, tuple[int, int, int]] = {}
 
   def get(self, key):
     if key not in self.entries:

@@ -1,8 +1,7 @@
 """LRU cache.
 
-Keep at most `capacity` values by key. `get(key)` answers the value, or -1 for a key that is not there; `put(key, value)`
-stores one and, when there are too many, drops the key that was neither read nor written for longest.
-"""
+Keep at most `capacity` values by key. `get(key)` answers the value, or -1 for a key that is not there; `put(key,
+value)` stores one and, when there are too many, drops the key that was neither read nor written for longest."""
 
 import random
 from collections import OrderedDict
@@ -35,7 +34,8 @@ class Oracle:
   """A list, the most recent last."""
 
   def __init__(self, capacity: int):
-    self.capacity, self.pairs = capacity, []
+    self.capacity = capacity
+    self.pairs: list[tuple[int, int]] = []
 
   def get(self, key):
     for pair in self.pairs:

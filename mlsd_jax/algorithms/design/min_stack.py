@@ -1,8 +1,7 @@
 """Min stack.
 
-A stack of numbers with `push`, `pop`, `top` and `get_min()`, the smallest number in it. All but `push` need a stack that
-is not empty.
-"""
+A stack of numbers with `push`, `pop`, `top` and `get_min()`, the smallest number in it. All but `push` need a stack
+that is not empty."""
 
 import random
 

@@ -1,9 +1,9 @@
 """Movie rental.
 
-`MovieRentingSystem(shops, entries)`: each entry [shop, movie, price] is one copy. `search(movie)` answers the five shops
-that have it in for the least, `rent(shop, movie)` and `drop(shop, movie)` take a copy out and bring it back, `report()`
-answers the five cheapest copies that are out, as [shop, movie]. Equal prices: by lower shop, then by lower movie.
-"""
+`MovieRentingSystem(shops, entries)`: each entry [shop, movie, price] is one copy. `search(movie)` answers the five
+shops that have it in for the least, `rent(shop, movie)` and `drop(shop, movie)` take a copy out and bring it back,
+`report()` answers the five cheapest copies that are out, as [shop, movie]. Equal prices: by lower shop, then by lower
+movie."""
 
 import heapq
 import random
@@ -96,7 +96,8 @@ def operations(rng: random.Random, count: int, size: int) -> list[Call]:
   shops, movies = size, max(1, size // 4)
   pairs = sorted({(rng.randrange(shops), rng.randrange(movies)) for _ in range(size)})
   calls: list[Call] = [('MovieRentingSystem', [shops, [[*pair, rng.randint(1, 20)] for pair in pairs]])]
-  inside, out = list(pairs), []
+  inside = list(pairs)
+  out: list[tuple[int, int]] = []
   for _ in range(count):
     kind = rng.random()
     if kind < 0.2:

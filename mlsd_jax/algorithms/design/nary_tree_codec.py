@@ -1,8 +1,7 @@
 """Tree with any number of children as text.
 
-`serialize(tree)` writes a tree [value, [child, ...]], or None, as text and `deserialize(text)` reads it back; values are texts of
-any characters. Trees may be as deep as they are large. `round_trip(tree)` answers the tree again.
-"""
+`serialize(tree)` writes a tree [value, [child, ...]], or None, as text and `deserialize(text)` reads it back; values
+are texts of any characters. Trees may be as deep as they are large. `round_trip(tree)` answers the tree again."""
 
 import copy
 import random

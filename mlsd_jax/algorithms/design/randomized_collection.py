@@ -46,7 +46,7 @@ class Oracle:
   """A list."""
 
   def __init__(self, seed: int = 0):
-    self.values = []
+    self.values: list[int] = []
 
   def insert(self, value):
     self.values.append(value)
@@ -87,6 +87,4 @@ def accepts(oracle, method, arguments, actual, expected) -> bool:
   return method == 'get_random' and actual in oracle.values
 
 
-PROBLEM = Problem(
-  RandomizedCollection, Oracle, operations, {'insert': '1', 'remove': '1', 'get_random': '1'}, accepts
-)
+PROBLEM = Problem(RandomizedCollection, Oracle, operations, {'insert': '1', 'remove': '1', 'get_random': '1'}, accepts)

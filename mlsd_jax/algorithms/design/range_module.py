@@ -1,8 +1,7 @@
 """Set of numbers given by ranges.
 
-`add_range(left, right)` puts the numbers from left to right - 1 in, `remove_range` takes them out, `query_range` answers
-whether all of them are in.
-"""
+`add_range(left, right)` puts the numbers from left to right - 1 in, `remove_range` takes them out, `query_range`
+answers whether all of them are in."""
 
 import random
 

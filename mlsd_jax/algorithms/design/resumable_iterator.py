@@ -1,11 +1,11 @@
 """Iterator that saves and restores its state.
 
 `ResumableIterator(spec)` gives the numbers of a spec one by one: a number gives itself, a list all that its items give,
-{"range": [start, stop]} the numbers of a range, {"repeat": [spec, times]} what a spec gives again and again, and {"zip": [a, b]} lists of
-one number of each until either ends. `next()` answers the next or raises StopIteration; `save()` keeps the state and answers its
-number, from 0 on; `restore(number)` goes back (or forth) to it, as often as wanted. A state is JSON, small whatever has been given or is
-still to come, and works in another process: `get_state()` and `set_state(state)` are there for that.
-"""
+{"range": [start, stop]} the numbers of a range, {"repeat": [spec, times]} what a spec gives again and again, and
+{"zip": [a, b]} lists of one number of each until either ends. `next()` answers the next or raises StopIteration;
+`save()` keeps the state and answers its number, from 0 on; `restore(number)` goes back (or forth) to it, as often as
+wanted. A state is JSON, small whatever has been given or is still to come, and works in another process: `get_state()`
+and `set_state(state)` are there for that."""
 
 import json
 import random

@@ -1,8 +1,7 @@
 """Skip list.
 
-A bag of numbers: `add(number)`, `search(number)` answers whether it is there, `erase(number)` takes one out and answers whether
-there was one. Built as a skip list (Pugh, 1990), so in O(log n) expected.
-"""
+A bag of numbers: `add(number)`, `search(number)` answers whether it is there, `erase(number)` takes one out and answers
+whether there was one. Built as a skip list (Pugh, 1990), so in O(log n) expected."""
 
 import bisect
 import random
@@ -67,7 +66,7 @@ class Oracle:
   """A sorted list."""
 
   def __init__(self, seed: int = 0):
-    self.numbers = []
+    self.numbers: list[int] = []
 
   def search(self, number):
     return number in self.numbers
@@ -85,7 +84,9 @@ class Oracle:
 def operations(rng: random.Random, count: int, size: int) -> list[Call]:
   calls: list[Call] = [('Skiplist', [])]
   for number in range(count):
-    name = rng.choice(('add', 'add', 'search', 'erase')) if number < 4 * size else rng.choice(('add', 'search', 'erase'))
+    name = (
+      rng.choice(('add', 'add', 'search', 'erase')) if number < 4 * size else rng.choice(('add', 'search', 'erase'))
+    )
     calls.append((name, [rng.randrange(2 * size)]))
   return calls
 

@@ -1,8 +1,7 @@
 """Rate limiter: sliding log.
 
-`SlidingLog(limit, window)`: `allow(user, time)` answers whether the user has had fewer than `limit` requests allowed in the last `window`
-milliseconds, those after time - window, and if so allows this one. Times never go back.
-"""
+`SlidingLog(limit, window)`: `allow(user, time)` answers whether the user has had fewer than `limit` requests allowed in
+the last `window` milliseconds, those after time - window, and if so allows this one. Times never go back."""
 
 import random
 from collections import deque

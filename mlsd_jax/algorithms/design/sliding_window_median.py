@@ -1,8 +1,7 @@
 """Median of the last numbers of a stream.
 
-`SlidingWindowMedian(width)`: `add(number)` takes a number in and answers the median of the last `width` numbers, or of all
-while there are fewer (of an even count the mean of the two in the middle).
-"""
+`SlidingWindowMedian(width)`: `add(number)` takes a number in and answers the median of the last `width` numbers, or of
+all while there are fewer (of an even count the mean of the two in the middle)."""
 
 import random
 from collections import deque
@@ -34,7 +33,8 @@ class Oracle:
   """Sorts each window."""
 
   def __init__(self, width: int):
-    self.width, self.numbers = width, []
+    self.width = width
+    self.numbers: list[int] = []
 
   def add(self, number):
     self.numbers = [*self.numbers, number][-self.width :]

@@ -1,9 +1,8 @@
 """Array with snapshots.
 
-`SnapshotArray(length)` is full of zeros. `set(index, value)` changes an element, `snap()` keeps the array as it is under the
-next number from 0 on and answers that number, `get(index, snap)` answers the element as it was in a snapshot. A snapshot
-costs nothing; reading is a binary search among the changes of that element.
-"""
+`SnapshotArray(length)` is full of zeros. `set(index, value)` changes an element, `snap()` keeps the array as it is
+under the next number from 0 on and answers that number, `get(index, snap)` answers the element as it was in a snapshot.
+A snapshot costs nothing; reading is a binary search among the changes of that element."""
 
 import bisect
 import random

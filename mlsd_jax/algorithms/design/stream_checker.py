@@ -1,8 +1,7 @@
 """Words at the end of a stream.
 
-`StreamChecker(words)`: `query(letter)` takes the next letter of a stream and answers whether the stream now ends in one of
-the words.
-"""
+`StreamChecker(words)`: `query(letter)` takes the next letter of a stream and answers whether the stream now ends in one
+of the words."""
 
 import random
 from collections import deque

@@ -1,9 +1,8 @@
 """Task manager.
 
-`TaskManager(tasks)` holds tasks [user, task, priority]. `add(user, task, priority)` adds one, `edit(task, priority)` gives it
-another priority, `rmv(task)` takes it out, `exec_top()` takes out the task of highest priority (of equal ones the highest
-number) and answers its user, -1 when there is no task.
-"""
+`TaskManager(tasks)` holds tasks [user, task, priority]. `add(user, task, priority)` adds one, `edit(task, priority)`
+gives it another priority, `rmv(task)` takes it out, `exec_top()` takes out the task of highest priority (of equal ones
+the highest number) and answers its user, -1 when there is no task."""
 
 import heapq
 import random
@@ -69,7 +68,7 @@ def operations(rng: random.Random, count: int, size: int) -> list[Call]:
     oracle.put(task, priority)
   for _ in range(count):
     kind = rng.random()
-    if kind < 0.4 and len(oracle.priority) < size or not oracle.priority:
+    if (kind < 0.4 and len(oracle.priority) < size) or not oracle.priority:
       task, priority = oracle.fresh(), rng.randrange(20)
       calls.append(('add', [rng.randrange(9), task, priority]))
       oracle.put(task, priority)
@@ -113,6 +112,4 @@ class _Model:
     del self.priority[task]
 
 
-PROBLEM = Problem(
-  TaskManager, Oracle, operations, {'add': 'log n', 'edit': 'log n', 'rmv': '1', 'exec_top': 'log n'}
-)
+PROBLEM = Problem(TaskManager, Oracle, operations, {'add': 'log n', 'edit': 'log n', 'rmv': '1', 'exec_top': 'log n'})

@@ -1,9 +1,8 @@
 """Values by key and time, which may expire.
 
-`set(key, value, time, ttl)` records that from `time` on the key has the value, until `time` + `ttl` (not included; 0: for good).
-Times of one key grow. `get(key, time)` answers the latest value recorded at that time or before, '' when there is none or
-it has expired: an older value does not come back.
-"""
+`set(key, value, time, ttl)` records that from `time` on the key has the value, until `time` + `ttl` (not included; 0:
+for good). Times of one key grow. `get(key, time)` answers the latest value recorded at that time or before, '' when
+there is none or it has expired: an older value does not come back."""
 
 import bisect
 import random
@@ -58,7 +57,7 @@ def operations(rng: random.Random, count: int, size: int) -> list[Call]:
       calls.append(('set', [key, f'v{rng.randrange(100)}', now, rng.choice((0, 0, rng.randint(1, 4 * keys)))]))
     else:
       calls.append(('get', [key, rng.randint(0, now + 4)]))
-  return calls + [('get', ['k0', now])]
+  return [*calls, ('get', ['k0', now])]
 
 
 PROBLEM = Problem(TimeMap, Oracle, operations, {'set': '1', 'get': 'log n'})

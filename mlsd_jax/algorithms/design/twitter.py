@@ -1,9 +1,8 @@
 """Feeds of messages.
 
-`post_tweet(user, tweet)` posts, `get_news_feed(user)` answers the ten latest tweets of the user and of those he follows, latest
-first; `follow(user, other)` and `unfollow(user, other)` change whom he follows. Following oneself, or twice, changes nothing.
-A feed costs what the number of followed users asks for, not what the number of tweets does.
-"""
+`post_tweet(user, tweet)` posts, `get_news_feed(user)` answers the ten latest tweets of the user and of those he
+follows, latest first; `follow(user, other)` and `unfollow(user, other)` change whom he follows. Following oneself, or
+twice, changes nothing. A feed costs what the number of followed users asks for, not what the number of tweets does."""
 
 import heapq
 import random
@@ -29,7 +28,7 @@ class Twitter:
     users = {user, *self.followed.get(user, ())}
     heap = [(*self.posts[each][-1], each, len(self.posts[each]) - 1) for each in users if each in self.posts]
     heapq.heapify(heap)
-    feed = []
+    feed: list[int] = []
     while heap and len(feed) < SHOWN:
       _, tweet, each, place = heap[0]
       feed.append(tweet)
