@@ -6,7 +6,8 @@ input for each run, a line of JSON goes out on standard output. It imports the s
 Between this process and a program stands a keeper, a fork of this process. Where the kernel allows it the keeper is
 process 1 of a PID namespace: nothing inside can see or signal what is outside, and when the keeper dies the kernel
 kills all that is left inside. Elsewhere keeper and supervisor are subreapers (prctl(2)), so that a daemon's orphans
-come back to them, and all descendants are frozen with SIGSTOP, then killed, until none is left.
+come back to them, and all descendants are frozen with SIGSTOP, then killed, until none is left. What root starts is given to
+a user that nobody is, so that it can signal no other process, and that the kernel's limit on processes holds for it.
 """
 
 import contextlib
@@ -28,8 +29,10 @@ PAGE = os.sysconf('SC_PAGE_SIZE')
 TICK = os.sysconf('SC_CLK_TCK')
 PIPE_SIZE = 1 << 20
 
-_PDEATHSIG, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS = 1, 24, 36, 38
-_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER = range(4)
+_PDEATHSIG, _KEEPCAPS, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS, _AMBIENT = 1, 8, 24, 36, 38, 47
+_AMBIENT_RAISE, _CAPABILITY_VERSION = 2, 0x20080522
+_DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER = 1, 2, 3
+_NOBODIES = 61184  # and up: numbers that no user has
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -63,19 +66,18 @@ class Program:
     self.report = report
 
   def drain(self):
-    """Reads what there is on standard error; False once it is closed."""
-    while True:
-      try:
-        data = os.read(self.errors, 1 << 16)
-      except BlockingIOError:
-        return True
-      if not data:
-        return False
-      self.size += len(data)
-      if len(self.head) < STDERR_KEPT:
-        cut = STDERR_KEPT - len(self.head)
-        self.head, data = self.head + data[:cut], data[cut:]
-      self.tail = (self.tail + data)[-STDERR_KEPT:]
+    """Reads some of what there is on standard error; False once it is closed.
+
+    Not all of it: whoever writes without end must not keep us from looking at what else he does.
+    """
+    try:
+      data = os.read(self.errors, 1 << 16)
+    except BlockingIOError:
+      return True
+    self.size += len(data)
+    self.head, rest = self.head + data[: STDERR_KEPT - len(self.head)], data[STDERR_KEPT - len(self.head) :]
+    self.tail = (self.tail + rest)[-STDERR_KEPT:]
+    return bool(data)
 
   def stderr(self):
     left_out = self.size - len(self.head) - len(self.tail)
@@ -185,13 +187,9 @@ def _keep(spec, report, streams):
     os.setsid()
     _confine(spec['limits'], spec['threads'])
     os.chdir(spec['cwd'])
-    actions = [(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)]
-    every = [number for number in range(1, signal.NSIG) if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]
     began = time.monotonic()
     try:
-      program = os.posix_spawn(
-        spec['argv'][0], spec['argv'], spec['env'], file_actions=actions, setsid=True, setsigdef=every, setsigmask=[]
-      )
+      program = _start(spec, streams)
     except OSError as error:
       ended = {'error': f'{spec["argv"][0]}: {error.strerror}', 'wall': 0.0}
     else:
@@ -210,6 +208,44 @@ def _keep(spec, report, streams):
     ended = {'error': f'the keeper failed: {error!r}', 'wall': 0.0}
   os.write(report, json.dumps(ended).encode())
   os._exit(0)
+
+
+def _start(spec, streams):
+  """Starts the program with these streams, every signal as it should be, in a session of its own; its number."""
+  every = [number for number in range(1, signal.NSIG) if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]
+  if spec['user'] is None:
+    actions = [(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)]
+    options = {'file_actions': actions, 'setsid': True, 'setsigdef': every, 'setsigmask': []}
+    return os.posix_spawn(spec['argv'][0], spec['argv'], spec['env'], **options)
+  program = os.fork()  # posix_spawn cannot change the user
+  if program:
+    return program
+  try:
+    for number, stream in enumerate(streams):
+      os.dup2(stream, number)
+    os.setsid()
+    for number in every:
+      signal.signal(number, signal.SIG_DFL)
+    _become(spec['user'])
+    os.execve(spec['argv'][0], spec['argv'], spec['env'])
+  finally:
+    os._exit(127)
+
+
+def _become(user):
+  """Root becomes a user of nobody, who may still read and write files as root does (ambient capabilities).
+
+  Such a user can signal none but his own processes, and RLIMIT_NPROC, which does not hold for root, holds for him.
+  """
+  kept = 1 << _DAC_OVERRIDE | 1 << _DAC_READ_SEARCH
+  _LIBC.prctl(_KEEPCAPS, 1, 0, 0, 0)
+  os.setgroups([])
+  os.setresgid(user, user, user)
+  os.setresuid(user, user, user)
+  header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+  _LIBC.capset(header, (ctypes.c_uint32 * 6)(kept, kept, kept, 0, 0, 0))
+  for capability in (_DAC_OVERRIDE, _DAC_READ_SEARCH):
+    _LIBC.prctl(_AMBIENT, _AMBIENT_RAISE, capability, 0, 0)
 
 
 def _confine(limits, threads):
@@ -231,7 +267,7 @@ def _confine(limits, threads):
         resource.setrlimit(name, (value, value))
   _LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
   if os.geteuid() == 0:  # root without root's powers: files only
-    for capability in range(_FOWNER + 1, 64):
+    for capability in {0, *range(_FOWNER, 64)}:
       _LIBC.prctl(_CAPBSET_DROP, capability, 0, 0, 0)
   with contextlib.suppress(OSError):
     os.setpriority(os.PRIO_PROCESS, 0, limits['nice'])
@@ -347,10 +383,13 @@ def run(request, cage, nice):
   programs = [Program(spec) for spec in request['programs']]
   for program in programs:
     program.limits['nice'] = nice
-    # Counts all threads of a user, and does not hold for root. In a namespace it is not needed.
-    program.spec['threads'] = (
-      None if cage.works or not os.geteuid() else _own_threads() + 16 * program.limits['processes']
-    )
+    # The limit on threads counts all of a user's, and does not hold for root.
+    if os.geteuid() == 0:
+      program.spec['user'] = _NOBODIES + os.getpid() % 4000
+      program.spec['threads'] = 16 * program.limits['processes']
+    else:
+      program.spec['user'] = None
+      program.spec['threads'] = _own_threads() + 16 * program.limits['processes']
   outputs, pipes = [None] * len(programs), []
   opened = []
   try:

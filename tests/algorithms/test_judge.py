@@ -68,8 +68,6 @@ PROGRAMS = {
     'OLE',
     'import os\nwhile True:\n  try: os.write(1, b"x" * 65536)\n  except OSError: pass',
   ),
-  'fork bomb': ('RE', 'import os\nwhile True: os.fork()'),
-  'fork bomb of sessions': ('RE', 'import os\nwhile True:\n  if os.fork() == 0: os.setsid()'),
   'syntax error': ('CE', 'print(6'),
   'a null byte': ('CE', 'print(6)\0'),
 }
@@ -222,6 +220,7 @@ INTERACTOR = """
   sys.exit(43)
   """
 PLAYER = """
+  import sys
   low, high = 1, 1000
   while True:
     middle = (low + high) // 2
@@ -232,7 +231,7 @@ PLAYER = """
   """
 PLAYERS = {
   'right': ('AC', PLAYER),
-  'no flush': ('TLE', PLAYER.replace(', flush=True', '')),
+  'no flush': ('TLE', PLAYER.replace(', flush=True', '').replace('input()', 'sys.stdin.readline().strip()')),
   'gives up': ('WA', 'print(1)'),
   'asks on and on': ('WA', 'while True:\n  print(1, flush=True)\n  input()'),
   'wrong, then spins': ('WA', 'print(-1, flush=True)\nwhile True: pass'),
