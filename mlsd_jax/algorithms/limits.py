@@ -12,8 +12,8 @@ class Limits:
 
   Attributes:
     time: seconds of processor time, of the program and all its descendants together.
-    wall: seconds on the clock. None: 1.1 times `time`, where the seconds that the program stood ready but had no
-      processor are not counted, so that a loaded machine makes no slow program of a quick one.
+    wall: seconds on the clock. None: processor time and time asleep together may be 1.1 times `time`, while seconds in
+      which the program was ready but had no processor do not count: a loaded machine makes no program late.
     memory: bytes of resident memory, of the program and all its descendants together.
     output: bytes of standard output.
     processes: how many may be alive at once.

@@ -116,7 +116,7 @@ def sample_cases(folder: pathlib.Path, stem: str | None = None) -> list[Case]:
 
 def natural_order(path: pathlib.Path) -> list[tuple[int, str]]:
   """2.in before 10.in."""
-  return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', path.name)]
+  return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', path.stem)]
 
 
 def load(folder: pathlib.Path, build_folder: pathlib.Path, pool: Pool) -> Package:

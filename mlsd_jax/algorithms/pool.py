@@ -67,12 +67,17 @@ class Pool:
   """A few supervisors; `run` may be called from many threads and waits for a free one.
 
   Leaving the context ends them all, with whatever they run.
+
+  Args:
+    size: how many; None takes as many as there are processors.
+    namespaces: whether PID namespaces are used where the kernel gives them; without, what runs is only hunted down.
   """
 
-  def __init__(self, size: int | None = None):
+  def __init__(self, size: int | None = None, *, namespaces: bool = True):
     if not sys.platform.startswith('linux'):
       raise UserError(f"the judge watches processes through Linux's /proc, which {sys.platform} does not have")
     self.size = size or len(os.sched_getaffinity(0))
+    self._options = [] if namespaces else ['--no-namespaces']
     self._idle: queue.LifoQueue[subprocess.Popen[bytes] | None] = queue.LifoQueue()
     for _ in range(self.size):
       self._idle.put(None)  # started when first wanted
@@ -114,7 +119,7 @@ class Pool:
 
   def _start(self) -> subprocess.Popen[bytes]:
     supervisor = subprocess.Popen(
-      [sys.executable, '-I', '-S', str(_SUPERVISOR)],
+      [sys.executable, '-I', '-S', str(_SUPERVISOR), *self._options],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       start_new_session=True,

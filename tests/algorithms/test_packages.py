@@ -80,7 +80,7 @@ def test_package_with_groups_and_a_validator(pool, tmp_path):
     """
   write(
     tmp_path,
-    problem_dot_yaml='problem_format_version: 2023-07-draft\nname: {en: Any order}\ntype: scoring\nlimits: {time_limit: 3}',
+    problem_dot_yaml='name: {en: Any order}\ntype: scoring\nlimits: {time_limit: 3}',
     data__secret__test_group_dot_yaml='output_validator_args: [any]',
     data__secret__a__test_group_dot_yaml='max_score: 30',
     data__secret__a__1_dot_in='1 2',
@@ -142,7 +142,7 @@ def test_stress_finds_and_shrinks(pool, tmp_path):
   assert any(int(number) < 0 for number in numbers.split())
   assert found.expected != found.actual
   assert stress.stress(slow, slow, gen, pool=pool, limits=LIMITS, rounds=3) is None
-  with pytest.raises(UserError, match='the trusted program gen.py failed on seed 0'):
+  with pytest.raises(UserError, match=r'the trusted program gen\.py failed on seed 0'):
     stress.stress(fast, gen, gen, pool=pool, limits=LIMITS, rounds=1)
 
 

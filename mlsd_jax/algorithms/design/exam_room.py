@@ -51,15 +51,20 @@ class ExamRoom:
 
 
 class Oracle:
-  """Tries every seat."""
+  """Measures how far every seat is from the others."""
 
   def __init__(self, n):
     self.n, self.taken = n, set()
 
   def seat(self):
-    free = [seat for seat in range(self.n) if seat not in self.taken]
-    near = lambda seat: min((abs(seat - other) for other in self.taken), default=0)
-    best = max(free, key=lambda seat: (near(seat), -seat))
+    best = 0
+    if self.taken:
+      distance = [self.n] * self.n  # to the nearest other on the left, then on either side
+      for order, step in ((range(self.n), -1), (range(self.n - 1, -1, -1), 1)):
+        for seat in order:
+          before = distance[seat + step] if 0 <= seat + step < self.n else self.n
+          distance[seat] = 0 if seat in self.taken else min(distance[seat], before + 1)
+      best = distance.index(max(distance))
     self.taken.add(best)
     return best
 
