@@ -20,7 +20,7 @@ from typing import Any
 from mlsd_jax import figures
 from mlsd_jax.algorithms.problem import Call, Problem, perform
 
-TIME_SIZES = (1024, 4096, 16384, 65536)
+TIME_SIZES = (1024, 4096, 16384)
 TOLERANCE = 0.15
 
 _COMPLEXITIES: dict[str, tuple[float, Callable[[int], float]]] = {  # the power of n, and the whole

@@ -6,8 +6,8 @@ input for each run, a line of JSON goes out on standard output. It imports the s
 Between this process and a program stands a keeper, a fork of this process. Where the kernel allows it the keeper is
 process 1 of a PID namespace: nothing inside can see or signal what is outside, and when the keeper dies the kernel
 kills all that is left inside. Elsewhere keeper and supervisor are subreapers (prctl(2)), so that a daemon's orphans
-come back to them, and all descendants are frozen with SIGSTOP, then killed, until none is left. What root starts runs as
-a user that nobody is: it can signal no other process, and the kernel's limit on processes holds for it.
+come back to them, and all descendants are frozen with SIGSTOP, then killed, until none is left. What root starts runs
+as a user that nobody is: it can signal no other process, and the kernel's limit on processes holds for it.
 """
 
 import contextlib
@@ -228,7 +228,7 @@ def _start(spec, streams):
   every = [number for number in range(1, signal.NSIG) if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)]
   if spec['user'] is None:
     actions = [(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)]
-    options = {'file_actions': actions, 'setsid': True, 'setsigdef': every, 'setsigmask': []}
+    options: dict[str, Any] = {'file_actions': actions, 'setsid': True, 'setsigdef': every, 'setsigmask': []}
     return os.posix_spawn(spec['argv'][0], spec['argv'], spec['env'], **options)
   program = os.fork()  # posix_spawn cannot change the user
   if program:

@@ -212,7 +212,8 @@ class Oracle:
   """A list of rows, looked through from end to end; a copy of all for a transaction."""
 
   def __init__(self):
-    self.tables, self.kept = {}, None
+    self.tables: dict[str, Any] = {}
+    self.kept: Any = None
 
   def create_table(self, table, columns):
     if table in self.tables or not columns or not set(columns.values()) <= {'int', 'float', 'text', 'bool'}:
@@ -239,7 +240,7 @@ class Oracle:
     return found[2]
 
   def _typed(self, columns, column, value):
-    kinds = {'int': [int], 'float': [int, float], 'text': [str], 'bool': [bool]}
+    kinds: dict[str, list[type]] = {'int': [int], 'float': [int, float], 'text': [str], 'bool': [bool]}
     return column in columns and type(value) in kinds[columns[column]]
 
   def _fits(self, row, where):
