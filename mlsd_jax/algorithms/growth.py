@@ -107,6 +107,9 @@ def _measure(problem: Problem, sizes: Sequence[int], seed: int, meter: Any) -> l
     for name, cost in meter(problem, _calls(problem, size, seed)):
       totals[name] += cost
       counts[name] += 1
+    for column in (totals, counts):
+      shared: Any = sum(column[name] for name in problem.together)
+      column.update(dict.fromkeys(problem.together, shared))
     for name in costs:
       costs[name].append(totals[name] / counts[name] if counts[name] else math.nan)
   return [

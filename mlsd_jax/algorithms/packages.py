@@ -107,7 +107,7 @@ def sample_cases(folder: pathlib.Path, stem: str | None = None) -> list[Case]:
       continue
     answer = next((each for each in candidates if each.exists()), None)
     if answer is None:
-      raise UserError(f'{path} has no answer beside it; expected {candidates[0].name}')
+      raise UserError(f'{path} has no answer beside it; expected {" or ".join(each.name for each in candidates[:2])}')
     cases.append(Case(path.stem, path, answer))
   if not cases:
     raise UserError(f'{folder} has no cases; they look like 1.in with 1.out or 1.ans')

@@ -31,6 +31,7 @@ class Problem:
     accepts: (oracle, method, arguments, answer, oracle's answer) -> whether an answer is right, for operations that
       may answer in several ways; None where only the oracle's own answer will do.
     sizes: at which growth is measured in steps.
+    together: operations that pay for each other's work, so that only their common mean tells how it grows.
   """
 
   solution: type
@@ -39,6 +40,7 @@ class Problem:
   complexity: Mapping[str, str]
   accepts: Callable[[Any, str, Sequence[Any], Any, Any], bool] | None = None
   sizes: tuple[int, ...] = (512, 2048, 8192)
+  together: tuple[str, ...] = ()
 
   @property
   def name(self) -> str:

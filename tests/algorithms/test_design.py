@@ -12,9 +12,6 @@ from mlsd_jax.algorithms.design import bounded_queue, hash_ring, lsm_tree, rando
 from mlsd_jax.algorithms.problem import answers, check, find, problems, read_operations, write_operations
 from mlsd_jax.errors import UserError
 
-# What they do now and then - merge a level, undo a transaction - shows its mean only over many calls.
-NEED_LARGE = ('database', 'key_value_store', 'lsm_tree', 'resumable_iterator', 'text_editor')
-
 
 @pytest.mark.parametrize('name', problems())
 def test_random_operations(name):
@@ -34,8 +31,7 @@ def test_small_cases(name, seed, size, count):
 def test_cost_grows_as_stated(name):
   """In bytecode instructions, which are the same in every run."""
   problem = find(name)
-  sizes = problem.sizes if name in NEED_LARGE else problem.sizes[:2]
-  measured = growth.steps(problem, sizes)
+  measured = growth.steps(problem, problem.sizes[:2])
   assert {each.operation for each in measured} <= set(problem.complexity)
   off = [f'{each.operation}: n**{each.exponent:.2f}, not O({each.stated})' for each in measured if not each.holds]
   assert not off

@@ -37,7 +37,7 @@ def test_samples_of_a_folder(tmp_path):
   (tmp_path / 'A2.py').touch()
   assert names(packages.sample_cases(tmp_path, 'A')) == ['A', 'A10']
   (tmp_path / 'C.in').touch()
-  with pytest.raises(UserError, match=r'C\.in has no answer beside it; expected C\.out'):
+  with pytest.raises(UserError, match=r'C\.in has no answer beside it; expected C\.ans or C\.out'):
     packages.sample_cases(tmp_path)
   with pytest.raises(UserError, match='has no cases'):
     packages.sample_cases(tmp_path / 'nowhere')

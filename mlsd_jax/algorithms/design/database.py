@@ -386,4 +386,5 @@ PROBLEM = Problem(
     'commit': '1',
     'rollback': 'log n',  # a change that it undoes
   },
+  sizes=(512, 4096),
 )

@@ -163,5 +163,6 @@ PROBLEM = Problem(
   Oracle,
   operations,
   {'put': 'log n', 'delete': 'log n', 'get': 'log n', 'scan': 'log n'},
-  sizes=(2048, 4096, 16384),
+  sizes=(2048, 8192),
+  together=('put', 'delete'),
 )

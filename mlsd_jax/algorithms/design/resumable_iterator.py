@@ -215,4 +215,4 @@ def operations(rng: random.Random, count: int, size: int) -> list[Call]:
   return calls
 
 
-PROBLEM = Problem(ResumableIterator, Oracle, operations, {'next': '1', 'save': '1', 'restore': '1'})
+PROBLEM = Problem(ResumableIterator, Oracle, operations, {'next': '1', 'save': '1', 'restore': '1'}, sizes=(2048, 8192))

@@ -142,4 +142,5 @@ PROBLEM = Problem(
   Oracle,
   operations,
   {'add_text': '1', 'delete_text': '1', 'cursor_left': '1', 'cursor_right': '1', 'undo': '1', 'redo': '1'},
+  sizes=(2048, 8192),
 )
