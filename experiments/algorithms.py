@@ -243,22 +243,26 @@ def prove(run: contract.Run) -> None:
 
 def growth_(run: contract.Run) -> None:
   """Measures how steps, seconds and bytes of --problem (or all) grow with n, fits exponents, draws plots."""
-  lines = ['| problem | operation | stated | exponent | by steps | by time |', '| --- | --- | --- | --- | --- | --- |']
+  timing = run.config.growth_seconds
+  lines = [
+    '| problem | operation | stated | exponent | by steps |' + ' by time |' * timing,
+    '| --- ' * (5 + timing) + '|',
+  ]
   by_steps, by_time, off = [], [], 0
   for name, problem in _chosen(run).items():
     steps = growth.steps(problem)
-    timed = {each.operation: each for each in growth.seconds(problem)} if run.config.growth_seconds else {}
+    timed = {each.operation: each for each in growth.seconds(problem)} if timing else {}
     for each in steps:
       by_steps.append((name, each))
       off += not each.holds
       seconds = timed.get(each.operation)
-      shown = f'{seconds.exponent:.2f}' if seconds else ''
+      shown = f' {seconds.exponent:.2f} |' if seconds else ''
       if seconds:
         by_time.append((name, seconds))
       mark = '' if each.holds else ' (off)'
       lines.append(
         f'| {name} | {each.operation} | O({each.stated}) | {each.stated_exponent:.2f} | '
-        f'{each.exponent:.2f}{mark} | {shown} |'
+        f'{each.exponent:.2f}{mark} |{shown}'
       )
     held = growth.memory(problem, problem.sizes)
     run.print(f'{name:<24} ' + ', '.join(f'{each.operation} {each.exponent:+.2f}' for each in steps))

@@ -209,9 +209,11 @@ def draw(growths: Sequence[tuple[str, Growth]], path: pathlib.Path, unit: str) -
       law = [_COMPLEXITIES[kind][1](size) / _COMPLEXITIES[kind][1](sizes[0]) for size in sizes]
       axis.plot(sizes, law, color='#dc2626', linewidth=2, linestyle='--', label=f'O({kind})')
       axis.set_xscale('log', base=2)
-      axis.set_yscale('log')
+      axis.set_yscale('log', base=2)
       top = max(max(law), *(max(growth.costs) / growth.costs[0] for _, growth in among))
-      axis.set_ylim(0.4, max(6.0, 1.5 * top))
+      axis.set_ylim(0.45, max(4.5, 1.5 * top))
+      for each in (axis.xaxis, axis.yaxis):
+        each.set_major_formatter('{x:,g}')
       axis.set_title(f'O({kind}): {len(among)} operations', fontsize=10)
       axis.set_xlabel('n')
       axis.legend(frameon=False, fontsize=8, loc='upper left')

@@ -13,6 +13,7 @@ as a user that nobody is: it can signal no other process, and the kernel's limit
 import contextlib
 import ctypes
 import fcntl
+import gc
 import json
 import math
 import os
@@ -195,11 +196,14 @@ def _keep(spec, report, streams):
   """The keeper: starts the program, waits for it, reports, dies. Never returns."""
   ended = {}
   try:
-    _LIBC.prctl(_PDEATHSIG, signal.SIGKILL)
     _LIBC.prctl(_SUBREAPER, 1)
     os.setsid()
     _confine(spec['limits'], spec['threads'])
     os.chdir(spec['cwd'])
+    if spec['user'] is not None and os.getpid() == 1:  # nobody inside can signal process 1, so it may be of their user
+      _become(spec['user'])
+      spec['user'] = None
+    _LIBC.prctl(_PDEATHSIG, signal.SIGKILL)  # a change of user forgets it
     began = time.monotonic()
     try:
       program = _start(spec, streams)
@@ -506,6 +510,7 @@ def main():
   nice = os.getpriority(os.PRIO_PROCESS, 0)
   with contextlib.suppress(OSError):  # root only: a thousand processes must not keep us from seeing them
     os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+  gc.freeze()  # a fork then copies no page for the collector's sake
   cage = Cage()
   for line in sys.stdin.buffer:
     request = json.loads(line)
