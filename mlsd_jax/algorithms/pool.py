@@ -30,6 +30,8 @@ class Process:
     stdin: file that it reads; None reads nothing.
     stdout: file that takes its output (not used for two programs in conversation).
     managed: its runtime keeps to the memory limit by itself and reserves far more than it touches, as Java does.
+    trusted: runs as the user we are. Others, if we are root, run as a user that nobody is (supervisor.py); a compiler
+      then could not do its work, as access(2) knows nothing of the rights that are left to such a user.
     env: added to the environment.
   """
 
@@ -39,6 +41,7 @@ class Process:
   stdin: str | None = None
   stdout: str | None = None
   managed: bool = False
+  trusted: bool = False
   env: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def spec(self) -> dict[str, Any]:
@@ -51,6 +54,7 @@ class Process:
       'argv': list(self.argv),
       'cwd': self.cwd,
       'limits': limits,
+      'trusted': self.trusted,
       'stdin': self.stdin,
       'stdout': self.stdout,
       'env': _environment() | {'TMPDIR': self.cwd} | dict(self.env),
