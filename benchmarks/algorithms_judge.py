@@ -2,8 +2,8 @@
 
     uv run python benchmarks/algorithms_judge.py
 
-Processor time is that of the judge, its supervisors and the programs together: divided by the number of processors, what
-the clock would say on a machine that does nothing else.
+Processor time is that of the judge, its supervisors and the programs together: divided by the number of processors,
+what the clock would say on a machine that does nothing else.
 """
 
 import os
