@@ -1,0 +1,1 @@
+"""Design problems, one file each: statement, required complexity, reference, brute-force oracle, operations."""

@@ -1,0 +1,162 @@
+"""What somebody who practises asks for: a class judged on a design problem, a new contest laid out."""
+
+import json
+import pathlib
+import random
+import re
+import sys
+from collections.abc import Sequence
+
+from mlsd_jax import files
+from mlsd_jax.algorithms import packages
+from mlsd_jax.algorithms.comparison import Difference
+from mlsd_jax.algorithms.judge import Case, CaseResult, Report, judge
+from mlsd_jax.algorithms.languages import Program, build
+from mlsd_jax.algorithms.limits import Limits
+from mlsd_jax.algorithms.pool import Pool
+from mlsd_jax.algorithms.problem import (
+  Call,
+  Mismatch,
+  Problem,
+  answers,
+  compare,
+  plain,
+  read_operations,
+  write_operations,
+)
+from mlsd_jax.errors import UserError
+
+CONTESTS = pathlib.Path(__file__).with_name('contests')
+_DRIVER = pathlib.Path(__file__).with_name('driver.py')
+_TEMPLATE = '''"""{title}.
+
+What is asked, in your own words.
+"""
+
+import sys
+
+
+def solve(words):
+  """The answer to one test case, from the words of the input."""
+  n = int(next(words))
+  return n
+
+
+def main():
+  words = iter(sys.stdin.buffer.read().split())
+  print('\\n'.join(str(solve(words)) for _ in range(int(next(words)))))
+
+
+main()
+'''
+
+
+def reference(problem: Problem) -> pathlib.Path:
+  """The file of a problem's own solution."""
+  return pathlib.Path(str(sys.modules[problem.solution.__module__].__file__))
+
+
+def operations_cases(problem: Problem, sizes: Sequence[int], count: int, seed: int = 0) -> list[Case]:
+  """Hidden cases of a design problem: random operations, with the oracle's answers."""
+  cases = []
+  for number, size in enumerate(sizes):
+    calls = problem.operations(random.Random(f'{seed}/{number}'), count, size)
+    cases.append(operations_case(problem, calls, f'random {number + 1}: size {size}'))
+  return cases
+
+
+def operations_case(problem: Problem, calls: list[Call], name: str) -> Case:
+  expected = answers(problem.oracle, calls)
+  return Case(name, write_operations(calls).encode(), _json_lines(expected).encode())
+
+
+def _json_lines(values: Sequence[object]) -> str:
+  return ''.join(json.dumps(value) + '\n' for value in values)
+
+
+def judge_class(
+  problem: Problem,
+  solution: pathlib.Path,
+  cases: Sequence[Case],
+  *,
+  pool: Pool,
+  limits: Limits,
+  build_folder: pathlib.Path,
+) -> tuple[Report, Mismatch | None]:
+  """Judges a file that defines the problem's class; with a wrong answer, the calls up to it.
+
+  The class runs in a process of its own, under the limits, and is told the operations as LeetCode does.
+  """
+  checked = build(solution, build_folder, pool)
+  if checked.compile_error is not None:
+    return Report(solution.name, (), checked.compile_error), None
+  class_name = problem.solution.__name__
+  program = Program(solution.name, (sys.executable, '-P', str(_DRIVER), str(solution.absolute()), class_name))
+  results: list[CaseResult] = []
+  for case in cases:
+    calls = read_operations(Case.read(case.input).decode())
+    check = lambda answer, expected, calls=calls: _difference(problem, calls, answer)
+    report = judge(program, [case], pool=pool, limits=limits, check=check)
+    results += report.results
+    if report.verdict != 'AC':
+      found = compare(problem, calls, _answers(report.results[0].output)) if report.verdict == 'WA' else None
+      return Report(solution.name, tuple(results)), found
+  return Report(solution.name, tuple(results)), None
+
+
+def _answers(output: bytes) -> list[object]:
+  found: list[object] = []
+  for line in output.splitlines():
+    try:
+      found.append(plain(json.loads(line)))
+    except ValueError:  # the class printed something of its own
+      found.append(line.decode(errors='replace'))
+  return found
+
+
+def _difference(problem: Problem, calls: list[Call], output: bytes) -> Difference | None:
+  mismatch = compare(problem, calls, _answers(output))
+  if mismatch is None:
+    return None
+  line = len(mismatch.calls) - 1
+  name, arguments = mismatch.calls[-1]
+  shown = ', '.join(map(repr, arguments))
+  message = f'{name}({shown[:60]}) answers {str(mismatch.actual)[:80]!r}, {str(mismatch.expected)[:80]!r} is expected'
+  return Difference(line, line, message)
+
+
+def contest_problems() -> dict[str, pathlib.Path]:
+  """Contest problems by name, such as '2044/A': the program, with its samples beside it."""
+  found = sorted(CONTESTS.glob('*/*.py'), key=lambda path: (path.parent.name, packages.natural_order(path)))
+  return {f'{path.parent.name}/{path.stem}': path for path in found if packages.has_samples(path)}
+
+
+def letters(text: str) -> list[str]:
+  """'A-D,F' as A, B, C, D, F.
+
+  Raises:
+    UserError: it is something else.
+  """
+  found: list[str] = []
+  for part in text.split(','):
+    match = re.fullmatch(r'([A-Z]\d?)(?:-([A-Z]))?', part.strip())
+    if match is None:
+      raise UserError(f'--problems={text} is not like A-D or A,C1,C2')
+    first, last = match[1], match[2]
+    found += [chr(code) for code in range(ord(first[0]), ord(last) + 1)] if last else [first]
+  return found
+
+
+def new_contest(folder: pathlib.Path, names: Sequence[str]) -> list[pathlib.Path]:
+  """Lays out a folder with a program and an empty sample for each problem; what is there stays as it is."""
+  made = []
+  for name in names:
+    for path, text in (
+      (folder / f'{name}.py', _TEMPLATE.format(title=f'{folder.name} {name}')),
+      (folder / f'{name}.in', ''),
+      (folder / f'{name}.out', ''),
+    ):
+      if not path.exists():
+        files.write_text(path, text)
+        made.append(path)
+  return made

@@ -1,0 +1,170 @@
+"""A design problem: a structure with named operations, checked against an oracle that is too simple to be wrong."""
+
+import dataclasses
+import functools
+import importlib
+import json
+import pkgutil
+import random
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from mlsd_jax.errors import UserError
+
+Call = tuple[str, list[Any]]  # a method and its arguments; the first of a list names the class
+_RAISED = (ValueError, KeyError, IndexError, StopIteration)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+  """What is asked, an answer, and the means to check any answer. Title and statement are the module's docstring.
+
+  Attributes:
+    solution: the reference, whose operations cost what `complexity` says.
+    oracle: the same operations by brute force.
+    operations: (rng, count, size) -> that many calls on a structure that holds about `size` things, the first the
+      constructor. None of them breaks the rules of the statement.
+    complexity: of each operation, in n things held: '1', 'log n', 'sqrt n', 'n'. What does not grow with n, the length
+      of an argument or of the answer, is left out. Amortised where the module says so.
+    accepts: (oracle, method, arguments, answer, oracle's answer) -> whether an answer is right, for operations that
+      may answer in several ways; None where only the oracle's own answer will do.
+    sizes: at which growth is measured in steps.
+    together: operations that pay for each other's work, so that only their common mean tells how it grows.
+  """
+
+  solution: type
+  oracle: type
+  operations: Callable[[random.Random, int, int], list[Call]]
+  complexity: Mapping[str, str]
+  accepts: Callable[[Any, str, Sequence[Any], Any, Any], bool] | None = None
+  sizes: tuple[int, ...] = (512, 2048, 8192)
+  together: tuple[str, ...] = ()
+
+  @property
+  def name(self) -> str:
+    return self.solution.__module__.rpartition('.')[2]
+
+  @property
+  def title(self) -> str:
+    return _documentation(self).partition('\n')[0].rstrip('.')
+
+  @property
+  def statement(self) -> str:
+    return _documentation(self).partition('\n')[2].strip()
+
+
+def _documentation(problem: Problem) -> str:
+  return sys.modules[problem.solution.__module__].__doc__ or ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Mismatch:
+  """The first call whose answer is wrong, with the calls up to it."""
+
+  calls: list[Call]
+  expected: Any
+  actual: Any
+
+
+@functools.cache
+def problems() -> dict[str, Problem]:
+  """Every problem of the design folder by name."""
+  from mlsd_jax.algorithms import design
+
+  names = [each.name for each in pkgutil.iter_modules(design.__path__) if not each.name.startswith('_')]
+  return {name: importlib.import_module(f'{design.__name__}.{name}').PROBLEM for name in sorted(names)}
+
+
+def find(name: str) -> Problem:
+  """The problem of that name.
+
+  Raises:
+    UserError: there is none.
+  """
+  if name not in problems():
+    raise UserError(f'no design problem {name!r}; there are {", ".join(problems())}')
+  return problems()[name]
+
+
+def perform(target: Any, method: str, arguments: Sequence[Any]) -> Any:
+  """One call's answer in JSON types; an exception that a statement may ask for answers as its name."""
+  try:
+    answer = _method(target, method)(*arguments)
+  except _RAISED as error:
+    return f'raises {type(error).__name__}'
+  return plain(answer)
+
+
+def plain(value: Any) -> Any:
+  """As JSON would give it back: tuples are lists."""
+  if isinstance(value, list | tuple):
+    return [plain(item) for item in value]
+  if isinstance(value, dict):
+    return {str(key): plain(item) for key, item in value.items()}
+  return value
+
+
+def _method(target: Any, name: str) -> Callable[..., Any]:
+  """A method by its name, spelled as here (get_random) or as in Java (getRandom)."""
+  snake = re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower()
+  head, *rest = name.split('_')
+  found = [each for each in (name, snake, head + ''.join(map(str.title, rest))) if hasattr(target, each)]
+  if not found:
+    raise UserError(f'{type(target).__name__} has no method {name}')
+  return getattr(target, found[0])
+
+
+def answers(kind: type, calls: Iterable[Call]) -> list[Any]:
+  """The answer to every call but the constructor's."""
+  (_, arguments), *rest = calls
+  target = kind(*arguments)
+  return [perform(target, method, each) for method, each in rest]
+
+
+def compare(problem: Problem, calls: list[Call], given: Sequence[Any]) -> Mismatch | None:
+  """The first answer that the oracle contradicts.
+
+  Args:
+    given: answers to calls[1:], perhaps fewer of them.
+  """
+  oracle = problem.oracle(*calls[0][1])
+  for index, (method, arguments) in enumerate(calls[1:]):
+    expected = perform(oracle, method, arguments)
+    actual = given[index] if index < len(given) else 'no answer'
+    if actual == expected:
+      continue
+    if problem.accepts is None or not problem.accepts(oracle, method, arguments, actual, expected):
+      return Mismatch(calls[: index + 2], expected, actual)
+  return None
+
+
+def check(problem: Problem, kind: type, calls: list[Call]) -> Mismatch | None:
+  """Plays the calls on `kind` and on the oracle, side by side."""
+  return compare(problem, calls, answers(kind, calls))
+
+
+def read_operations(text: str) -> list[Call]:
+  """Calls from two JSON lists, of method names and of argument lists: ["LRUCache","put"] [[2],[1,1]].
+
+  Raises:
+    UserError: it is something else.
+  """
+  decoder, lists, rest = json.JSONDecoder(), [], text.strip()
+  try:
+    while rest:
+      value, end = decoder.raw_decode(rest)
+      lists.append(value)
+      rest = rest[end:].lstrip(' \t\r\n,')
+  except json.JSONDecodeError as error:
+    raise UserError(f'operations are two JSON lists, of names and of arguments: {error}') from error
+  if len(lists) != 2 or not all(isinstance(each, list) for each in lists) or len(lists[0]) != len(lists[1]):
+    raise UserError('operations are two JSON lists of one length: ["LRUCache","put"] and [[2],[1,1]]')
+  return list(zip(*lists, strict=True))
+
+
+def write_operations(calls: Iterable[Call]) -> str:
+  """The two JSON lists that `read_operations` reads."""
+  names, arguments = zip(*calls, strict=True)
+  return f'{json.dumps(names)}\n{json.dumps(arguments)}\n'

@@ -1,0 +1,91 @@
+"""The whole path from the command line, without JAX."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from experiments import algorithms
+
+WRONG = """
+  class LRUCache:
+    def __init__(self, capacity):
+      self.capacity, self.values = capacity, {}
+    def get(self, key):
+      return self.values.get(key, -1)
+    def put(self, key, value):
+      self.values[key] = value
+  """
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+
+  def call(*arguments):
+    code = algorithms.main(['--config=configs/algorithms/quickstart.py', '--config.operations=200', *arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+  return call
+
+
+def test_list_judges_everything_and_then_reports(call, tmp_path):
+  code, out, _ = call()
+  result = json.loads((tmp_path / 'runs/algorithms/quickstart/result.json').read_text())
+  assert code == 0
+  assert result['problems'] == result['passed'] >= 50
+  assert result['failed'] == 0
+  assert 'get O(1), put O(1)' in out
+  code, again, _ = call()
+  assert 'is finished' in again
+  assert 'get O(1), put O(1)' in again
+
+
+def test_a_wrong_class_is_shown_its_smallest_failing_input(call, tmp_path):
+  (tmp_path / 'mine.py').write_text(textwrap.dedent(WRONG))
+  code, out, _ = call('--mode=test', '--problem=lru_cache', '--solution=mine.py', '--config.sizes=(3,)')
+  assert code == 0
+  assert 'mine.py: WA' in out
+  assert 'smallest failing input: 6 calls' in out  # the constructor, four puts, a get
+  report = json.loads((tmp_path / 'runs/algorithms/quickstart/reports/lru_cache.json').read_text())
+  assert report['verdict'] == 'WA'
+
+
+def test_the_reference_is_right(call):
+  code, out, _ = call('--mode=test', '--problem=lfu_cache')
+  assert code == 0
+  assert 'AC (accepted)' in out
+
+
+def test_growth_is_measured_and_drawn(call, tmp_path):
+  code, out, _ = call('--mode=growth', '--problem=min_stack', '--config.growth_seconds=False')
+  assert code == 0
+  assert '4 operations, 0 with an exponent by steps not within 0.15' in out
+  assert (tmp_path / 'runs/algorithms/quickstart/plots/growth_steps.png').stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--mode=test'], '--mode=test wants --problem=NAME'),
+    (['--mode=test', '--problem=nothing'], "no problem 'nothing'"),
+    (['--mode=test', '--problem=lru_cache', '--solution=none.py'], 'no such file'),
+    (['--mode=new'], '--mode=new wants --contest=NAME'),
+    (['--mode=stress'], '--mode=stress wants --solution=FILE'),
+    (['--mode=growth', '--problem=nothing'], "no design problem 'nothing'"),
+    (['--mode=test', '--problem=2044/A', '--config.limits.time=0'], 'limits must be above zero'),
+  ],
+)
+def test_a_mistake_is_one_line(call, arguments, message):
+  code, _, err = call(*arguments)
+  assert code == 2
+  assert message in err
+  assert err.count('\n') == 1
+
+
+def test_jax_is_not_imported():
+  code = 'import sys, experiments.algorithms; sys.exit("jax" in sys.modules)'
+  assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
