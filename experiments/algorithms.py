@@ -126,7 +126,6 @@ def _test_class(
     return False
 
   stress.shrink(rest, stress.at_most(300, fails))
-  report.print_report(_console(), dataclasses.replace(found, results=found.results[:-1]))
   run.print(f'{found.program}: {found.verdict}; {found.results[-1].message}\n')
   report.print_mismatch(_console(), smallest)
   return found
