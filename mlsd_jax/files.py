@@ -30,8 +30,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     os.close(descriptor)
     temporary = pathlib.Path(name)
     yield temporary
-    with open(temporary, 'rb+') as file:
-      os.fsync(file.fileno())
+    flush(temporary)
     umask = os.umask(0)
     os.umask(umask)
     temporary.chmod(0o666 & ~umask)
@@ -43,6 +42,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
   finally:
     if temporary is not None:
       temporary.unlink(missing_ok=True)
+
+
+def flush(path: str | os.PathLike[str]) -> None:
+  """Waits until what was written to `path` is on the disk."""
+  with open(path, 'rb+') as file:
+    os.fsync(file.fileno())
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -11,6 +11,7 @@ Names: U users asked for, K candidates of a source, S sources, N candidates in a
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -37,45 +38,59 @@ def repurchase(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
 
 def popular(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   """What everyone bought in the last 7 days; ties by 30 days."""
-  score = snapshot.column('item', 'n7') + 1e-3 * snapshot.column('item', 'n30')
-  return _same_for_all(score, len(users), k)
+  items, scores = _best_everywhere(snapshot, k)
+  return np.tile(items, (len(users), 1)), np.tile(scores, (len(users), 1))
+
+
+@functools.lru_cache(maxsize=16)
+def _best_everywhere(snapshot: Snapshot, k: int) -> Found:
+  return _best(snapshot.column('item', 'n7') + 1e-3 * snapshot.column('item', 'n30'), k)
 
 
 def place(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   """What was bought in the user's usual place in 30 days; a user without one gets what is popular everywhere."""
-  everywhere = snapshot.column('item', 'n30') / max(float(snapshot.column('item', 'n30').sum()), 1.0)
   items = np.full((len(users), k), -1, np.int32)
   scores = np.zeros((len(users), k), np.float32)
   usual = snapshot['place'][users]
-  key = snapshot['place_key']
   for each in np.unique(usual):
-    first, last = np.searchsorted(key, [int(each) * snapshot.num_items, (int(each) + 1) * snapshot.num_items])
-    score = 1e-3 * everywhere
-    if each >= 0 and last > first:
-      score[key[first:last] - int(each) * snapshot.num_items] += snapshot['place_count'][first:last, 0]
-    found = _same_for_all(score, 1, k)
-    items[usual == each], scores[usual == each] = found[0][0], found[1][0]
+    items[usual == each], scores[usual == each] = _best_of_place(snapshot, int(each), k)
   return items, scores
+
+
+@functools.lru_cache(maxsize=4096)
+def _best_of_place(snapshot: Snapshot, place: int, k: int) -> Found:
+  everywhere = snapshot.column('item', 'n30')
+  score = 1e-3 * everywhere / max(float(everywhere.sum()), 1.0)
+  key = snapshot['place_key']
+  first, last = np.searchsorted(key, [place * snapshot.num_items, (place + 1) * snapshot.num_items])
+  if place >= 0 and last > first:
+    score[key[first:last] - place * snapshot.num_items] += snapshot['place_count'][first:last, 0]
+  return _best(score, k)
 
 
 def category(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   """The user's decayed share of each finest category times the item's share of that category in 30 days."""
-  level = len(snapshot.categories) - 1
-  codes = snapshot['category'][level]
-  size = int(codes.max()) + 1
-  counts = snapshot.column('item', 'n30') + 0.05 * snapshot.column('item', 'n90')
-  totals = np.bincount(codes, counts, minlength=size)
-  share = (counts / np.maximum(totals[codes], 1.0)).astype(np.float32)
-  best = np.lexsort((-share, codes))
-  place = np.arange(len(codes)) - np.searchsorted(codes[best], codes[best])
-  best = best[(place < _OF_CATEGORY) & (share[best] > 0)]
-  by_code = sp.csr_matrix((share[best], (codes[best], best)), (size, snapshot.num_items))
+  level, size = len(snapshot.categories) - 1, int(snapshot['category'][-1].max()) + 1
   key, table = snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}']
   starts, stops = np.searchsorted(key, users * np.int64(size)), np.searchsorted(key, (users + 1) * np.int64(size))
   flat = _ranges(starts, stops)
   weights = table[flat, AFFINITY.index('decayed')]
   by_user = sp.csr_matrix((weights, key[flat] % size, np.concatenate([[0], np.cumsum(stops - starts)])), (len(users), size))
-  return _product(by_user, by_code, k)
+  return _product(by_user, best_of_categories(snapshot), k)
+
+
+@functools.lru_cache(maxsize=4)
+def best_of_categories(snapshot: Snapshot) -> sp.csr_matrix:
+  """[C, I]: the share that each of the best items of a finest category has of what was bought of it."""
+  codes = snapshot['category'][-1]
+  counts = snapshot.column('item', 'n30') + 0.05 * snapshot.column('item', 'n90')
+  size = int(codes.max()) + 1
+  totals = np.bincount(codes, counts, minlength=size)
+  share = (counts / np.maximum(totals[codes], 1.0)).astype(np.float32)
+  best = np.lexsort((-share, codes))
+  place = np.arange(len(codes)) - np.searchsorted(codes[best], codes[best])
+  best = best[(place < _OF_CATEGORY) & (share[best] > 0)]
+  return sp.csr_matrix((share[best], (codes[best], best)), (size, snapshot.num_items))
 
 
 def covisit(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
@@ -88,6 +103,7 @@ def covisit(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   return _product(by_user, together(snapshot), k)
 
 
+@functools.lru_cache(maxsize=4)
 def together(snapshot: Snapshot) -> sp.csr_matrix:
   """Co-visitation [I, I] as the snapshot has it."""
   arrays = (snapshot['covisit_score'], snapshot['covisit_item'], snapshot['covisit_start'])
@@ -211,12 +227,13 @@ def best_first(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
   return np.argsort((rows.astype(np.int64) << 32) + bits, kind='stable')
 
 
-def _same_for_all(score: np.ndarray, num_rows: int, k: int) -> Found:
+def _best(score: np.ndarray, k: int) -> Found:
+  """The best k items [k] by a score [I] above 0, and their scores."""
   best = np.argsort(-score, kind='stable')[:k]
   best = best[score[best] > 0].astype(np.int32)
   items, scores = np.full(k, -1, np.int32), np.zeros(k, np.float32)
   items[: len(best)], scores[: len(best)] = best, score[best]
-  return np.tile(items, (num_rows, 1)), np.tile(scores, (num_rows, 1))
+  return items, scores
 
 
 def _product(left: sp.csr_matrix, right: sp.csr_matrix, k: int) -> Found:

@@ -29,14 +29,14 @@ USER = ('n3', 'n7', 'n30', 'n90', 'n', 'since', 'age', 'price', 'spread', 'days'
 AFFINITY = ('n30', 'n', 'decayed', 'since', 'price')
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Snapshot:
   """The state at `cut`.
 
   Attributes:
     categories: names of the category levels, coarse to fine.
     arrays: pair_key [P] int64 (user * I + item, ascending) with pair [P, len(PAIR)]; item [I, len(ITEM)]; user
-      [U, len(USER)]; category [levels, I] int32; for each level affinity_key_L and affinity_L; place [U] (the user's
+      [U + 1, len(USER)], the last of unknown users; category [levels, I] int32; for each level affinity_key_L and affinity_L; place [U] (the user's
       usual one), place_key and place_count; recent [U, RECENT] items (-1: none); recent_age, days.
   """
 
@@ -92,11 +92,12 @@ def take(dataset: Dataset, cut: int) -> Snapshot:
   arrays |= _pairs(history, dataset.num_items)
   pairs = _pair_frame(arrays, dataset.num_items)
   arrays['item'] = _items(history, pairs, dataset.num_items)
-  arrays['user'] = _users(history, dataset.num_users)
+  # One more than there are users: the last row is that of a user nobody knows.
+  arrays['user'] = _users(history, dataset.num_users + 1)
   for level, coded in enumerate(codes):
     arrays |= _affinity(history, coded, level)
-  arrays |= _places(history, dataset.num_users, dataset.num_items)
-  arrays |= _recent(pairs, dataset.num_users)
+  arrays |= _places(history, dataset.num_users + 1, dataset.num_items)
+  arrays |= _recent(pairs, dataset.num_users + 1)
   arrays |= covisitation(history, dataset.num_items)
   return Snapshot(cut, dataset.num_users, dataset.num_items, dataset.categories or ('all',), arrays)
 

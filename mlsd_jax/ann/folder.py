@@ -1,0 +1,116 @@
+"""An index on disk: generations, of which a save adds one and the newest two are kept.
+
+FOLDER/index-000007.json      the manifest: written last, sealed by its own SHA-256
+FOLDER/journal-000007.log     what changed since
+FOLDER/segments/NAME/         shared by the generations that name it
+"""
+
+import contextlib
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from mlsd_jax import files
+from mlsd_jax.ann.segment import Segment
+from mlsd_jax.errors import UserError
+
+FORMAT = 1
+_KEPT = 2
+
+
+class Folder:
+  """The folder of one index."""
+
+  def __init__(self, path: str | pathlib.Path):
+    self.path = pathlib.Path(path).expanduser().absolute()
+
+  @property
+  def segments(self) -> pathlib.Path:
+    return self.path / 'segments'
+
+  def journal(self, generation: int) -> pathlib.Path:
+    return self.path / f'journal-{generation:06d}.log'
+
+  def manifest(self, generation: int) -> pathlib.Path:
+    return self.path / f'index-{generation:06d}.json'
+
+  def generations(self) -> list[int]:
+    """Those there are a manifest of, ascending."""
+    found = (re.fullmatch(r'index-(\d{6,})\.json', path.name) for path in self.path.glob('index-*.json'))
+    return sorted(int(match[1]) for match in found if match)
+
+  def read(self, generation: int | None, *, contents: bool) -> tuple[int, dict[str, Any]]:
+    """The manifest of a generation (the newest if None) whose files were checked.
+
+    Raises:
+      UserError: no index is there, or it is damaged; then the message names the generation that is whole.
+    """
+    there = self.generations()
+    if not there:
+      raise UserError(f'no index in {self.path}: no file index-000001.json or later')
+    if generation is not None and generation not in there:
+      raise UserError(f'no generation {generation} in {self.path}; there are {", ".join(map(str, there))}')
+    wanted = there[-1] if generation is None else generation
+    manifest, wrong = self._checked(wanted, contents)
+    if wrong is None:
+      assert manifest is not None
+      return wanted, manifest
+    whole = [other for other in there if other != wanted and self._checked(other, True)[1] is None]
+    hint = f'; generation {whole[-1]} is whole: open it with generation={whole[-1]}' if whole else ''
+    raise UserError(f'generation {wanted} of the index in {self.path}: {wrong}{hint}')
+
+  def _checked(self, generation: int, contents: bool) -> tuple[dict[str, Any] | None, str | None]:
+    path = self.manifest(generation)
+    try:
+      sealed = files.read_json(path)
+      manifest = sealed['index']
+      if sealed['sha256'] != _digest(manifest):
+        return None, f'{path.name} is damaged: its SHA-256 is not the one it was written with'
+    except (UserError, KeyError, TypeError) as error:
+      return None, f'{path.name} is damaged: {error}'
+    if manifest['format'] != FORMAT:
+      return None, f'{path.name} has format {manifest["format"]}; this program reads {FORMAT}'
+    if not self.journal(generation).is_file():
+      return None, f'{self.journal(generation).name} is missing'
+    for entry in manifest['segments']:
+      wrong = Segment.check(self.segments / entry['name'], entry, contents=contents)
+      if wrong:
+        return None, wrong
+    return manifest, None
+
+  def commit(self, generation: int, manifest: dict[str, Any]) -> None:
+    """Makes a generation, whose segments and journal are written, the newest."""
+    files.write_json(self.manifest(generation), {'index': manifest, 'sha256': _digest(manifest)})
+    self._sweep()
+
+  def _sweep(self) -> None:
+    """Removes what no kept generation names, and what killed saves left."""
+    kept = self.generations()[-_KEPT:]
+    named: set[str] = set()
+    for generation in kept:
+      with contextlib.suppress(UserError, KeyError, TypeError):
+        named |= {entry['name'] for entry in files.read_json(self.manifest(generation))['index']['segments']}
+    for path in [*self.path.glob('index-*.json'), *self.path.glob('journal-*.log')]:
+      if int(re.sub(r'\D', '', path.name) or -1) not in kept:
+        path.unlink(missing_ok=True)
+    for path in self.segments.iterdir() if self.segments.exists() else ():
+      if path.name not in named:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[None]:
+  """Turns what a full disk or a closed folder raises into one line. ScaNN raises RuntimeError for both."""
+  try:
+    yield
+  except (OSError, RuntimeError) as error:
+    reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+    raise UserError(f'cannot write the index to {path}: {reason}; the last index saved there is untouched') from error
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+  return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
