@@ -171,7 +171,9 @@ def user_vectors(
     user_codes_BU: codes of the user's columns.
   """
   module = adapter.bind(TwoTower, config, params)
-  vectors_BD = _scaled(module.users(history_BH, ages_BH, weight_BH, user_codes_BU, codes_IC), config) / config.temperature
+  vectors_BD = (
+    _scaled(module.users(history_BH, ages_BH, weight_BH, user_codes_BU, codes_IC), config) / config.temperature
+  )
   return jnp.concatenate([vectors_BD, jnp.ones_like(vectors_BD[:, :1])], -1)
 
 

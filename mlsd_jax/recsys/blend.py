@@ -22,7 +22,9 @@ class Blend:
   def score(self, signals: np.ndarray) -> np.ndarray:
     """Log-odds [N] of a purchase, up to the constant of sampling."""
     chunk = 1 << 18  # rows whose buckets are in memory at once
-    parts = [_buckets(signals[first : first + chunk], self.edges) @ self.weights for first in range(0, len(signals), chunk)]
+    parts = [
+      _buckets(signals[first : first + chunk], self.edges) @ self.weights for first in range(0, len(signals), chunk)
+    ]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 

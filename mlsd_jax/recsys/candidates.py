@@ -12,12 +12,12 @@ Names: U users asked for, K candidates of a source, S sources, N candidates in a
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import scipy.sparse as sp
 
-from mlsd_jax.recsys.snapshot import AFFINITY, NEVER, Snapshot
+from mlsd_jax.recsys.snapshot import AFFINITY, Snapshot
 
 _CHUNK = 1024  # users whose sparse scores are in memory at once
 _OF_CATEGORY = 100  # items of a category that can become candidates
@@ -75,7 +75,9 @@ def category(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   starts, stops = np.searchsorted(key, users * np.int64(size)), np.searchsorted(key, (users + 1) * np.int64(size))
   flat = _ranges(starts, stops)
   weights = table[flat, AFFINITY.index('decayed')]
-  by_user = sp.csr_matrix((weights, key[flat] % size, np.concatenate([[0], np.cumsum(stops - starts)])), (len(users), size))
+  by_user = sp.csr_matrix(
+    (weights, key[flat] % size, np.concatenate([[0], np.cumsum(stops - starts)])), (len(users), size)
+  )
   return _product(by_user, best_of_categories(snapshot), k)
 
 
@@ -184,10 +186,14 @@ def merge(users: np.ndarray, found: Mapping[str, Found], num_items: int) -> Cand
   return Candidates(users, start, (key % num_items).astype(np.int32), rank, score_, tuple(found))
 
 
-def collect(snapshot: Snapshot, users: np.ndarray, sources: Mapping[str, Source], k: Mapping[str, int] | int) -> Candidates:
+def collect(
+  snapshot: Snapshot, users: np.ndarray, sources: Mapping[str, Source], k: Mapping[str, int] | int
+) -> Candidates:
   """Asks every source for its best `k` (one number, or one a source) of each user."""
   number = lambda name: k if isinstance(k, int) else k[name]
-  return merge(users, {name: source(snapshot, users, number(name)) for name, source in sources.items()}, snapshot.num_items)
+  return merge(
+    users, {name: source(snapshot, users, number(name)) for name, source in sources.items()}, snapshot.num_items
+  )
 
 
 def fill(ranking: np.ndarray, with_items: np.ndarray) -> np.ndarray:

@@ -12,7 +12,9 @@ import numpy as np
 from mlsd_jax.recsys.splits import Targets
 
 
-def relevance(users: np.ndarray, ranking: np.ndarray, targets: Targets, num_items: int) -> tuple[np.ndarray, np.ndarray]:
+def relevance(
+  users: np.ndarray, ranking: np.ndarray, targets: Targets, num_items: int
+) -> tuple[np.ndarray, np.ndarray]:
   """Which ranked items were bought.
 
   Args:

@@ -110,7 +110,10 @@ def make_dataset(
       'time',
       pl.col('price').cast(pl.Float32, strict=False).fill_null(0).fill_nan(0),
       pl.col('quantity').cast(pl.Float32, strict=False).fill_null(1).fill_nan(1),
-      pl.col('place').cast(pl.String).replace_strict(places, pl.int_range(len(places), eager=True), default=0).cast(pl.Int32),
+      pl.col('place')
+      .cast(pl.String)
+      .replace_strict(places, pl.int_range(len(places), eager=True), default=0)
+      .cast(pl.Int32),
     )
     .sort('time', 'user', 'item')
     .collect(engine='streaming')
@@ -169,7 +172,9 @@ def vocabulary(values: pl.Series, *, min_count: int = 1) -> tuple[np.ndarray, li
   counts = values.cast(pl.String).drop_nulls().value_counts(name='count').filter(pl.col('count') >= min_count)
   known = counts.sort(counts.columns[0])[counts.columns[0]].to_list()
   codes = {value: code for code, value in enumerate(known, 1)}
-  coded = values.cast(pl.String).replace_strict(codes, default=0, return_dtype=pl.Int32) if codes else values.len() * [0]
+  coded = (
+    values.cast(pl.String).replace_strict(codes, default=0, return_dtype=pl.Int32) if codes else values.len() * [0]
+  )
   return np.asarray(coded, np.int32), ['', *known]
 
 

@@ -96,7 +96,9 @@ def _of_level(
 
 def _of_place(snapshot: Snapshot, user: np.ndarray, item: np.ndarray, of_item: np.ndarray) -> np.ndarray:
   place = snapshot['place'][user].astype(np.int64)
-  count = lookup(snapshot['place_key'], snapshot['place_count'], place * snapshot.num_items + item, np.zeros(1, np.float32))
+  count = lookup(
+    snapshot['place_key'], snapshot['place_count'], place * snapshot.num_items + item, np.zeros(1, np.float32)
+  )
   return np.concatenate([count, 100 * count / np.maximum(of_item[:, ITEM.index('n30'), None], 1)], 1)
 
 

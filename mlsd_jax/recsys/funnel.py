@@ -14,7 +14,7 @@ from mlsd_jax.recsys.ranking import Groups, Scorer
 from mlsd_jax.recsys.retrieval import NAME, Retriever
 from mlsd_jax.recsys.snapshot import Snapshot
 from mlsd_jax.recsys.splits import Targets
-from mlsd_jax.recsys.towers import Histories
+from mlsd_jax.recsys.tower_examples import Histories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,9 @@ def bags(snapshot: Snapshot, length: int) -> np.ndarray:
   return (snapshot['recent'][:, :length] + 1)[:, ::-1].astype(np.int32)
 
 
-def groups_of(week: Week, by: Blend, user_codes: np.ndarray, config: FunnelConfig, bag_length: int, seed: int) -> Groups:
+def groups_of(
+  week: Week, by: Blend, user_codes: np.ndarray, config: FunnelConfig, bag_length: int, seed: int
+) -> Groups:
   """Training examples of one week."""
   best, found = narrowed(week, by, config.keep)
   labels = ranking.label(best, week.targets, week.snapshot.num_items)

@@ -148,7 +148,11 @@ def _stream_transactions(path: pathlib.Path, users: pl.DataFrame, items: pl.Data
     coded.sink_parquet(temporary, engine='streaming')
     nulls = pl.scan_parquet(temporary).select(pl.col('user', 'item', 'time').null_count(), pl.len()).collect()
     rows = table.select(pl.len()).collect(engine='streaming').item()
-    for column, what in (('user', 'unknown customer'), ('item', 'unknown article'), ('time', 'date that is not YYYY-MM-DD')):
+    for column, what in (
+      ('user', 'unknown customer'),
+      ('item', 'unknown article'),
+      ('time', 'date that is not YYYY-MM-DD'),
+    ):
       if nulls[column][0]:
         raise UserError(f'{path}: {nulls[column][0]:,} of {rows:,} rows have an {what}')
     if nulls['len'][0] != rows:
@@ -219,3 +223,29 @@ def table(path: str | pathlib.Path, columns: Mapping[str, str], categories: tupl
   if categories and 'item_id' in columns:
     items = lazy.group_by(pl.col(columns['item_id']).alias('id')).agg(pl.col(*categories).first()).sort('id').collect()
   return make_dataset(path.stem, events, None, items, categories=categories)
+
+
+def write_submission(folder: pathlib.Path, users: pl.Series, target: pathlib.Path) -> int:
+  """Kaggle's submission.csv (customer_id, prediction: up to 12 article ids with spaces between) of Parquet parts.
+
+  Returns:
+    The number of users written, each of `users` once and in that order.
+
+  Raises:
+    UserError: a user has no recommendation, or one that is not among `users`.
+  """
+  found = (
+    pl.scan_parquet(folder / 'part-*.parquet')
+    .sort('user', 'rank')
+    .group_by('user')
+    .agg(pl.col('item').head(12).str.join(' ').alias('prediction'))
+  )
+  table = pl.LazyFrame({'customer_id': users}).join(
+    found, left_on='customer_id', right_on='user', how='left', maintain_order='left'
+  )
+  rows = table.collect(engine='streaming')
+  if rows.height != len(users) or rows['prediction'].null_count():
+    raise UserError(f'{folder} does not hold recommendations for each of {len(users):,} users once')
+  with files.atomic_path(target) as temporary:
+    rows.write_csv(temporary)
+  return rows.height

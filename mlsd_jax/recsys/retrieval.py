@@ -10,7 +10,7 @@ from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys import towers
 from mlsd_jax.recsys.candidates import Candidates, Found, Source
 from mlsd_jax.recsys.snapshot import Snapshot
-from mlsd_jax.recsys.towers import Histories, TowerData
+from mlsd_jax.recsys.tower_examples import Histories, TowerData
 
 NAME = 'tower'
 

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import pathlib
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ from mlsd_jax.recsys.ranking import Scorer
 from mlsd_jax.recsys.retrieval import Retriever
 from mlsd_jax.recsys.snapshot import Snapshot
 from mlsd_jax.recsys.splits import Targets
-from mlsd_jax.recsys.towers import Histories, TowerData
+from mlsd_jax.recsys.tower_examples import Histories, TowerData
 
 _NOBODY = Targets(0, *[np.zeros(0, np.int32)] * 2, *[np.zeros(0, np.float32)] * 2)
 
@@ -226,7 +227,9 @@ def tables(dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
   return dataset.users.select('id'), dataset.items.select('id', 'name', finest.cast(pl.String).alias('category'))
 
 
-def batch(state: State, users: Sequence[int] | np.ndarray, folder: pathlib.Path, *, k: int = 12, part: int = 10_000) -> int:
+def batch(
+  state: State, users: Sequence[int] | np.ndarray, folder: pathlib.Path, *, k: int = 12, part: int = 10_000
+) -> int:
   """Recommendations for many users as Parquet files of `part` users; parts that are there are not made again.
 
   Returns:
@@ -274,3 +277,18 @@ def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
       node = node.setdefault(parent, {})
     node[name] = leaf
   return jax.device_put(tree)
+
+
+def latency(state: State, requests: int, seed: int = 0) -> tuple[float, float]:
+  """Milliseconds of one request, median and 99th percentile: single users drawn at random, unknown ones among them."""
+  rng = np.random.default_rng(seed)
+  users = rng.integers(0, len(state.users) + 1, requests)
+  users[:: max(requests // 10, 1)] = len(state.users)
+  for user in users[:10]:
+    recommend(state, np.array([user]))
+  taken = []
+  for user in users:
+    began = time.perf_counter()
+    recommend(state, np.array([user]))
+    taken.append(1000 * (time.perf_counter() - began))
+  return float(np.median(taken)), float(np.quantile(taken, 0.99))

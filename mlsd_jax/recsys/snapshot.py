@@ -87,7 +87,9 @@ def take(dataset: Dataset, cut: int) -> Snapshot:
     raise UserError(f'{dataset.name} has no event before the cut')
   age = ((cut - pl.col('time')) / DAY).cast(pl.Float32)
   history = history.with_columns(age.alias('age'), (pl.col('time') // DAY).cast(pl.Int32).alias('day'))
-  codes = np.stack([vocabulary(dataset.items[name])[0] for name in dataset.categories] or [np.zeros(dataset.num_items, np.int32)])
+  codes = np.stack(
+    [vocabulary(dataset.items[name])[0] for name in dataset.categories] or [np.zeros(dataset.num_items, np.int32)]
+  )
   arrays: dict[str, np.ndarray] = {'category': codes}
   arrays |= _pairs(history, dataset.num_items)
   pairs = _pair_frame(arrays, dataset.num_items)
@@ -135,7 +137,9 @@ def _pairs(history: pl.DataFrame, num_items: int) -> dict[str, np.ndarray]:
 def _pair_frame(arrays: Mapping[str, np.ndarray], num_items: int) -> pl.DataFrame:
   key, values = arrays['pair_key'], arrays['pair']
   columns = {name: values[:, PAIR.index(name)] for name in ('since', 'first', 'days')}
-  return pl.DataFrame({'user': (key // num_items).astype(np.int32), 'item': (key % num_items).astype(np.int32)} | columns)
+  return pl.DataFrame(
+    {'user': (key // num_items).astype(np.int32), 'item': (key % num_items).astype(np.int32)} | columns
+  )
 
 
 def _filled(table: pl.DataFrame, by: str, rows: int, names: Sequence[str]) -> np.ndarray:
