@@ -2,7 +2,7 @@
 
 python -m experiments.recsys                                            # the funnel on a year of real purchases
 python -m experiments.recsys --mode=recommend --user=900                # what a household gets, from where, and why
-python -m experiments.recsys --mode=evaluate                            # by segment, paired tests, coverage, calibration
+python -m experiments.recsys --mode=evaluate                            # by segment; paired tests, calibration
 python -m experiments.recsys --mode=submit                              # every user's twelve as submission.csv
 python -m experiments.recsys --mode=simulate                            # known truth: recovery, off-policy estimates
 python -m experiments.recsys --config=configs/recsys/hm.py --config.data.path=FOLDER

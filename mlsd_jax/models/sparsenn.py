@@ -8,10 +8,12 @@ arXiv:2008.13535: cross layers x0 * (W x + b) + x). Dense features come in bucke
     params = init(key, config)
     logits = apply(params, batch, codes, edges, config)       # [B, heads]
 
-Names: B rows, F dense features, Q buckets, C categorical columns of an item, L items of the user's bag, D embedding width.
+Names: B rows, F dense features, Q buckets, C categorical columns of an item, L items of the user's bag, D width of an
+embedding.
 """
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +89,7 @@ class SparseNN(nnx.Module):
     self.cross = nnx.List([CrossLayer(joined, config.cross_rank, rngs) for _ in range(config.cross_layers * crossing)])
     dots = (fields + 1) * fields // 2 if config.interaction in ('dot', 'both') else 0
     sizes = (joined + dots, *config.top_dims)
-    self.top = nnx.List([_linear(size, out, rngs) for size, out in zip(sizes[:-1], sizes[1:], strict=True)])
+    self.top = nnx.List([_linear(size, out, rngs) for size, out in itertools.pairwise(sizes)])
     self.out = _linear(sizes[-1], len(HEADS), rngs, scale=0.1)
     self.config = config
 

@@ -118,8 +118,10 @@ class TwoTower(nnx.Module):
     x_BHD = self.history(history_BH, codes_IC)
     bucket_BH = jnp.clip((2 * jnp.log2(1 + jnp.clip(ages_BH, 0))).astype(jnp.int32), 0, AGES - 1)
     weights_2BH = jnp.exp(self.age_weight[...][:, bucket_BH]) * (weight_BH * known_BH)
-    weights_2BH = weights_2BH / jnp.maximum(weights_2BH.sum(-1, keepdims=True), 1e-6)
-    own_BD, bag_BD = jnp.einsum('ABH,BHD->ABD', weights_2BH.astype(x_BHD.dtype), x_BHD)
+    total_2B1 = jnp.maximum(weights_2BH.sum(-1, keepdims=True), 1e-6)
+    own_BD, bag_BD = jnp.einsum('ABH,BHD->ABD', (weights_2BH / total_2B1).astype(x_BHD.dtype), x_BHD)
+    # A mean of N items shows each of them as 1 / N: what was bought before would fade as the history grows.
+    own_BD = own_BD * jnp.sqrt(total_2B1[0]).astype(x_BHD.dtype)
     parts = [own_BD, bag_BD]
     if self.config.sequence_length:
       parts.append(self.sequence(x_BHD, known_BH))

@@ -28,7 +28,7 @@ type Source = Callable[[Snapshot, np.ndarray, int], Found]
 
 
 def repurchase(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
-  """What each user bought, by purchases that weigh half after four HALF-lives' decay ('slow')."""
+  """What each user bought, by slowly decayed counts: a purchase weighs half after 3 HALF days."""
   starts, stops = snapshot.pairs_of(users)
   rows = np.repeat(np.arange(len(users)), stops - starts)
   flat = _ranges(starts, stops)

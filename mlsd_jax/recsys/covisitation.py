@@ -14,8 +14,8 @@ def covisitation(
 ) -> dict[str, np.ndarray]:
   """Item-to-item scores from baskets, a basket being what one user bought on one day.
 
-  The score of i and j is c_ij / sqrt(c_i c_j), with c_ij the baskets that hold both, each weighing 1 / log2(1 + size) so
-  that a trolley that holds everything says little.
+  The score of i and j is c_ij / sqrt(c_i c_j), with c_ij the baskets that hold both, each weighing 1 / log2(1 + size)
+  so that a trolley that holds everything says little.
 
   Args:
     history: events before the cut.

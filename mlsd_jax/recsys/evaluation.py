@@ -109,7 +109,7 @@ class Comparison:
 
 
 def paired(first: np.ndarray, second: np.ndarray, *, rounds: int = 10_000, seed: int = 0) -> Comparison:
-  """`first` - `second` a user: bootstrap interval, and a two-sided randomisation test that flips signs (Fisher 1935)."""
+  """`first` - `second` a user: bootstrap interval, and a two-sided test that flips signs at random (Fisher 1935)."""
   difference = first - second
   rng = np.random.default_rng(seed)
   seen = abs(difference.sum())

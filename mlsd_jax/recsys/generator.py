@@ -1,7 +1,7 @@
 """Purchases with a known cause, at any scale: what a model recovers can be measured against the truth.
 
-Every item belongs to one taste, every user has a few tastes of known weights. An event picks a taste of the user, then an
-item of that taste by Zipf's law among those on sale in that week; some events buy again what the user bought before.
+Every item belongs to one taste, every user has a few tastes of known weights. An event picks a taste of the user, then
+an item of that taste by Zipf's law among those on sale in that week; some events buy again what was bought before.
 """
 
 import dataclasses

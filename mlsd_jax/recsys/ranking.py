@@ -228,7 +228,7 @@ class Scorer:
   """A trained ranker on fixed tables: (features, user columns, bags) -> logits at the natural rate."""
 
   def __init__(self, params: Any, config: SparseNNConfig, codes: np.ndarray, bounds: np.ndarray):
-    self.params, self.config = params, config
+    self.params, self.config, self.edges = params, config, bounds
     codes_IC, edges_FQ = jnp.asarray(codes), jnp.asarray(bounds)
     self._apply = jax.jit(lambda params, rows: sparsenn.apply(params, rows, codes_IC, edges_FQ, config))
 

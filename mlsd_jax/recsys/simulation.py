@@ -15,7 +15,8 @@ def study(config: Synthetic) -> Iterator[str]:
   """Lines of a report: rankings beside the oracle's, then what estimators say of a policy beside its true value."""
   made = generate(config)
   data = made.dataset
-  yield f'{data.events.height:,} purchases of {data.num_users:,} users, {data.num_items:,} items, {config.tastes} tastes'
+  counts = f'{data.num_users:,} users, {data.num_items:,} items, {config.tastes} tastes'
+  yield f'{data.events.height:,} purchases of {counts}'
   yield ''
   yield f'{"":<24}{"map@12":>26}{"recall@100":>26}'
   for name, values in recovery(made).items():

@@ -20,7 +20,7 @@ from mlsd_jax.recsys.events import DAY, Dataset, vocabulary
 
 WINDOWS = (3, 7, 30, 90)  # days
 NEVER = 9999.0  # days since what has not happened
-HALF = 60.0  # days after which a purchase weighs half in decayed counts
+HALF = 30.0  # days after which a purchase weighs half in decayed counts; in slow ones three times as many
 RECENT = 64  # distinct items kept of each user, the latest first
 
 PAIR = ('n3', 'n7', 'n30', 'n90', 'n', 'decayed', 'slow', 'since', 'first', 'days', 'quantity', 'price')
@@ -36,8 +36,9 @@ class Snapshot:
   Attributes:
     categories: names of the category levels, coarse to fine.
     arrays: pair_key [P] int64 (user * I + item, ascending) with pair [P, len(PAIR)]; item [I, len(ITEM)]; user
-      [U + 1, len(USER)], the last of unknown users; category [levels, I] int32; for each level affinity_key_L and affinity_L; place [U] (the user's
-      usual one), place_key and place_count; recent [U, RECENT] items (-1: none); recent_age, days.
+      [U + 1, len(USER)], the last row of unknown users; category [levels, I] int32 and for each level
+      affinity_key_LEVEL and affinity_LEVEL; place [U + 1] (the user's usual one), place_key and place_count; recent
+      [U + 1, RECENT] items (-1: none) and recent_age in days; covisit_start, covisit_item and covisit_score.
   """
 
   cut: int
@@ -121,7 +122,7 @@ def _pairs(history: pl.DataFrame, num_items: int) -> dict[str, np.ndarray]:
     .agg(
       *_counts(),
       (-pl.col('age') * (np.log(2) / HALF)).exp().sum().alias('decayed'),
-      (-pl.col('age') * (np.log(2) / HALF / 4)).exp().sum().alias('slow'),
+      (-pl.col('age') * (np.log(2) / HALF / 3)).exp().sum().alias('slow'),
       pl.col('age').min().alias('since'),
       pl.col('age').max().alias('first'),
       pl.col('day').n_unique().alias('days'),

@@ -27,7 +27,7 @@ def test_repurchase_names_what_the_user_bought_most(made, state):
     age = (state.cut - mine['time'].to_numpy()) / DAY
     weight = collections.Counter()
     for item, each in zip(mine['item'].to_list(), age, strict=True):
-      weight[item] += 0.5 ** (each / snapshot.HALF / 4)
+      weight[item] += 0.5 ** (each / snapshot.HALF / 3)
     best = [score for _, score in weight.most_common(10)]
     np.testing.assert_allclose(scores[row][: len(best)], best, rtol=1e-4)
     assert set(items[row][items[row] >= 0].tolist()) <= set(weight)

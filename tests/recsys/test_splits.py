@@ -9,7 +9,9 @@ from mlsd_jax.recsys.events import DAY, make_dataset
 
 
 def _shop(days):
-  return make_dataset('shop', pl.DataFrame({'user_id': ['a'] * len(days), 'item_id': ['x'] * len(days), 'time': [d * DAY for d in days]}))
+  return make_dataset(
+    'shop', pl.DataFrame({'user_id': ['a'] * len(days), 'item_id': ['x'] * len(days), 'time': [d * DAY for d in days]})
+  )
 
 
 def test_weeks_are_disjoint_and_reach_the_end():
@@ -28,7 +30,12 @@ def test_too_little_data_is_told():
 
 def test_targets_are_distinct_pairs_with_their_first_day():
   events = pl.DataFrame(
-    {'user_id': ['a', 'a', 'b'], 'item_id': ['x', 'x', 'x'], 'time': [10 * DAY, 12 * DAY, 11 * DAY], 'quantity': [1, 2, 1]}
+    {
+      'user_id': ['a', 'a', 'b'],
+      'item_id': ['x', 'x', 'x'],
+      'time': [10 * DAY, 12 * DAY, 11 * DAY],
+      'quantity': [1, 2, 1],
+    }
   )
   found = splits.targets(make_dataset('shop', events), 10 * DAY)
   assert found.user.tolist() == [0, 1]
