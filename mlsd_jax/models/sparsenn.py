@@ -75,7 +75,7 @@ class CrossLayer(nnx.Module):
 class SparseNN(nnx.Module):
   def __init__(self, config: SparseNNConfig, rngs: nnx.Rngs):
     width = config.embed_dim
-    table = lambda rows: nnx.Param(0.05 * jax.random.normal(rngs.params(), (rows, width)))
+    table = lambda rows: nnx.Param(0.01 * jax.random.normal(rngs.params(), (rows, width)))
     fields = 0
     self.item_table = table(config.num_items + 1) if config.sparse else None
     self.code_tables = nnx.List([table(size) for size in config.code_sizes] if config.sparse else [])
