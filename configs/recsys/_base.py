@@ -49,6 +49,7 @@ def base():
           'steps_per_dispatch': 10,
           'log_every': 50,
           'eval_every': 100,
+          'checkpoint_every': 100,
           'optimizer': dict(rowwise),
         },
       },
@@ -60,6 +61,7 @@ def base():
           'batch_size': 32,  # groups
           'steps_per_dispatch': 10,
           'log_every': 100,
+          'checkpoint_every': 100,
           # Rows of ids learn what few households bought by heart at any faster rate (docs/recsys.md).
           'optimizer': dict(rowwise, learning_rate=3e-3, table_learning_rate=3e-4),
         },

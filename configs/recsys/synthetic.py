@@ -14,7 +14,7 @@ def get_config():
   config.funnel.weeks = 2
   config.funnel.keep = 100
   config.funnel.group = 64
-  config.funnel.per_source = {name: 100 for name in ('repurchase', 'popular', 'place', 'category', 'covisit', 'tower')}
+  config.funnel.per_source = dict.fromkeys(config.funnel.per_source, 100)
   config.tower.model.history_length = 64
   config.tower.model.sequence_length = 16
   config.tower.sampled = 16

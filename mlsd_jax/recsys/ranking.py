@@ -173,7 +173,7 @@ def ranker_task(
   def metrics_of(params, batch):
     weights_NG = batch['weights']
     logits_NGO = _group_logits(params, batch, codes_IC, edges_FQ, config).astype(jnp.float32)
-    bought_NG, soon_NG, quantity_NG = jnp.moveaxis(batch['labels'], -1, 0)
+    bought_NG, soon_NG, quantity_NG = jnp.moveaxis(batch['labels'] * weights_NG[..., None], -1, 0)
     score_NG = logits_NGO[..., 0]
     shifted_NG = score_NG + batch['offset'][:, None]
     bce_NG = optax.sigmoid_binary_cross_entropy(shifted_NG, bought_NG)
@@ -185,10 +185,10 @@ def ranker_task(
       total_NG += losses.quantity * bought_NG * jnp.square(logits_NGO[..., 2] - quantity_NG)
     per_group_N = jnp.zeros(len(score_NG))
     hidden_NG = jnp.where(weights_NG > 0, score_NG, -1e9)
-    purchases_N = jnp.maximum((bought_NG * weights_NG).sum(-1), 1.0)
+    purchases_N = jnp.maximum(bought_NG.sum(-1), 1.0)
     if losses.listwise:
       nll_NG = jax.nn.logsumexp(hidden_NG, -1)[:, None] - score_NG
-      per_group_N += losses.listwise * (nll_NG * bought_NG * weights_NG).sum(-1) / purchases_N
+      per_group_N += losses.listwise * (nll_NG * bought_NG).sum(-1) / purchases_N
     if losses.pairwise:
       pairs_NGH = bought_NG[:, :, None] * ((1 - bought_NG) * weights_NG)[:, None]
       cost_NGH = jax.nn.softplus(score_NG[:, None] - score_NG[:, :, None]) * pairs_NGH
