@@ -77,7 +77,8 @@ class SparseNN(nnx.Module):
     width = config.embed_dim
     table = lambda rows: nnx.Param(0.01 * jax.random.normal(rngs.params(), (rows, width)))
     fields = 0
-    self.item_table = table(config.num_items + 1) if config.sparse else None
+    if config.sparse:
+      self.item_table = table(config.num_items + 1)
     self.code_tables = nnx.List([table(size) for size in config.code_sizes] if config.sparse else [])
     self.user_tables = nnx.List([table(size) for size in config.user_sizes] if config.sparse else [])
     if config.sparse:
@@ -128,8 +129,8 @@ class SparseNN(nnx.Module):
         dots_BKK = jnp.einsum('BKD,BLD->BKL', all_BKD, all_BKD)
         extra.append(dots_BKK[:, *jnp.triu_indices(all_BKD.shape[1], 1)])
     x_BJ = joined_BJ
-    for layer in self.cross:
-      x_BJ = layer(joined_BJ, x_BJ)
+    for cross in self.cross:
+      x_BJ = cross(joined_BJ, x_BJ)
     x_BJ = jnp.concatenate([x_BJ, *extra], -1)
     for layer in self.top:
       x_BJ = jax.nn.relu(layer(x_BJ))

@@ -191,13 +191,13 @@ def online_retail(path: str | pathlib.Path) -> Dataset:
       for form in ('%Y-%m-%d %H:%M:%S', '%m/%d/%Y %H:%M', '%m/%d/%y %H:%M', '%d/%m/%Y %H:%M')
     ),
   )
-  events = events.filter(pl.col('quantity') > 0).collect(engine='streaming')
-  items = events.group_by(pl.col('item_id').alias('id')).agg(pl.col('name').drop_nulls().mode().first()).sort('id')
+  lines = events.filter(pl.col('quantity') > 0).collect(engine='streaming')
+  items = lines.group_by(pl.col('item_id').alias('id')).agg(pl.col('name').drop_nulls().mode().first()).sort('id')
   # A stock code's letters mark a variant (colour, size) of the digits before them.
   items = items.with_columns(
     pl.col('id').str.extract(r'^(\d{3})').alias('range'), pl.col('id').str.extract(r'^(\d+)').alias('design')
   )
-  return make_dataset('online_retail', events.drop('name', 'invoice'), None, items, categories=('range', 'design'))
+  return make_dataset('online_retail', lines.drop('name', 'invoice'), None, items, categories=('range', 'design'))
 
 
 def table(path: str | pathlib.Path, columns: Mapping[str, str], categories: tuple[str, ...] = ()) -> Dataset:

@@ -32,9 +32,9 @@ class Retriever:
   index: Index
 
   @classmethod
-  def build(cls, params: Any, config: TwoTowerConfig, data: TowerData, kind: str = 'auto') -> 'Retriever':
+  def build(cls, params: Any, config: TwoTowerConfig, data: TowerData, settings: Settings | None = None) -> 'Retriever':
     vectors = towers.all_items(params, data, config)
-    return cls(params, config, data, vectors, Index.build(vectors, metric='dot', settings=Settings(kind=kind)))
+    return cls(params, config, data, vectors, Index.build(vectors, metric='dot', settings=settings))
 
   def users(self, histories: Histories, users: np.ndarray, cut: int) -> np.ndarray:
     """[U, D + 1] vectors of users as they are at a cut."""

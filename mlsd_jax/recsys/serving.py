@@ -35,6 +35,7 @@ from mlsd_jax.recsys.retrieval import Retriever
 from mlsd_jax.recsys.snapshot import Snapshot
 from mlsd_jax.recsys.splits import Targets
 from mlsd_jax.recsys.tower_examples import Histories, TowerData
+from mlsd_jax.training.config import from_mapping
 
 _NOBODY = Targets(0, *[np.zeros(0, np.int32)] * 2, *[np.zeros(0, np.float32)] * 2)
 
@@ -192,7 +193,8 @@ def load(root: pathlib.Path) -> State:
   described = files.read_json(folder / 'state.json')
   array = lambda name: np.load(folder / f'{name}.npy', mmap_mode='r')
   lists = lambda values: {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
-  tower, ranker = TwoTowerConfig(**lists(described['tower'])), SparseNNConfig(**lists(described['ranker']))
+  tower = from_mapping(TwoTowerConfig, lists(described['tower']), 'tower')
+  ranker = from_mapping(SparseNNConfig, lists(described['ranker']), 'ranker')
   codes, user_codes = np.asarray(array('codes')), np.asarray(array('user_codes'))
   histories = Histories(array('history_start'), array('history_item'), array('history_day'), described['origin'])
   nothing = np.zeros(0, np.int32)

@@ -34,8 +34,7 @@ def tower_task(
   log_expected_I = jnp.asarray(np.log(np.maximum(expected, 1e-9)), jnp.float32)
 
   def metrics_of(params, batch):
-    described = (batch[name] for name in ('history', 'ages', 'weights', 'user_codes'))
-    users_BD = two_tower.user_vectors(params, *described, codes_IC, config)
+    users_BD = _users(params, batch, codes_IC, config)
     pool_N = jnp.concatenate([batch['item'], batch['negative']]) if uniform_negatives else batch['item']
     logits_BN = (users_BD @ two_tower.item_vectors(params, pool_N, codes_IC, config).T).astype(jnp.float32)
     if log_q:
@@ -50,8 +49,7 @@ def tower_task(
 
   def evaluate(params, batch):
     """Nats of a purchase under the softmax over all items, and the share of purchases among the best 1,000."""
-    described = (batch[name] for name in ('history', 'ages', 'weights', 'user_codes'))
-    users_BD = two_tower.user_vectors(params, *described, codes_IC, config)
+    users_BD = _users(params, batch, codes_IC, config)
     items_ID = two_tower.item_vectors(params, jnp.arange(1, len(data.share)), codes_IC, config)
     logits_BI = users_BD @ items_ID.T
     asked_BP = jnp.clip(batch['positives'] - 1, 0)
@@ -75,6 +73,12 @@ def tower_task(
     sharding_rules=TOWER_RULES,
     items_per_batch=batch_size,
     item_name='examples',
+  )
+
+
+def _users(params: Any, batch: Any, codes_IC: jax.Array, config: TwoTowerConfig) -> jax.Array:
+  return two_tower.user_vectors(
+    params, batch['history'], batch['ages'], batch['weights'], batch['user_codes'], codes_IC, config
   )
 
 
@@ -106,7 +110,7 @@ def some_users(
     some = users[first : first + _USERS_AT_ONCE]
     whole = np.resize(some, min(_USERS_AT_ONCE, 1 << (len(users) - 1).bit_length()))
     known = histories.at(whole, np.full(len(whole), cut), config.history_length)
-    vectors = compute(params, known['history'], known['ages'], known['weights'], data.user_codes[whole])
+    vectors = compute(params, known | {'user_codes': data.user_codes[whole]})
     parts.append(np.asarray(vectors)[: len(some)])
   return np.concatenate(parts)
 
@@ -127,7 +131,7 @@ class _Array:
 @functools.lru_cache(maxsize=8)
 def _user_vectors(config: TwoTowerConfig, codes: _Array):
   table = jnp.asarray(codes.values)
-  return jax.jit(lambda params, *described: two_tower.user_vectors(params, *described, table, config))
+  return jax.jit(lambda params, batch: _users(params, batch, table, config))
 
 
 def exact_top(users: np.ndarray, items: np.ndarray, k: int, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]:

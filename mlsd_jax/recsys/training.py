@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mlsd_jax.ann import Settings
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys import features, ranking, splits, tower_examples, towers
 from mlsd_jax.recsys.events import Dataset
@@ -58,7 +59,7 @@ def train_towers(
   params = jax.device_get(result.params)
   nothing = np.zeros(0, np.int32)
   lean = TowerData(nothing, nothing, nothing, data.histories, data.codes, data.user_codes, data.share)
-  return Retriever.build(params, config, lean, settings.index), result
+  return Retriever.build(params, config, lean, from_mapping(Settings, {'kind': settings.index}, 'tower')), result
 
 
 def train_ranker(

@@ -40,9 +40,12 @@ def folder(tmp_path_factory):
   )
   articles.write_csv(folder / 'articles.csv')
   customers = data.users.select(
-    pl.col('id').alias('customer_id'), pl.lit('31.0').alias('age'), pl.lit('ACTIVE').alias('club_member_status'),
-    pl.lit('NONE').alias('fashion_news_frequency'), pl.lit('p').alias('postal_code'),
-  )  # fmt: skip
+    pl.col('id').alias('customer_id'),
+    pl.lit('31.0').alias('age'),
+    pl.lit('ACTIVE').alias('club_member_status'),
+    pl.lit('NONE').alias('fashion_news_frequency'),
+    pl.lit('p').alias('postal_code'),
+  )
   customers.write_csv(folder / 'customers.csv')
   events = data.events.select(
     pl.from_epoch('time').dt.date().cast(pl.String).alias('t_dat'),

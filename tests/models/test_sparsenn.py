@@ -9,8 +9,16 @@ from mlsd_jax.models import adapter, sparsenn
 from mlsd_jax.models.sparsenn import CrossLayer, SparseNN, SparseNNConfig
 
 CONFIG = SparseNNConfig(
-  num_dense=3, num_items=20, code_sizes=(4,), user_sizes=(3,), embed_dim=8, bins=4, bag_length=5, bottom_dim=16, top_dims=(16,)
-)  # fmt: skip
+  num_dense=3,
+  num_items=20,
+  code_sizes=(4,),
+  user_sizes=(3,),
+  embed_dim=8,
+  bins=4,
+  bag_length=5,
+  bottom_dim=16,
+  top_dims=(16,),
+)
 CODES = jnp.asarray(np.arange(21)[:, None] % 4, jnp.int32)
 EDGES = jnp.asarray(np.tile(np.linspace(0, 1, 5), (3, 1)), jnp.float32)
 

@@ -11,8 +11,15 @@ from mlsd_jax.models import two_tower
 from mlsd_jax.models.two_tower import TwoTowerConfig
 
 CONFIG = TwoTowerConfig(
-  num_items=30, code_sizes=(4, 6), user_sizes=(3,), embed_dim=8, hidden_dim=16, history_length=12, sequence_length=6, history_code=1
-)  # fmt: skip
+  num_items=30,
+  code_sizes=(4, 6),
+  user_sizes=(3,),
+  embed_dim=8,
+  hidden_dim=16,
+  history_length=12,
+  sequence_length=6,
+  history_code=1,
+)
 CODES = jnp.asarray(np.random.default_rng(0).integers(0, 4, (31, 2)), jnp.int32)
 
 

@@ -47,8 +47,12 @@ def test_every_source_serves_who_is_not_known(made, state):
   assert len(union.item) >= 20
   named = (union.rank > 0).any(0)
   assert dict(zip(union.sources, named.tolist(), strict=True)) == {
-    'repurchase': False, 'popular': True, 'place': True, 'category': False, 'covisit': False,
-  }  # fmt: skip
+    'repurchase': False,
+    'popular': True,
+    'place': True,
+    'category': False,
+    'covisit': False,
+  }
 
 
 def test_covisitation_is_the_cosine_of_weighted_baskets():
@@ -98,9 +102,13 @@ def test_best_first_sorts_as_a_stable_sort_does(pairs):
 
 def test_best_keeps_the_first_of_each_user():
   union = candidates.Candidates(
-    np.array([0, 1], np.int32), np.array([0, 3, 4]), np.array([4, 5, 6, 7], np.int32), np.ones((4, 1), np.int16),
-    np.ones((4, 1), np.float32), ('a',),
-  )  # fmt: skip
+    np.array([0, 1], np.int32),
+    np.array([0, 3, 4]),
+    np.array([4, 5, 6, 7], np.int32),
+    np.ones((4, 1), np.int16),
+    np.ones((4, 1), np.float32),
+    ('a',),
+  )
   best = union.best(np.array([0.1, 0.3, 0.2, 0.0], np.float32), 2)
   assert best.item.tolist() == [5, 6, 7]
   assert best.start.tolist() == [0, 2, 3]

@@ -28,9 +28,13 @@ def _problem(users: int, each: int, seed: int = 0, rate: float = -2.5):
   bought = rng.random(number) < 1 / (1 + np.exp(-(rate + dense[:, 0])))
   item = np.tile(np.arange(each, dtype=np.int32), users)
   candidates = Candidates(
-    np.arange(users, dtype=np.int32), np.arange(users + 1) * each, item, np.ones((number, 1), np.int16),
-    np.ones((number, 1), np.float32), ('a',),
-  )  # fmt: skip
+    np.arange(users, dtype=np.int32),
+    np.arange(users + 1) * each,
+    item,
+    np.ones((number, 1), np.int16),
+    np.ones((number, 1), np.float32),
+    ('a',),
+  )
   found = Features(dense, item + 1, np.repeat(np.arange(users, dtype=np.int32), each))
   return candidates, found, Labels(bought, bought, bought.astype(np.float32))
 

@@ -31,8 +31,13 @@ def test_hm_is_streamed_once_and_typed(tmp_path):
   _hm(tmp_path)
   data = readers.hm(tmp_path)
   assert data.events.schema == {
-    'user': pl.Int32, 'item': pl.Int32, 'time': pl.Int64, 'price': pl.Float32, 'quantity': pl.Float32, 'place': pl.Int32,
-  }  # fmt: skip
+    'user': pl.Int32,
+    'item': pl.Int32,
+    'time': pl.Int64,
+    'price': pl.Float32,
+    'quantity': pl.Float32,
+    'place': pl.Int32,
+  }
   assert data.events['user'].to_list() == [0, 0, 1]
   assert data.items['id'].to_list() == ['0108775015', '0108775044']
   assert data.events['price'].sort().to_list() == pytest.approx([0.0, 0.03, 0.05])
