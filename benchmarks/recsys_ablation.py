@@ -49,7 +49,9 @@ def main() -> None:
       with tempfile.TemporaryDirectory() as folder:
         seeded = dataclasses.replace(train, seed=seed)
         retriever, _ = training.train_towers(data, cut, chosen, seeded, pathlib.Path(folder))
-      ranking, _ = retriever.source(histories)(state, bought.users, min(1000, data.num_items))
+      ranking, _ = retriever.source(retriever.users(histories, bought.users, cut))(
+        state, bought.users, min(1000, data.num_items)
+      )
       values = evaluation.evaluate(bought.users, ranking, bought, data.num_items)
       rows = np.searchsorted(bought.users, bought.user[cold])
       rare = (ranking[rows] == bought.item[cold][:, None]).any(1).mean() if cold.any() else float('nan')

@@ -78,11 +78,11 @@ def train(run: contract.Run) -> None:
   if fitted.interrupted:
     return None
   del groups
-  ranked = funnel.rank(week, blend, scorer, of_users, settings.keep)
+  ranked = funnel.rank(week, blend, scorer, of_users, settings.keep, retriever, histories)
   values = _report(run, data, week, ranked)
   charts.embedding_map(
-    retriever.items[week.snapshot.column('item', 'n90') >= 20],
-    [data.items[(data.categories or ('id',))[0]][int(i)] or '-' for i in _common(week)],
+    retriever.items[_common(week)],
+    [data.items[(data.categories or ('id',))[:2][-1]][int(i)] or '-' for i in _common(week)],
     run.workdir / 'plots' / 'embedding_map.png',
   )
   _training_chart(run)

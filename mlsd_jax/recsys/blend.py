@@ -9,7 +9,7 @@ from mlsd_jax.recsys.features import edges
 from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot, lookup, missing_row
 
 _BINS = 6
-_RIDGE = 1e-3
+_RIDGE = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ is which.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -88,10 +89,15 @@ def _of_level(
   share = 100 * known[:, AFFINITY.index('n')] / np.maximum(of_user[:, USER.index('n')], 1)
   usual = known[:, AFFINITY.index('price')]
   ratio = np.where(usual > 0, of_item[:, ITEM.index('price')] / np.maximum(usual, 0.01), 0.0)
-  counts = snapshot.column('item', 'n90')
-  totals = np.bincount(codes, counts, minlength=size)
-  item_share = 100 * counts[item] / np.maximum(totals[codes[item]], 1)
-  return np.concatenate([known, np.stack([share, ratio, item_share], 1)], 1)
+  return np.concatenate([known, np.stack([share, ratio, _item_share(snapshot, level)[item]], 1)], 1)
+
+
+@functools.lru_cache(maxsize=32)
+def _item_share(snapshot: Snapshot, level: int) -> np.ndarray:
+  """[I] percent of its category's purchases in 90 days that each item has."""
+  codes, counts = snapshot['category'][level], snapshot.column('item', 'n90')
+  totals = np.bincount(codes, counts)
+  return (100 * counts / np.maximum(totals[codes], 1)).astype(np.float32)
 
 
 def _of_place(snapshot: Snapshot, user: np.ndarray, item: np.ndarray, of_item: np.ndarray) -> np.ndarray:

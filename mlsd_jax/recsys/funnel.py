@@ -54,11 +54,13 @@ def prepare(
 ) -> Week:
   """The union of all sources for `users` at the snapshot's cut."""
   sources: dict[str, Source] = {name: SOURCES[name] for name in per_source if name in SOURCES}
+  vectors = np.zeros((0, 0), np.float32)
   if retriever is not None and NAME in per_source:
-    sources[NAME] = retriever.source(histories)
+    vectors = retriever.users(histories, users, snapshot.cut)
+    sources[NAME] = retriever.source(vectors)
   union = collect(snapshot, users, sources, per_source)
   if retriever is not None and NAME in sources:
-    union = retriever.scored(union, histories, snapshot.cut)
+    union = retriever.scored(union, vectors)
   return Week(snapshot, targets, union, blend.signals(snapshot, union))
 
 
@@ -100,15 +102,23 @@ class Ranked:
   labels: ranking.Labels
 
 
-def rank(week: Week, by: Blend, scorer: Scorer, user_codes: np.ndarray, keep: int) -> Ranked:
+def rank(
+  week: Week,
+  by: Blend,
+  scorer: Scorer,
+  user_codes: np.ndarray,
+  keep: int,
+  retriever: Retriever | None,
+  histories: Histories,
+) -> Ranked:
   """Rankings of 1,000 by each source alone, by the baselines, by the blend and by the ranker."""
   union, users, depth = week.candidates, week.candidates.users, 1000
   everyone = popular(week.snapshot, users[:1], 2 * depth)[0][0]
-  rankings = {}
-  for number, name in enumerate(union.sources):
-    rank_ = union.rank[:, number].astype(np.float32)
-    named = union.keep(rank_ > 0)
-    rankings[name] = named.ranked(-rank_[rank_ > 0], depth)
+  sources = {name: SOURCES[name] for name in union.sources if name in SOURCES}
+  if NAME in union.sources and retriever is not None:
+    sources[NAME] = retriever.source(retriever.users(histories, users, week.snapshot.cut))
+  # Asked anew, as the union took fewer of each than are judged.
+  rankings = {name: source(week.snapshot, users, depth)[0] for name, source in sources.items()}
   if 'repurchase' in rankings:
     rankings['repurchase + popular'] = fill(rankings['repurchase'], everyone)
   blended = by.score(week.signals)

@@ -243,7 +243,7 @@ class Scorer:
       some = slice(first, first + _ROWS)
       number = len(found.item[some])
       # Few shapes, each compiled once.
-      padded = _ROWS if number > 1024 else 1024
+      padded = _ROWS if number > 512 else 512
       rows = {
         'dense': found.dense[some],
         'item': found.item[some],

@@ -40,11 +40,12 @@ class Retriever:
     """[U, D + 1] vectors of users as they are at a cut."""
     return towers.some_users(self.params, self.data, self.config, histories, users, cut)
 
-  def source(self, histories: Histories) -> Source:
-    """The towers as a source of candidates; `histories` may go on past the cut, what lies there is not read."""
+  def source(self, vectors: np.ndarray) -> Source:
+    """The towers as a source of candidates for users of whom `vectors` [U, D + 1] are."""
 
     def found(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
-      near = self.index.search(self.users(histories, users, snapshot.cut), k)
+      del snapshot
+      near = self.index.search(vectors, k)
       items = np.full((len(users), k), -1, np.int32)
       scores = np.zeros((len(users), k), np.float32)
       got = near.rows[0].shape[0] if len(users) else 0
@@ -53,12 +54,11 @@ class Retriever:
 
     return found
 
-  def scored(self, candidates: Candidates, histories: Histories, cut: int) -> Candidates:
+  def scored(self, candidates: Candidates, vectors: np.ndarray) -> Candidates:
     """The towers' score also of candidates that other sources found."""
     column = candidates.sources.index(NAME)
-    users = self.users(histories, candidates.users, cut)
     score = candidates.score.copy()
     for row in range(len(candidates.users)):
       of_row = slice(candidates.start[row], candidates.start[row + 1])
-      score[of_row, column] = self.items[candidates.item[of_row]] @ users[row]
+      score[of_row, column] = self.items[candidates.item[of_row]] @ vectors[row]
     return dataclasses.replace(candidates, score=score)
