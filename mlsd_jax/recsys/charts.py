@@ -75,7 +75,7 @@ def loss_and_recall(
     beside = axes.twinx()
     beside.plot(*np.array(recalls, float).T, color='#c2410c', linewidth=2, marker='o', markersize=4)
     beside.set_ylabel('recall@1000', color='#c2410c')
-    beside.set_ylim(0, None)
+    beside.set_ylim(0, 1.15 * max(value for _, value in recalls))
 
 
 def embedding_map(vectors: np.ndarray, groups: Sequence[str], path: pathlib.Path) -> None:

@@ -22,6 +22,8 @@ TINY = [
   '--config.tower.sampled=4',
   '--config.ranker.train.steps=10',
   '--config.ranker.train.batch_size=16',
+  '--config.tower.train.optimizer.warmup_steps=0',
+  '--config.ranker.train.optimizer.warmup_steps=0',
   '--config.serve.requests=5',
 ]
 
