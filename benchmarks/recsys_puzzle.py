@@ -2,8 +2,8 @@
 
     python benchmarks/recsys_puzzle.py
 
-Pairs of a user and an item, bought or (as many) drawn uniformly, of generated purchases. Each form is trained by the same
-trainer for as many steps; the loss is that of pairs that were not trained on.
+Pairs of a user and an item, bought or (as many) drawn uniformly, of generated purchases. Each form is trained by the
+same trainer for as many steps; the loss is that of pairs that were not trained on.
 """
 
 import argparse

@@ -1,7 +1,6 @@
 """Whether probabilities mean what they say."""
 
 import numpy as np
-from scipy import optimize
 
 
 def log_loss(probability: np.ndarray, bought: np.ndarray) -> float:
@@ -26,16 +25,3 @@ def calibration_error(probability: np.ndarray, bought: np.ndarray, bins: int = 1
   parts = np.array_split(np.argsort(probability, kind='stable'), bins)
   gaps = [len(part) * abs(probability[part].mean() - bought[part].mean()) for part in parts if len(part)]
   return float(sum(gaps) / max(len(probability), 1))
-
-
-def platt(logits: np.ndarray, bought: np.ndarray) -> tuple[float, float]:
-  """(scale, shift) that make sigmoid(scale * logit + shift) most likely (Platt 1999, without the smoothed targets)."""
-  x, y = logits.astype(np.float64), bought.astype(np.float64)
-
-  def cost(weights):
-    z = weights[0] * x + weights[1]
-    residual = 1 / (1 + np.exp(-z)) - y
-    return (np.logaddexp(0, z) - y * z).mean(), np.array([(residual * x).mean(), residual.mean()])
-
-  found = optimize.minimize(cost, np.array([1.0, 0.0]), jac=True, method='L-BFGS-B')
-  return float(found.x[0]), float(found.x[1])

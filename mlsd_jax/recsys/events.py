@@ -176,19 +176,3 @@ def vocabulary(values: pl.Series, *, min_count: int = 1) -> tuple[np.ndarray, li
     values.cast(pl.String).replace_strict(codes, default=0, return_dtype=pl.Int32) if codes else values.len() * [0]
   )
   return np.asarray(coded, np.int32), ['', *known]
-
-
-def hashed(values: pl.Series | np.ndarray, buckets: int) -> np.ndarray:
-  """Buckets [N] int32 in [1, buckets) of any values, the same in every process; for ids that no vocabulary holds."""
-  text = np.asarray(pl.Series(values).cast(pl.String).fill_null('').to_list(), dtype=object)
-  unique, inverse = np.unique(text.astype(str), return_inverse=True)
-  digests = np.array([_fnv(value) % (buckets - 1) + 1 for value in unique], np.int32)
-  return digests[inverse]
-
-
-def _fnv(text: str) -> int:
-  """FNV-1a, 64 bits (Fowler, Noll, Vo): Python's own hash differs between processes."""
-  value = 0xCBF29CE484222325
-  for byte in text.encode():
-    value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
-  return value

@@ -34,12 +34,3 @@ def test_missing_prior_correction_is_punished():
 
 def test_one_class_has_no_entropy():
   assert math.isnan(calibration.normalized_entropy(np.array([0.1, 0.2]), np.array([False, False])))
-
-
-def test_platt_finds_scale_and_shift():
-  rng = np.random.default_rng(1)
-  logits = rng.normal(-2, 1.5, 100_000)
-  bought = rng.random(len(logits)) < 1 / (1 + np.exp(-(0.7 * logits - 0.5)))
-  scale, shift = calibration.platt(logits, bought)
-  assert scale == pytest.approx(0.7, abs=0.03)
-  assert shift == pytest.approx(-0.5, abs=0.05)

@@ -2,14 +2,13 @@
 
 import datetime
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.recsys.events import DAY, hashed, make_dataset, vocabulary
+from mlsd_jax.recsys.events import DAY, make_dataset, vocabulary
 
 
 def _events(**columns):
@@ -75,14 +74,3 @@ def test_vocabulary_puts_the_rare_and_the_missing_at_zero():
   assert codes.tolist() == [1, 0, 0, 1, 2, 2]
   assert names == ['', 'x', 'z']
   assert vocabulary(pl.Series([None, None], dtype=pl.String))[0].tolist() == [0, 0]
-
-
-@given(st.lists(st.text(), max_size=20), st.integers(2, 50))
-def test_hashed_ids_lie_in_the_table(values, buckets):
-  found = hashed(pl.Series(values, dtype=pl.String), buckets)
-  assert found.shape == (len(values),)
-  assert ((found >= 1) & (found < buckets)).all()
-
-
-def test_hashing_is_the_same_in_every_process():
-  assert hashed(np.array(['a']), 1000)[0] == hashed(np.array(['b', 'a']), 1000)[1]
