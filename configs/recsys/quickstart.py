@@ -3,7 +3,7 @@
 python -m experiments.recsys
 
 Measured: MAP@12 0.1566 (time-decayed repurchase 0.1548, popularity 0.0481), candidates' recall@100 0.339 and
-recall@1000 0.571; 3m27.119s and 1m3.219s of processor time (user, system), 18m43.439s beside four other programs on
+recall@1000 0.571; 3m27.119s and 1m3.219s of processor time (user, system), 18m43.439s beside other programs on
 two cores.
 """
 
