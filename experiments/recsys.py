@@ -177,11 +177,11 @@ def simulate(run: contract.Run) -> None:
   """Purchases with a known cause: how much of it the funnel finds, and whether off-policy estimates are right."""
   from mlsd_jax.recsys import simulation
 
-  for line in simulation.study(from_mapping_of_synthetic(run.config)):
+  for line in simulation.study(_synthetic(run.config)):
     run.print(line)
 
 
-def from_mapping_of_synthetic(config: Any) -> Any:
+def _synthetic(config: Any) -> Any:
   from mlsd_jax.recsys.generator import Synthetic
 
   return from_mapping(Synthetic, config.data.synthetic.to_dict(), 'data.synthetic')
@@ -194,7 +194,7 @@ def _dataset(config: Any) -> Dataset:
   if source == 'synthetic':
     from mlsd_jax.recsys.generator import generate
 
-    return generate(from_mapping_of_synthetic(config)).dataset
+    return generate(_synthetic(config)).dataset
   if source not in ('hm', 'online_retail', 'table'):
     raise UserError(f'config.data.source={source!r} is not one of completejourney, hm, online_retail, synthetic, table')
   if not path:
