@@ -11,7 +11,7 @@ import optax
 from mlsd_jax.errors import UserError
 from mlsd_jax.training.sharding import path_string
 
-OPTIMIZERS = ('adamw', 'adam', 'sgd')
+OPTIMIZERS = ('adamw', 'adam', 'sgd', 'rowwise_adagrad')
 SCHEDULES = ('cosine', 'linear', 'constant', 'rsqrt')
 
 
@@ -28,7 +28,8 @@ class OptimizerConfig:
   beta1: float = 0.9  # sgd: the momentum
   beta2: float = 0.95
   epsilon: float = 1e-8
-  weight_decay: float = 0.1  # adamw only, on matrices only
+  weight_decay: float = 0.1  # adamw and the dense part of rowwise_adagrad, on matrices only
+  table_learning_rate: float = 0.1  # rowwise_adagrad: peak rate of the embedding tables
   clip_norm: float = 1.0  # by global norm; 0 turns it off
 
   def __post_init__(self):
@@ -78,6 +79,46 @@ def decay_mask(params: Any) -> Any:
   return jax.tree_util.tree_map_with_path(is_matrix, params)
 
 
+def is_table(path: str) -> bool:
+  """Whether a parameter is an embedding table: those are called *_table, or lie in a list called *_tables."""
+  parts = path.split('/')
+  return parts[-1].endswith('_table') or (len(parts) > 1 and parts[-2].endswith('_tables'))
+
+
+def scale_by_rowwise_adagrad(epsilon: float = 1e-8) -> optax.GradientTransformation:
+  """Adagrad with one accumulator a row, of the mean squared gradient (DLRM; Gupta et al. 2014; Mudigere et al. 2022,
+  arXiv:2104.05158, section 4.1.4): a table of N x D needs N numbers of state where Adam needs 2 N D.
+
+  A row without a gradient does not move.
+  """
+
+  def init(params):
+    return jax.tree.map(lambda p: jnp.zeros(p.shape[:1] + (1,) * (p.ndim - 1), jnp.float32), params)
+
+  def update(updates, state, params=None):
+    del params
+    add = lambda s, g: s + jnp.square(g.astype(jnp.float32)).mean(tuple(range(1, g.ndim)), keepdims=True)
+    state = jax.tree.map(add, state, updates)
+    return jax.tree.map(lambda g, s: g * jax.lax.rsqrt(s + epsilon), updates, state), state
+
+  return optax.GradientTransformation(init, update)
+
+
+def rowwise_adagrad(schedule: optax.Schedule, config: OptimizerConfig) -> optax.GradientTransformation:
+  """Row-wise Adagrad on tables at config.table_learning_rate, AdamW on the rest; both follow the schedule."""
+  label = lambda path, _: 'table' if is_table(path_string(path)) else 'rest'
+  table_rate = lambda count: schedule(count) * (config.table_learning_rate / config.learning_rate)
+  return optax.partition(
+    {
+      'table': optax.chain(scale_by_rowwise_adagrad(config.epsilon), optax.scale_by_learning_rate(table_rate)),
+      'rest': optax.adamw(
+        schedule, config.beta1, config.beta2, config.epsilon, weight_decay=config.weight_decay, mask=decay_mask
+      ),
+    },
+    lambda params: jax.tree_util.tree_map_with_path(label, params),
+  )
+
+
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
   """Clipping by global norm, then the named optimiser (AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101).
 
@@ -93,6 +134,8 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     update = optax.adam(schedule, config.beta1, config.beta2, config.epsilon)
   elif config.name == 'sgd':
     update = optax.sgd(schedule, momentum=config.beta1 or None)
+  elif config.name == 'rowwise_adagrad':
+    update = rowwise_adagrad(schedule, config)
   else:
     raise UserError(f'optimizer.name={config.name!r} is not one of {", ".join(OPTIMIZERS)}')
   return optax.chain(optax.clip_by_global_norm(config.clip_norm), update) if config.clip_norm else update

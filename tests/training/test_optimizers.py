@@ -91,3 +91,32 @@ def test_rsqrt_is_the_schedule_of_attention_is_all_you_need():
 def test_settings_that_are_no_sizes_are_refused(name, value):
   with pytest.raises(UserError, match=name):
     OptimizerConfig(**{name: value})
+
+
+def test_rowwise_adagrad_keeps_one_number_a_row():
+  params = {'item_table': jnp.ones((5, 3)), 'code_tables': {'0': jnp.ones((2, 4))}, 'mlp': {'kernel': jnp.ones((3, 3))}}
+  config = OptimizerConfig(
+    name='rowwise_adagrad',
+    learning_rate=0.01,
+    table_learning_rate=0.5,
+    schedule='constant',
+    clip_norm=0.0,
+    weight_decay=0.0,
+  )
+  optimizer = make_optimizer(config, 10)
+  state = optimizer.init(params)
+  grads = jax.tree.map(jnp.zeros_like, params)
+  rows = jnp.array([[1.0, 2.0, 2.0], [0.0, 0.0, 0.0]])
+  grads['item_table'] = grads['item_table'].at[:2].set(rows)
+  wanted, total = jnp.ones((2, 3)), jnp.zeros((2, 1))
+  for _ in range(3):
+    updates, state = optimizer.update(grads, state, params)
+    params = optax.apply_updates(params, updates)
+    total = total + jnp.square(rows).mean(1, keepdims=True)
+    wanted = wanted - 0.5 * rows / jnp.sqrt(total + 1e-8)
+  np.testing.assert_allclose(params['item_table'][:2], wanted, rtol=1e-5)
+  np.testing.assert_array_equal(params['item_table'][2:], 1.0)  # no gradient, no move
+  sizes = [leaf.shape for leaf in jax.tree.leaves(state) if getattr(leaf, 'ndim', 0) == 2]
+  assert (5, 1) in sizes
+  assert (2, 1) in sizes
+  assert (5, 3) not in sizes

@@ -1,0 +1,64 @@
+"""Each ingredient of the two towers left out in turn, over seeds: recall of the week held out.
+
+python benchmarks/recsys_ablation.py                                  # generated purchases, a few minutes
+python benchmarks/recsys_ablation.py --config=configs/recsys/quickstart.py --steps=300
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import tempfile
+
+import numpy as np
+
+from experiments import contract, recsys
+from mlsd_jax.recsys import candidates, evaluation, funnel, snapshot, splits, training
+
+VARIANTS = {
+  'all': ({}, {}),
+  'without log Q': ({'log_q': False}, {}),
+  'without uniform negatives': ({'uniform_negatives': False}, {}),
+  'without sequence': ({}, {'sequence_length': 0}),
+  'without content': ({}, {'content': False}),
+}
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--config', default='configs/recsys/synthetic.py')
+  parser.add_argument('--seeds', type=int, default=3)
+  parser.add_argument('--steps', type=int, default=0)
+  options = parser.parse_args()
+  _, config = contract.load_config(options.config)
+  data, (tower, train) = recsys._dataset(config), recsys._tower(config)
+  train = dataclasses.replace(train, steps=options.steps or train.steps, eval_every=0, checkpoint_every=0, log_every=0)
+  cut = funnel.weeks_of(data, 0)[0]
+  state, bought = snapshot.take(data, cut), splits.targets(data, cut)
+  histories = training.histories_of(data)
+  cold = np.isin(bought.item, np.flatnonzero(state.column('item', 'n') < 5))
+  popular = evaluation.evaluate(bought.users, candidates.popular(state, bought.users, 1000)[0], bought, data.num_items)
+  print(
+    f'{data.name}: {len(bought.users):,} users, {cold.sum():,} of {len(cold):,} purchases of items sold under 5 times'
+  )
+  print(f'{"":<28}{"recall@100":>22}{"recall@1000":>22}{"recall@1000, rare items":>26}')
+  print(f'{"popular":<28}{popular["recall@100"].mean():22.4f}{popular["recall@1000"].mean():22.4f}')
+  for name, (settings, model) in VARIANTS.items():
+    found = []
+    for seed in range(options.seeds):
+      chosen = dataclasses.replace(tower, **settings, model=dict(tower.model) | model, index='exact')
+      with tempfile.TemporaryDirectory() as folder:
+        seeded = dataclasses.replace(train, seed=seed)
+        retriever, _ = training.train_towers(data, cut, chosen, seeded, pathlib.Path(folder))
+      ranking, _ = retriever.source(retriever.users(histories, bought.users, cut))(
+        state, bought.users, min(1000, data.num_items)
+      )
+      values = evaluation.evaluate(bought.users, ranking, bought, data.num_items)
+      rows = np.searchsorted(bought.users, bought.user[cold])
+      rare = (ranking[rows] == bought.item[cold][:, None]).any(1).mean() if cold.any() else float('nan')
+      found.append((values['recall@100'].mean(), values['recall@1000'].mean(), rare))
+    cells = [f'{mean:.4f} +- {spread:.4f}' for mean, spread in zip(np.mean(found, 0), np.std(found, 0), strict=True)]
+    print(f'{name:<28}{cells[0]:>22}{cells[1]:>22}{cells[2]:>26}', flush=True)
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,71 @@
+"""Our ranker and LightGBM's LambdaRank on the same candidates and features of a finished run, in one go.
+
+    uv run --with lightgbm python benchmarks/recsys_lightgbm.py --workdir=runs/recsys/quickstart
+
+Both are trained on the same weeks before the one held out; LightGBM also gets the items' codes as numbers. Its
+objective `binary` is shown beside `lambdarank`.
+"""
+
+import argparse
+import pathlib
+import time
+
+import lightgbm as lgb
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments import recsys
+from mlsd_jax import files
+from mlsd_jax.recsys import evaluation, funnel, ranking, serving, training
+from mlsd_jax.recsys.ranking import Groups
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--workdir', default='runs/recsys/quickstart')
+  parser.add_argument('--rounds', type=int, default=200)
+  options = parser.parse_args()
+  workdir = pathlib.Path(options.workdir)
+  config = ConfigDict(files.read_json(workdir / 'config.json'))
+  state = serving.load(workdir / 'state')
+  data, settings = recsys._dataset(config), recsys._funnel(config)
+  histories = training.histories_of(data)
+  parts, week = [], None
+  for number, cut in enumerate(funnel.weeks_of(data, settings.weeks)[::-1]):
+    week = recsys._week(data, cut, state.retriever, histories, settings.per_source)
+    if number < settings.weeks:
+      bag = state.scorer.config.bag_length
+      parts.append(funnel.groups_of(week, state.blend, state.user_codes, settings, bag, number))
+  assert week is not None
+  arrays = Groups.join(parts, config.seed).arrays
+  best, found = funnel.narrowed(week, state.blend, settings.keep)
+  own = state.scorer(found, state.user_codes, funnel.bags(week.snapshot, state.scorer.config.bag_length))[:, 0]
+  values = {'sparsenn': (own, float('nan'))}
+  known = arrays['weights'] > 0
+  codes = state.codes[:, : len(data.categories)]
+  x = np.concatenate([arrays['dense'][known], codes[arrays['item'][known]]], 1)
+  y, sizes = arrays['labels'][..., 0][known], known.sum(1)
+  asked = np.concatenate([found.dense, codes[found.item]], 1)
+  common = {'num_leaves': 31, 'learning_rate': 0.07, 'min_data_in_leaf': 100, 'verbose': -1}
+  for objective in ('lambdarank', 'binary'):
+    began = time.perf_counter()
+    group = sizes if objective == 'lambdarank' else None
+    model = lgb.train(common | {'objective': objective}, lgb.Dataset(x, y, group=group), options.rounds)
+    values[f'lightgbm {objective}'] = (model.predict(asked).astype(np.float32), time.perf_counter() - began)
+  print(f'{len(y):,} training candidates, {x.shape[1]} features, {len(best.item):,} candidates judged')
+  by_user = {}
+  for name, (score, seconds) in values.items():
+    metrics = evaluation.evaluate(best.users, best.ranked(score, settings.keep), week.targets, data.num_items)
+    by_user[name] = metrics['map@12']
+    cells = '  '.join(f'{metric} {evaluation.bootstrap(metrics[metric])}' for metric in ('map@12', 'recall@100'))
+    print(f'{name:<20} {cells}  {seconds:6.1f} s of training')
+  for name in list(values)[1:]:
+    compared = evaluation.paired(by_user['sparsenn'], by_user[name])
+    ratio = by_user['sparsenn'].mean() / by_user[name].mean()
+    print(f'map@12, sparsenn - {name}: {compared.difference}, p = {compared.p:.4f}, ratio {ratio:.3f}')
+  bought = ranking.label(best, week.targets, data.num_items).bought
+  print(f'{bought.mean():.2%} of the candidates judged were bought')
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,71 @@
+"""What the recommenders have in common."""
+
+from ml_collections import ConfigDict
+
+
+def base():
+  rowwise = {
+    'name': 'rowwise_adagrad',
+    'learning_rate': 2e-3,
+    'table_learning_rate': 0.1,
+    'schedule': 'linear',
+    'warmup_steps': 20,
+    'weight_decay': 0.01,
+    'beta2': 0.99,
+  }
+  return ConfigDict(
+    {
+      'seed': 0,
+      'data': {
+        'source': 'completejourney',  # hm, online_retail, synthetic, or table
+        'path': '',  # hm: its folder; online_retail and table: the file
+        'columns': ConfigDict(),  # table: ours -> the file's, for user_id, item_id, time, price, quantity, place
+        'categories': (),  # table: columns that describe an item, from coarse to fine
+        'synthetic': {},  # what Synthetic (recsys/generator.py) has
+      },
+      'funnel': {
+        'weeks': 4,  # on which the ranker is trained, those before the one held out
+        'keep': 300,  # candidates of a user that the ranker sees
+        'group': 128,  # of them in training
+        'per_source': {
+          'repurchase': 600,
+          'popular': 400,
+          'place': 400,
+          'category': 500,
+          'covisit': 300,
+          'tower': 1000,
+        },
+      },
+      'tower': {
+        'weeks': 40,
+        'log_q': True,
+        'uniform_negatives': True,
+        'sampled': 32,
+        'index': 'auto',
+        'model': {'embed_dim': 64, 'hidden_dim': 128, 'history_length': 256, 'sequence_length': 32},
+        'train': {
+          'steps': 300,
+          'batch_size': 1024,
+          'steps_per_dispatch': 10,
+          'log_every': 50,
+          'eval_every': 100,
+          'checkpoint_every': 100,
+          'optimizer': dict(rowwise),
+        },
+      },
+      'ranker': {
+        'losses': {'bce': 1.0, 'pairwise': 0.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05},
+        'model': {'embed_dim': 16, 'bins': 12, 'bag_length': 16, 'interaction': 'both', 'cross_layers': 2},
+        'train': {
+          'steps': 300,
+          'batch_size': 32,  # groups
+          'steps_per_dispatch': 10,
+          'log_every': 100,
+          'checkpoint_every': 100,
+          # Rows of ids learn what few households bought by heart at any faster rate (docs/recsys.md).
+          'optimizer': dict(rowwise, learning_rate=3e-3, table_learning_rate=3e-4),
+        },
+      },
+      'serve': {'requests': 300, 'number': 12, 'part': 10_000},
+    }
+  )

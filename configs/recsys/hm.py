@@ -1,0 +1,38 @@
+"""Kaggle's H&M: 1.37 M customers, 105,542 articles, 31.8 M transactions. Not run on its own data here.
+
+python -m experiments.recsys --config=configs/recsys/hm.py --config.data.path=FOLDER
+python -m experiments.recsys --config=configs/recsys/hm.py --mode=submit
+
+FOLDER holds articles.csv, customers.csv and transactions_train.csv of
+kaggle.com/c/h-and-m-personalized-fashion-recommendations. Fashion is bought again far less than groceries are, and
+changes with the season: fewer repurchases, more of what is popular now, a shorter memory.
+"""
+
+from configs.recsys._base import base
+
+
+def get_config():
+  config = base()
+  config.data.source = 'hm'
+  config.funnel.weeks = 4
+  config.funnel.keep = 200
+  config.funnel.group = 48
+  config.funnel.per_source = {
+    'repurchase': 100,
+    'popular': 200,
+    'place': 100,
+    'category': 200,
+    'covisit': 200,
+    'tower': 200,
+  }
+  config.tower.weeks = 26
+  config.tower.model.history_length = 64
+  config.tower.model.sequence_length = 24
+  config.tower.sampled = 24
+  config.tower.train.steps = 6000
+  config.tower.train.batch_size = 2048
+  config.tower.train.eval_every = 1000
+  config.tower.train.checkpoint_every = 1000
+  config.ranker.train.steps = 6000
+  config.ranker.train.batch_size = 64
+  return config

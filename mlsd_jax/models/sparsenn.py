@@ -1,0 +1,156 @@
+"""SparseNN / DLRM: embeddings of sparse features and a bottom MLP over dense ones, interactions, a top MLP.
+
+After DLRM (Naumov et al. 2019, arXiv:1906.00091: dot products of all pairs of embeddings) and DCN-v2 (Wang et al. 2021,
+arXiv:2008.13535: cross layers x0 * (W x + b) + x). Dense features come in buckets, piecewise linear between quantiles
+(Gorishniy et al. 2022, arXiv:2203.05556), so that the first layer can bend each of them where a tree would split it.
+
+    config = SparseNNConfig(num_dense=80, num_items=1000, code_sizes=(10, 50))
+    params = init(key, config)
+    logits = apply(params, batch, codes, edges, config)       # [B, heads]
+
+Names: B rows, F dense features, Q buckets, C categorical columns of an item, L items of the user's bag, D width of an
+embedding.
+"""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from mlsd_jax.models import adapter, layers
+
+HEADS = ('bought', 'soon', 'quantity')  # bought in the week; within 3 days; log(1 + how many), by regression
+
+
+@dataclasses.dataclass(frozen=True)
+class SparseNNConfig:
+  """Shape of the model.
+
+  Attributes:
+    num_dense: F.
+    num_items: rows of the item table, row 0 (out of vocabulary) not counted; items past it take row 0.
+    code_sizes: values of each categorical column of an item, 0 (unknown) included.
+    user_sizes: values of each categorical column of a user.
+    bins: Q; 0 feeds the dense features as they are.
+    bag_length: L, 0 for no bag of recent items.
+    interaction: 'dot', 'cross', 'both' or 'none'.
+  """
+
+  num_dense: int
+  num_items: int
+  code_sizes: tuple[int, ...] = ()
+  user_sizes: tuple[int, ...] = ()
+  embed_dim: int = 16
+  bins: int = 12
+  bag_length: int = 16
+  bottom_dim: int = 128
+  top_dims: tuple[int, ...] = (128, 64)
+  cross_layers: int = 2
+  cross_rank: int = 32
+  interaction: str = 'both'
+  sparse: bool = True  # False leaves the embeddings out
+
+  def __post_init__(self):
+    if self.interaction not in ('dot', 'cross', 'both', 'none'):
+      raise ValueError(f'interaction={self.interaction!r} is not one of dot, cross, both, none')
+
+
+def _linear(in_dim: int, out_dim: int, rngs: nnx.Rngs, scale: float = 1.0) -> layers.Linear:
+  return layers.Linear(in_dim, out_dim, stddev=scale * (2.0 / in_dim) ** 0.5, rngs=rngs)
+
+
+class CrossLayer(nnx.Module):
+  """x0 * (U V x + b) + x, of low rank (DCN-v2, eq. 2)."""
+
+  def __init__(self, width: int, rank: int, rngs: nnx.Rngs):
+    self.down = layers.Linear(width, rank, use_bias=False, stddev=width**-0.5, rngs=rngs)
+    self.up = layers.Linear(rank, width, stddev=0.1 * rank**-0.5, rngs=rngs)
+
+  def __call__(self, x0, x):
+    return x0 * self.up(self.down(x)) + x
+
+
+class SparseNN(nnx.Module):
+  def __init__(self, config: SparseNNConfig, rngs: nnx.Rngs):
+    width = config.embed_dim
+    table = lambda rows: nnx.Param(0.01 * jax.random.normal(rngs.params(), (rows, width)))
+    fields = 0
+    if config.sparse:
+      self.item_table = table(config.num_items + 1)
+    self.code_tables = nnx.List([table(size) for size in config.code_sizes] if config.sparse else [])
+    self.user_tables = nnx.List([table(size) for size in config.user_sizes] if config.sparse else [])
+    if config.sparse:
+      fields = 1 + len(config.code_sizes) + len(config.user_sizes) + bool(config.bag_length)
+    self.bottom = _linear(config.num_dense * max(config.bins, 1) + config.num_dense, config.bottom_dim, rngs)
+    self.to_field = _linear(config.bottom_dim, width, rngs)
+    joined = config.bottom_dim + fields * width
+    crossing = config.interaction in ('cross', 'both')
+    self.cross = nnx.List([CrossLayer(joined, config.cross_rank, rngs) for _ in range(config.cross_layers * crossing)])
+    dots = (fields + 1) * fields // 2 if config.interaction in ('dot', 'both') else 0
+    sizes = (joined + dots, *config.top_dims)
+    self.top = nnx.List([_linear(size, out, rngs) for size, out in itertools.pairwise(sizes)])
+    self.out = _linear(sizes[-1], len(HEADS), rngs, scale=0.1)
+    self.config = config
+
+  def buckets(self, dense_BF, edges_FQ):
+    """[B, F (Q + 1)]: how far into each bucket a value reaches, in [0, 1], and the value, scaled by its range."""
+    low_FQ, high_FQ = edges_FQ[:, :-1], edges_FQ[:, 1:]
+    scaled_BF = (dense_BF - edges_FQ[:, 0]) / (edges_FQ[:, -1] - edges_FQ[:, 0])
+    scaled_BF = jnp.clip(scaled_BF, -1.0, 2.0)
+    if not self.config.bins:
+      return jnp.concatenate([scaled_BF, (dense_BF != 0).astype(dense_BF.dtype)], -1)
+    reach_BFQ = jnp.clip((dense_BF[..., None] - low_FQ[None]) / (high_FQ - low_FQ)[None], 0.0, 1.0)
+    return jnp.concatenate([scaled_BF, reach_BFQ.reshape(len(dense_BF), -1)], -1)
+
+  def fields(self, batch, codes_IC):
+    """[B, fields, D] embeddings."""
+    rows_B = jnp.where(batch['item'] <= self.config.num_items, batch['item'], 0)
+    item_table = self.item_table[...]
+    found = [item_table[rows_B]]
+    found += [table[...][codes_IC[rows_B, column]] for column, table in enumerate(self.code_tables)]
+    found += [table[...][batch['user_codes'][:, column]] for column, table in enumerate(self.user_tables)]
+    if self.config.bag_length:
+      bag_BL = batch['bag'][:, -self.config.bag_length :]
+      known_BL1 = (bag_BL > 0)[..., None]
+      total_BD = (item_table[jnp.clip(bag_BL, 0)] * known_BL1).sum(1)
+      found.append(total_BD / jnp.maximum(known_BL1.sum(1), 1))
+    return jnp.stack(found, 1)
+
+  def __call__(self, batch, codes_IC, edges_FQ):
+    bottom_BD = jax.nn.relu(self.bottom(self.buckets(batch['dense'], edges_FQ)))
+    joined_BJ, extra = bottom_BD, []
+    if self.config.sparse:
+      fields_BKD = self.fields(batch, codes_IC)
+      joined_BJ = jnp.concatenate([bottom_BD, fields_BKD.reshape(len(bottom_BD), -1)], -1)
+      if self.config.interaction in ('dot', 'both'):
+        all_BKD = jnp.concatenate([self.to_field(bottom_BD)[:, None], fields_BKD], 1)
+        dots_BKK = jnp.einsum('BKD,BLD->BKL', all_BKD, all_BKD)
+        extra.append(dots_BKK[:, *jnp.triu_indices(all_BKD.shape[1], 1)])
+    x_BJ = joined_BJ
+    for cross in self.cross:
+      x_BJ = cross(joined_BJ, x_BJ)
+    x_BJ = jnp.concatenate([x_BJ, *extra], -1)
+    for layer in self.top:
+      x_BJ = jax.nn.relu(layer(x_BJ))
+    return self.out(x_BJ)
+
+
+def init(key: jax.Array, config: SparseNNConfig) -> adapter.Params:
+  """Fresh parameters; tables are item_table, code_tables/N, user_tables/N."""
+  return adapter.init(SparseNN, config, key)
+
+
+def apply(
+  params: adapter.Params, batch: dict[str, jax.Array], codes_IC: jax.Array, edges_FQ: jax.Array, config: SparseNNConfig
+) -> jax.Array:
+  """Logits [B, len(HEADS)].
+
+  Args:
+    batch: dense [B, F], item [B] (rows of the item table), user_codes [B, columns], bag [B, >= L] (rows, 0 none; the
+      latest last).
+    codes_IC: [num_items + 1, C] codes of the item table's rows.
+    edges_FQ: [F, Q + 1] ascending bounds of the buckets.
+  """
+  return adapter.bind(SparseNN, config, params)(batch, codes_IC, edges_FQ)

@@ -1,0 +1,75 @@
+"""The light first stage: orders the union of the sources by a logistic regression on what they said, keeps the best."""
+
+import dataclasses
+
+import numpy as np
+
+from mlsd_jax.recsys.candidates import Candidates
+from mlsd_jax.recsys.features import edges
+from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot, lookup, missing_row
+
+_BINS = 6
+_RIDGE = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Blend:
+  """Weights [1 + F * (_BINS + 1)] over buckets of the columns of `signals` and their bounds [F, _BINS + 1]."""
+
+  weights: np.ndarray
+  edges: np.ndarray
+
+  def score(self, signals: np.ndarray) -> np.ndarray:
+    """Log-odds [N] of a purchase, up to the constant of sampling."""
+    chunk = 1 << 18  # rows whose buckets are in memory at once
+    parts = [
+      _buckets(signals[first : first + chunk], self.edges) @ self.weights for first in range(0, len(signals), chunk)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
+  """[N, F] float32: rank and score of each source, the pair's own counts, the item's and its category's."""
+  user, item = candidates.user.astype(np.int64), candidates.item
+  pair = lookup(snapshot['pair_key'], snapshot['pair'], user * snapshot.num_items + item, missing_row(PAIR))
+  level = len(snapshot.categories) - 1
+  codes = snapshot['category'][level]
+  key = user * (int(codes.max()) + 1) + codes[item]
+  affinity = lookup(snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}'], key, missing_row(AFFINITY))
+  pick = lambda table, names, chosen: [table[:, names.index(name)] for name in chosen]
+  columns = pick(pair, PAIR, ('n7', 'n30', 'decayed', 'slow', 'since', 'days'))
+  columns += pick(affinity, AFFINITY, ('n30', 'decayed', 'since'))
+  columns += [snapshot.column('item', name)[item] for name in ('n7', 'n30', 'n90', 'repeat', 'interval')]
+  columns += [snapshot.column('user', name)[candidates.user] for name in ('n30', 'days30', 'since')]
+  known = np.log1p(np.stack(columns, 1))
+  rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
+  score = np.sign(candidates.score) * np.log1p(np.abs(candidates.score))
+  return np.concatenate([known, rank, score], 1).astype(np.float32)
+
+
+def fit(found: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: int = 8, seed: int = 0) -> Blend:
+  """Newton's method on a sample in which every purchase is kept.
+
+  Args:
+    found: signals [N, F].
+    labels: [N] bool.
+  """
+  rng = np.random.default_rng(seed)
+  share = min(1.0, rows / max(len(labels), 1))
+  chosen = np.flatnonzero(labels | (rng.random(len(labels)) < share))
+  bounds = edges(found, _BINS)
+  x, y = _buckets(found[chosen], bounds), labels[chosen].astype(np.float32)
+  weights = np.zeros(x.shape[1], np.float32)
+  for _ in range(steps):
+    p = 1 / (1 + np.exp(-x @ weights))
+    curvature = np.maximum(p * (1 - p), 1e-5)
+    hessian = (x * curvature[:, None]).T @ x + _RIDGE * len(x) * np.eye(x.shape[1], dtype=np.float32)
+    weights = weights + np.linalg.solve(hessian, x.T @ (y - p) - _RIDGE * len(x) * weights).astype(np.float32)
+  return Blend(weights, bounds)
+
+
+def _buckets(found: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+  """[N, 1 + F * (_BINS + 1)]: one, whether each value is there at all, how far it reaches into each bucket."""
+  low, high = bounds[:, :-1], bounds[:, 1:]
+  reach = np.clip((found[:, :, None] - low) / (high - low), 0.0, 1.0).reshape(len(found), -1)
+  return np.concatenate([np.ones((len(found), 1)), found != 0, reach], 1).astype(np.float32)

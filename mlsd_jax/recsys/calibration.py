@@ -1,0 +1,27 @@
+"""Whether probabilities mean what they say."""
+
+import numpy as np
+
+
+def log_loss(probability: np.ndarray, bought: np.ndarray) -> float:
+  """Mean negative log-likelihood in nats."""
+  p = np.clip(probability.astype(np.float64), 1e-12, 1 - 1e-12)
+  return float(-np.where(bought, np.log(p), np.log1p(-p)).mean())
+
+
+def normalized_entropy(probability: np.ndarray, bought: np.ndarray) -> float:
+  """Log loss over that of always saying the base rate (He et al. 2014): under 1 is better than knowing nothing.
+
+  NaN where all or none were bought, as there is nothing to tell apart.
+  """
+  base = float(bought.mean()) if len(bought) else 0.0
+  if base in (0.0, 1.0):
+    return float('nan')
+  return log_loss(probability, bought) / log_loss(np.full(len(bought), base), bought)
+
+
+def calibration_error(probability: np.ndarray, bought: np.ndarray, bins: int = 15) -> float:
+  """Mean distance of predicted and observed share over buckets of equal size (expected calibration error)."""
+  parts = np.array_split(np.argsort(probability, kind='stable'), bins)
+  gaps = [len(part) * abs(probability[part].mean() - bought[part].mean()) for part in parts if len(part)]
+  return float(sum(gaps) / max(len(probability), 1))

@@ -1,0 +1,178 @@
+"""Purchases as one table, whatever they were read from.
+
+    events   user i32, item i32, time i64 (seconds since 1970), price f32, quantity f32, place i32; sorted by time
+    users    id (text), then attributes; row u is user u
+    items    id (text), name, then attributes; row i is item i
+
+Users and items are row numbers from here on, so that a lookup is an index and a join cannot multiply rows.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from mlsd_jax.errors import UserError
+
+COLUMNS = ('user', 'item', 'time', 'price', 'quantity', 'place')
+DAY = 86_400
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """Events with their users and items.
+
+  Attributes:
+    name: of the source.
+    categories: attributes of items from coarse to fine, such as ('department', 'type').
+    user_attributes: attributes of users, as a model may use them.
+    attributes: further attributes of items (brand, colour, ...).
+  """
+
+  name: str
+  events: pl.DataFrame
+  users: pl.DataFrame
+  items: pl.DataFrame
+  categories: tuple[str, ...]
+  attributes: tuple[str, ...] = ()
+  user_attributes: tuple[str, ...] = ()
+
+  @property
+  def num_users(self) -> int:
+    return self.users.height
+
+  @property
+  def num_items(self) -> int:
+    return self.items.height
+
+  def before(self, cut: int) -> pl.DataFrame:
+    """Events earlier than `cut`."""
+    return self.events[: self.events['time'].search_sorted(cut, 'left')]
+
+  def between(self, start: int, stop: int) -> pl.DataFrame:
+    """Events of start <= time < stop."""
+    first, last = self.events['time'].search_sorted(pl.Series([start, stop]), 'left')
+    return self.events[int(first) : int(last)]
+
+  def user_index(self, user_id: str) -> int | None:
+    """The row of a user, or None where there is none of that id."""
+    found = (self.users['id'] == user_id).arg_max()
+    return found if found is not None and self.users['id'][found] == user_id else None
+
+
+def make_dataset(
+  name: str,
+  events: pl.DataFrame | pl.LazyFrame,
+  users: pl.DataFrame | None = None,
+  items: pl.DataFrame | None = None,
+  *,
+  categories: Sequence[str] = (),
+  attributes: Sequence[str] = (),
+  user_attributes: Sequence[str] = (),
+) -> Dataset:
+  """A Dataset of events that name their users and items by id.
+
+  Args:
+    events: user_id, item_id, time (a timestamp, a date, text of either in ISO form, or seconds since 1970); price,
+      quantity and place where there are any. Order does not matter. A price that is missing or NaN becomes 0, which
+      features take as unknown.
+    users, items: tables with `id`; None makes them from the events. Ids there must be unique, and an event must not
+      name one that is not there.
+
+  Raises:
+    UserError: missing columns, duplicate or unknown ids, times that cannot be read, no events.
+  """
+  lazy = events.lazy()
+  names = lazy.collect_schema().names()
+  missing = [column for column in ('user_id', 'item_id', 'time') if column not in names]
+  if missing:
+    raise UserError(f'{name} has no column {missing[0]!r}; it has {", ".join(names)}')
+  defaults = {'price': 0.0, 'quantity': 1.0, 'place': ''}
+  lazy = lazy.with_columns(
+    pl.col('user_id').cast(pl.String),
+    pl.col('item_id').cast(pl.String),
+    *(pl.lit(value).alias(column) for column, value in defaults.items() if column not in names),
+  )
+  lazy = lazy.with_columns(_seconds(lazy.collect_schema()['time'], name))
+  found = lazy.select('user_id', 'item_id', 'time', *defaults)
+  users = _described(found, 'user_id', users, f'users of {name}')
+  items = _described(found, 'item_id', items, f'items of {name}')
+  if 'name' not in items.columns:
+    items = items.with_columns(pl.col('id').alias('name'))
+  places = found.select(pl.col('place').cast(pl.String).unique().sort()).collect().to_series().drop_nulls()
+  coded = (
+    found.join(_index(users, 'user'), left_on='user_id', right_on='id', how='left')
+    .join(_index(items, 'item'), left_on='item_id', right_on='id', how='left')
+    .select(
+      'user',
+      'item',
+      'time',
+      pl.col('price').cast(pl.Float32, strict=False).fill_null(0).fill_nan(0),
+      pl.col('quantity').cast(pl.Float32, strict=False).fill_null(1).fill_nan(1),
+      pl.col('place')
+      .cast(pl.String)
+      .replace_strict(places, pl.int_range(len(places), eager=True), default=0)
+      .cast(pl.Int32),
+    )
+    .sort('time', 'user', 'item')
+    .collect(engine='streaming')
+  )
+  rows = found.select(pl.len()).collect().item()
+  if coded.height != rows:
+    raise UserError(f'{name}: {rows:,} events became {coded.height:,} when users and items were looked up')
+  for column in ('user', 'item', 'time'):
+    if unknown := coded[column].null_count():
+      what = 'no time that can be read' if column == 'time' else f'{column}s that the {column}s table does not have'
+      raise UserError(f'{name}: {unknown:,} of {rows:,} events have {what}')
+  if not rows:
+    raise UserError(f'{name} has no events')
+  return Dataset(name, coded, users, items, tuple(categories), tuple(attributes), tuple(user_attributes))
+
+
+def _seconds(dtype: pl.DataType, name: str) -> pl.Expr:
+  """The time column as seconds since 1970."""
+  time = pl.col('time')
+  if dtype == pl.String:
+    text = time.str.replace('T', ' ').str.strip_suffix('Z')
+    read = pl.coalesce(
+      text.str.to_datetime('%Y-%m-%d %H:%M:%S%.f', strict=False),
+      text.str.to_datetime('%Y-%m-%d %H:%M', strict=False),
+      text.str.to_date('%Y-%m-%d', strict=False).cast(pl.Datetime),
+    )
+    return read.dt.epoch('s').alias('time')
+  if dtype == pl.Date or isinstance(dtype, pl.Datetime):
+    return time.dt.epoch('s').alias('time')
+  if dtype.is_integer():
+    return time.cast(pl.Int64)
+  raise UserError(f'{name}: times of type {dtype} cannot be read; give timestamps, ISO dates or seconds since 1970')
+
+
+def _described(events: pl.LazyFrame, column: str, table: pl.DataFrame | None, what: str) -> pl.DataFrame:
+  if table is None:
+    return events.select(pl.col(column).alias('id').unique().sort()).collect(engine='streaming')
+  if 'id' not in table.columns:
+    raise UserError(f'{what}: no column id; there are {", ".join(table.columns)}')
+  table = table.with_columns(pl.col('id').cast(pl.String))
+  twice = table.filter(pl.col('id').is_duplicated())
+  if twice.height:
+    raise UserError(f'{what}: id {twice["id"][0]!r} stands there {(table["id"] == twice["id"][0]).sum()} times')
+  return table
+
+
+def _index(table: pl.DataFrame, name: str) -> pl.LazyFrame:
+  return table.lazy().select('id', pl.int_range(pl.len(), dtype=pl.Int32).alias(name))
+
+
+def vocabulary(values: pl.Series, *, min_count: int = 1) -> tuple[np.ndarray, list[str]]:
+  """Codes [N] int32 of a column of text, and the values of the codes.
+
+  Code 0 is everything else: what is missing, and what occurs fewer than `min_count` times.
+  """
+  counts = values.cast(pl.String).drop_nulls().value_counts(name='count').filter(pl.col('count') >= min_count)
+  known = counts.sort(counts.columns[0])[counts.columns[0]].to_list()
+  codes = {value: code for code, value in enumerate(known, 1)}
+  coded = (
+    values.cast(pl.String).replace_strict(codes, default=0, return_dtype=pl.Int32) if codes else values.len() * [0]
+  )
+  return np.asarray(coded, np.int32), ['', *known]

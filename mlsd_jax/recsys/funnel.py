@@ -1,0 +1,145 @@
+"""The funnel: sources -> blend -> ranker, a week at a time, and what comes out of each stage."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from mlsd_jax.recsys import blend, features, ranking, splits
+from mlsd_jax.recsys.blend import Blend
+from mlsd_jax.recsys.candidates import SOURCES, Candidates, Source, collect, fill, popular
+from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.features import Features
+from mlsd_jax.recsys.ranking import Groups, Scorer
+from mlsd_jax.recsys.retrieval import NAME, Retriever
+from mlsd_jax.recsys.snapshot import Snapshot
+from mlsd_jax.recsys.splits import Targets
+from mlsd_jax.recsys.tower_examples import Histories
+
+
+@dataclasses.dataclass(frozen=True)
+class FunnelConfig:
+  """How many candidates pass each stage.
+
+  Attributes:
+    weeks: on which the ranker is trained, those before the one held out.
+    per_source: best of each source that join the union.
+    keep: of the union that the blend passes to the ranker.
+    group: candidates of a user and week that the ranker is trained on.
+  """
+
+  per_source: Mapping[str, int]
+  weeks: int = 4
+  keep: int = 300
+  group: int = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Week:
+  """Users, what is known of them at a cut, and the union of their candidates."""
+
+  snapshot: Snapshot
+  targets: Targets
+  candidates: Candidates
+  signals: np.ndarray
+
+
+def prepare(
+  snapshot: Snapshot,
+  targets: Targets,
+  users: np.ndarray,
+  retriever: Retriever | None,
+  histories: Histories,
+  per_source: Mapping[str, int],
+) -> Week:
+  """The union of all sources for `users` at the snapshot's cut."""
+  sources: dict[str, Source] = {name: SOURCES[name] for name in per_source if name in SOURCES}
+  vectors = np.zeros((0, 0), np.float32)
+  if retriever is not None and NAME in per_source:
+    vectors = retriever.users(histories, users, snapshot.cut)
+    sources[NAME] = retriever.source(vectors)
+  union = collect(snapshot, users, sources, per_source)
+  if retriever is not None and NAME in sources:
+    union = retriever.scored(union, vectors)
+  return Week(snapshot, targets, union, blend.signals(snapshot, union))
+
+
+def fit_blend(week: Week) -> Blend:
+  return blend.fit(week.signals, ranking.label(week.candidates, week.targets, week.snapshot.num_items).bought)
+
+
+def narrowed(week: Week, by: Blend, keep: int) -> tuple[Candidates, Features]:
+  """The best `keep` of each user's union, with the features of the ranker."""
+  best = week.candidates.best(by.score(week.signals), keep)
+  return best, features.features(week.snapshot, best)
+
+
+def bags(snapshot: Snapshot, length: int) -> np.ndarray:
+  """[U + 1, length] rows of the item table of each user's latest items, 0 where there is none; the latest last."""
+  return (snapshot['recent'][:, :length] + 1)[:, ::-1].astype(np.int32)
+
+
+def groups_of(
+  week: Week, by: Blend, user_codes: np.ndarray, config: FunnelConfig, bag_length: int, seed: int
+) -> Groups:
+  """Training examples of one week."""
+  best, found = narrowed(week, by, config.keep)
+  labels = ranking.label(best, week.targets, week.snapshot.num_items)
+  recent = bags(week.snapshot, max(bag_length, 1))
+  users = best.users
+  return ranking.make_groups(best, found, labels, user_codes[users], recent[users], size=config.group, seed=seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+  """What each stage says of one week: rankings [U, K] by stage, and the ranker's candidates with their logits."""
+
+  users: np.ndarray
+  rankings: Mapping[str, np.ndarray]
+  candidates: Candidates
+  features: Features
+  logits: np.ndarray
+  labels: ranking.Labels
+
+
+def rank(
+  week: Week,
+  by: Blend,
+  scorer: Scorer,
+  user_codes: np.ndarray,
+  keep: int,
+  retriever: Retriever | None,
+  histories: Histories,
+) -> Ranked:
+  """Rankings of 1,000 by each source alone, by the baselines, by the blend and by the ranker."""
+  union, users, depth = week.candidates, week.candidates.users, 1000
+  everyone = popular(week.snapshot, users[:1], 2 * depth)[0][0]
+  sources = {name: SOURCES[name] for name in union.sources if name in SOURCES}
+  if NAME in union.sources and retriever is not None:
+    sources[NAME] = retriever.source(retriever.users(histories, users, week.snapshot.cut))
+  # Asked anew, as the union took fewer of each than are judged.
+  rankings = {name: source(week.snapshot, users, depth)[0] for name, source in sources.items()}
+  if 'repurchase' in rankings:
+    rankings['repurchase + popular'] = fill(rankings['repurchase'], everyone)
+  blended = by.score(week.signals)
+  rankings['blend'] = fill(union.ranked(blended, depth), everyone)
+  best, found = narrowed(week, by, keep)
+  logits = scorer(found, user_codes, bags(week.snapshot, max(scorer.config.bag_length, 1)))
+  ranked = best.ranked(logits[:, 0], keep)
+  # Behind the ranker's own come the blend's others, so that every stage has as deep a list.
+  rest = np.concatenate([ranked, rankings['blend']], 1)
+  rankings['ranker'] = np.stack([_distinct(row, depth) for row in rest])
+  labels = ranking.label(best, week.targets, week.snapshot.num_items)
+  return Ranked(users, rankings, best, found, logits, labels)
+
+
+def _distinct(items: np.ndarray, k: int) -> np.ndarray:
+  """The first k distinct items of a row, -1 left out and filled up with."""
+  items = items[items >= 0]
+  first = np.sort(np.unique(items, return_index=True)[1])[:k]
+  return np.pad(items[first], (0, k - len(first)), constant_values=-1)
+
+
+def weeks_of(dataset: Dataset, number: int) -> list[int]:
+  """The cut of the week held out, then those of the ranker's weeks, the latest first."""
+  return splits.cuts(dataset, number + 1)

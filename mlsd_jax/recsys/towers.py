@@ -1,0 +1,144 @@
+"""Training the two towers by sampled softmax, and the vectors of items and users that retrieval needs."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlsd_jax.models import two_tower
+from mlsd_jax.models.two_tower import TwoTowerConfig
+from mlsd_jax.recsys.tower_examples import Histories, TowerData
+from mlsd_jax.training.sharding import Rules
+from mlsd_jax.training.task import Task
+
+# Rows of the big tables are split over the mesh; an id's row then lives on one device.
+TOWER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('vocab', None)), ('item_bias$', ('vocab', None)))
+_USERS_AT_ONCE = 1024
+
+
+def tower_task(
+  config: TwoTowerConfig, data: TowerData, *, batch_size: int, log_q: bool = True, uniform_negatives: bool = True
+) -> Task:
+  """In-batch sampled softmax; the items of the other rows are the negatives, and one uniform item a row joins them.
+
+  Args:
+    log_q: subtract from each logit the logarithm of how often its item is expected among the negatives, without which
+      popular items are pushed down (Yi et al. 2019, eq. 3).
+    uniform_negatives: mixed negative sampling (Yang et al. 2020), so that items that are never bought are seen too.
+  """
+  codes_IC = jnp.asarray(data.codes)
+  expected = batch_size * data.share + (batch_size / (len(data.share) - 1) if uniform_negatives else 0.0)
+  log_expected_I = jnp.asarray(np.log(np.maximum(expected, 1e-9)), jnp.float32)
+
+  def metrics_of(params, batch):
+    users_BD = _users(params, batch, codes_IC, config)
+    pool_N = jnp.concatenate([batch['item'], batch['negative']]) if uniform_negatives else batch['item']
+    logits_BN = (users_BD @ two_tower.item_vectors(params, pool_N, codes_IC, config).T).astype(jnp.float32)
+    if log_q:
+      logits_BN = logits_BN - log_expected_I[pool_N][None]
+    size = len(batch['item'])
+    own_BN = jnp.arange(size)[:, None] == jnp.arange(len(pool_N))[None]
+    same_item_BN = batch['item'][:, None] == pool_N[None]
+    same_user_BN = jnp.pad(batch['user'][:, None] == batch['user'][None], ((0, 0), (0, len(pool_N) - size)))
+    logits_BN = jnp.where((same_item_BN | same_user_BN) & ~own_BN, -1e9, logits_BN)
+    nll_B = jax.nn.logsumexp(logits_BN, -1) - jnp.diagonal(logits_BN[:, :size])
+    return {'loss': (nll_B.sum(), jnp.float32(size))}
+
+  def evaluate(params, batch):
+    """Nats of a purchase under the softmax over all items, and the share of purchases among the best 1,000."""
+    users_BD = _users(params, batch, codes_IC, config)
+    items_ID = two_tower.item_vectors(params, jnp.arange(1, len(data.share)), codes_IC, config)
+    logits_BI = users_BD @ items_ID.T
+    asked_BP = jnp.clip(batch['positives'] - 1, 0)
+    weights_BP = (batch['positives'] > 0) * batch['counted'][:, None]
+    own_BP = jnp.take_along_axis(logits_BI, asked_BP, 1)
+    last_B = jax.lax.top_k(logits_BI, min(1000, logits_BI.shape[1]))[0][:, -1]
+    found_B = ((own_BP >= last_B[:, None]) * weights_BP).sum(1) / jnp.maximum(weights_BP.sum(1), 1)
+    nll_BP = jax.nn.logsumexp(logits_BI, 1)[:, None] - own_BP
+    users = batch['counted'].sum()
+    return {'loss': ((nll_BP * weights_BP).sum(), weights_BP.sum()), 'recall@1000': (found_B @ batch['counted'], users)}
+
+  def loss(params, batch, key):
+    del key
+    metrics = metrics_of(params, batch)
+    return metrics['loss'][0] / metrics['loss'][1], metrics
+
+  return Task(
+    init=lambda key: two_tower.init(key, config),
+    loss=loss,
+    evaluate=evaluate,
+    sharding_rules=TOWER_RULES,
+    items_per_batch=batch_size,
+    item_name='examples',
+  )
+
+
+def _users(params: Any, batch: Any, codes_IC: jax.Array, config: TwoTowerConfig) -> jax.Array:
+  return two_tower.user_vectors(
+    params, batch['history'], batch['ages'], batch['weights'], batch['user_codes'], codes_IC, config
+  )
+
+
+def model_config(data: TowerData, settings: dict[str, Any]) -> TwoTowerConfig:
+  """The model of a data set, with what the settings say of its size."""
+  sizes = lambda codes: tuple(int(column.max()) + 1 for column in codes.T)
+  return TwoTowerConfig(
+    num_items=len(data.share) - 1, code_sizes=sizes(data.codes), user_sizes=sizes(data.user_codes), **settings
+  )
+
+
+def all_items(params: Any, data: TowerData, config: TwoTowerConfig) -> np.ndarray:
+  """[num_items, D + 1] vectors of every item."""
+  compute = jax.jit(lambda params, rows: two_tower.item_vectors(params, rows, jnp.asarray(data.codes), config))
+  rows = np.arange(1, len(data.share), dtype=np.int32)
+  size = 1 << 15
+  padded = np.resize(rows, -(-len(rows) // size) * size) if len(rows) > size else rows
+  parts = [np.asarray(compute(params, part)) for part in np.split(padded, max(len(padded) // size, 1))]
+  return np.concatenate(parts)[: len(rows)]
+
+
+def some_users(
+  params: Any, data: TowerData, config: TwoTowerConfig, histories: Histories, users: np.ndarray, cut: int
+) -> np.ndarray:
+  """[U, D + 1] vectors of users with what they had bought at a cut."""
+  compute = _user_vectors(config, _Array(data.codes))
+  parts: list[np.ndarray] = []
+  for first in range(0, len(users), _USERS_AT_ONCE):
+    some = users[first : first + _USERS_AT_ONCE]
+    whole = np.resize(some, min(_USERS_AT_ONCE, 1 << (len(users) - 1).bit_length()))
+    known = histories.at(whole, np.full(len(whole), cut), config.history_length)
+    vectors = compute(params, known | {'user_codes': data.user_codes[whole]})
+    parts.append(np.asarray(vectors)[: len(some)])
+  return np.concatenate(parts)
+
+
+class _Array:
+  """An array that caches know by its identity."""
+
+  def __init__(self, values: np.ndarray):
+    self.values = values
+
+  def __hash__(self) -> int:
+    return id(self.values)
+
+  def __eq__(self, other: object) -> bool:
+    return isinstance(other, _Array) and other.values is self.values
+
+
+@functools.lru_cache(maxsize=8)
+def _user_vectors(config: TwoTowerConfig, codes: _Array):
+  table = jnp.asarray(codes.values)
+  return jax.jit(lambda params, batch: _users(params, batch, table, config))
+
+
+def exact_top(users: np.ndarray, items: np.ndarray, k: int, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]:
+  """The k items of the largest dot product with each user, best first, by comparing all."""
+  k = min(k, len(items))
+  found: Sequence[Any] = [
+    jax.lax.top_k(jnp.asarray(users[first : first + chunk]) @ items.T, k) for first in range(0, len(users), chunk)
+  ]
+  scores = np.concatenate([np.asarray(part[0]) for part in found])
+  return np.concatenate([np.asarray(part[1]) for part in found]).astype(np.int32), scores

@@ -1,0 +1,94 @@
+"""Training the funnel's two models through the one trainer."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from mlsd_jax.ann import Settings
+from mlsd_jax.models.sparsenn import SparseNNConfig
+from mlsd_jax.recsys import features, ranking, splits, tower_examples, towers
+from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.ranking import Groups, Losses, Scorer
+from mlsd_jax.recsys.retrieval import Retriever
+from mlsd_jax.recsys.tower_examples import Histories, TowerBatches, TowerData, TowerEval
+from mlsd_jax.training.config import TrainConfig, from_mapping
+from mlsd_jax.training.loop import Result, fit
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerSettings:
+  """Ingredients of the towers' training.
+
+  Attributes:
+    weeks: of examples.
+    log_q, uniform_negatives: see towers.tower_task.
+    sampled: items of the longer history that an example sees in training.
+    index: kind of the nearest-neighbour index.
+  """
+
+  model: Mapping[str, Any]
+  weeks: int = 40
+  log_q: bool = True
+  uniform_negatives: bool = True
+  sampled: int = 32
+  index: str = 'auto'
+
+
+def train_towers(
+  dataset: Dataset, before: int, settings: TowerSettings, train: TrainConfig, folder: pathlib.Path
+) -> tuple[Retriever, Result]:
+  """Towers that know nothing from `before` on; evaluated on the week that begins there, where there is one."""
+  data = tower_examples.tower_data(dataset, before, settings.weeks)
+  model = dict(settings.model)
+  if dataset.categories:
+    model['history_code'] = len(dataset.categories) - 1
+  config = towers.model_config(data, model)
+  task = towers.tower_task(
+    config, data, batch_size=train.batch_size, log_q=settings.log_q, uniform_negatives=settings.uniform_negatives
+  )
+  batches = TowerBatches(data, config, train.batch_size, sampled=settings.sampled, seed=train.seed)
+  following = splits.targets(dataset, before)
+  held_out = TowerEval(data, config, following, data.histories, train.batch_size) if len(following.user) else None
+  result = fit(
+    task, batches, held_out, train, folder, metadata={'model': 'two_tower', 'config': dataclasses.asdict(config)}
+  )
+  params = jax.device_get(result.params)
+  nothing = np.zeros(0, np.int32)
+  lean = TowerData(nothing, nothing, nothing, data.histories, data.codes, data.user_codes, data.share)
+  return Retriever.build(params, config, lean, from_mapping(Settings, {'kind': settings.index}, 'tower')), result
+
+
+def train_ranker(
+  groups: Groups,
+  codes: np.ndarray,
+  user_codes: np.ndarray,
+  model: Mapping[str, Any],
+  losses: Losses,
+  train: TrainConfig,
+  folder: pathlib.Path,
+) -> tuple[Scorer, Result]:
+  """SparseNN on groups of candidates."""
+  arrays = groups.arrays
+  known = arrays['weights'].reshape(-1) > 0
+  dense = arrays['dense'].reshape(len(known), -1)[known]
+  sizes = lambda table: tuple(int(column.max()) + 1 for column in table.T)
+  described = {
+    'num_dense': dense.shape[1],
+    'num_items': len(codes) - 1,
+    'code_sizes': sizes(codes),
+    'user_sizes': sizes(user_codes),
+  }
+  config = from_mapping(SparseNNConfig, dict(model) | described, 'ranker.model')
+  bounds = features.edges(dense, max(config.bins, 1))
+  task = ranking.ranker_task(config, codes, bounds, batch_size=train.batch_size, losses=losses)
+  batches = ranking.GroupBatches(groups, train.batch_size, train.seed)
+  result = fit(task, batches, None, train, folder, metadata={'model': 'sparsenn', 'config': dataclasses.asdict(config)})
+  return Scorer(jax.device_get(result.params), config, codes, bounds), result
+
+
+def histories_of(dataset: Dataset) -> Histories:
+  return Histories.of(dataset.events, dataset.num_users)

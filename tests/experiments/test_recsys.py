@@ -1,0 +1,123 @@
+"""python -m experiments.recsys on H&M's three files as a user meets it."""
+
+import json
+
+import polars as pl
+import pytest
+
+from experiments import recsys
+from mlsd_jax.recsys.generator import Synthetic, generate
+
+TINY = [
+  '--config.funnel.weeks=1',
+  '--config.funnel.keep=40',
+  '--config.funnel.group=16',
+  '--config.tower.train.steps=20',
+  '--config.tower.train.batch_size=64',
+  '--config.tower.train.eval_every=10',
+  '--config.tower.train.checkpoint_every=0',
+  '--config.tower.model.embed_dim=16',
+  '--config.tower.model.history_length=16',
+  '--config.tower.model.sequence_length=4',
+  '--config.tower.sampled=4',
+  '--config.ranker.train.steps=10',
+  '--config.ranker.train.batch_size=16',
+  '--config.tower.train.optimizer.warmup_steps=0',
+  '--config.ranker.train.optimizer.warmup_steps=0',
+  '--config.serve.requests=5',
+]
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """A shop in H&M's form."""
+  folder = tmp_path_factory.mktemp('hm')
+  data = generate(Synthetic(num_users=200, num_items=150, weeks=12, tastes=6, on_sale_weeks=0)).dataset
+  articles = data.items.select(
+    pl.col('id').alias('article_id'),
+    pl.col('name').alias('prod_name'),
+    *(pl.col('department').alias(name) for name in ('index_group_name', 'garment_group_name', 'department_name')),
+    *(pl.col('kind').alias(name) for name in ('product_group_name', 'product_type_name', 'product_code')),
+    *(pl.lit('plain').alias(name) for name in ('colour_group_name', 'graphical_appearance_name')),
+  )
+  articles.write_csv(folder / 'articles.csv')
+  customers = data.users.select(
+    pl.col('id').alias('customer_id'),
+    pl.lit('31.0').alias('age'),
+    pl.lit('ACTIVE').alias('club_member_status'),
+    pl.lit('NONE').alias('fashion_news_frequency'),
+    pl.lit('p').alias('postal_code'),
+  )
+  customers.write_csv(folder / 'customers.csv')
+  events = data.events.select(
+    pl.from_epoch('time').dt.date().cast(pl.String).alias('t_dat'),
+    pl.Series('customer_id', data.users['id'].gather(data.events['user'])),
+    pl.Series('article_id', data.items['id'].gather(data.events['item'])),
+    (pl.col('price') / 1000).alias('price'),
+    (pl.col('place') + 1).alias('sales_channel_id'),
+  )
+  events.write_csv(folder / 'transactions_train.csv')
+  return folder
+
+
+@pytest.mark.slow
+def test_from_files_to_a_submission(folder, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  first = ['--config=configs/recsys/hm.py', f'--config.data.path={folder}', f'--workdir={workdir}', *TINY]
+  assert recsys.main([*first, '--mode=prepare']) == 0
+  assert recsys.main(first) == 0
+  out = capsys.readouterr().out
+  assert 'repurchase + popular' in out
+  result = json.loads((workdir / 'result.json').read_text())
+  for name in ('map@12', 'recall@100', 'recall@1000'):
+    assert {'ranker', 'blend', 'tower', 'popular', 'repurchase + popular'} <= set(result[name])
+  assert 0 < result['normalized_entropy'] < 2
+  assert result['recommend_p99_ms'] > 0
+  for name in ('recall', 'funnel', 'reliability', 'towers', 'embedding_map'):
+    assert (workdir / 'plots' / f'{name}.png').stat().st_size > 5000
+
+  again = [f'--workdir={workdir}']
+  assert recsys.main(again) == 0
+  assert 'is finished' in capsys.readouterr().out
+  assert recsys.main([*again, '--mode=evaluate']) == 0
+  assert 'heavy' in capsys.readouterr().out
+  assert recsys.main([*again, '--mode=recommend', '--user=u7']) == 0
+  assert 'bought lately' in capsys.readouterr().out
+  assert recsys.main([*again, '--mode=recommend', '--user=nobody']) == 0
+  assert 'is not known' in capsys.readouterr().out
+  assert recsys.main([*again, '--mode=recommend']) == 2
+  assert '--user=ID' in capsys.readouterr().err
+  assert recsys.main([*again, '--mode=submit']) == 0
+  written = pl.read_csv(workdir / 'submission.csv', infer_schema=False)
+  assert written.columns == ['customer_id', 'prediction']
+  assert written['customer_id'].to_list() == [f'u{i}' for i in range(200)]
+  lists = written['prediction'].str.split(' ')
+  assert lists.list.len().unique().to_list() == [12]
+  assert lists.list.n_unique().unique().to_list() == [12]
+  assert lists.explode().str.len_chars().unique().to_list() == [10]  # article ids keep their zeros
+
+
+@pytest.mark.parametrize(
+  ('flags', 'message'),
+  [
+    (['--config.data.source=shop'], 'is not one of completejourney'),
+    (['--config.data.source=hm'], 'wants --config.data.path='),
+    (['--config.data.source=table', '--config.data.path=none.csv'], 'no such file'),
+    (['--config.ranker.losses.bce=-x'], 'bce'),
+    (['--mode=recommend', '--user=1'], 'no trained recommender'),
+    (['--mode=evaluate'], 'holds no evaluation'),
+  ],
+)
+def test_mistakes_are_one_line(flags, message, tmp_path, capsys):
+  assert recsys.main([f'--workdir={tmp_path / "run"}', *flags]) == 2
+  error = capsys.readouterr().err
+  assert message in error
+  assert error.count('\n') == 1
+
+
+def test_simulation_prints_the_truth(capsys, tmp_path):
+  config = ['--config=configs/recsys/synthetic.py', '--config.data.synthetic.num_users=400']
+  assert recsys.main([*config, f'--workdir={tmp_path}', '--mode=simulate']) == 0
+  out = capsys.readouterr().out
+  assert 'oracle' in out
+  assert 'doubly robust' in out

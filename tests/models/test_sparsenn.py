@@ -1,0 +1,85 @@
+"""SparseNN: interactions against their formulas, buckets, ids past the table."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlsd_jax.models import adapter, sparsenn
+from mlsd_jax.models.sparsenn import CrossLayer, SparseNN, SparseNNConfig
+
+CONFIG = SparseNNConfig(
+  num_dense=3,
+  num_items=20,
+  code_sizes=(4,),
+  user_sizes=(3,),
+  embed_dim=8,
+  bins=4,
+  bag_length=5,
+  bottom_dim=16,
+  top_dims=(16,),
+)
+CODES = jnp.asarray(np.arange(21)[:, None] % 4, jnp.int32)
+EDGES = jnp.asarray(np.tile(np.linspace(0, 1, 5), (3, 1)), jnp.float32)
+
+
+def _batch(rows=6, seed=0):
+  rng = np.random.default_rng(seed)
+  return {
+    'dense': jnp.asarray(rng.random((rows, 3)), jnp.float32),
+    'item': jnp.asarray(rng.integers(1, 21, rows), jnp.int32),
+    'user_codes': jnp.asarray(rng.integers(0, 3, (rows, 1)), jnp.int32),
+    'bag': jnp.asarray(rng.integers(0, 21, (rows, 5)), jnp.int32),
+  }
+
+
+@pytest.mark.parametrize('interaction', ['dot', 'cross', 'both', 'none'])
+@pytest.mark.parametrize('sparse', [True, False])
+def test_every_form_gives_logits_and_gradients(key, interaction, sparse):
+  config = SparseNNConfig(**(CONFIG.__dict__ | {'interaction': interaction, 'sparse': sparse}))
+  params = sparsenn.init(key, config)
+  logits = sparsenn.apply(params, _batch(), CODES, EDGES, config)
+  assert logits.shape == (6, len(sparsenn.HEADS))
+  grads = jax.grad(lambda p: jnp.square(sparsenn.apply(p, _batch(), CODES, EDGES, config)).sum())(params)
+  assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+def test_a_row_does_not_depend_on_its_batch(key):
+  params, batch = sparsenn.init(key, CONFIG), _batch()
+  alone = {name: x[2:3] for name, x in batch.items()}
+  whole = sparsenn.apply(params, batch, CODES, EDGES, CONFIG)
+  np.testing.assert_allclose(whole[2:3], sparsenn.apply(params, alone, CODES, EDGES, CONFIG), rtol=1e-4, atol=1e-6)
+
+
+def test_the_order_of_a_bag_does_not_matter(key):
+  params, batch = sparsenn.init(key, CONFIG), _batch()
+  turned = batch | {'bag': batch['bag'][:, ::-1]}
+  first, second = (sparsenn.apply(params, b, CODES, EDGES, CONFIG) for b in (batch, turned))
+  np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
+
+
+def test_ids_past_the_table_take_the_row_of_unknown_ones(key):
+  params, batch = sparsenn.init(key, CONFIG), _batch()
+  past, unknown = (sparsenn.apply(params, batch | {'item': jnp.full(6, i)}, CODES, EDGES, CONFIG) for i in (21, 0))
+  np.testing.assert_array_equal(past, unknown)
+
+
+def test_buckets_are_piecewise_linear(key):
+  module = adapter.bind(SparseNN, CONFIG, sparsenn.init(key, CONFIG))
+  values = module.buckets(jnp.array([[0.0, 0.375, 1.0]]), EDGES)[0]
+  np.testing.assert_allclose(values[:3], [0.0, 0.375, 1.0], atol=1e-6)
+  np.testing.assert_allclose(values[3:].reshape(3, 4), [[0, 0, 0, 0], [1, 0.5, 0, 0], [1, 1, 1, 1]], atol=1e-6)
+
+
+def test_cross_layer_is_its_formula():
+  from flax import nnx
+
+  layer = CrossLayer(4, 2, nnx.Rngs(params=0))
+  x0, x = np.random.default_rng(0).random((2, 3, 4)).astype(np.float32)
+  inner = x @ np.asarray(layer.down.kernel[...]) @ np.asarray(layer.up.kernel[...]) + np.asarray(layer.up.bias[...])
+  np.testing.assert_allclose(layer(jnp.asarray(x0), jnp.asarray(x)), x0 * inner + x, rtol=1e-5)
+
+
+def test_unknown_interaction_is_refused():
+  with pytest.raises(ValueError, match='is not one of dot, cross'):
+    SparseNNConfig(num_dense=1, num_items=1, interaction='product')

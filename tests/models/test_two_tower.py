@@ -1,0 +1,103 @@
+"""The towers: what each side may depend on."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlsd_jax.models import two_tower
+from mlsd_jax.models.two_tower import TwoTowerConfig
+
+CONFIG = TwoTowerConfig(
+  num_items=30,
+  code_sizes=(4, 6),
+  user_sizes=(3,),
+  embed_dim=8,
+  hidden_dim=16,
+  history_length=12,
+  sequence_length=6,
+  history_code=1,
+)
+CODES = jnp.asarray(np.random.default_rng(0).integers(0, 4, (31, 2)), jnp.int32)
+
+
+@pytest.fixture
+def params(key):
+  return two_tower.init(key, CONFIG)
+
+
+def _users(params, history, ages=None, weights=None, user_codes=None, config=CONFIG):
+  history = jnp.asarray(history, jnp.int32)
+  ages = jnp.ones(history.shape) if ages is None else jnp.asarray(ages, jnp.float32)
+  weights = jnp.ones(history.shape) if weights is None else jnp.asarray(weights, jnp.float32)
+  user_codes = jnp.zeros((len(history), 1), jnp.int32) if user_codes is None else user_codes
+  return two_tower.user_vectors(params, history, ages, weights, user_codes, CODES, config)
+
+
+def _history(*rows):
+  out = np.full((len(rows), CONFIG.history_length), -1)
+  for row, items in enumerate(rows):
+    if items:
+      out[row, -len(items) :] = items
+  return out
+
+
+def test_shapes_and_bias_column(params):
+  users = _users(params, _history([1, 2], []))
+  items = two_tower.item_vectors(params, jnp.arange(1, 31), CODES, CONFIG)
+  assert users.shape == (2, 9)
+  assert items.shape == (30, 9)
+  np.testing.assert_array_equal(users[:, -1], 1.0)
+  np.testing.assert_array_equal(items[:, -1], 0.0)
+
+
+def test_a_user_does_not_depend_on_its_batch(params):
+  together = _users(params, _history([1, 2, 3], [4, 5]))
+  alone = _users(params, _history([4, 5]))
+  np.testing.assert_allclose(together[1], alone[0], rtol=1e-5, atol=1e-6)
+
+
+def test_padding_says_nothing(params):
+  history = _history([1, 2, 3])
+  ages = np.ones(history.shape)
+  ages[history < 0] = 1e6
+  weights = np.where(history < 0, 7.0, 1.0)
+  np.testing.assert_allclose(_users(params, history), _users(params, history, ages, weights), rtol=1e-6)
+
+
+def test_who_bought_nothing_has_a_finite_vector(params):
+  assert jnp.isfinite(_users(params, _history([]))).all()
+
+
+def test_the_bag_does_not_know_order_and_the_transformer_does(params):
+  config = dataclasses.replace(CONFIG, sequence_length=0)
+  bag = two_tower.init(jax.random.key(1), config)
+  forth, back = _history([1, 2, 3]), _history([3, 2, 1])
+  np.testing.assert_allclose(_users(bag, forth, config=config), _users(bag, back, config=config), atol=1e-6)
+  assert abs(_users(params, forth) - _users(params, back)).max() > 1e-4
+
+
+def test_content_reaches_an_item_without_a_row_of_its_own(params):
+  items = two_tower.item_vectors(params, jnp.array([0, 0]), CODES.at[0].set(jnp.array([1, 2])), CONFIG)
+  other = two_tower.item_vectors(params, jnp.array([0, 0]), CODES.at[0].set(jnp.array([3, 3])), CONFIG)
+  assert abs(items - other).max() > 1e-3
+  config = dataclasses.replace(CONFIG, content=False)
+  without = two_tower.init(jax.random.key(0), config)
+  assert 'code_tables' not in without
+
+
+def test_normalised_vectors_have_length_one(params):
+  config = dataclasses.replace(CONFIG, normalize=True, temperature=0.1)
+  items = two_tower.item_vectors(params, jnp.arange(1, 5), CODES, config)[:, :-1]
+  np.testing.assert_allclose(jnp.linalg.norm(items, axis=-1), 1.0, rtol=1e-3)
+  users = _users(params, _history([1, 2]), config=config)[:, :-1]
+  np.testing.assert_allclose(jnp.linalg.norm(users, axis=-1), 10.0, rtol=1e-3)
+
+
+def test_bad_shapes_are_refused():
+  with pytest.raises(ValueError, match='longer than the history'):
+    TwoTowerConfig(num_items=3, history_length=4, sequence_length=8)
+  with pytest.raises(ValueError, match='divisible'):
+    TwoTowerConfig(num_items=3, embed_dim=9)

@@ -1,0 +1,138 @@
+"""Tower examples see no future; sampled softmax with log Q against the full softmax; the task learns."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+import pytest
+
+from mlsd_jax.models import two_tower
+from mlsd_jax.recsys import splits, tower_examples, towers
+from mlsd_jax.recsys.events import DAY
+from mlsd_jax.recsys.tower_examples import Histories, TowerBatches, TowerEval
+from mlsd_jax.training.config import TrainConfig
+from mlsd_jax.training.loop import fit
+from mlsd_jax.training.optimizers import OptimizerConfig
+
+SMALL = {'embed_dim': 16, 'hidden_dim': 16, 'history_length': 16, 'sequence_length': 4, 'history_code': 1}
+
+
+@pytest.fixture(scope='module')
+def data(made):
+  return tower_examples.tower_data(made.dataset, splits.cuts(made.dataset, 1)[0], 8)
+
+
+def test_histories_end_before_the_cut(made):
+  events = made.dataset.events
+  histories = Histories.of(events, made.dataset.num_users)
+  rng = np.random.default_rng(0)
+  users = rng.integers(0, made.dataset.num_users + 1, 50)
+  cuts = rng.integers(int(events['time'][0]), int(events['time'][-1]), 50)
+  found = histories.at(users, cuts, 8)
+  for row in range(50):
+    mine = events.filter((pl.col('user') == int(users[row])) & (pl.col('time') < int(cuts[row])))
+    wanted = sorted(mine['time'].to_list())[-8:]
+    known = found['history'][row] >= 0
+    assert known.sum() == len(wanted)
+    np.testing.assert_allclose(found['ages'][row][known], [(cuts[row] - t) / DAY for t in wanted], atol=1e-3)
+    assert set(found['history'][row][known] - 1) <= set(mine['item'].to_list())
+
+
+def test_sampled_histories_keep_the_latest_and_their_weight(made):
+  histories = Histories.of(made.dataset.events, made.dataset.num_users)
+  users = np.arange(100)
+  cut = np.full(100, int(made.dataset.events['time'][-1]) + 1)
+  whole = histories.at(users, cut, 16)
+  some = histories.at(users, cut, 16, latest=4, sampled=4, rng=np.random.default_rng(0))
+  np.testing.assert_array_equal(some['history'][:, -4:], whole['history'][:, -4:])
+  for row in range(100):
+    assert set(some['history'][row]) <= set(whole['history'][row]) | {-1}
+  count = lambda found: (found['weights'] * (found['history'] >= 0)).sum(1)
+  np.testing.assert_allclose(count(some), count(whole))
+
+
+def test_examples_lie_in_the_week_after_their_cut(made, data):
+  events = made.dataset.events
+  for row in np.random.default_rng(0).choice(len(data.item), 50, replace=False):
+    user, item, cut = int(data.user[row]), int(data.item[row]) - 1, int(data.cut[row])
+    mine = events.filter((pl.col('user') == user) & (pl.col('item') == item))
+    assert mine['time'].is_between(cut, cut + splits.WEEK, closed='left').any()
+
+
+def test_batches_are_the_same_from_any_start(data):
+  config = towers.model_config(data, SMALL)
+  batches = TowerBatches(data, config, 16)
+  stream = batches.batches(0)
+  for _ in range(3):
+    third = next(stream)
+  again = next(batches.batches(2))
+  for name in third:
+    np.testing.assert_array_equal(third[name], again[name])
+
+
+def test_log_q_makes_the_sampled_softmax_unbiased(data):
+  """The gradient over many batches points where that of the full softmax does; without log Q it does not."""
+  config = dataclasses.replace(towers.model_config(data, SMALL), sequence_length=0)
+  params = two_tower.init(jax.random.key(0), config)
+  batches = TowerBatches(data, config, 64)
+  codes = jnp.asarray(data.codes)
+
+  def full(bias, batch):
+    users = two_tower.user_vectors(
+      params, *(batch[name] for name in ('history', 'ages', 'weights', 'user_codes')), codes, config
+    )
+    items = two_tower.item_vectors(params | {'item_bias': bias}, jnp.arange(len(codes)), codes, config)
+    logits = (users @ items.T).at[:, 0].set(-1e9)
+    return (jax.nn.logsumexp(logits, 1) - jnp.take_along_axis(logits, batch['item'][:, None], 1)[:, 0]).mean()
+
+  def mean_gradient(loss):
+    gradient = jax.jit(jax.grad(loss))
+    stream = batches.batches(0)
+    return sum(gradient(params['item_bias'], next(stream))[:, 0] for _ in range(40)) / 40
+
+  def sampled(log_q):
+    task = towers.tower_task(config, data, batch_size=64, log_q=log_q)
+    return mean_gradient(lambda bias, batch: task.loss(params | {'item_bias': bias}, batch, None)[0])
+
+  wanted = mean_gradient(full)
+  off = lambda found: float(jnp.linalg.norm(found - wanted) / jnp.linalg.norm(wanted))
+  assert off(sampled(True)) < 0.25
+  assert off(sampled(True)) < 0.7 * off(sampled(False))
+
+
+def test_a_users_other_purchases_are_no_negatives(data):
+  config = towers.model_config(data, SMALL)
+  params = two_tower.init(jax.random.key(0), config)
+  batch = next(TowerBatches(data, config, 8).batches(0))
+  batch = {name: np.repeat(array[:1], 8, 0) for name, array in batch.items()}
+  batch['item'] = np.arange(1, 9)
+  task = towers.tower_task(config, data, batch_size=8, uniform_negatives=False)
+  # Eight purchases of one user: each stands alone, so there is nothing to choose from and nothing to lose.
+  assert float(task.loss(params, batch, None)[0]) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_towers_learn(made, data, tmp_path):
+  config = towers.model_config(data, SMALL)
+  optimizer = OptimizerConfig(name='rowwise_adagrad', learning_rate=3e-3, table_learning_rate=0.1, weight_decay=0.0)
+  train = TrainConfig(steps=60, batch_size=64, optimizer=optimizer, steps_per_dispatch=10, eval_every=1000)
+  cut = splits.cuts(made.dataset, 1)[0]
+  held_out = TowerEval(data, config, splits.targets(made.dataset, cut), data.histories, 64)
+  task = towers.tower_task(config, data, batch_size=64)
+  before = towers.tower_task(config, data, batch_size=64).evaluate(
+    two_tower.init(jax.random.key(0), config), next(held_out.batches())
+  )
+  result = fit(task, TowerBatches(data, config, 64), held_out, train, tmp_path)
+  assert result.metrics['loss'] < float(before['loss'][0] / before['loss'][1]) - 0.3
+
+
+def test_vectors_of_items_and_users_fit_the_exact_search(made, data):
+  config = towers.model_config(data, SMALL)
+  params = two_tower.init(jax.random.key(0), config)
+  items = towers.all_items(params, data, config)
+  users = towers.some_users(params, data, config, data.histories, np.arange(5), splits.cuts(made.dataset, 1)[0])
+  rows, scores = towers.exact_top(users, items, 7)
+  wanted = np.sort(users @ items.T, 1)[:, ::-1][:, :7]
+  np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(np.take_along_axis(users @ items.T, rows, 1), wanted, rtol=1e-4, atol=1e-5)
