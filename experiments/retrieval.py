@@ -98,16 +98,17 @@ def train(run: contract.Run) -> None:
   encoder = _encoder(run)
   config = run.config.train
   pairs = from_mapping(PairConfig, run.config.pairs, 'pairs')
-  trainer = from_mapping(TrainConfig, {name: value for name, value in config.items() if name not in _MINE}, 'train')
+  settings = {name: value for name, value in config.to_dict().items() if name not in _MINE}
+  trainer = from_mapping(TrainConfig, settings, 'train')
   folder = run.workdir / config.kind
   opened = store.open_store(run.workdir / 'index', encoder)
   made = training_data.make_pairs(opened, encoder, pairs, _generator(run))
   held, rest = made[: len(made) // 20], made[len(made) // 20 :]
   run.print(f'{len(rest):,} pairs to learn from, {len(held):,} held out; for example {made[0].query!r}')
   if config.kind == 'contrastive':
-    settings = ContrastiveConfig(trainer, temperature=config.temperature, chunks=config.chunks)
+    contrast = ContrastiveConfig(trainer, temperature=config.temperature, chunks=config.chunks)
     trained: Encoder | CrossEncoder
-    trained, result = train_contrastive(encoder, rest, settings, folder, held)
+    trained, result = train_contrastive(encoder, rest, contrast, folder, held)
     use = 'encoder.name'
   elif config.kind == 'cross_encoder':
     lists = CrossEncoderConfig(trainer, length=config.length)

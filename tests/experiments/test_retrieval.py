@@ -61,6 +61,19 @@ def test_a_folder_from_files_to_answers(call, tmp_path):
   assert '1. Handbook page on copy' in out
   assert 'copy.md, characters' in out
 
+  code, out, err = call('--mode=tune')
+  assert code == 0, err
+  assert 'searched exactly' in out
+  assert len(next(line for line in out.splitlines() if line.startswith('rrf')).split()) == 12
+
+  few = ('steps=2', 'optimizer.warmup_steps=0', 'batch_size=8', 'accumulation=1', 'length=32')
+  pairs = ('number=20', 'negatives=1', 'min_words=5', 'too_near=9.0')
+  code, out, err = call('--mode=train', *(f'--config.train.{x}' for x in few), *(f'--config.pairs.{x}' for x in pairs))
+  assert code == 0, err
+  code, out, err = call('--mode=evaluate', '--config.search.rerank=3', '--config.cross_encoder=w/cross_encoder/model')
+  assert code == 0, err
+  assert 'rerank' in json.loads((tmp_path / 'w' / 'result.json').read_text())['ndcg@10']
+
   (tmp_path / 'docs' / 'copy.md').unlink()
   (tmp_path / 'docs' / 'paint.md').write_text(titled('paint', 'Draw circles and lines in many colours.'))
   (tmp_path / 'docs' / 'bad.md').write_bytes(b'\0\0')
