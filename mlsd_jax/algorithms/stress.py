@@ -16,6 +16,7 @@ from mlsd_jax.algorithms.pool import Pool
 from mlsd_jax.algorithms.problem import Call, Mismatch, Problem, check
 from mlsd_jax.errors import UserError
 
+_PROOF_ROUND = 2_000  # calls
 _PROOF_SIZES = (4, 24, 128, 512)
 
 
@@ -108,16 +109,22 @@ def _smaller(value: Any) -> list[Any]:
 
 
 def prove(problem: Problem, operations: int, seed: int = 0) -> Mismatch | None:
-  """Plays so many random operations, on structures from tiny to middling, against the oracle; a smallest mismatch."""
+  """Plays so many random operations, on structures from tiny to middling, against the oracle; a smallest mismatch.
+
+  A structure plays at most _PROOF_ROUND of them: of one that only grows, a plain oracle would take ever longer.
+  """
   share = operations // len(_PROOF_SIZES)
-  for number, size in enumerate(_PROOF_SIZES):
-    calls = problem.operations(random.Random(1000 * seed + number), share, size)
-    while len(calls) - 1 < share:  # some generators give few large calls at large sizes
-      size //= 2
-      calls = problem.operations(random.Random(1000 * seed + number), share, size)
-    mismatch = check(problem, problem.solution, calls)
-    if mismatch:
-      return smallest_mismatch(problem, problem.solution, mismatch)
+  for number, first in enumerate(_PROOF_SIZES):
+    for start in range(0, share, _PROOF_ROUND):
+      size, count = first, min(_PROOF_ROUND, share - start)
+      random_ = lambda: random.Random(1000 * seed + number + 10 * start)
+      calls = problem.operations(random_(), count, size)
+      while len(calls) - 1 < count:  # some generators give few large calls at large sizes
+        size //= 2
+        calls = problem.operations(random_(), count, size)
+      mismatch = check(problem, problem.solution, calls)
+      if mismatch:
+        return smallest_mismatch(problem, problem.solution, mismatch)
   return None
 
 
