@@ -136,7 +136,7 @@ def test_sigterm_in_the_middle_then_the_same_command(tmp_path, text):
     if line.startswith('step 50'):
       first.send_signal(signal.SIGTERM)
       break
-  out, _ = first.communicate(timeout=60)
+  out, _ = first.communicate(timeout=300)
   assert first.returncode == 0
   assert 'told to stop' in out
   assert not (tmp_path / 'parts' / 'result.json').exists()
