@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments import recsys
-from mlsd_jax import files
+from mlsd_jax import files, resampling
 from mlsd_jax.recsys import evaluation, funnel, ranking, serving, training
 from mlsd_jax.recsys.ranking import Groups
 
@@ -57,7 +57,7 @@ def main() -> None:
   for name, (score, seconds) in values.items():
     metrics = evaluation.evaluate(best.users, best.ranked(score, settings.keep), week.targets, data.num_items)
     by_user[name] = metrics['map@12']
-    cells = '  '.join(f'{metric} {evaluation.bootstrap(metrics[metric])}' for metric in ('map@12', 'recall@100'))
+    cells = '  '.join(f'{metric} {resampling.bootstrap(metrics[metric])}' for metric in ('map@12', 'recall@100'))
     print(f'{name:<20} {cells}  {seconds:6.1f} s of training')
   for name in list(values)[1:]:
     compared = evaluation.paired(by_user['sparsenn'], by_user[name])

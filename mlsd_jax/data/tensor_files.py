@@ -1,7 +1,8 @@
-"""Named tensors of a model folder: model.safetensors, or its shards and their index."""
+"""Named tensors of a model folder: model.safetensors, or its shards and their index; trees of them by path."""
 
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -43,3 +44,18 @@ def write(tensors: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
     safetensors.numpy.save_file(dict(tensors), path, metadata={'format': 'pt'})
   except safetensors.SafetensorError as error:  # how it reports a full disk
     raise UserError(f'cannot write {path}: {error}') from error
+
+
+def at(tree: Any, path: str) -> Any:
+  """What stands in a nested dictionary under 'a/b/c'."""
+  for part in path.split('/'):
+    tree = tree[part]
+  return tree
+
+
+def put(tree: dict[str, Any], path: str, value: Any) -> None:
+  """Puts a value into a nested dictionary under 'a/b/c', which need not be there yet."""
+  *parts, last = path.split('/')
+  for part in parts:
+    tree = tree.setdefault(part, {})
+  tree[last] = value

@@ -78,7 +78,7 @@ def load_gpt2(folder_or_name: str | os.PathLike[str], **options: Any) -> tuple[d
     flat = _flat_shape(path, shape)
     if tensor.shape != flat:
       raise UserError(f'{folder}: tensor {name} has shape {tensor.shape}, but its config.json calls for {flat}')
-    _put(params, path, np.ascontiguousarray(tensor, dtype=np.float32).reshape(shape))
+    tensor_files.put(params, path, np.ascontiguousarray(tensor, dtype=np.float32).reshape(shape))
   head = tensors.pop('lm_head.weight', None)
   if head is not None and not np.array_equal(head.astype(np.float32), params['token_embedding']):
     raise UserError(f'{folder}: lm_head.weight differs from the token embedding; only tied heads are supported')
@@ -113,7 +113,7 @@ def save_gpt2(
   params, _ = convert(params, config, plain)
   tensors = {}
   for name, path, shape in _layout(plain):
-    tensor = np.ascontiguousarray(_get(params, path))
+    tensor = np.ascontiguousarray(tensor_files.at(params, path))
     tensors[f'transformer.{name}'] = tensor.reshape(_flat_shape(path, shape))
   end_of_text = tokenizer.end_of_text if tokenizer else 50256 if config.vocab_size == 50257 else None
   with files.atomic_folder(folder) as temporary:
@@ -188,7 +188,7 @@ def _layout(config: gpt.GPTConfig) -> Iterator[tuple[str, str, tuple[int, ...]]]
     (f'h.{i}.{theirs}', f'blocks/{i}/{ours}') for i in range(config.num_layers) for theirs, ours in _BLOCK.items()
   ]
   for theirs, ours in names:
-    yield theirs, ours, _get(shapes, ours).shape
+    yield theirs, ours, tensor_files.at(shapes, ours).shape
 
 
 def _flat_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -198,19 +198,6 @@ def _flat_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
   if path.endswith('/out/kernel'):
     return int(np.prod(shape[:-1])), shape[-1]
   return (int(np.prod(shape)),) if path.endswith('/bias') else shape
-
-
-def _get(tree: dict[str, Any], path: str) -> Any:
-  for part in path.split('/'):
-    tree = tree[part]
-  return tree
-
-
-def _put(tree: dict[str, Any], path: str, value: np.ndarray) -> None:
-  *parts, last = path.split('/')
-  for part in parts:
-    tree = tree.setdefault(part, {})
-  tree[last] = value
 
 
 def _read_config(folder: pathlib.Path) -> gpt.GPTConfig:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mlsd_jax import figures
-from mlsd_jax.recsys.evaluation import Estimate
+from mlsd_jax.resampling import Estimate
 
 COLORS = ('#94a3b8', '#64748b', '#0f766e', '#2563eb', '#7c3aed', '#d97706', '#be123c', '#0f172a', '#c2410c')
 DEPTHS = (12, 25, 50, 100, 200, 500, 1000)

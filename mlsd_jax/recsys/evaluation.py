@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mlsd_jax.recsys.splits import Targets
+from mlsd_jax.resampling import Estimate, bootstrap, sign_flip_p
 
 
 def relevance(
@@ -73,34 +74,6 @@ METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate:
-  """A mean over users and the bounds of its 95% interval."""
-
-  mean: float
-  low: float
-  high: float
-
-  def __str__(self) -> str:
-    return f'{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]'
-
-
-def bootstrap(values: np.ndarray, *, rounds: int = 1000, seed: int = 0) -> Estimate:
-  """The percentile bootstrap over users (Efron 1979); an empty segment gives NaN."""
-  if not len(values):
-    return Estimate(*[float('nan')] * 3)
-  rng = np.random.default_rng(seed)
-  # How often each user is drawn: multinomial counts, in blocks to keep them small.
-  block = max(1, 10_000_000 // len(values))
-  share = np.full(len(values), 1 / len(values))
-  drawn = [
-    rng.multinomial(len(values), share, size=min(block, rounds - start)) @ values / len(values)
-    for start in range(0, rounds, block)
-  ]
-  low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
-  return Estimate(float(values.mean()), float(low), float(high))
-
-
-@dataclasses.dataclass(frozen=True)
 class Comparison:
   """The mean difference of two systems over the same users, its interval, and the p of a sign-flip test."""
 
@@ -109,15 +82,9 @@ class Comparison:
 
 
 def paired(first: np.ndarray, second: np.ndarray, *, rounds: int = 10_000, seed: int = 0) -> Comparison:
-  """`first` - `second` a user: bootstrap interval, and a two-sided test that flips signs at random (Fisher 1935)."""
+  """`first` - `second` a user: bootstrap interval, and the p of a sign-flip test."""
   difference = first - second
-  rng = np.random.default_rng(seed)
-  seen = abs(difference.sum())
-  extreme, block = 0, max(1, 10_000_000 // max(len(difference), 1))
-  for start in range(0, rounds, block):
-    signs = rng.choice(np.array([-1.0, 1.0]), size=(min(block, rounds - start), len(difference)))
-    extreme += int((abs(signs @ difference) >= seen - 1e-12).sum())
-  return Comparison(bootstrap(difference, seed=seed), (extreme + 1) / (rounds + 1))
+  return Comparison(bootstrap(difference, seed=seed), sign_flip_p(difference, rounds=rounds, seed=seed))
 
 
 def evaluate(users: np.ndarray, ranking: np.ndarray, targets: Targets, num_items: int) -> dict[str, np.ndarray]:

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from mlsd_jax import resampling
 from mlsd_jax.recsys import candidates as sources
 from mlsd_jax.recsys import evaluation
-from mlsd_jax.recsys.evaluation import METRICS, Estimate
+from mlsd_jax.recsys.evaluation import METRICS
 from mlsd_jax.recsys.funnel import Ranked
 from mlsd_jax.recsys.serving import State
 from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, lookup, missing_row
 from mlsd_jax.recsys.splits import Targets
+from mlsd_jax.resampling import Estimate
 
 SEGMENTS = ('cold', 'light', 'heavy')
 
@@ -30,7 +32,7 @@ def per_user(ranked: Ranked, targets: Targets, num_items: int, segments: np.ndar
 def estimates(table: pl.DataFrame) -> dict[str, dict[str, Estimate]]:
   """Stage -> metric -> mean with its interval."""
   return {
-    str(stage): {metric: evaluation.bootstrap(rows[metric].to_numpy()) for metric in METRICS}
+    str(stage): {metric: resampling.bootstrap(rows[metric].to_numpy()) for metric in METRICS}
     for (stage,), rows in table.group_by('stage', maintain_order=True)
   }
 
@@ -53,7 +55,7 @@ def segment_table(table: pl.DataFrame, stages: tuple[str, ...]) -> str:
       if not some.height:
         lines += [f'{segment:<9}{0:>7}  no such user bought in the week'] if not number else []
         continue
-      cells = [str(evaluation.bootstrap(some[metric].to_numpy())) for metric in ('map@12', 'recall@100')]
+      cells = [str(resampling.bootstrap(some[metric].to_numpy())) for metric in ('map@12', 'recall@100')]
       head = f'{segment:<9}{some.height:>7,}' if not number else ' ' * 16
       lines.append(f'{head}  {stage:<22}' + ''.join(f'{cell:>26}' for cell in cells))
   return '\n'.join(lines)

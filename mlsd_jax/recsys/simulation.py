@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mlsd_jax import resampling
 from mlsd_jax.recsys import candidates, evaluation, off_policy, snapshot, splits
 from mlsd_jax.recsys.generator import Generated, Synthetic, Truth, generate
 
@@ -20,7 +21,7 @@ def study(config: Synthetic) -> Iterator[str]:
   yield ''
   yield f'{"":<24}{"map@12":>26}{"recall@100":>26}'
   for name, values in recovery(made).items():
-    cells = [str(evaluation.bootstrap(values[metric])) for metric in ('map@12', 'recall@100')]
+    cells = [str(resampling.bootstrap(values[metric])) for metric in ('map@12', 'recall@100')]
     yield f'{name:<24}' + ''.join(f'{cell:>26}' for cell in cells)
   yield ''
   truth, found = logged_bandit(made.truth)

@@ -232,9 +232,9 @@ def _params(folder: pathlib.Path, tensors: dict[str, np.ndarray], config: bert.B
     return tensor
 
   for names, path in _layout(config):
-    shape = _get(shapes, path).shape
+    shape = tensor_files.at(shapes, path).shape
     parts = [take(name, _their_shape(path, shape)) for name in names]
-    _put(params, path, _to_ours(parts, path, shape))
+    tensor_files.put(params, path, _to_ours(parts, path, shape))
   if tensors:
     raise UserError(f'{folder} holds the tensor {min(tensors)}, which is none of a BERT of {config.num_layers} layers')
   return params
@@ -276,7 +276,7 @@ def _to_ours(parts: list[np.ndarray], path: str, shape: tuple[int, ...]) -> np.n
 
 def _their_tensors(params: dict[str, Any], config: bert.BertConfig) -> Iterator[tuple[str, np.ndarray]]:
   for names, path in _layout(config):
-    value = np.asarray(_get(params, path), np.float32)
+    value = np.asarray(tensor_files.at(params, path), np.float32)
     shape = _their_shape(path, value.shape)
     if '/qkv/' in path:
       split = np.moveaxis(value, 1 if path.endswith('kernel') else 0, 0)
@@ -287,19 +287,6 @@ def _their_tensors(params: dict[str, Any], config: bert.BertConfig) -> Iterator[
       parts = [value]
     for name, part in zip(names, parts, strict=True):
       yield name, np.ascontiguousarray(part)
-
-
-def _get(tree: Any, path: str) -> Any:
-  for part in path.split('/'):
-    tree = tree[part]
-  return tree
-
-
-def _put(tree: dict[str, Any], path: str, value: np.ndarray) -> None:
-  *parts, last = path.split('/')
-  for part in parts:
-    tree = tree.setdefault(part, {})
-  tree[last] = value
 
 
 def _tokenizer(folder: pathlib.Path) -> WordPieceTokenizer:

@@ -19,9 +19,7 @@ from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_text, c
 from mlsd_jax.retrieval.embeddings import EmbeddingStore, Encode
 from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.pages import Page
-from mlsd_jax.retrieval.store import Store, open_store
-
-_VERSION = 1
+from mlsd_jax.retrieval.store import PAGE_COLUMNS, VERSION, Store, open_store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +43,6 @@ class Progress:
 
   warn: Callable[[str], None] = lambda _: None
   embedding: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None  # number of chunks -> called as they go
-  stage: Callable[[str], None] = lambda _: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +81,12 @@ def build_store(
   if not pages:
     raise UserError('no page to index')
   before = _earlier(folder, progress.warn)
-  settings = dataclasses.asdict(config.chunk) | {'encoder': encoder.fingerprint}
-  known = _known_chunks(before, settings)
+  same_encoder = before is not None and before.manifest['encoder'] == encoder.fingerprint
+  same_config = before is not None and before.manifest['config'] == dataclasses.asdict(config)
+  known = _known_chunks(before, config.chunk) if same_encoder else {}
   digests = [page.digest for page in pages]
   old = {} if before is None else dict(zip(before.page_ids, before.page_digests(), strict=True))
   new = dict(zip((page.id for page in pages), digests, strict=True))
-  progress.stage(f'cutting {len(pages):,} pages')
   count: Count = lambda texts: [encoder.count_tokens(text) for text in texts]
   chunks = [known.get(digest) or cut(page, config.chunk, count) for page, digest in zip(pages, digests, strict=True)]
   texts = [chunk_text(page, chunk) for page, own in zip(pages, chunks, strict=True) for chunk in own]
@@ -112,9 +109,7 @@ def build_store(
     embedded=encoded,
     chunks=len(texts),
   )
-  same = before is not None and list(old.items()) == list(new.items()) and before.manifest['config'] == _plain(config)
-  if not same or before is None or before.manifest['encoder'] != encoder.fingerprint:
-    progress.stage('writing the indexes')
+  if not (same_encoder and same_config and list(old.items()) == list(new.items())):
     _write(folder, pages, digests, chunks, texts, store, encoder, config, before)
     store.sweep(texts)
   return difference
@@ -143,9 +138,9 @@ def _earlier(folder: pathlib.Path, warn: Callable[[str], None]) -> Store | None:
     return None
 
 
-def _known_chunks(before: Store | None, settings: Mapping[str, Any]) -> dict[str, list[Chunk]]:
-  """By a page's digest its chunks, if they were cut with the same settings."""
-  if before is None or before.manifest['cut'] != settings:
+def _known_chunks(before: Store | None, config: ChunkConfig) -> dict[str, list[Chunk]]:
+  """By a page's digest its chunks, if they were cut with the same settings (and the tokens of the same encoder)."""
+  if before is None or before.manifest['config']['chunk'] != dataclasses.asdict(config):
     return {}
   return dict(zip(before.page_digests(), before.chunks(), strict=True))
 
@@ -170,10 +165,9 @@ def _write(
     flat = [(row, chunk) for row, own in enumerate(chunks) for chunk in own]
     ids = _chunk_ids(pages, chunks, texts)
     groups = _groups(pages, config.near_duplicate)
-    columns = ('id', 'title', 'text', 'folder', 'format', 'context')
     _write_table(
       temporary / 'pages.arrow',
-      {name: [getattr(page, name) for page in pages] for name in columns} | {'digest': digests, 'group': groups},
+      {name: [getattr(page, name) for page in pages] for name in PAGE_COLUMNS} | {'digest': digests, 'group': groups},
     )
     _write_table(
       temporary / 'chunks.arrow',
@@ -201,13 +195,10 @@ def _write(
     files.write_json(
       temporary / 'manifest.json',
       {
-        'version': _VERSION,
-        'config': _plain(config),
-        'cut': dataclasses.asdict(config.chunk) | {'encoder': encoder.fingerprint},
+        'version': VERSION,
+        'config': dataclasses.asdict(config),
         'encoder': encoder.fingerprint,
         'encoder_name': encoder.name,
-        'pages': len(pages),
-        'chunks': len(flat),
         'files': checksums,
       },
     )
@@ -223,14 +214,14 @@ def _write(
 
 
 def _chunk_ids(pages: Sequence[Page], chunks: Sequence[Sequence[Chunk]], texts: Sequence[str]) -> np.ndarray:
-  """int64 [chunks], from page and text: a chunk that stays keeps its id, wherever it moves."""
+  """int64 [chunks], from page, folder and text: a chunk that stays keeps its id, whatever its row."""
   digests: list[bytes] = []
   position = 0
   for page, own in zip(pages, chunks, strict=True):
     times: collections.Counter[str] = collections.Counter()  # of each text on this page
     for text in texts[position : position + len(own)]:
       times[text] += 1
-      whole = f'{page.id}\0{times[text]}\0{text}'.encode('utf-8', 'surrogatepass')
+      whole = f'{page.id}\0{page.folder}\0{times[text]}\0{text}'.encode('utf-8', 'surrogatepass')
       digests.append(hashlib.blake2b(whole, digest_size=8).digest())
     position += len(own)
   return (np.frombuffer(b''.join(digests), np.uint64) >> np.uint64(1)).astype(np.int64)
@@ -268,10 +259,6 @@ def _groups(pages: Sequence[Page], threshold: float) -> np.ndarray:
   if not threshold:
     return np.arange(len(pages), dtype=np.int32)
   return near_duplicates.groups(near_duplicates.signatures(page.text for page in pages), threshold=threshold)
-
-
-def _plain(config: BuildConfig) -> dict[str, Any]:
-  return dataclasses.asdict(config)
 
 
 def _write_table(path: pathlib.Path, columns: Mapping[str, Any]) -> None:

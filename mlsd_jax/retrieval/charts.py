@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mlsd_jax import figures
-from mlsd_jax.retrieval.evaluation import Estimate
+from mlsd_jax.resampling import Estimate
 
 _COLORS = ('#94a3b8', '#38bdf8', '#2563eb', '#7c3aed')
 _PALETTE = (

@@ -1,11 +1,10 @@
-"""Ranking measures with confidence intervals, and whether one run is better than another.
+"""Ranking measures, a value for each query; see resampling.py for how sure their means are.
 
 Gains are the judged grades and the discount is log2 (nDCG as Jarvelin and Kekalainen 2002, and as trec_eval's
 ndcg_cut); recall, MRR and MAP take every grade above 0 as relevant (Manning et al. 2008, chapter 8). Equal scores are
 ranked as the run lists them.
 """
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -71,40 +70,3 @@ def per_query(run: Run, judgements: Judgements, measure: str) -> np.ndarray:
   if not judged:
     raise UserError('no query has a page judged relevant')
   return np.array([function(run.get(query, ()), grades, k) for query, grades in judged])
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-  """A mean over queries and its 95% bootstrap interval."""
-
-  mean: float
-  low: float
-  high: float
-
-  def __str__(self) -> str:
-    return f'{self.mean:.4f} [{self.low:.3f}, {self.high:.3f}]'
-
-
-def estimate(values: np.ndarray, *, resamples: int = 2000, seed: int = 0) -> Estimate:
-  """Mean of [N] values with the percentile bootstrap's interval (Efron and Tibshirani 1993)."""
-  rng = np.random.default_rng(seed)
-  means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
-  low, high = np.percentile(means, [2.5, 97.5])
-  return Estimate(float(values.mean()), float(low), float(high))
-
-
-def p_value(a: np.ndarray, b: np.ndarray, *, permutations: int = 10_000, seed: int = 0) -> float:
-  """Two-sided paired randomisation test of equal means (Smucker, Allan and Carterette 2007).
-
-  Args:
-    a, b: [N] of two runs on the same queries.
-  """
-  difference = a - b
-  rng = np.random.default_rng(seed)
-  observed = abs(difference.sum())
-  at_least = 0
-  for start in range(0, permutations, 500):
-    number = min(500, permutations - start)
-    signs = rng.choice(np.array([-1, 1], np.int8), size=(number, len(difference)))
-    at_least += int((np.abs(signs @ difference) >= observed - 1e-12).sum())
-  return (at_least + 1) / (permutations + 1)

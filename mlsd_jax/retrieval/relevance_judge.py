@@ -10,7 +10,6 @@ from mlsd_jax.retrieval.evaluation import Judgements
 
 type Ask = Callable[[str], str]  # prompt -> what the model says
 
-GRADES = range(4)
 _PROMPT = """Grade how well the passage answers the query.
 3: it answers it fully; 2: in part, or among other things; 1: it is about the subject only; 0: nothing to do with it.
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from mlsd_jax.resampling import Estimate, bootstrap, sign_flip_p
 from mlsd_jax.retrieval import answers, relevance_judge
-from mlsd_jax.retrieval.evaluation import Estimate, Judgements, estimate, p_value, per_query
+from mlsd_jax.retrieval.evaluation import Judgements, per_query
 from mlsd_jax.retrieval.fusion import FUSIONS, best, fuse
 from mlsd_jax.retrieval.judged import format_run
 from mlsd_jax.retrieval.search import Searcher
@@ -42,7 +43,7 @@ class Report:
   @property
   def estimates(self) -> dict[str, dict[str, Estimate]]:
     """Stage -> measure -> mean and interval, of the measures that are drawn."""
-    return {stage: {name: estimate(own[name]) for name in _SHOWN[:3]} for stage, own in self.values.items()}
+    return {stage: {name: bootstrap(own[name]) for name in _SHOWN[:3]} for stage, own in self.values.items()}
 
   def table(self) -> str:
     """One line a stage."""
@@ -52,10 +53,10 @@ class Report:
     before = None
     for stage, own in self.values.items():
       spent = np.sum([self.milliseconds[part] for part in _COSTS[stage]], axis=0)
-      versus = f'{p_value(own["ndcg@10"], before["ndcg@10"]):8.4f}' if before else f'{"":>8}'
+      versus = f'{sign_flip_p(own["ndcg@10"] - before["ndcg@10"]):8.4f}' if before else f'{"":>8}'
       lines.append(
         f'{stage:<8}'
-        + ''.join(f'{estimate(own[name])!s:>24}' for name in _SHOWN[:3])
+        + ''.join(f'{bootstrap(own[name])!s:>24}' for name in _SHOWN[:3])
         + f'{own["mrr@10"].mean():8.4f}{own["map@100"].mean():9.4f}{versus}{np.median(spent):8.1f}'
       )
       before = own

@@ -22,6 +22,8 @@ from mlsd_jax.retrieval.chunking import Chunk, chunk_text
 from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.pages import Page
 
+VERSION = 1  # of the files below
+PAGE_COLUMNS = ('id', 'title', 'text', 'folder', 'format', 'context')  # the fields of Page
 TABLES = ('pages.arrow', 'chunks.arrow')
 
 
@@ -48,7 +50,6 @@ class Store:
     self.groups = pages['group'].to_numpy()
     self.owner = chunks['page'].to_numpy()
     self.starts = np.searchsorted(self.owner, np.arange(len(self.page_ids)))
-    self.row_of = {id_: row for row, id_ in enumerate(self.page_ids)}
     self.bm25_pages = BM25.open(folder / 'bm25-pages')
     several = (folder / 'bm25-chunks').is_dir()
     self.bm25_chunks = BM25.open(folder / 'bm25-chunks') if several else None
@@ -58,7 +59,7 @@ class Store:
 
   def page(self, row: int) -> Page:
     """The page of a row, text and all."""
-    return Page(*(self._pages[name][row].as_py() for name in ('id', 'title', 'text', 'folder', 'format', 'context')))
+    return Page(*(self._pages[name][row].as_py() for name in PAGE_COLUMNS))
 
   def chunk(self, row: int) -> Chunk:
     """The chunk of a row."""
@@ -106,6 +107,8 @@ def open_store(folder: pathlib.Path, encoder: Encoder | None = None) -> Store:
     raise UserError(f'{folder} holds no index; build it first with --mode=build')
   generation = folder / str(files.read_json(current).get('generation'))
   manifest = files.read_json(generation / 'manifest.json')
+  if manifest.get('version') != VERSION:
+    raise UserError(f'the index in {folder} is of version {manifest.get("version")}, not {VERSION}; build again')
   for name, checksum in manifest['files'].items():
     path = generation / name
     if not path.is_file() or files.sha256(path) != checksum:

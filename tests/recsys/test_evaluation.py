@@ -70,19 +70,6 @@ def test_no_targets_are_no_hits():
   assert relevant.tolist() == [0]
 
 
-def test_bootstrap_covers_the_mean_about_as_often_as_it_says():
-  rng = np.random.default_rng(0)
-  covered = 0
-  for seed in range(200):
-    found = evaluation.bootstrap(rng.normal(1.0, 1.0, 100), rounds=400, seed=seed)
-    covered += found.low <= 1.0 <= found.high
-  assert 0.90 <= covered / 200 <= 0.98
-
-
-def test_an_empty_segment_has_no_estimate():
-  assert math.isnan(evaluation.bootstrap(np.zeros(0)).mean)
-
-
 def test_paired_test_sees_a_difference_and_none():
   rng = np.random.default_rng(0)
   first = rng.random(400)

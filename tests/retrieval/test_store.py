@@ -93,6 +93,13 @@ def test_a_change_embeds_only_what_changed_and_equals_a_fresh_build(folder, page
       assert {page for page, _ in a} == {page for page, _ in b}
 
 
+def test_a_page_filed_elsewhere_is_found_there(folder, pages, encoder):
+  moved = [dataclasses.replace(pages[0], folder='elsewhere'), *pages[1:]]
+  build_store(moved, folder, encoder, CONFIG)
+  found = Searcher(open_store(folder, encoder), encoder, SearchConfig()).search('copying folders', folder='elsewhere')
+  assert all([hit.page for hit in hits] == [0] for hits in found.stages.values())
+
+
 def test_embeddings_of_another_folder_are_borrowed(folder, pages, encoder, tmp_path):
   difference = build_store(changed(pages), tmp_path / 'other', encoder, CONFIG, borrow=folder)
   assert difference.embedded <= 8
@@ -108,9 +115,11 @@ def test_another_encoder_is_refused_and_embeds_anew(folder, pages, encoder):
   assert difference.embedded == len({text for text, _ in everything(open_store(folder, other)).values()})
 
 
-@pytest.mark.parametrize('name', ['pages.arrow', 'chunks.arrow', 'bm25-pages/data.csc.index.npy', 'manifest.json'])
+@pytest.mark.parametrize(
+  'name', ['pages.arrow', 'chunks.arrow', 'bm25-pages/data.csc.index.npy', 'vectors/**/*.npy', 'manifest.json']
+)
 def test_a_damaged_file_is_named_and_made_anew(folder, pages, encoder, name):
-  path = next(folder.glob('generation-*')) / name
+  path = next(path for path in folder.glob(f'generation-*/{name}') if path.is_file())
   content = bytearray(path.read_bytes())
   content[len(content) // 2] ^= 0xFF
   path.write_bytes(content)
