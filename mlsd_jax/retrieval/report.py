@@ -48,7 +48,7 @@ class Report:
   def table(self) -> str:
     """One line a stage."""
     lines = [
-      f'{"stage":<8}' + ''.join(f'{name:>24}' for name in _SHOWN[:3]) + f'{"mrr@10":>8}{"map@100":>9}{"p":>8}{"ms":>8}'
+      f'{"stage":<8}' + ''.join(f'{name:>26}' for name in _SHOWN[:3]) + f'{"mrr@10":>8}{"map@100":>9}{"p":>8}{"ms":>8}'
     ]
     before = None
     for stage, own in self.values.items():
@@ -56,7 +56,7 @@ class Report:
       versus = f'{sign_flip_p(own["ndcg@10"] - before["ndcg@10"]):8.4f}' if before else f'{"":>8}'
       lines.append(
         f'{stage:<8}'
-        + ''.join(f'{bootstrap(own[name])!s:>24}' for name in _SHOWN[:3])
+        + ''.join(f'{bootstrap(own[name])!s:>26}' for name in _SHOWN[:3])
         + f'{own["mrr@10"].mean():8.4f}{own["map@100"].mean():9.4f}{versus}{np.median(spent):8.1f}'
       )
       before = own
