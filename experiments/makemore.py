@@ -114,7 +114,7 @@ def search_(run: contract.Run) -> None:
     context=settings.context,
     embed_dim=settings.embed_dim,
   )
-  with progress_bar(f'{len(trials)} trials', settings.steps) as advance:
+  with progress_bar(f'{len(trials)} trials', settings.steps, unit='steps') as advance:
     losses = search.search(
       trials, words, config, steps=settings.steps, batch_size=settings.batch_size, on_steps=advance
     )

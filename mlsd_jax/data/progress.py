@@ -16,9 +16,9 @@ def progress_bar(
 
   Args:
     description: what is being done, such as 'preparing novels'.
-    total: bytes in all, None if that is not known.
-    done: bytes that an earlier run has dealt with.
-    unit: what is counted, if not bytes: 'chunks'.
+    total: bytes or units in all, None if that is not known.
+    done: those that an earlier run has dealt with.
+    unit: what is counted, if not bytes: 'chunks', 'steps'.
   """
   if not sys.stderr.isatty():
     yield _plain(description, total, done, unit)

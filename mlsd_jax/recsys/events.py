@@ -15,7 +15,6 @@ import polars as pl
 
 from mlsd_jax.errors import UserError
 
-COLUMNS = ('user', 'item', 'time', 'price', 'quantity', 'place')
 DAY = 86_400
 
 
@@ -54,11 +53,6 @@ class Dataset:
     """Events of start <= time < stop."""
     first, last = self.events['time'].search_sorted(pl.Series([start, stop]), 'left')
     return self.events[int(first) : int(last)]
-
-  def user_index(self, user_id: str) -> int | None:
-    """The row of a user, or None where there is none of that id."""
-    found = (self.users['id'] == user_id).arg_max()
-    return found if found is not None and self.users['id'][found] == user_id else None
 
 
 def make_dataset(

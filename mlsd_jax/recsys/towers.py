@@ -1,7 +1,6 @@
 """Training the two towers by sampled softmax, and the vectors of items and users that retrieval needs."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -132,13 +131,3 @@ class _Array:
 def _user_vectors(config: TwoTowerConfig, codes: _Array):
   table = jnp.asarray(codes.values)
   return jax.jit(lambda params, batch: _users(params, batch, table, config))
-
-
-def exact_top(users: np.ndarray, items: np.ndarray, k: int, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]:
-  """The k items of the largest dot product with each user, best first, by comparing all."""
-  k = min(k, len(items))
-  found: Sequence[Any] = [
-    jax.lax.top_k(jnp.asarray(users[first : first + chunk]) @ items.T, k) for first in range(0, len(users), chunk)
-  ]
-  scores = np.concatenate([np.asarray(part[0]) for part in found])
-  return np.concatenate([np.asarray(part[1]) for part in found]).astype(np.int32), scores
