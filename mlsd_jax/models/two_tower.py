@@ -33,6 +33,7 @@ class TwoTowerConfig:
     code_sizes: values of each categorical column of an item, 0 (unknown) included.
     user_sizes: values of each categorical column of a user.
     sequence_length: T, 0 for no transformer.
+    sequence_dim: width of the transformer, which sees embeddings through a projection.
     history_code: which column's embedding an item has in a history besides its own row; -1 for none. (All columns would
       be several times the scatters of the backward pass for little.)
     content: whether items also have the embeddings of their columns (what cold items live on).
@@ -47,6 +48,7 @@ class TwoTowerConfig:
   hidden_dim: int = 128
   history_length: int = 256
   sequence_length: int = 32
+  sequence_dim: int = 64
   history_code: int = -1
   num_layers: int = 1
   num_heads: int = 2
@@ -57,17 +59,17 @@ class TwoTowerConfig:
   def __post_init__(self):
     if self.sequence_length > self.history_length:
       raise ValueError(f'sequence_length {self.sequence_length} is longer than the history of {self.history_length}')
-    if self.embed_dim % self.num_heads:
-      raise ValueError(f'embed_dim {self.embed_dim} must be divisible by num_heads {self.num_heads}')
+    if self.sequence_dim % self.num_heads:
+      raise ValueError(f'sequence_dim {self.sequence_dim} must be divisible by num_heads {self.num_heads}')
 
 
 class MLP(nnx.Module):
-  """A residual perceptron of one hidden layer behind a projection of what comes in."""
+  """A perceptron of one hidden layer, to be added to something: at first it gives nothing."""
 
   def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, rngs: nnx.Rngs):
     scale = lambda fan_in: (2.0 / fan_in) ** 0.5
     self.up = layers.Linear(in_dim, hidden_dim, stddev=scale(in_dim), rngs=rngs)
-    self.down = layers.Linear(hidden_dim, out_dim, stddev=0.1 * scale(hidden_dim), rngs=rngs)
+    self.down = layers.Linear(hidden_dim, out_dim, stddev=0.0, rngs=rngs)
 
   def __call__(self, x):
     return self.down(jax.nn.relu(self.up(x)))
@@ -84,12 +86,15 @@ class TwoTower(nnx.Module):
     self.age_weight = nnx.Param(jnp.zeros((2, AGES)))
     self.self_weight = nnx.Param(jnp.ones(()))
     blocks = config.num_layers if config.sequence_length else 0
-    self.position = nnx.Param(0.02 * jax.random.normal(rngs.params(), (max(config.sequence_length, 1), width)))
-    block = gpt.GPTConfig(vocab_size=1, num_heads=config.num_heads, embed_dim=width, num_layers=max(blocks, 1))
+    seen = config.sequence_dim
+    if blocks:
+      self.sequence_in = layers.Linear(width, seen, stddev=width**-0.5, rngs=rngs)
+      self.position = nnx.Param(0.02 * jax.random.normal(rngs.params(), (config.sequence_length, seen)))
+    block = gpt.GPTConfig(vocab_size=1, num_heads=config.num_heads, embed_dim=seen, num_layers=max(blocks, 1))
     self.blocks = nnx.List([gpt.Block(block, rngs) for _ in range(blocks)])
     self.item_mlp = MLP(width, config.hidden_dim, width, rngs)
-    parts = 2 + bool(blocks) + len(config.user_sizes)
-    self.user_mlp = MLP(parts * width, config.hidden_dim, width, rngs)
+    parts = (2 + len(config.user_sizes)) * width + bool(blocks) * seen
+    self.user_mlp = MLP(parts, config.hidden_dim, width, rngs)
     self.config = config
 
   def embed(self, items, codes_IC):
@@ -131,7 +136,7 @@ class TwoTower(nnx.Module):
   def sequence(self, x_BHD, known_BH):
     """What the transformer makes of the latest items, read at the last."""
     length = self.config.sequence_length
-    y_BTD = x_BHD[:, -length:] + self.position[...][None]
+    y_BTD = self.sequence_in(x_BHD[:, -length:]) + self.position[...][None]
     mask_BTS = jnp.tril(jnp.ones((length, length), bool))[None] & known_BH[:, None, -length:]
     for block in self.blocks:
       y_BTD, _ = block(y_BTD, mask_BTS=mask_BTS)

@@ -25,3 +25,19 @@ def calibration_error(probability: np.ndarray, bought: np.ndarray, bins: int = 1
   parts = np.array_split(np.argsort(probability, kind='stable'), bins)
   gaps = [len(part) * abs(probability[part].mean() - bought[part].mean()) for part in parts if len(part)]
   return float(sum(gaps) / max(len(probability), 1))
+
+
+def straight_line(logits: np.ndarray, bought: np.ndarray, steps: int = 20) -> tuple[float, float]:
+  """(slope, shift) by which slope * logits + shift are most likely (Platt 1999), by Newton's method.
+
+  Raises no error where all or none were bought: the logits stay as they are.
+  """
+  if not 0 < bought.sum() < len(bought):
+    return 1.0, 0.0
+  x = np.stack([logits.astype(np.float64), np.ones(len(logits))], 1)
+  weights = np.array([1.0, 0.0])
+  for _ in range(steps):
+    p = 1 / (1 + np.exp(-x @ weights))
+    curvature = np.maximum(p * (1 - p), 1e-9)
+    weights = weights + np.linalg.solve((x * curvature[:, None]).T @ x + 1e-6 * np.eye(2), x.T @ (bought - p))
+  return float(weights[0]), float(weights[1])

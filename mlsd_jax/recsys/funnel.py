@@ -26,12 +26,14 @@ class FunnelConfig:
     per_source: best of each source that join the union.
     keep: of the union that the blend passes to the ranker.
     group: candidates of a user and week that the ranker is trained on.
+    skip: weeks at the end of the data that are left out altogether, so that an earlier one is held out.
   """
 
   per_source: Mapping[str, int]
-  weeks: int = 4
+  weeks: int = 12
   keep: int = 300
-  group: int = 128
+  group: int = 96
+  skip: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,7 +52,8 @@ def label(candidates: Candidates, targets: Targets, num_items: int) -> Labels:
 @dataclasses.dataclass(frozen=True)
 class Groups:
   """Training examples: dense [N, G, F], item [N, G], user_codes [N, columns], bag [N, L], labels [N, G, heads],
-  offset [N] (log of the kept share of purchases over that of the others), weights [N, G] (0 fills a group up)."""
+  offset [N] (log of the kept share of purchases over that of the others), importance [N] of
+  the user, weights [N, G] (0 fills a group up)."""
 
   arrays: dict[str, np.ndarray]
 
@@ -104,6 +105,9 @@ def make_groups(
     out[group_of, slot] = values[chosen]
     return out
 
+  # A user counts by the root of the purchases, as rankings are judged by user: one full basket is not twelve small ones.
+  of_user = np.minimum(num_bought[users], 12.0) ** -0.5
+  of_user /= max(of_user.mean(), 1e-9) if number else 1.0
   heads = np.stack([bought, labels.soon, np.log1p(labels.quantity)], 1).astype(np.float32)
   shares = (kept_bought / np.maximum(num_bought, 1)) / (kept_others / np.maximum(num_others, 1)).clip(1e-6)
   return Groups(
@@ -114,6 +118,7 @@ def make_groups(
       'bag': bags[users],
       'labels': spread(heads),
       'offset': np.log(shares[users]).astype(np.float32),
+      'importance': of_user.astype(np.float32),
       'weights': spread(np.ones(len(row), np.float32)),
     }
   )
@@ -172,6 +177,7 @@ def ranker_task(
 
   def metrics_of(params, batch):
     weights_NG = batch['weights']
+    counted_NG = weights_NG * batch['importance'][:, None]
     logits_NGO = _group_logits(params, batch, codes_IC, edges_FQ, config).astype(jnp.float32)
     bought_NG, soon_NG, quantity_NG = jnp.moveaxis(batch['labels'] * weights_NG[..., None], -1, 0)
     score_NG = logits_NGO[..., 0]
@@ -194,7 +200,7 @@ def ranker_task(
       cost_NGH = jax.nn.softplus(score_NG[:, None] - score_NG[:, :, None]) * pairs_NGH
       per_group_N += losses.pairwise * cost_NGH.sum((1, 2)) / jnp.maximum(pairs_NGH.sum((1, 2)), 1.0)
     rows = weights_NG.sum()
-    loss = ((total_NG * weights_NG).sum() / jnp.maximum(rows, 1.0)) + per_group_N.mean() * 0.1
+    loss = ((total_NG * counted_NG).sum() / jnp.maximum(rows, 1.0)) + per_group_N.mean() * 0.1
     return {'loss': (loss * rows, rows), 'bce': ((bce_NG * weights_NG).sum(), rows)}
 
   def loss(params, batch, key):
@@ -228,9 +234,18 @@ class Scorer:
   """A trained ranker on fixed tables: (features, user columns, bags) -> logits at the natural rate."""
 
   def __init__(self, params: Any, config: SparseNNConfig, codes: np.ndarray, bounds: np.ndarray):
-    self.params, self.config, self.edges = params, config, bounds
+    self.params, self.config, self.codes, self.edges = params, config, codes, bounds
     codes_IC, edges_FQ = jnp.asarray(codes), jnp.asarray(bounds)
     self._apply = jax.jit(lambda params, rows: sparsenn.apply(params, rows, codes_IC, edges_FQ, config))
+
+  def calibrated(self, slope: float, shift: float) -> 'Scorer':
+    """The same ranker with slope * logit + shift as the logit of a purchase; folded into the last layer."""
+    out = self.params['out']
+    kernel, bias = np.array(out['kernel']), np.array(out['bias'])
+    kernel[:, 0] *= slope
+    bias[0] = slope * bias[0] + shift
+    params = self.params | {'out': out | {'kernel': kernel, 'bias': bias}}
+    return Scorer(params, self.config, self.codes, self.edges)
 
   def __call__(self, found: Features, user_codes: np.ndarray, bags: np.ndarray) -> np.ndarray:
     """[N, heads].

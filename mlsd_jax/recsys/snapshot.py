@@ -19,13 +19,23 @@ from mlsd_jax.recsys.covisitation import covisitation
 from mlsd_jax.recsys.events import DAY, Dataset, vocabulary
 
 WINDOWS = (3, 7, 30, 90)  # days
+PAIR_WINDOWS = (3, 7, 14, 30, 60, 90, 180)  # days
 NEVER = 9999.0  # days since what has not happened
 HALF = 30.0  # days after which a purchase weighs half in decayed counts; in slow ones three times as many
 RECENT = 64  # distinct items kept of each user, the latest first
 
-PAIR = ('n3', 'n7', 'n30', 'n90', 'n', 'decayed', 'slow', 'since', 'first', 'days', 'quantity', 'price')
-ITEM = ('n3', 'n7', 'n30', 'n90', 'n', 'buyers', 'since', 'age', 'price', 'price30', 'repeat', 'interval', 'quantity')
-USER = ('n3', 'n7', 'n30', 'n90', 'n', 'since', 'age', 'price', 'spread', 'days', 'days30', 'items')
+WEEKS = (4, 12, 26)  # of how many of the last so many weeks saw a purchase
+
+_COUNTS = tuple(f'n{days}' for days in WINDOWS)
+_WEEKS = tuple(f'weeks{weeks}' for weeks in WEEKS)
+PAIR = (
+  *(f'n{days}' for days in PAIR_WINDOWS),
+  'n',
+  *_WEEKS,
+  *('decayed', 'slow', 'since', 'first', 'days', 'quantity', 'price'),
+)
+ITEM = (*_COUNTS, 'n', 'buyers', 'since', 'age', 'price', 'price30', 'repeat', 'interval', 'quantity')
+USER = (*_COUNTS, 'n', *_WEEKS, 'since', 'age', 'price', 'spread', 'days', 'days30', 'items')
 AFFINITY = ('n30', 'n', 'decayed', 'since', 'price')
 
 
@@ -110,6 +120,11 @@ def _counts(windows: Sequence[int] = WINDOWS) -> list[pl.Expr]:
   return [*counted, pl.len().cast(pl.Float32).alias('n')]
 
 
+def _weeks() -> list[pl.Expr]:
+  week = (pl.col('age') // 7).cast(pl.Int16)
+  return [week.filter(week < weeks).n_unique().cast(pl.Float32).alias(f'weeks{weeks}') for weeks in WEEKS]
+
+
 def _matrix(table: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
   return np.stack([table[name].cast(pl.Float32).to_numpy() for name in names], 1)
 
@@ -120,7 +135,8 @@ def _pairs(history: pl.DataFrame, num_items: int) -> dict[str, np.ndarray]:
     history.lazy()
     .group_by(key.alias('key'))
     .agg(
-      *_counts(),
+      *_counts(PAIR_WINDOWS),
+      *_weeks(),
       (-pl.col('age') * (np.log(2) / HALF)).exp().sum().alias('decayed'),
       (-pl.col('age') * (np.log(2) / HALF / 3)).exp().sum().alias('slow'),
       pl.col('age').min().alias('since'),
@@ -172,6 +188,7 @@ def _items(history: pl.DataFrame, pairs: pl.DataFrame, num_items: int) -> np.nda
 def _users(history: pl.DataFrame, num_users: int) -> np.ndarray:
   by_user = history.group_by('user').agg(
     *_counts(),
+    *_weeks(),
     pl.col('age').min().alias('since'),
     pl.col('age').max().alias('age'),
     pl.col('price').mean(),

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlsd_jax.ann import Settings
 from mlsd_jax.models.sparsenn import SparseNNConfig
-from mlsd_jax.recsys import features, ranking, splits, tower_examples, towers
+from mlsd_jax.recsys import factors, features, ranking, splits, tower_examples, towers
 from mlsd_jax.recsys.events import Dataset
 from mlsd_jax.recsys.ranking import Groups, Losses, Scorer
 from mlsd_jax.recsys.retrieval import Retriever
@@ -27,6 +27,9 @@ class TowerSettings:
     weeks: of examples.
     log_q, uniform_negatives: see towers.tower_task.
     sampled: items of the longer history that an example sees in training.
+    factors: start from factors of the purchases (factors.py) instead of noise.
+    refresh: weeks after which the towers go on learning from what was bought since.
+    refresh_steps: updates of each such time, at three tenths of the rates.
     index: kind of the nearest-neighbour index.
   """
 
@@ -35,18 +38,37 @@ class TowerSettings:
   log_q: bool = True
   uniform_negatives: bool = True
   sampled: int = 32
+  factors: bool = True
+  refresh: int = 4
+  refresh_steps: int = 60
   index: str = 'auto'
 
 
 def train_towers(
-  dataset: Dataset, before: int, settings: TowerSettings, train: TrainConfig, folder: pathlib.Path
+  dataset: Dataset,
+  before: int,
+  settings: TowerSettings,
+  train: TrainConfig,
+  folder: pathlib.Path,
+  previous: Retriever | None = None,
 ) -> tuple[Retriever, Result]:
-  """Towers that know nothing from `before` on; evaluated on the week that begins there, where there is one."""
-  data = tower_examples.tower_data(dataset, before, settings.weeks)
+  """Towers that know nothing from `before` on; evaluated on the week that begins there, where there is one.
+
+  Args:
+    previous: towers of an earlier week, which go on for `refresh_steps` on examples of the weeks since.
+  """
+  data = tower_examples.tower_data(dataset, before, settings.refresh if previous else settings.weeks)
+  params = previous.params if previous else None
+  if previous:
+    slower = {name: 0.3 * getattr(train.optimizer, name) for name in ('learning_rate', 'table_learning_rate')}
+    optimizer = dataclasses.replace(train.optimizer, **slower)
+    train = dataclasses.replace(train, steps=settings.refresh_steps, eval_every=0, optimizer=optimizer)
   model = dict(settings.model)
   if dataset.categories:
     model['history_code'] = len(dataset.categories) - 1
   config = towers.model_config(data, model)
+  if settings.factors and not previous:
+    params = factors.start(jax.random.key(train.seed), config, data)
   task = towers.tower_task(
     config, data, batch_size=train.batch_size, log_q=settings.log_q, uniform_negatives=settings.uniform_negatives
   )
@@ -54,7 +76,13 @@ def train_towers(
   following = splits.targets(dataset, before)
   held_out = TowerEval(data, config, following, data.histories, train.batch_size) if len(following.user) else None
   result = fit(
-    task, batches, held_out, train, folder, metadata={'model': 'two_tower', 'config': dataclasses.asdict(config)}
+    task,
+    batches,
+    held_out,
+    train,
+    folder,
+    init_params=params,
+    metadata={'model': 'two_tower', 'config': dataclasses.asdict(config)},
   )
   params = jax.device_get(result.params)
   nothing = np.zeros(0, np.int32)
