@@ -242,8 +242,8 @@ class Scorer:
     for first in range(0, len(found.item), _ROWS):
       some = slice(first, first + _ROWS)
       number = len(found.item[some])
-      # Few shapes, each compiled once.
-      padded = _ROWS if number > 512 else 512
+      # Few shapes, each compiled once: powers of two, from what one request has up.
+      padded = _ROWS if number > 1024 else max(128, 1 << (number - 1).bit_length())
       rows = {
         'dense': found.dense[some],
         'item': found.item[some],
