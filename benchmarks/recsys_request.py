@@ -56,7 +56,9 @@ def main() -> None:
 def save(data: Dataset, root: pathlib.Path, config: ConfigDict) -> None:
   cut = splits.cuts(data, 1)[0]
   taken, histories = snapshot.take(data, cut), Histories.of(data.before(cut), data.num_users)
-  serving.save(made.state(data, taken, histories, made.retriever(data, histories, config), config), root, {'data': data.name})
+  serving.save(
+    made.state(data, taken, histories, made.retriever(data, histories, config), config), root, {'data': data.name}
+  )
 
 
 def measure(state: serving.State, requests: int) -> None:

@@ -77,7 +77,9 @@ def main() -> None:
     serving.recommend(state, some[first : first + 1000])
   seconds = time.perf_counter() - began
   made.tell(f'whole funnel for {len(some):,} users', began)
-  print(f'  {len(some) / seconds:,.0f} users a second; all {made.USERS:,}: {made.USERS * seconds / len(some) / 60:.0f} min')
+  print(
+    f'  {len(some) / seconds:,.0f} users a second; all {made.USERS:,}: {made.USERS * seconds / len(some) / 60:.0f} min'
+  )
 
 
 if __name__ == '__main__':
