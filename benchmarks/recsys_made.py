@@ -5,12 +5,11 @@ import time
 
 import jax
 import numpy as np
-
 from ml_collections import ConfigDict
 
 from mlsd_jax.models import sparsenn, two_tower
 from mlsd_jax.models.sparsenn import SparseNNConfig
-from mlsd_jax.recsys import features, funnel, serving, snapshot, splits, tower_examples, towers
+from mlsd_jax.recsys import features, funnel, serving, splits, tower_examples, towers
 from mlsd_jax.recsys.events import Dataset
 from mlsd_jax.recsys.generator import Synthetic, generate
 from mlsd_jax.recsys.ranking import Scorer

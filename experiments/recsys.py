@@ -61,14 +61,16 @@ def train(run: contract.Run) -> None:
     return None
   histories, codes, of_users = training.histories_of(data), item_codes(data), user_codes(data)
   parts: list[Groups] = []
-  blend = None
+  blend, week = None, None
   bag = config.ranker.model.bag_length
   for number, cut in enumerate(cuts[::-1]):
-    week = _week(data, cut, retriever, histories, settings.per_source)
+    week = None  # at full size there is no room for two
+    week = _week(data, cut, retriever, histories, settings)
     blend = blend or funnel.fit_blend(week)
     if number < settings.weeks:
       parts.append(funnel.groups_of(week, blend, of_users, settings, bag, number))
   assert blend is not None
+  assert week is not None
   groups = Groups.join(parts, config.seed)
   parts.clear()
   run.print(f'\nranker: {len(groups):,} users and weeks, {int(groups.arrays["weights"].sum()):,} candidates')
@@ -225,11 +227,11 @@ def _train(config: Any, section: str) -> TrainConfig:
   return from_mapping(TrainConfig, config[section].train.to_dict() | {'seed': config.seed}, f'{section}.train')
 
 
-def _week(data: Dataset, cut: int, retriever: Any, histories: Any, per_source: Mapping[str, int]) -> funnel.Week:
-  targets = splits.targets(data, cut)
+def _week(data: Dataset, cut: int, retriever: Any, histories: Any, settings: funnel.FunnelConfig) -> funnel.Week:
+  targets = splits.targets(data, cut).sample(settings.users)
   if not len(targets.user):
     raise UserError(f'{data.name}: nothing was bought in the week from second {cut} on; change config.funnel.weeks')
-  return funnel.prepare(snapshot.take(data, cut), targets, targets.users, retriever, histories, per_source)
+  return funnel.prepare(snapshot.take(data, cut), targets, targets.users, retriever, histories, settings.per_source)
 
 
 def _described(data: Dataset, cuts: Sequence[int]) -> str:
@@ -257,6 +259,9 @@ def _report(run: contract.Run, data: Dataset, week: funnel.Week, ranked: funnel.
   with files.atomic_path(run.workdir / 'evaluation.parquet') as temporary:
     table.write_parquet(temporary)
   found = report.estimates(table)
+  everyone = len(splits.targets(data, week.targets.cut).users)
+  if len(ranked.users) < everyone:
+    run.print(f'\njudged on {len(ranked.users):,} of the {everyone:,} users of that week, drawn at random')
   run.print('\n' + report.funnel_table(found))
   probability = 1 / (1 + np.exp(-ranked.logits[:, 0].astype(np.float64)))
   bought, base = ranked.labels.bought, float(ranked.labels.bought.mean())

@@ -27,6 +27,7 @@ def base():
         'weeks': 4,  # on which the ranker is trained, those before the one held out
         'keep': 300,  # candidates of a user that the ranker sees
         'group': 128,  # of them in training
+        'users': 0,  # of each week, drawn; 0 for all
         'per_source': {
           'repurchase': 600,
           'popular': 400,

@@ -23,6 +23,7 @@ class FunnelConfig:
 
   Attributes:
     weeks: on which the ranker is trained, those before the one held out.
+    users: of each week, training and held out alike, drawn at random where more of them bought; 0 for all.
     per_source: best of each source that join the union.
     keep: of the union that the blend passes to the ranker.
     group: candidates of a user and week that the ranker is trained on.
@@ -32,6 +33,7 @@ class FunnelConfig:
   weeks: int = 4
   keep: int = 300
   group: int = 128
+  users: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -214,12 +214,11 @@ def ranker_task(
 
 def _group_logits(params: Any, batch: dict[str, Any], codes_IC, edges_FQ, config: SparseNNConfig) -> jax.Array:
   number, size = batch['item'].shape
-  per_row = lambda x: jnp.repeat(x, size, axis=0)
   rows = {
     'dense': batch['dense'].reshape(number * size, -1),
     'item': batch['item'].reshape(-1),
-    'user_codes': per_row(batch['user_codes']),
-    'bag': per_row(batch['bag']),
+    'user_codes': batch['user_codes'],
+    'bag': batch['bag'],
   }
   return sparsenn.apply(params, rows, codes_IC, edges_FQ, config).reshape(number, size, len(HEADS))
 
