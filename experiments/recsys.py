@@ -31,6 +31,7 @@ from mlsd_jax.recsys import (
   serving,
   snapshot,
   splits,
+  tables,
   training,
 )
 from mlsd_jax.recsys.events import Dataset
@@ -205,7 +206,9 @@ def _dataset(config: Any) -> Dataset:
     return readers.hm(path)
   if source == 'online_retail':
     return readers.online_retail(path)
-  return readers.table(path, config.data.columns.to_dict(), tuple(config.data.categories))
+  categories = config.data.categories  # a tuple in a config, names with commas between on the command line
+  names = [name.strip() for name in categories.split(',')] if isinstance(categories, str) else categories
+  return tables.table(path, config.data.columns.to_dict(), tuple(filter(None, names)))
 
 
 def _funnel(config: Any) -> funnel.FunnelConfig:
@@ -245,6 +248,7 @@ def _described(data: Dataset, cuts: Sequence[int]) -> str:
     f'{day(data.events["time"][0])} to {day(data.events["time"][-1])}\n'
     f'held out: the week from {day(cuts[0])} on, {len(held_out.users):,} users, {len(held_out.user):,} purchases; '
     f'{cold_users:,} users and {cold_items:,} of the items were never seen before'
+    + ''.join(f'\n{note}' for note in data.notes)
   )
 
 

@@ -19,8 +19,9 @@ def base():
       'data': {
         'source': 'completejourney',  # hm, online_retail, synthetic, or table
         'path': '',  # hm: its folder; online_retail and table: the file
-        'columns': ConfigDict(),  # table: ours -> the file's, for user_id, item_id, time, price, quantity, place
-        'categories': (),  # table: columns that describe an item, from coarse to fine
+        # table: the file's names of ours; '' is the column of our name, where there is one
+        'columns': dict.fromkeys(('user_id', 'item_id', 'time', 'price', 'quantity', 'place', 'name'), ''),
+        'categories': '',  # table: columns that describe an item, from coarse to fine, with commas between
         'synthetic': {},  # what Synthetic (recsys/generator.py) has
       },
       'funnel': {

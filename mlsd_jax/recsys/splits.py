@@ -56,7 +56,10 @@ def cuts(dataset: Dataset, weeks: int) -> list[int]:
   found = [last + 1 - WEEK * number for number in range(1, weeks + 1)]
   if found[-1] <= first:
     days = (last - first) / DAY
-    raise UserError(f'{dataset.name} spans {days:.0f} days, too few to hold out {weeks} weeks and leave a history')
+    raise UserError(
+      f'{dataset.name} spans {days:.0f} days, too few to hold out {weeks} weeks and leave a '
+      f'history: at least {7 * weeks + 1} days, or a smaller config.funnel.weeks'
+    )
   return found
 
 
