@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments import recsys
 from mlsd_jax import files, resampling
-from mlsd_jax.recsys import evaluation, funnel, ranking, serving, training
+from mlsd_jax.recsys import evaluation, funnel, serving, training
 from mlsd_jax.recsys.ranking import Groups
 
 
@@ -30,16 +30,15 @@ def main() -> None:
   state = serving.load(workdir / 'state')
   data, settings = recsys._dataset(config), recsys._funnel(config)
   histories = training.histories_of(data)
-  parts, week = [], None
-  for number, cut in enumerate(funnel.weeks_of(data, settings.weeks)[::-1]):
-    week = recsys._week(data, cut, state.retriever, histories, settings.per_source)
-    if number < settings.weeks:
-      bag = state.scorer.config.bag_length
-      parts.append(funnel.groups_of(week, state.blend, state.user_codes, settings, bag, number))
-  assert week is not None
+  parts, cuts = [], funnel.weeks_of(data, settings.weeks)
+  for number, cut in enumerate(cuts[::-1]):
+    week = recsys._week(data, cut, state.retriever, histories, settings)
+    pool = funnel.pool(week, state.blend, settings.keep, state.scorer.config.bag_length)
+    if number < len(cuts) - 1:
+      parts.append(funnel.groups_of(pool, state.user_codes, settings.group, number))
   arrays = Groups.join(parts, config.seed).arrays
-  best, found = funnel.narrowed(week, state.blend, settings.keep)
-  own = state.scorer(found, state.user_codes, funnel.bags(week.snapshot, state.scorer.config.bag_length))[:, 0]
+  best, found = pool.candidates, pool.features
+  own = state.scorer(found, state.user_codes, pool.bags)[:, 0]
   values = {'sparsenn': (own, float('nan'))}
   known = arrays['weights'] > 0
   codes = state.codes[:, : len(data.categories)]
@@ -63,8 +62,7 @@ def main() -> None:
     compared = evaluation.paired(by_user['sparsenn'], by_user[name])
     ratio = by_user['sparsenn'].mean() / by_user[name].mean()
     print(f'map@12, sparsenn - {name}: {compared.difference}, p = {compared.p:.4f}, ratio {ratio:.3f}')
-  bought = ranking.label(best, week.targets, data.num_items).bought
-  print(f'{bought.mean():.2%} of the candidates judged were bought')
+  print(f'{pool.labels.bought.mean():.2%} of the candidates judged were bought')
 
 
 if __name__ == '__main__':

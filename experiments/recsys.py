@@ -31,6 +31,7 @@ from mlsd_jax.recsys import (
   serving,
   snapshot,
   splits,
+  tables,
   training,
 )
 from mlsd_jax.recsys.events import Dataset
@@ -55,20 +56,28 @@ def train(run: contract.Run) -> None:
   data = _dataset(config)
   cuts = funnel.weeks_of(data, settings.weeks)
   run.print(_described(data, cuts))
-  run.print('\ntwo towers')
-  retriever, fitted = training.train_towers(data, cuts[-1], tower, tower_train, run.workdir / 'tower')
-  if fitted.interrupted:
-    return None
   histories, codes, of_users = training.histories_of(data), item_codes(data), user_codes(data)
   parts: list[Groups] = []
-  blend = None
-  bag = config.ranker.model.bag_length
+  retriever, blend, week, pool = None, None, None, None
   for number, cut in enumerate(cuts[::-1]):
-    week = _week(data, cut, retriever, histories, settings.per_source)
+    # Counted from the week held out, so that it is asked of fresh towers.
+    age = len(cuts) - 1 - number
+    if retriever is None or age % tower.refresh == 0:
+      run.print(f'\ntwo towers, as of {_day(cut)}')
+      folder = run.workdir / 'tower' / str(cut)
+      retriever, fitted = training.train_towers(data, cut, tower, tower_train, folder, retriever)
+      if fitted.interrupted:
+        return None
+    week = None  # at full size there is no room for two
+    week = _week(data, cut, retriever, histories, settings)
     blend = blend or funnel.fit_blend(week)
-    if number < settings.weeks:
-      parts.append(funnel.groups_of(week, blend, of_users, settings, bag, number))
+    if age:
+      pool = funnel.pool(week, blend, settings.keep, config.ranker.model.bag_length)
+      parts.append(funnel.groups_of(pool, of_users, settings.group, number))
+  assert retriever is not None
   assert blend is not None
+  assert week is not None
+  assert pool is not None
   groups = Groups.join(parts, config.seed)
   parts.clear()
   run.print(f'\nranker: {len(groups):,} users and weeks, {int(groups.arrays["weights"].sum()):,} candidates')
@@ -78,6 +87,7 @@ def train(run: contract.Run) -> None:
   if fitted.interrupted:
     return None
   del groups
+  scorer = funnel.calibrated(scorer, pool, of_users)
   ranked = funnel.rank(week, blend, scorer, of_users, settings.keep, retriever, histories)
   values = _report(run, data, week, ranked)
   charts.embedding_map(
@@ -85,7 +95,7 @@ def train(run: contract.Run) -> None:
     [data.items[(data.categories or ('id',))[:2][-1]][int(i)] or '-' for i in _common(week)],
     run.workdir / 'plots' / 'embedding_map.png',
   )
-  _training_chart(run)
+  _training_chart(run, cuts[-1])
   now = int(data.events['time'][-1]) + 1
   users, items = serving.tables(data)
   state = serving.State(
@@ -188,6 +198,11 @@ def _synthetic(config: Any) -> Any:
 
 
 def _dataset(config: Any) -> Dataset:
+  data, skip = _read(config), config.funnel.skip
+  return data.until(int(data.events['time'][-1]) + 1 - skip * splits.WEEK) if skip else data
+
+
+def _read(config: Any) -> Dataset:
   source, path = config.data.source, config.data.path
   if source == 'completejourney':
     return readers.completejourney()
@@ -203,7 +218,9 @@ def _dataset(config: Any) -> Dataset:
     return readers.hm(path)
   if source == 'online_retail':
     return readers.online_retail(path)
-  return readers.table(path, config.data.columns.to_dict(), tuple(config.data.categories))
+  categories = config.data.categories  # a tuple in a config, names with commas between on the command line
+  names = [name.strip() for name in categories.split(',')] if isinstance(categories, str) else categories
+  return tables.table(path, config.data.columns.to_dict(), tuple(filter(None, names)))
 
 
 def _funnel(config: Any) -> funnel.FunnelConfig:
@@ -225,11 +242,11 @@ def _train(config: Any, section: str) -> TrainConfig:
   return from_mapping(TrainConfig, config[section].train.to_dict() | {'seed': config.seed}, f'{section}.train')
 
 
-def _week(data: Dataset, cut: int, retriever: Any, histories: Any, per_source: Mapping[str, int]) -> funnel.Week:
-  targets = splits.targets(data, cut)
+def _week(data: Dataset, cut: int, retriever: Any, histories: Any, settings: funnel.FunnelConfig) -> funnel.Week:
+  targets = splits.targets(data, cut).sample(settings.users)
   if not len(targets.user):
     raise UserError(f'{data.name}: nothing was bought in the week from second {cut} on; change config.funnel.weeks')
-  return funnel.prepare(snapshot.take(data, cut), targets, targets.users, retriever, histories, per_source)
+  return funnel.prepare(snapshot.take(data, cut), targets, targets.users, retriever, histories, settings.per_source)
 
 
 def _described(data: Dataset, cuts: Sequence[int]) -> str:
@@ -237,13 +254,17 @@ def _described(data: Dataset, cuts: Sequence[int]) -> str:
   history = data.before(cuts[0])
   cold_users = len(np.setdiff1d(held_out.users, history['user'].unique().to_numpy()))
   cold_items = len(np.setdiff1d(held_out.item, history['item'].unique().to_numpy()))
-  day = lambda second: np.datetime64(int(second), 's').astype('datetime64[D]')
   return (
     f'{data.name}: {data.events.height:,} purchases of {data.num_users:,} users, {data.num_items:,} items, '
-    f'{day(data.events["time"][0])} to {day(data.events["time"][-1])}\n'
-    f'held out: the week from {day(cuts[0])} on, {len(held_out.users):,} users, {len(held_out.user):,} purchases; '
+    f'{_day(data.events["time"][0])} to {_day(data.events["time"][-1])}\n'
+    f'held out: the week from {_day(cuts[0])} on, {len(held_out.users):,} users, {len(held_out.user):,} purchases; '
     f'{cold_users:,} users and {cold_items:,} of the items were never seen before'
+    + ''.join(f'\n{note}' for note in data.notes)
   )
+
+
+def _day(second: int) -> np.datetime64:
+  return np.datetime64(int(second), 's').astype('datetime64[D]')
 
 
 def _common(week: funnel.Week) -> np.ndarray:
@@ -257,6 +278,9 @@ def _report(run: contract.Run, data: Dataset, week: funnel.Week, ranked: funnel.
   with files.atomic_path(run.workdir / 'evaluation.parquet') as temporary:
     table.write_parquet(temporary)
   found = report.estimates(table)
+  everyone = len(splits.targets(data, week.targets.cut).users)
+  if len(ranked.users) < everyone:
+    run.print(f'\njudged on {len(ranked.users):,} of the {everyone:,} users of that week, drawn at random')
   run.print('\n' + report.funnel_table(found))
   probability = 1 / (1 + np.exp(-ranked.logits[:, 0].astype(np.float64)))
   bought, base = ranked.labels.bought, float(ranked.labels.bought.mean())
@@ -298,8 +322,8 @@ def _union_recall(week: funnel.Week, num_items: int) -> float:
   return float((hits / np.maximum(relevant, 1)).mean())
 
 
-def _training_chart(run: contract.Run) -> None:
-  records = read_metrics(run.workdir / 'tower')
+def _training_chart(run: contract.Run, first: int) -> None:
+  records = read_metrics(run.workdir / 'tower' / str(first))
   pick = lambda name: [(r['step'], r[name]) for r in records if r.get(name) is not None]
   if pick('loss') and pick('val_recall@1000'):
     charts.loss_and_recall(

@@ -19,14 +19,17 @@ def base():
       'data': {
         'source': 'completejourney',  # hm, online_retail, synthetic, or table
         'path': '',  # hm: its folder; online_retail and table: the file
-        'columns': ConfigDict(),  # table: ours -> the file's, for user_id, item_id, time, price, quantity, place
-        'categories': (),  # table: columns that describe an item, from coarse to fine
+        # table: the file's names of ours; '' is the column of our name, where there is one
+        'columns': dict.fromkeys(('user_id', 'item_id', 'time', 'price', 'quantity', 'place', 'name'), ''),
+        'categories': '',  # table: columns that describe an item, from coarse to fine, with commas between
         'synthetic': {},  # what Synthetic (recsys/generator.py) has
       },
       'funnel': {
-        'weeks': 4,  # on which the ranker is trained, those before the one held out
+        'weeks': 12,  # on which the ranker is trained, those before the one held out
         'keep': 300,  # candidates of a user that the ranker sees
-        'group': 128,  # of them in training
+        'group': 96,  # of them in training
+        'skip': 0,  # weeks left out at the end, to judge on an earlier one
+        'users': 0,  # of each week, drawn; 0 for all
         'per_source': {
           'repurchase': 600,
           'popular': 400,
@@ -41,8 +44,11 @@ def base():
         'log_q': True,
         'uniform_negatives': True,
         'sampled': 32,
+        'factors': True,  # start from factors of the purchases
+        'refresh': 4,  # weeks after which the towers go on learning
+        'refresh_steps': 60,
         'index': 'auto',
-        'model': {'embed_dim': 64, 'hidden_dim': 128, 'history_length': 256, 'sequence_length': 32},
+        'model': {'embed_dim': 128, 'hidden_dim': 128, 'history_length': 256, 'sequence_length': 32},
         'train': {
           'steps': 300,
           'batch_size': 1024,
@@ -57,7 +63,7 @@ def base():
         'losses': {'bce': 1.0, 'pairwise': 0.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05},
         'model': {'embed_dim': 16, 'bins': 12, 'bag_length': 16, 'interaction': 'both', 'cross_layers': 2},
         'train': {
-          'steps': 300,
+          'steps': 600,
           'batch_size': 32,  # groups
           'steps_per_dispatch': 10,
           'log_every': 100,

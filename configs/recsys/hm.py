@@ -17,6 +17,7 @@ def get_config():
   config.funnel.weeks = 4
   config.funnel.keep = 200
   config.funnel.group = 48
+  config.funnel.users = 20_000  # of each week: the candidates of all of them would not fit
   config.funnel.per_source = {
     'repurchase': 100,
     'popular': 200,

@@ -8,8 +8,8 @@ arXiv:2008.13535: cross layers x0 * (W x + b) + x). Dense features come in bucke
     params = init(key, config)
     logits = apply(params, batch, codes, edges, config)       # [B, heads]
 
-Names: B rows, F dense features, Q buckets, C categorical columns of an item, L items of the user's bag, D width of an
-embedding.
+Names: B rows, U users, F dense features, Q buckets, C categorical columns of an item, L items of the user's bag, D
+width of an embedding.
 """
 
 import dataclasses
@@ -110,12 +110,14 @@ class SparseNN(nnx.Module):
     item_table = self.item_table[...]
     found = [item_table[rows_B]]
     found += [table[...][codes_IC[rows_B, column]] for column, table in enumerate(self.code_tables)]
-    found += [table[...][batch['user_codes'][:, column]] for column, table in enumerate(self.user_tables)]
+    of_user = [table[...][batch['user_codes'][:, column]] for column, table in enumerate(self.user_tables)]
     if self.config.bag_length:
-      bag_BL = batch['bag'][:, -self.config.bag_length :]
-      known_BL1 = (bag_BL > 0)[..., None]
-      total_BD = (item_table[jnp.clip(bag_BL, 0)] * known_BL1).sum(1)
-      found.append(total_BD / jnp.maximum(known_BL1.sum(1), 1))
+      bag_UL = batch['bag'][:, -self.config.bag_length :]
+      known_UL1 = (bag_UL > 0)[..., None]
+      total_UD = (item_table[jnp.clip(bag_UL, 0)] * known_UL1).sum(1)
+      of_user.append(total_UD / jnp.maximum(known_UL1.sum(1), 1))
+    # Looked up once a user, not once a row: on a CPU the scatters of the backward pass would be half of the step.
+    found += [jnp.repeat(x_UD, len(rows_B) // len(x_UD), axis=0) for x_UD in of_user]
     return jnp.stack(found, 1)
 
   def __call__(self, batch, codes_IC, edges_FQ):
@@ -127,7 +129,7 @@ class SparseNN(nnx.Module):
       if self.config.interaction in ('dot', 'both'):
         all_BKD = jnp.concatenate([self.to_field(bottom_BD)[:, None], fields_BKD], 1)
         dots_BKK = jnp.einsum('BKD,BLD->BKL', all_BKD, all_BKD)
-        extra.append(dots_BKK[:, *jnp.triu_indices(all_BKD.shape[1], 1)])
+        extra += [dots_BKK[:, row, row + 1 :] for row in range(all_BKD.shape[1] - 1)]
     x_BJ = joined_BJ
     for cross in self.cross:
       x_BJ = cross(joined_BJ, x_BJ)
@@ -148,8 +150,8 @@ def apply(
   """Logits [B, len(HEADS)].
 
   Args:
-    batch: dense [B, F], item [B] (rows of the item table), user_codes [B, columns], bag [B, >= L] (rows, 0 none; the
-      latest last).
+    batch: dense [B, F], item [B] (rows of the item table), user_codes [U, columns], bag [U, >= L] (rows, 0 none; the
+      latest last). B is a multiple of U: the first B / U rows are those of the first user.
     codes_IC: [num_items + 1, C] codes of the item table's rows.
     edges_FQ: [F, Q + 1] ascending bounds of the buckets.
   """

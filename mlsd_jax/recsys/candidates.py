@@ -11,13 +11,12 @@ Names: U users asked for, K candidates of a source, S sources, N candidates in a
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import scipy.sparse as sp
 
-from mlsd_jax.recsys.snapshot import AFFINITY, Snapshot
+from mlsd_jax.recsys.snapshot import AFFINITY, Snapshot, once
 
 _CHUNK = 1024  # users whose sparse scores are in memory at once
 _OF_CATEGORY = 100  # items of a category that can become candidates
@@ -42,7 +41,7 @@ def popular(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   return np.tile(items, (len(users), 1)), np.tile(scores, (len(users), 1))
 
 
-@functools.lru_cache(maxsize=16)
+@once
 def _best_everywhere(snapshot: Snapshot, k: int) -> Found:
   return _best(snapshot.column('item', 'n7') + 1e-3 * snapshot.column('item', 'n30'), k)
 
@@ -57,7 +56,7 @@ def place(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   return items, scores
 
 
-@functools.lru_cache(maxsize=4096)
+@once
 def _best_of_place(snapshot: Snapshot, place: int, k: int) -> Found:
   everywhere = snapshot.column('item', 'n30')
   score = 1e-3 * everywhere / max(float(everywhere.sum()), 1.0)
@@ -81,7 +80,7 @@ def category(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   return _product(by_user, best_of_categories(snapshot), k)
 
 
-@functools.lru_cache(maxsize=4)
+@once
 def best_of_categories(snapshot: Snapshot) -> sp.csr_matrix:
   """[C, I]: the share that each of the best items of a finest category has of what was bought of it."""
   codes = snapshot['category'][-1]
@@ -105,7 +104,7 @@ def covisit(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   return _product(by_user, together(snapshot), k)
 
 
-@functools.lru_cache(maxsize=4)
+@once
 def together(snapshot: Snapshot) -> sp.csr_matrix:
   """Co-visitation [I, I] as the snapshot has it."""
   arrays = (snapshot['covisit_score'], snapshot['covisit_item'], snapshot['covisit_start'])

@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 
 from mlsd_jax.errors import UserError
+from mlsd_jax.recsys import times
 
-DAY = 86_400
+DAY = times.DAY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Dataset:
     categories: attributes of items from coarse to fine, such as ('department', 'type').
     user_attributes: attributes of users, as a model may use them.
     attributes: further attributes of items (brand, colour, ...).
+    notes: what a reader left out or took for granted, a line each.
   """
 
   name: str
@@ -36,6 +38,7 @@ class Dataset:
   categories: tuple[str, ...]
   attributes: tuple[str, ...] = ()
   user_attributes: tuple[str, ...] = ()
+  notes: tuple[str, ...] = ()
 
   @property
   def num_users(self) -> int:
@@ -48,6 +51,10 @@ class Dataset:
   def before(self, cut: int) -> pl.DataFrame:
     """Events earlier than `cut`."""
     return self.events[: self.events['time'].search_sorted(cut, 'left')]
+
+  def until(self, stop: int) -> 'Dataset':
+    """The same shop as it was before `stop`."""
+    return dataclasses.replace(self, events=self.before(stop))
 
   def between(self, start: int, stop: int) -> pl.DataFrame:
     """Events of start <= time < stop."""
@@ -64,13 +71,13 @@ def make_dataset(
   categories: Sequence[str] = (),
   attributes: Sequence[str] = (),
   user_attributes: Sequence[str] = (),
+  notes: Sequence[str] = (),
 ) -> Dataset:
   """A Dataset of events that name their users and items by id.
 
   Args:
-    events: user_id, item_id, time (a timestamp, a date, text of either in ISO form, or seconds since 1970); price,
-      quantity and place where there are any. Order does not matter. A price that is missing or NaN becomes 0, which
-      features take as unknown.
+    events: user_id, item_id, time (see times.py); price, quantity and place where there are any. Order does not matter.
+      A price that is missing, NaN or below 0 becomes 0, which features take as unknown.
     users, items: tables with `id`; None makes them from the events. Ids there must be unique, and an event must not
       name one that is not there.
 
@@ -88,8 +95,7 @@ def make_dataset(
     pl.col('item_id').cast(pl.String),
     *(pl.lit(value).alias(column) for column, value in defaults.items() if column not in names),
   )
-  lazy = lazy.with_columns(_seconds(lazy.collect_schema()['time'], name))
-  found = lazy.select('user_id', 'item_id', 'time', *defaults)
+  found = lazy.select('user_id', 'item_id', times.seconds(lazy, name), *defaults)
   users = _described(found, 'user_id', users, f'users of {name}')
   items = _described(found, 'item_id', items, f'items of {name}')
   if 'name' not in items.columns:
@@ -102,7 +108,7 @@ def make_dataset(
       'user',
       'item',
       'time',
-      pl.col('price').cast(pl.Float32, strict=False).fill_null(0).fill_nan(0),
+      pl.col('price').cast(pl.Float32, strict=False).fill_null(0).fill_nan(0).clip(0),
       pl.col('quantity').cast(pl.Float32, strict=False).fill_null(1).fill_nan(1),
       pl.col('place')
       .cast(pl.String)
@@ -117,29 +123,14 @@ def make_dataset(
     raise UserError(f'{name}: {rows:,} events became {coded.height:,} when users and items were looked up')
   for column in ('user', 'item', 'time'):
     if unknown := coded[column].null_count():
-      what = 'no time that can be read' if column == 'time' else f'{column}s that the {column}s table does not have'
+      what = f'{column}s that the {column}s table does not have'
+      if column == 'time':
+        unread = lazy.select('time').filter(times.seconds(lazy, name).is_null()).head(1).collect()['time'][0]
+        what = f'no time that can be read, such as {unread!r}'
       raise UserError(f'{name}: {unknown:,} of {rows:,} events have {what}')
   if not rows:
     raise UserError(f'{name} has no events')
-  return Dataset(name, coded, users, items, tuple(categories), tuple(attributes), tuple(user_attributes))
-
-
-def _seconds(dtype: pl.DataType, name: str) -> pl.Expr:
-  """The time column as seconds since 1970."""
-  time = pl.col('time')
-  if dtype == pl.String:
-    text = time.str.replace('T', ' ').str.strip_suffix('Z')
-    read = pl.coalesce(
-      text.str.to_datetime('%Y-%m-%d %H:%M:%S%.f', strict=False),
-      text.str.to_datetime('%Y-%m-%d %H:%M', strict=False),
-      text.str.to_date('%Y-%m-%d', strict=False).cast(pl.Datetime),
-    )
-    return read.dt.epoch('s').alias('time')
-  if dtype == pl.Date or isinstance(dtype, pl.Datetime):
-    return time.dt.epoch('s').alias('time')
-  if dtype.is_integer():
-    return time.cast(pl.Int64)
-  raise UserError(f'{name}: times of type {dtype} cannot be read; give timestamps, ISO dates or seconds since 1970')
+  return Dataset(name, coded, users, items, tuple(categories), tuple(attributes), tuple(user_attributes), tuple(notes))
 
 
 def _described(events: pl.LazyFrame, column: str, table: pl.DataFrame | None, what: str) -> pl.DataFrame:

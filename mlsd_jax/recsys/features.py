@@ -5,13 +5,12 @@ is which.
 """
 
 import dataclasses
-import functools
 
 import numpy as np
 
 from mlsd_jax.recsys.candidates import Candidates
 from mlsd_jax.recsys.events import DAY
-from mlsd_jax.recsys.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER, Snapshot, lookup, missing_row
+from mlsd_jax.recsys.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER, Snapshot, lookup, missing_row, once
 
 DERIVED = ('due', 'pair_share', 'trend', 'cheaper', 'price_ratio', 'repeat_days')
 PER_LEVEL = (*AFFINITY, 'share', 'price_ratio', 'item_share')
@@ -92,7 +91,7 @@ def _of_level(
   return np.concatenate([known, np.stack([share, ratio, _item_share(snapshot, level)[item]], 1)], 1)
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def _item_share(snapshot: Snapshot, level: int) -> np.ndarray:
   """[I] percent of its category's purchases in 90 days that each item has."""
   codes, counts = snapshot['category'][level], snapshot.column('item', 'n90')

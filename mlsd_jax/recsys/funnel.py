@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mlsd_jax.recsys import blend, features, ranking, splits
+from mlsd_jax.recsys import blend, calibration, features, ranking, splits
 from mlsd_jax.recsys.blend import Blend
 from mlsd_jax.recsys.candidates import SOURCES, Candidates, Source, collect, fill, popular
 from mlsd_jax.recsys.events import Dataset
@@ -17,12 +17,16 @@ from mlsd_jax.recsys.splits import Targets
 from mlsd_jax.recsys.tower_examples import Histories
 
 
+_HISTORY = 4  # weeks before the ranker's first
+
+
 @dataclasses.dataclass(frozen=True)
 class FunnelConfig:
   """How many candidates pass each stage.
 
   Attributes:
-    weeks: on which the ranker is trained, those before the one held out.
+    weeks: on which the ranker is trained, those before the one held out; fewer where little history would be left.
+    users: of each week, training and held out alike, drawn at random where more of them bought; 0 for all.
     per_source: best of each source that join the union.
     keep: of the union that the blend passes to the ranker.
     group: candidates of a user and week that the ranker is trained on.
@@ -34,6 +38,7 @@ class FunnelConfig:
   keep: int = 300
   group: int = 96
   skip: int = 0
+  users: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,15 +86,38 @@ def bags(snapshot: Snapshot, length: int) -> np.ndarray:
   return (snapshot['recent'][:, :length] + 1)[:, ::-1].astype(np.int32)
 
 
-def groups_of(
-  week: Week, by: Blend, user_codes: np.ndarray, config: FunnelConfig, bag_length: int, seed: int
-) -> Groups:
-  """Training examples of one week."""
-  best, found = narrowed(week, by, config.keep)
+@dataclasses.dataclass(frozen=True)
+class Pool:
+  """What the blend passes to the ranker of one week: candidates with their features and what became of them.
+
+  Attributes:
+    bags: [U + 1, L], see `bags`.
+  """
+
+  candidates: Candidates
+  features: Features
+  labels: ranking.Labels
+  bags: np.ndarray
+
+
+def pool(week: Week, by: Blend, keep: int, bag_length: int) -> Pool:
+  best, found = narrowed(week, by, keep)
   labels = ranking.label(best, week.targets, week.snapshot.num_items)
-  recent = bags(week.snapshot, max(bag_length, 1))
-  users = best.users
-  return ranking.make_groups(best, found, labels, user_codes[users], recent[users], size=config.group, seed=seed)
+  return Pool(best, found, labels, bags(week.snapshot, max(bag_length, 1)))
+
+
+def groups_of(pool: Pool, user_codes: np.ndarray, size: int, seed: int) -> Groups:
+  """Training examples of one week, `size` candidates a user."""
+  users = pool.candidates.users
+  return ranking.make_groups(
+    pool.candidates, pool.features, pool.labels, user_codes[users], pool.bags[users], size=size, seed=seed
+  )
+
+
+def calibrated(scorer: Scorer, pool: Pool, user_codes: np.ndarray) -> Scorer:
+  """The ranker with its probabilities put right on one week: trained on many, it has the rate of all of them."""
+  logits = scorer(pool.features, user_codes, pool.bags)[:, 0]
+  return scorer.moved(*calibration.straight_line(logits, pool.labels.bought))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,14 +153,13 @@ def rank(
     rankings['repurchase + popular'] = fill(rankings['repurchase'], everyone)
   blended = by.score(week.signals)
   rankings['blend'] = fill(union.ranked(blended, depth), everyone)
-  best, found = narrowed(week, by, keep)
-  logits = scorer(found, user_codes, bags(week.snapshot, max(scorer.config.bag_length, 1)))
+  chosen = pool(week, by, keep, scorer.config.bag_length)
+  best, logits = chosen.candidates, scorer(chosen.features, user_codes, chosen.bags)
   ranked = best.ranked(logits[:, 0], keep)
   # Behind the ranker's own come the blend's others, so that every stage has as deep a list.
   rest = np.concatenate([ranked, rankings['blend']], 1)
   rankings['ranker'] = np.stack([_distinct(row, depth) for row in rest])
-  labels = ranking.label(best, week.targets, week.snapshot.num_items)
-  return Ranked(users, rankings, best, found, logits, labels)
+  return Ranked(users, rankings, best, chosen.features, logits, chosen.labels)
 
 
 def _distinct(items: np.ndarray, k: int) -> np.ndarray:
@@ -143,5 +170,6 @@ def _distinct(items: np.ndarray, k: int) -> np.ndarray:
 
 
 def weeks_of(dataset: Dataset, number: int) -> list[int]:
-  """The cut of the week held out, then those of the ranker's weeks, the latest first."""
-  return splits.cuts(dataset, number + 1)
+  """The cut of the week held out, then those of the ranker's weeks, the latest first: at most `number` of them."""
+  whole = int(dataset.events['time'][-1] - dataset.events['time'][0]) // splits.WEEK
+  return splits.cuts(dataset, min(number, max(whole - _HISTORY, 1)) + 1)

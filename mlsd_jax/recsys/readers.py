@@ -1,13 +1,13 @@
-"""Real purchases: completejourney, H&M, UCI Online Retail, and any table whose columns one can name."""
+"""Real purchases: completejourney, H&M, UCI Online Retail. (Any other table: tables.py.)"""
 
 import importlib.metadata
 import pathlib
-from collections.abc import Mapping
 
 import polars as pl
 
 from mlsd_jax import files
 from mlsd_jax.errors import UserError
+from mlsd_jax.recsys import tables
 from mlsd_jax.recsys.events import Dataset, make_dataset
 
 HM_FILES = ('articles.csv', 'customers.csv', 'transactions_train.csv')
@@ -162,9 +162,10 @@ def _stream_transactions(path: pathlib.Path, users: pl.DataFrame, items: pl.Data
 def online_retail(path: str | pathlib.Path) -> Dataset:
   """UCI 'Online Retail' or 'Online Retail II' as CSV: a British gift shop's invoices, 2009 to 2011.
 
-  Cancelled invoices and lines without a customer are left out, as they say of nobody what he bought.
+  Lines that say of nobody what he bought are left out, and `notes` says how many: cancelled invoices, returns, lines
+  without a customer, and codes that are no goods (POST, D, BANK CHARGES, ...).
   """
-  table = pl.scan_csv(path, infer_schema=False, encoding='utf8-lossy')
+  table = tables.scan(path)
   names = {name.replace(' ', '').lower(): name for name in table.collect_schema().names()}
   pick = lambda *choices: next((names[c] for c in choices if c in names), None)
   chosen = {
@@ -180,49 +181,29 @@ def online_retail(path: str | pathlib.Path) -> Dataset:
   missing = [what for what, name in chosen.items() if name is None]
   if missing:
     raise UserError(f'{path} has no column for {missing[0]}; it has {", ".join(names.values())}')
-  events = table.select(pl.col(str(name)).alias(what) for what, name in chosen.items())
-  events = events.filter(
-    pl.col('user_id').is_not_null() & (pl.col('user_id') != '') & ~pl.col('invoice').str.starts_with('C')
-  ).with_columns(
-    pl.col('user_id').str.strip_suffix('.0'),
-    pl.col('quantity').cast(pl.Float32, strict=False),
-    pl.coalesce(
-      pl.col('time').str.to_datetime(form, strict=False)
-      for form in ('%Y-%m-%d %H:%M:%S', '%m/%d/%Y %H:%M', '%m/%d/%y %H:%M', '%d/%m/%Y %H:%M')
-    ),
+  lines, notes = tables.without(
+    table.select(
+      pl.col(str(name)).cast(pl.String).str.strip_chars().alias(what) for what, name in chosen.items()
+    ).with_columns(pl.col('user_id').str.strip_suffix('.0'), tables.number('quantity'), tables.number('price')),
+    {
+      'without a customer': tables.empty('user_id'),
+      'of cancelled invoices': pl.col('invoice').str.starts_with('C'),
+      'of returns': pl.col('quantity').fill_null(0) <= 0,
+      'of codes that are no goods': ~pl.col('item_id').str.contains(r'\d{3}'),
+    },
   )
-  lines = events.filter(pl.col('quantity') > 0).collect(engine='streaming')
-  items = lines.group_by(pl.col('item_id').alias('id')).agg(pl.col('name').drop_nulls().mode().first()).sort('id')
+  # The same code is written 85123a here and 85123A there.
+  events = lines.with_columns(pl.col('item_id').str.to_uppercase()).collect(engine='streaming')
+  items = events.group_by(pl.col('item_id').alias('id')).agg(
+    pl.col('name').filter(~tables.empty('name')).mode().sort().first()
+  )
   # A stock code's letters mark a variant (colour, size) of the digits before them.
-  items = items.with_columns(
+  items = items.sort('id').with_columns(
     pl.col('id').str.extract(r'^(\d{3})').alias('range'), pl.col('id').str.extract(r'^(\d+)').alias('design')
   )
-  return make_dataset('online_retail', lines.drop('name', 'invoice'), None, items, categories=('range', 'design'))
-
-
-def table(path: str | pathlib.Path, columns: Mapping[str, str], categories: tuple[str, ...] = ()) -> Dataset:
-  """Any CSV or Parquet file with an event a row.
-
-  Args:
-    columns: ours -> the file's, for user_id, item_id, time and, where there are any, price, quantity, place.
-    categories: columns that describe the item, from coarse to fine; an item has those of its first row.
-  """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise UserError(f'no such file: {path}')
-  lazy = pl.scan_parquet(path) if path.suffix == '.parquet' else pl.scan_csv(path, infer_schema_length=10_000)
-  names = lazy.collect_schema().names()
-  missing = [name for name in (*columns.values(), *categories) if name not in names]
-  if missing:
-    raise UserError(f'{path} has no column {missing[0]!r}; it has {", ".join(names)}')
-  unknown = [ours for ours in columns if ours not in ('user_id', 'item_id', 'time', 'price', 'quantity', 'place')]
-  if unknown:
-    raise UserError(f'config.data.columns.{unknown[0]} is not one of user_id, item_id, time, price, quantity, place')
-  events = lazy.select(pl.col(theirs).alias(ours) for ours, theirs in columns.items())
-  items = None
-  if categories and 'item_id' in columns:
-    items = lazy.group_by(pl.col(columns['item_id']).alias('id')).agg(pl.col(*categories).first()).sort('id').collect()
-  return make_dataset(path.stem, events, None, items, categories=categories)
+  return make_dataset(
+    'online_retail', events.drop('name', 'invoice'), None, items, categories=('range', 'design'), notes=notes
+  )
 
 
 def write_submission(folder: pathlib.Path, users: pl.Series, target: pathlib.Path) -> int:

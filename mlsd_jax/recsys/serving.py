@@ -191,7 +191,7 @@ def load(root: pathlib.Path) -> State:
     raise UserError(f'{root} holds no trained recommender; run --mode=train first')
   folder = root / files.read_json(root / 'current.json')['version']
   described = files.read_json(folder / 'state.json')
-  array = lambda name: np.load(folder / f'{name}.npy', mmap_mode='r')
+  array = lambda name: snapshot.mapped(folder / f'{name}.npy')
   lists = lambda values: {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
   tower = from_mapping(TwoTowerConfig, lists(described['tower']), 'tower')
   ranker = from_mapping(SparseNNConfig, lists(described['ranker']), 'ranker')

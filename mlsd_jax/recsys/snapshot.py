@@ -7,8 +7,10 @@ Names: U users, I items, P pairs (user, item) with a purchase, C codes of a cate
 """
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -56,6 +58,7 @@ class Snapshot:
   num_items: int
   categories: tuple[str, ...]
   arrays: Mapping[str, np.ndarray]
+  derived: dict[Any, Any] = dataclasses.field(default_factory=dict, repr=False)  # see `once`
 
   def __getitem__(self, name: str) -> np.ndarray:
     return self.arrays[name]
@@ -69,6 +72,21 @@ class Snapshot:
   def column(self, table: str, name: str) -> np.ndarray:
     """One named column of 'pair', 'item' or 'user'."""
     return self[table][:, {'pair': PAIR, 'item': ITEM, 'user': USER}[table].index(name)]
+
+
+def once[**P, T](function: Callable[P, T]) -> Callable[P, T]:
+  """What `function(snapshot, ...)` returned is kept with the snapshot, and goes when the snapshot goes."""
+
+  @functools.wraps(function)
+  def kept(*args: P.args, **keywords: P.kwargs) -> T:
+    assert not keywords
+    snapshot: Any = args[0]
+    key = (function, *args[1:])
+    if key not in snapshot.derived:
+      snapshot.derived[key] = function(*args, **keywords)
+    return snapshot.derived[key]
+
+  return kept
 
 
 def lookup(keys: np.ndarray, table: np.ndarray, asked: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -268,5 +286,10 @@ def load(folder: pathlib.Path) -> Snapshot:
   if not (folder / 'snapshot.json').exists():
     raise UserError(f'{folder} holds no snapshot; train first')
   described = files.read_json(folder / 'snapshot.json')
-  arrays = {name: np.load(folder / f'{name}.npy', mmap_mode='r') for name in described.pop('arrays')}
+  arrays = {name: mapped(folder / f'{name}.npy') for name in described.pop('arrays')}
   return Snapshot(**described | {'categories': tuple(described['categories'])}, arrays=arrays)
+
+
+def mapped(path: pathlib.Path) -> np.ndarray:
+  """An .npy file mapped into memory, as a plain array: slicing an np.memmap takes several times as long."""
+  return np.asarray(np.load(path, mmap_mode='r'))

@@ -38,6 +38,13 @@ class Targets:
     keep = np.isin(self.user, users)
     return Targets(self.cut, self.user[keep], self.item[keep], self.days[keep], self.quantity[keep])
 
+  def sample(self, users: int, seed: int = 0) -> 'Targets':
+    """Those of `users` users drawn at random; all of them if they are fewer, or if `users` is 0."""
+    found = self.users
+    if not users or len(found) <= users:
+      return self
+    return self.of(np.sort(np.random.default_rng([seed, self.cut]).choice(found, users, replace=False)))
+
 
 def cuts(dataset: Dataset, weeks: int) -> list[int]:
   """The cuts of the last `weeks` weeks of the data, the last week's first.
@@ -49,7 +56,10 @@ def cuts(dataset: Dataset, weeks: int) -> list[int]:
   found = [last + 1 - WEEK * number for number in range(1, weeks + 1)]
   if found[-1] <= first:
     days = (last - first) / DAY
-    raise UserError(f'{dataset.name} spans {days:.0f} days, too few to hold out {weeks} weeks and leave a history')
+    raise UserError(
+      f'{dataset.name} spans {days:.0f} days, too few to hold out {weeks} weeks and leave a '
+      f'history: at least {7 * weeks + 1} days, or a smaller config.funnel.weeks'
+    )
   return found
 
 

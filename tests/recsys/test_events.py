@@ -12,12 +12,14 @@ from mlsd_jax.recsys.events import DAY, make_dataset, vocabulary
 
 
 def _events(**columns):
-  return pl.DataFrame({'user_id': ['b', 'a', 'b'], 'item_id': [7, 7, 9], 'time': [300, 100, 200]} | columns)
+  return pl.DataFrame(
+    {'user_id': ['b', 'a', 'b'], 'item_id': [7, 7, 9], 'time': [1_500_000_300, 1_500_000_100, 1_500_000_200]} | columns
+  )
 
 
 def test_rows_are_sorted_by_time_and_named_by_number():
   data = make_dataset('shop', _events(price=[1.0, float('nan'), None]))
-  assert data.events['time'].to_list() == [100, 200, 300]
+  assert data.events['time'].to_list() == [1_500_000_100, 1_500_000_200, 1_500_000_300]
   assert [data.users['id'][u] for u in data.events['user']] == ['a', 'b', 'b']
   assert [data.items['id'][i] for i in data.events['item']] == ['7', '9', '7']
   assert data.events['price'].to_list() == [0.0, 0.0, 1.0]
@@ -47,18 +49,19 @@ def test_times_in_other_forms(times):
 
 def test_between_is_half_open():
   data = make_dataset('shop', _events())
-  assert data.between(100, 300)['time'].to_list() == [100, 200]
-  assert data.before(100).height == 0
-  assert data.before(301).height == 3
+  first, last = 1_500_000_100, 1_500_000_300
+  assert data.between(first, last)['time'].to_list() == [first, first + 100]
+  assert data.before(first).height == 0
+  assert data.before(last + 1).height == 3
 
 
 def test_what_is_wrong_is_told():
   with pytest.raises(UserError, match="no column 'item_id'"):
     make_dataset('shop', _events().drop('item_id'))
-  with pytest.raises(UserError, match='1 of 3 events have no time that can be read'):
-    make_dataset('shop', _events(time=['2020-01-01', '01/02/2020', '2020-01-03']))
+  with pytest.raises(UserError, match="1 of 3 events have no time that can be read, such as 'soon'"):
+    make_dataset('shop', _events(time=['2020-01-01', 'soon', '2020-01-03']))
   with pytest.raises(UserError, match='times of type'):
-    make_dataset('shop', _events(time=[1.5, 2.5, 3.5]))
+    make_dataset('shop', _events(time=[True, False, True]))
   with pytest.raises(UserError, match="id '7' stands there 2 times"):
     make_dataset('shop', _events(), None, pl.DataFrame({'id': ['7', '9', '7']}))
   with pytest.raises(UserError, match='1 of 3 events have items that the items table does not have'):

@@ -70,38 +70,33 @@ def test_missing_hm_files_and_columns(tmp_path):
     readers.hm(tmp_path)
 
 
-def test_online_retail_leaves_cancellations_out(tmp_path):
+def test_online_retail_leaves_out_what_is_no_purchase(tmp_path):
   pl.DataFrame(
     {
-      'InvoiceNo': ['1', 'C2', '3', '4'],
-      'StockCode': ['85123A', '85123A', '71053', '71053'],
-      'Description': ['HOLDER', 'HOLDER', 'LANTERN', 'LANTERN'],
-      'Quantity': ['6', '-6', '2', '1'],
-      'InvoiceDate': ['12/1/2010 8:26', '12/1/2010 9:00', '2010-12-02 08:00:00', '12/3/2010 8:26'],
-      'UnitPrice': ['2.55', '2.55', '3.39', '3.39'],
-      'CustomerID': ['17850.0', '17850.0', '13047', None],
-      'Country': ['United Kingdom'] * 4,
+      'InvoiceNo': ['1', 'C2', '3', '4', '5', '6'],
+      'StockCode': ['85123A', '85123A', '71053', '71053', 'POST', '85123a'],
+      'Description': ['HOLDER', 'HOLDER', 'LANTERN', 'LANTERN', 'POSTAGE', '?'],
+      'Quantity': ['6', '-6', '2', '1', '1', '-3'],
+      'InvoiceDate': ['12/1/2010 8:26', '12/1/2010 9:00', '2010-12-02 08:00:00', '12/13/2010 8:26'] + ['12/4/2010'] * 2,
+      'UnitPrice': ['2.55', '2.55', '0', '3.39', '18', '0'],
+      'CustomerID': ['17850.0', '17850.0', '13047', None, '13047', '13047'],
+      'Country': ['United Kingdom'] * 6,
     }
   ).write_csv(tmp_path / 'retail.csv')
   data = readers.online_retail(tmp_path / 'retail.csv')
   assert data.users['id'].to_list() == ['13047', '17850']
   assert data.events['quantity'].to_list() == [6.0, 2.0]
+  assert data.events['time'].to_list() == [1_291_191_960, 1_291_276_800]
   assert data.items['name'].to_list() == ['LANTERN', 'HOLDER']
-
-
-def test_any_table_by_its_columns(tmp_path):
-  path = tmp_path / 'log.csv'
-  pl.DataFrame({'who': [1, 2], 'what': ['x', 'y'], 'when': ['2020-01-01', '2020-02-01'], 'kind': ['k', 'l']}).write_csv(
-    path
+  assert data.notes == (
+    'left out: 1 of 6 lines, without a customer',
+    'left out: 1 of 6 lines, of cancelled invoices',
+    'left out: 1 of 6 lines, of returns',
+    'left out: 1 of 6 lines, of codes that are no goods',
   )
-  data = readers.table(path, {'user_id': 'who', 'item_id': 'what', 'time': 'when'}, ('kind',))
-  assert (data.num_users, data.num_items, data.categories) == (2, 2, ('kind',))
-  with pytest.raises(UserError, match="no column 'whom'"):
-    readers.table(path, {'user_id': 'whom', 'item_id': 'what', 'time': 'when'})
-  with pytest.raises(UserError, match=r'columns\.colour is not one of'):
-    readers.table(path, {'user_id': 'who', 'item_id': 'what', 'time': 'when', 'colour': 'kind'})
-  with pytest.raises(UserError, match='no such file'):
-    readers.table(tmp_path / 'other.csv', {})
+  (tmp_path / 'other.csv').write_text('a,b\n1,2\n')
+  with pytest.raises(UserError, match='no column for invoice'):
+    readers.online_retail(tmp_path / 'other.csv')
 
 
 def test_a_submission_has_every_customer_once_in_order(tmp_path):

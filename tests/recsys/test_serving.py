@@ -60,9 +60,14 @@ def test_a_saved_state_answers_the_same(state, tmp_path):
   np.testing.assert_allclose(before.probability, after.probability, rtol=1e-5)
 
 
-def test_one_user_alone_gets_what_it_gets_among_others(state):
-  together = serving.recommend(state, np.array([3, 9]))
-  np.testing.assert_array_equal(together.items[1], serving.recommend(state, np.array([9])).items[0])
+@pytest.mark.parametrize('filters', [{}, {'exclude_bought': True}], ids=['all', 'new'])
+def test_one_user_alone_gets_what_it_gets_among_others(state, filters):
+  users = np.arange(len(state.users) - 40, len(state.users) + 1)  # the last is nobody we know
+  together = serving.recommend(state, users, **filters)
+  for row, user in enumerate(users):
+    alone = serving.recommend(state, np.array([user]), **filters)
+    np.testing.assert_array_equal(together.items[row], alone.items[0])
+    np.testing.assert_allclose(together.probability[row], alone.probability[0], rtol=1e-4)
 
 
 def test_probabilities_fall_and_items_are_distinct(state):

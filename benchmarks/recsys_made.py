@@ -1,0 +1,70 @@
+"""What serves at the scale of Kaggle's H&M, on generated purchases and untrained models: for time, not for quality."""
+
+import resource
+import time
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from mlsd_jax.models import sparsenn, two_tower
+from mlsd_jax.models.sparsenn import SparseNNConfig
+from mlsd_jax.recsys import features, funnel, serving, splits, tower_examples, towers
+from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.generator import Synthetic, generate
+from mlsd_jax.recsys.ranking import Scorer
+from mlsd_jax.recsys.retrieval import Retriever
+from mlsd_jax.recsys.snapshot import Snapshot
+from mlsd_jax.recsys.tower_examples import Histories
+
+USERS, ITEMS = 1_371_980, 105_542
+_BLENDED = 2000  # users on whom the blend is fitted
+
+
+def dataset(scale: float) -> Dataset:
+  """Purchases of a share of H&M's users, of all its items."""
+  config = Synthetic(num_users=int(USERS * scale), num_items=ITEMS, events_per_user=23.2, weeks=104, tastes=30)
+  return generate(config).dataset
+
+
+def retriever(data: Dataset, histories: Histories, config: ConfigDict) -> Retriever:
+  """Untrained towers of a config's shape, and the index of their items."""
+  codes, nothing = tower_examples.item_codes(data), np.zeros(0, np.int32)
+  of_users = tower_examples.user_codes(data)
+  known = tower_examples.TowerData(nothing, nothing, nothing, histories, codes, of_users, np.zeros(len(codes)))
+  model = config.tower.model.to_dict() | {'history_code': len(data.categories) - 1}
+  tower = towers.model_config(known, model)
+  params = jax.device_get(two_tower.init(jax.random.key(0), tower))
+  return Retriever.build(params, tower, known)
+
+
+def state(
+  data: Dataset, taken: Snapshot, histories: Histories, towers_: Retriever, config: ConfigDict
+) -> serving.State:
+  """A state of a config's shape, its blend fitted to the week after the snapshot, its ranker untrained."""
+  per_source, keep = config.funnel.per_source.to_dict(), config.funnel.keep
+  following = splits.targets(data, taken.cut)
+  some = following.of(np.random.default_rng(0).permutation(following.users)[:_BLENDED])
+  week = funnel.prepare(taken, some, some.users, towers_, histories, per_source)
+  blend = funnel.fit_blend(week)
+  _, seen = funnel.narrowed(week, blend, keep)
+  model = config.ranker.model.to_dict()
+  bounds = features.edges(seen.dense, model['bins'])
+  codes, of_users = towers_.data.codes, towers_.data.user_codes
+  shape = towers_.config
+  ranker = SparseNNConfig(
+    num_dense=seen.dense.shape[1],
+    num_items=data.num_items,
+    code_sizes=shape.code_sizes,
+    user_sizes=shape.user_sizes,
+    **model,
+  )
+  scorer = Scorer(jax.device_get(sparsenn.init(jax.random.key(1), ranker)), ranker, codes, bounds)
+  return serving.State(
+    taken, histories, towers_, blend, scorer, codes, bounds, of_users, *serving.tables(data), per_source, keep
+  )
+
+
+def tell(what: str, began: float) -> None:
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+  print(f'{what}: {time.perf_counter() - began:.0f} s, peak memory {peak:.1f} GB', flush=True)

@@ -1,0 +1,117 @@
+"""Milliseconds of one request by stage, on one core.
+
+    python benchmarks/recsys_request.py --scale=1.0                           # generated, the size of Kaggle's H&M
+    python benchmarks/recsys_request.py --state=runs/recsys/quickstart/state  # of a trained run
+
+One user a request: drawn at random, one in ten unknown. The process may use one core only. With --scale the models are
+untrained and of the shape of configs/recsys/hm.py; the state is saved, and mapped into memory again as a server does.
+"""
+
+import argparse
+import functools
+import os
+import pathlib
+import tempfile
+import time
+
+# Before anything starts threads: one core is what is measured.
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+import numpy as np
+import recsys_made as made
+from ml_collections import ConfigDict
+
+from configs.recsys import hm
+from mlsd_jax.recsys import blend, candidates, features, funnel, ranking, retrieval, serving, snapshot, splits
+from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.tower_examples import Histories
+
+STAGES = {
+  'user vector': (retrieval.Retriever, 'users'),
+  'index search': (retrieval.Index, 'search'),
+  'towers score the union': (retrieval.Retriever, 'scored'),
+  'merge': (candidates, 'merge'),
+  'signals of the blend': (blend, 'signals'),
+  'blend': (blend.Blend, 'score'),
+  'features of the ranker': (features, 'features'),
+  'ranker': (ranking.Scorer, '__call__'),
+}
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--scale', type=float, default=0.01, help='of 1,371,980 users; items are always 105,542')
+  parser.add_argument('--state', type=pathlib.Path, help='a saved state instead')
+  parser.add_argument('--requests', type=int, default=1000)
+  options = parser.parse_args()
+  with tempfile.TemporaryDirectory(dir=pathlib.Path.cwd()) as folder:
+    root = options.state or pathlib.Path(folder)
+    if not options.state:
+      began = time.perf_counter()
+      save(made.dataset(options.scale), root, hm.get_config())
+      made.tell('state made', began)
+    measure(serving.load(root), options.requests)
+
+
+def save(data: Dataset, root: pathlib.Path, config: ConfigDict) -> None:
+  cut = splits.cuts(data, 1)[0]
+  taken, histories = snapshot.take(data, cut), Histories.of(data.before(cut), data.num_users)
+  serving.save(
+    made.state(data, taken, histories, made.retriever(data, histories, config), config), root, {'data': data.name}
+  )
+
+
+def measure(state: serving.State, requests: int) -> None:
+  rng = np.random.default_rng(0)
+  users = rng.integers(0, len(state.users), requests)
+  users[::10] = len(state.users)
+  for user in users[:50]:
+    serving.recommend(state, np.array([user]))
+  whole, sizes = [], []
+  for user in users:
+    began = time.perf_counter()
+    answer = serving.recommend(state, np.array([user]))
+    whole.append(1000 * (time.perf_counter() - began))
+    sizes.append(len(answer.candidates.item))
+  taken = clocked(state, users)
+  print(f'{len(state.users):,} users, {len(state.items):,} items; {np.mean(sizes):.0f} candidates ranked a request')
+  print(f'{"":<26}{"p50 ms":>8}{"p99 ms":>8}')
+  for name, milliseconds in taken.items():
+    print(f'  {name:<24}{np.median(milliseconds):8.2f}{np.quantile(milliseconds, 0.99):8.2f}')
+  for name, of in (('a request', slice(None)), ('of an unknown user', slice(None, None, 10))):
+    some = np.array(whole)[of]
+    print(f'{name:<26}{np.median(some):8.2f}{np.quantile(some, 0.99):8.2f}')
+
+
+def clocked(state: serving.State, users: np.ndarray) -> dict[str, list[float]]:
+  """Milliseconds by stage of the same requests again, each stage wrapped in a clock."""
+  taken: dict[str, list[float]] = {}
+
+  def clock(name, function):
+    row = taken.setdefault(name, [])
+
+    @functools.wraps(function)
+    def timed(*args, **keywords):
+      began = time.perf_counter()
+      result = function(*args, **keywords)
+      row.append(1000 * (time.perf_counter() - began))
+      return result
+
+    return timed
+
+  originals = [(where, name, getattr(where, name)) for where, name in STAGES.values()]
+  sources = dict(candidates.SOURCES)
+  for source, function in sources.items():
+    funnel.SOURCES[source] = clock(source, function)  # type: ignore[index]
+  for stage, (where, name) in STAGES.items():
+    setattr(where, name, clock(stage, getattr(where, name)))
+  for user in users:
+    serving.recommend(state, np.array([user]))
+  for where, name, function in originals:
+    setattr(where, name, function)
+  funnel.SOURCES.update(sources)  # type: ignore[attr-defined]
+  return taken
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,88 @@
+"""Times of purchases as people write them, as seconds since 1970.
+
+    timestamps, dates   as they are; those with a zone in UTC
+    text                year first (2019-01-31, 2019/1/31 8:05, 20190131, 2019-01-31T08:05:00+01:00), months by name
+                        (31-Jan-2019), day or month first (31.01.2019, 1/31/19 8:05 PM)
+    numbers             seconds, milliseconds, microseconds or nanoseconds since 1970; 20190131; days since 1899-12-30
+                        as spreadsheets count them; days from any day on
+
+Whether the day or the month comes first is decided for the whole column, by which reads more of it; month first if both
+read as much.
+"""
+
+import polars as pl
+
+from mlsd_jax.errors import UserError
+
+DAY = 86_400
+_YEAR_FIRST = r'^(\d{4})[-/.]?(\d{1,2})[-/.]?(\d{1,2})(?:\D|$)'
+_YEAR_LAST = r'^(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{2,4})(?:\D|$)'
+_DAY_OF_NAMED = r'^(\d{1,2})[-/. ]?[A-Za-z]{3,9}[-/., ]+\d{2,4}'
+_NAMED = r'^(?:\d{1,2}[-/. ]?)?([A-Za-z]{3})'
+_YEAR_OF_NAMED = r'[A-Za-z]{3,9}[-/., ]+(?:\d{1,2},? )?(\d{2,4})'
+_CLOCK = r'(?:[ T]|^)(\d{1,2}):(\d{2})(?::(\d{2}))?'
+_OFFSET = r':\d{2}(?:\.\d+)? ?([+-])(\d{2}):?(\d{2})$'
+_SPREADSHEET = 25_569  # days from 1899-12-30 to 1970-01-01
+
+
+def seconds(events: pl.LazyFrame, name: str) -> pl.Expr:
+  """The column `time` of `events` as seconds since 1970; null where a text cannot be read.
+
+  Raises:
+    UserError: times of another type, or numbers that are none of the above.
+  """
+  time = pl.col('time')
+  dtype = events.collect_schema()['time']
+  if dtype == pl.Date or isinstance(dtype, pl.Datetime):
+    return time.dt.epoch('s').alias('time')
+  if dtype == pl.String:
+    text = time.str.strip_chars()
+    numbers = text.str.contains(r'^\d+(\.\d+)?$') | (text == '')
+    if not events.select(numbers.all()).collect(engine='streaming').item():
+      return _text(events, text).alias('time')
+    time, dtype = text.cast(pl.Float64, strict=False), pl.Float64()
+  if dtype.is_numeric():
+    return _numbers(events, time, name).alias('time')
+  raise UserError(f'{name}: times of type {dtype} cannot be read; give timestamps, dates or seconds since 1970')
+
+
+def _numbers(events: pl.LazyFrame, time: pl.Expr, name: str) -> pl.Expr:
+  bounds = events.select(time.min().alias('low'), time.max().alias('high')).collect(engine='streaming')
+  low, high = (float(bounds[column][0] or 0) for column in ('low', 'high'))
+  if low >= 19_000_101 and high <= 21_001_231:
+    return time.cast(pl.Int64).cast(pl.String).str.to_date('%Y%m%d', strict=False).dt.epoch('s')
+  for limit, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e8, 1)):
+    if abs(high) >= limit:
+      return (time // unit).cast(pl.Int64)
+  if low >= 20_000 and high < 80_000:
+    return ((time - _SPREADSHEET) * DAY).cast(pl.Int64)
+  if low >= 0 and high < 20_000:
+    return (time * DAY).cast(pl.Int64)
+  raise UserError(
+    f'{name}: times from {low:g} to {high:g} are no seconds since 1970, no days and no dates like 20190131'
+  )
+
+
+def _text(events: pl.LazyFrame, text: pl.Expr) -> pl.Expr:
+  part = lambda pattern, group: text.str.extract(pattern, group)
+  date = lambda year, month, day, form='%m': (
+    pl.concat_str(pl.when(year.str.len_chars() == 2).then('20' + year).otherwise(year), month, day, separator='-')
+    .str.to_date(f'%Y-{form}-%d', strict=False)
+  )  # fmt: skip
+  named_day = pl.coalesce(part(_DAY_OF_NAMED, 1), part(r'^[A-Za-z]{3,9} (\d{1,2})', 1))
+  certain = pl.coalesce(
+    date(*(part(_YEAR_FIRST, group) for group in (1, 2, 3))),
+    date(part(_YEAR_OF_NAMED, 1), part(_NAMED, 1).str.to_titlecase(), named_day, '%b'),
+  )
+  first, second, year = (part(_YEAR_LAST, group) for group in (1, 2, 3))
+  month_first, day_first = date(year, first, second), date(year, second, first)
+  read = events.select(month_first.count().alias('month'), day_first.count().alias('day')).collect(engine='streaming')
+  either = day_first if read['day'][0] > read['month'][0] else month_first
+  number = lambda pattern, group: part(pattern, group).cast(pl.Int64, strict=False).fill_null(0)
+  hour = number(_CLOCK, 1)
+  lower = text.str.to_lowercase()
+  hour = pl.when(lower.str.ends_with('pm') & (hour < 12)).then(hour + 12).otherwise(hour)
+  hour = pl.when(lower.str.ends_with('am') & (hour == 12)).then(0).otherwise(hour)
+  east = (60 * number(_OFFSET, 2) + number(_OFFSET, 3)) * pl.when(part(_OFFSET, 1) == '-').then(-60).otherwise(60)
+  clock = 3600 * hour + 60 * number(_CLOCK, 2) + number(_CLOCK, 3) - east
+  return pl.coalesce(certain, either).dt.epoch('s') + clock
