@@ -74,6 +74,8 @@ def train(run: contract.Run) -> None:
     if age:
       pool = funnel.pool(week, blend, settings.keep, config.ranker.model.bag_length)
       parts.append(funnel.groups_of(pool, of_users, settings.group, number))
+      if age == 1:
+        blend = funnel.fit_blend(week)
   assert retriever is not None
   assert blend is not None
   assert week is not None

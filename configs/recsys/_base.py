@@ -60,7 +60,7 @@ def base():
         },
       },
       'ranker': {
-        'losses': {'bce': 1.0, 'pairwise': 0.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05},
+        'losses': {'bce': 1.0, 'pairwise': 0.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05, 'by_user': 0.5},
         'model': {'embed_dim': 16, 'bins': 12, 'bag_length': 16, 'interaction': 'both', 'cross_layers': 2},
         'train': {
           'steps': 600,

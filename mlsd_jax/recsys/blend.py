@@ -8,7 +8,7 @@ from mlsd_jax.recsys.candidates import Candidates
 from mlsd_jax.recsys.features import edges
 from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot, lookup, missing_row
 
-_BINS = 6
+_BINS = 10
 _RIDGE = 1e-5
 
 
@@ -40,7 +40,7 @@ def signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   key = user * (int(codes.max()) + 1) + codes[item]
   affinity = lookup(snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}'], key, missing_row(AFFINITY))
   pick = lambda table, names, chosen: [table[:, names.index(name)] for name in chosen]
-  columns = pick(pair, PAIR, ('n7', 'n30', 'decayed', 'slow', 'since', 'days'))
+  columns = pick(pair, PAIR, ('n7', 'n30', 'n180', 'weeks12', 'decayed', 'slow', 'since', 'days'))
   columns += pick(affinity, AFFINITY, ('n30', 'decayed', 'since'))
   columns += [snapshot.column('item', name)[item] for name in ('n7', 'n30', 'n90', 'repeat', 'interval')]
   columns += [snapshot.column('user', name)[candidates.user] for name in ('n30', 'days30', 'since')]

@@ -16,7 +16,6 @@ from mlsd_jax.recsys.snapshot import Snapshot
 from mlsd_jax.recsys.splits import Targets
 from mlsd_jax.recsys.tower_examples import Histories
 
-
 _HISTORY = 4  # weeks before the ranker's first
 
 

@@ -52,8 +52,8 @@ def label(candidates: Candidates, targets: Targets, num_items: int) -> Labels:
 @dataclasses.dataclass(frozen=True)
 class Groups:
   """Training examples: dense [N, G, F], item [N, G], user_codes [N, columns], bag [N, L], labels [N, G, heads],
-  offset [N] (log of the kept share of purchases over that of the others), importance [N] of
-  the user, weights [N, G] (0 fills a group up)."""
+  offset [N] (log of the kept share of purchases over that of the others), purchases
+  [N] among the candidates, weights [N, G] (0 fills a group up)."""
 
   arrays: dict[str, np.ndarray]
 
@@ -105,9 +105,6 @@ def make_groups(
     out[group_of, slot] = values[chosen]
     return out
 
-  # A user counts by the root of the purchases, as rankings are judged by user: one full basket is not twelve small ones.
-  of_user = np.minimum(num_bought[users], 12.0) ** -0.5
-  of_user /= max(of_user.mean(), 1e-9) if number else 1.0
   heads = np.stack([bought, labels.soon, np.log1p(labels.quantity)], 1).astype(np.float32)
   shares = (kept_bought / np.maximum(num_bought, 1)) / (kept_others / np.maximum(num_others, 1)).clip(1e-6)
   return Groups(
@@ -118,7 +115,7 @@ def make_groups(
       'bag': bags[users],
       'labels': spread(heads),
       'offset': np.log(shares[users]).astype(np.float32),
-      'importance': of_user.astype(np.float32),
+      'purchases': num_bought[users].astype(np.float32),
       'weights': spread(np.ones(len(row), np.float32)),
     }
   )
@@ -161,6 +158,7 @@ class Losses:
   listwise: float = 0.0  # softmax over the group (ListNet with equal shares of the purchases; Cao et al. 2007)
   soon: float = 0.2
   quantity: float = 0.05
+  by_user: float = 0.5  # rankings are judged by user: one with n purchases weighs n to the power of minus this
 
 
 def ranker_task(
@@ -177,7 +175,8 @@ def ranker_task(
 
   def metrics_of(params, batch):
     weights_NG = batch['weights']
-    counted_NG = weights_NG * batch['importance'][:, None]
+    importance_N = jnp.minimum(batch['purchases'], 12.0) ** -losses.by_user
+    counted_NG = weights_NG * (importance_N / importance_N.mean())[:, None]
     logits_NGO = _group_logits(params, batch, codes_IC, edges_FQ, config).astype(jnp.float32)
     bought_NG, soon_NG, quantity_NG = jnp.moveaxis(batch['labels'] * weights_NG[..., None], -1, 0)
     score_NG = logits_NGO[..., 0]

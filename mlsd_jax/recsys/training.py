@@ -61,7 +61,8 @@ def train_towers(
   params = previous.params if previous else None
   if previous:
     slower = {name: 0.3 * getattr(train.optimizer, name) for name in ('learning_rate', 'table_learning_rate')}
-    optimizer = dataclasses.replace(train.optimizer, **slower)
+    warmup = min(train.optimizer.warmup_steps, settings.refresh_steps // 3)
+    optimizer = dataclasses.replace(train.optimizer, warmup_steps=warmup, **slower)
     train = dataclasses.replace(train, steps=settings.refresh_steps, eval_every=0, optimizer=optimizer)
   model = dict(settings.model)
   if dataset.categories:

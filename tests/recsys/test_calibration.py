@@ -34,3 +34,18 @@ def test_missing_prior_correction_is_punished():
 
 def test_one_class_has_no_entropy():
   assert math.isnan(calibration.normalized_entropy(np.array([0.1, 0.2]), np.array([False, False])))
+
+
+@pytest.mark.parametrize(('slope', 'shift'), [(1.0, 0.0), (0.5, -1.0), (2.0, 0.7)])
+def test_a_straight_line_puts_probabilities_right(slope, shift):
+  probability, bought = _drawn()
+  known = np.clip(probability, 1e-6, 1 - 1e-6)
+  told = (np.log(known / (1 - known)) - shift) / slope
+  found = calibration.straight_line(told, bought)
+  np.testing.assert_allclose(found, (slope, shift), rtol=0.03, atol=0.05)
+  put_right = 1 / (1 + np.exp(-(found[0] * told + found[1])))
+  assert put_right.mean() == pytest.approx(bought.mean(), rel=1e-6)
+
+
+def test_nothing_to_learn_from_leaves_logits_alone():
+  assert calibration.straight_line(np.arange(3.0), np.zeros(3, bool)) == (1.0, 0.0)
