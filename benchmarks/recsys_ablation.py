@@ -16,6 +16,7 @@ from mlsd_jax.recsys import candidates, evaluation, funnel, snapshot, splits, tr
 
 VARIANTS = {
   'all': ({}, {}),
+  'from noise, not factors': ({'factors': False}, {}),
   'without log Q': ({'log_q': False}, {}),
   'without uniform negatives': ({'uniform_negatives': False}, {}),
   'without sequence': ({}, {'sequence_length': 0}),

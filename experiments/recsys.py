@@ -70,6 +70,7 @@ def train(run: contract.Run) -> None:
         return None
     week = None  # at full size there is no room for two
     week = _week(data, cut, retriever, histories, settings)
+    run.print(f'{_day(cut)}: {report.union_line(week)}')
     blend = blend or funnel.fit_blend(week)
     if age:
       pool = funnel.pool(week, blend, settings.keep, config.ranker.model.bag_length)

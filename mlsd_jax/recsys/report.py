@@ -8,9 +8,9 @@ import polars as pl
 
 from mlsd_jax import resampling
 from mlsd_jax.recsys import candidates as sources
-from mlsd_jax.recsys import evaluation
+from mlsd_jax.recsys import evaluation, ranking
 from mlsd_jax.recsys.evaluation import METRICS
-from mlsd_jax.recsys.funnel import Ranked
+from mlsd_jax.recsys.funnel import Ranked, Week
 from mlsd_jax.recsys.serving import State
 from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, lookup, missing_row
 from mlsd_jax.recsys.splits import Targets
@@ -27,6 +27,16 @@ def per_user(ranked: Ranked, targets: Targets, num_items: int, segments: np.ndar
     described = {'user': ranked.users, 'segment': segments[ranked.users]}
     tables.append(pl.DataFrame(described | values).with_columns(pl.lit(stage).alias('stage')))
   return pl.concat(tables)
+
+
+def union_line(week: Week) -> str:
+  """How many candidates the users of a week have, and what share of each one's purchases is among them."""
+  union, targets = week.candidates, week.targets
+  known = ranking.label(union, targets, week.snapshot.num_items).bought
+  found = np.bincount(union.row, known, minlength=len(union.users))
+  bought = np.bincount(np.searchsorted(union.users, targets.user), minlength=len(union.users))
+  each = len(union.item) / len(union.users)
+  return f'{len(union.users):,} users, {each:,.0f} candidates each, {(found / bought).mean():.1%} of what is bought'
 
 
 def estimates(table: pl.DataFrame) -> dict[str, dict[str, Estimate]]:
