@@ -8,9 +8,10 @@ import polars as pl
 
 from mlsd_jax import resampling
 from mlsd_jax.recsys import candidates as sources
-from mlsd_jax.recsys import evaluation, ranking
+from mlsd_jax.recsys import evaluation
 from mlsd_jax.recsys.evaluation import METRICS
 from mlsd_jax.recsys.funnel import Ranked, Week
+from mlsd_jax.recsys.ranking import label
 from mlsd_jax.recsys.serving import State
 from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, lookup, missing_row
 from mlsd_jax.recsys.splits import Targets
@@ -32,7 +33,7 @@ def per_user(ranked: Ranked, targets: Targets, num_items: int, segments: np.ndar
 def union_line(week: Week) -> str:
   """How many candidates the users of a week have, and what share of each one's purchases is among them."""
   union, targets = week.candidates, week.targets
-  known = ranking.label(union, targets, week.snapshot.num_items).bought
+  known = label(union, targets, week.snapshot.num_items).bought
   found = np.bincount(union.row, known, minlength=len(union.users))
   bought = np.bincount(np.searchsorted(union.users, targets.user), minlength=len(union.users))
   each = len(union.item) / len(union.users)
