@@ -8,6 +8,7 @@ Users and items are row numbers from here on, so that a lookup is an index and a
 """
 
 import dataclasses
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -149,15 +150,19 @@ def _index(table: pl.DataFrame, name: str) -> pl.LazyFrame:
   return table.lazy().select('id', pl.int_range(pl.len(), dtype=pl.Int32).alias(name))
 
 
-def vocabulary(values: pl.Series, *, min_count: int = 1) -> tuple[np.ndarray, list[str]]:
+def vocabulary(values: pl.Series, *, min_count: int = 1, buckets: int = 0) -> tuple[np.ndarray, list[str]]:
   """Codes [N] int32 of a column of text, and the values of the codes.
 
-  Code 0 is everything else: what is missing, and what occurs fewer than `min_count` times.
+  Code 0 is what is missing. What occurs fewer than `min_count` times shares the `buckets` codes behind the known ones,
+  by a hash that is the same on every machine (Weinberger et al. 2009, arXiv:0902.2206), or code 0 where
+  there are none.
   """
-  counts = values.cast(pl.String).drop_nulls().value_counts(name='count').filter(pl.col('count') >= min_count)
-  known = counts.sort(counts.columns[0])[counts.columns[0]].to_list()
+  text = values.cast(pl.String)
+  counts = text.drop_nulls().value_counts(name='count')
+  distinct, often = counts[counts.columns[0]], counts['count'] >= min_count
+  known = distinct.filter(often).sort().to_list()
   codes = {value: code for code, value in enumerate(known, 1)}
-  coded = (
-    values.cast(pl.String).replace_strict(codes, default=0, return_dtype=pl.Int32) if codes else values.len() * [0]
-  )
-  return np.asarray(coded, np.int32), ['', *known]
+  if buckets:
+    codes |= {value: 1 + len(known) + zlib.crc32(value.encode()) % buckets for value in distinct.filter(~often)}
+  coded = text.replace_strict(codes, default=0, return_dtype=pl.Int32) if codes else values.len() * [0]
+  return np.asarray(coded, np.int32), ['', *known, *(f'rare {bucket}' for bucket in range(buckets))]

@@ -112,10 +112,11 @@ class TowerData:
   share: np.ndarray
 
 
-def item_codes(dataset: Dataset, min_count: int = 5) -> np.ndarray:
-  """[num_items + 1, C] codes of categories and attributes; row 0, of no item, is all zero."""
+def item_codes(dataset: Dataset, min_count: int = 5, buckets: int = 16) -> np.ndarray:
+  """[num_items + 1, C] codes of categories and attributes, rare ones hashed; row 0, of no item, is all zero."""
   columns = [
-    vocabulary(dataset.items[name], min_count=min_count)[0] for name in (*dataset.categories, *dataset.attributes)
+    vocabulary(dataset.items[name], min_count=min_count, buckets=buckets)[0]
+    for name in (*dataset.categories, *dataset.attributes)
   ]
   codes = np.stack(columns, 1) if columns else np.zeros((dataset.num_items, 0), np.int32)
   return np.concatenate([np.zeros((1, codes.shape[1]), np.int32), codes])

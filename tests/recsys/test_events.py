@@ -77,3 +77,15 @@ def test_vocabulary_puts_the_rare_and_the_missing_at_zero():
   assert codes.tolist() == [1, 0, 0, 1, 2, 2]
   assert names == ['', 'x', 'z']
   assert vocabulary(pl.Series([None, None], dtype=pl.String))[0].tolist() == [0, 0]
+
+
+def test_rare_values_share_hashed_codes_behind_the_known_ones():
+  rare = [f'rare{number}' for number in range(200)]
+  values = pl.Series(['x', 'x', 'y', 'y', None, *rare])
+  codes, names = vocabulary(values, min_count=2, buckets=8)
+  assert codes[:5].tolist() == [1, 1, 2, 2, 0]
+  assert set(codes[5:].tolist()) == set(range(3, 11))
+  assert len(names) == 11
+  # Of the value alone: another table with the same known values gives the same codes.
+  other = vocabulary(pl.Series(['y', 'y', 'x', 'x', *rare[::-1]]), min_count=2, buckets=8)[0]
+  assert other[4:][::-1].tolist() == codes[5:].tolist()
