@@ -16,8 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments import recsys
 from mlsd_jax import files, resampling
-from mlsd_jax.recsys import evaluation, funnel, serving, training
-from mlsd_jax.recsys.ranking import Groups
+from mlsd_jax.recsys import evaluation, funnel, serving, stages
 
 
 def main() -> None:
@@ -29,14 +28,13 @@ def main() -> None:
   config = ConfigDict(files.read_json(workdir / 'config.json'))
   state = serving.load(workdir / 'state')
   data, settings = recsys._dataset(config), recsys._funnel(config)
-  histories = training.histories_of(data)
-  parts, cuts = [], funnel.weeks_of(data, settings.weeks)
-  for number, cut in enumerate(cuts[::-1]):
-    week = recsys._week(data, cut, state.retriever, histories, settings)
-    pool = funnel.pool(week, state.blend, settings.keep, state.scorer.config.bag_length)
-    if number < len(cuts) - 1:
-      parts.append(funnel.groups_of(pool, state.user_codes, settings.group, number))
-  arrays = Groups.join(parts, config.seed).arrays
+  tower, tower_train = recsys._tower(config)
+  bag = state.scorer.config.bag_length
+  cuts = funnel.weeks_of(data, settings.weeks)
+  ready = stages.prepare(data, cuts, settings, tower, tower_train, bag, workdir / 'tower', seed=config.seed)
+  assert ready is not None
+  week, arrays = ready.week, ready.groups.arrays
+  pool = funnel.pool(week, ready.blend, settings.keep, bag)
   best, found = pool.candidates, pool.features
   own = state.scorer(found, state.user_codes, pool.bags)[:, 0]
   values = {'sparsenn': (own, float('nan'))}

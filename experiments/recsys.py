@@ -31,11 +31,12 @@ from mlsd_jax.recsys import (
   serving,
   snapshot,
   splits,
+  stages,
   tables,
   training,
 )
 from mlsd_jax.recsys.events import Dataset
-from mlsd_jax.recsys.ranking import Groups, Losses
+from mlsd_jax.recsys.ranking import Losses
 from mlsd_jax.recsys.tower_examples import item_codes, user_codes
 from mlsd_jax.training.config import TrainConfig, from_mapping
 from mlsd_jax.training.metrics import read_metrics
@@ -51,50 +52,29 @@ def train(run: contract.Run) -> None:
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
   config, began = run.config, time.perf_counter()
   settings = _funnel(config)
-  tower, tower_train = _tower(config)
   ranker_train, losses = _train(config, 'ranker'), from_mapping(Losses, config.ranker.losses.to_dict(), 'ranker.losses')
   data = _dataset(config)
   cuts = funnel.weeks_of(data, settings.weeks)
   run.print(_described(data, cuts))
-  histories, codes, of_users = training.histories_of(data), item_codes(data), user_codes(data)
-  parts: list[Groups] = []
-  retriever, blend, week, pool = None, None, None, None
-  for number, cut in enumerate(cuts[::-1]):
-    # Counted from the week held out, so that it is asked of fresh towers.
-    age = len(cuts) - 1 - number
-    if retriever is None or age % tower.refresh == 0:
-      run.print(f'\ntwo towers, as of {_day(cut)}')
-      folder = run.workdir / 'tower' / str(cut)
-      retriever, fitted = training.train_towers(data, cut, tower, tower_train, folder, retriever)
-      if fitted.interrupted:
-        return None
-    week = None  # at full size there is no room for two
-    week = _week(data, cut, retriever, histories, settings)
-    run.print(f'{_day(cut)}: {report.union_line(week)}')
-    blend = blend or funnel.fit_blend(week)
-    if age:
-      pool = funnel.pool(week, blend, settings.keep, config.ranker.model.bag_length)
-      parts.append(funnel.groups_of(pool, of_users, settings.group, number))
-      if age == 1:
-        blend = funnel.fit_blend(week)
-  assert retriever is not None
-  assert blend is not None
-  assert week is not None
-  assert pool is not None
-  groups = Groups.join(parts, config.seed)
-  parts.clear()
+  tower, tower_train = _tower(config)
+  bag = config.ranker.model.bag_length
+  ready = stages.prepare(
+    data, cuts, settings, tower, tower_train, bag, run.workdir / 'tower', tell=run.print, seed=config.seed
+  )
+  if ready is None:
+    return None
+  week, groups, codes, of_users = ready.week, ready.groups, item_codes(data), user_codes(data)
   run.print(f'\nranker: {len(groups):,} users and weeks, {int(groups.arrays["weights"].sum()):,} candidates')
   scorer, fitted = training.train_ranker(
     groups, codes, of_users, config.ranker.model.to_dict(), losses, ranker_train, run.workdir / 'ranker'
   )
   if fitted.interrupted:
     return None
-  del groups
-  scorer = funnel.calibrated(scorer, pool, of_users)
-  ranked = funnel.rank(week, blend, scorer, of_users, settings.keep, retriever, histories)
+  scorer = funnel.calibrated(scorer, ready.latest, of_users)
+  ranked = funnel.rank(week, ready.blend, scorer, of_users, settings.keep, ready.retriever, ready.histories)
   values = _report(run, data, week, ranked)
   charts.embedding_map(
-    retriever.items[_common(week)],
+    ready.retriever.items[_common(week)],
     [data.items[(data.categories or ('id',))[:2][-1]][int(i)] or '-' for i in _common(week)],
     run.workdir / 'plots' / 'embedding_map.png',
   )
@@ -103,9 +83,9 @@ def train(run: contract.Run) -> None:
   users, items = serving.tables(data)
   state = serving.State(
     snapshot.take(data, now),
-    histories,
-    retriever,
-    blend,
+    ready.histories,
+    ready.retriever,
+    ready.blend,
     scorer,
     codes,
     scorer.edges,
@@ -245,13 +225,6 @@ def _train(config: Any, section: str) -> TrainConfig:
   return from_mapping(TrainConfig, config[section].train.to_dict() | {'seed': config.seed}, f'{section}.train')
 
 
-def _week(data: Dataset, cut: int, retriever: Any, histories: Any, settings: funnel.FunnelConfig) -> funnel.Week:
-  targets = splits.targets(data, cut).sample(settings.users)
-  if not len(targets.user):
-    raise UserError(f'{data.name}: nothing was bought in the week from second {cut} on; change config.funnel.weeks')
-  return funnel.prepare(snapshot.take(data, cut), targets, targets.users, retriever, histories, settings.per_source)
-
-
 def _described(data: Dataset, cuts: Sequence[int]) -> str:
   held_out = splits.targets(data, cuts[0])
   history = data.before(cuts[0])
@@ -259,15 +232,12 @@ def _described(data: Dataset, cuts: Sequence[int]) -> str:
   cold_items = len(np.setdiff1d(held_out.item, history['item'].unique().to_numpy()))
   return (
     f'{data.name}: {data.events.height:,} purchases of {data.num_users:,} users, {data.num_items:,} items, '
-    f'{_day(data.events["time"][0])} to {_day(data.events["time"][-1])}\n'
-    f'held out: the week from {_day(cuts[0])} on, {len(held_out.users):,} users, {len(held_out.user):,} purchases; '
+    f'{stages.day(data.events["time"][0])} to {stages.day(data.events["time"][-1])}\n'
+    f'held out: the week from {stages.day(cuts[0])} on, {len(held_out.users):,} users, '
+    f'{len(held_out.user):,} purchases; '
     f'{cold_users:,} users and {cold_items:,} of the items were never seen before'
     + ''.join(f'\n{note}' for note in data.notes)
   )
-
-
-def _day(second: int) -> np.datetime64:
-  return np.datetime64(int(second), 's').astype('datetime64[D]')
 
 
 def _common(week: funnel.Week) -> np.ndarray:

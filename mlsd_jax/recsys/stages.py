@@ -1,0 +1,101 @@
+"""The weeks before a cut, one after the other: towers, candidates, blend, and what a ranker learns from."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.recsys import funnel, report, snapshot, splits, training
+from mlsd_jax.recsys.blend import Blend
+from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.funnel import FunnelConfig, Pool, Week
+from mlsd_jax.recsys.ranking import Groups
+from mlsd_jax.recsys.retrieval import Retriever
+from mlsd_jax.recsys.tower_examples import Histories, user_codes
+from mlsd_jax.recsys.training import TowerSettings
+from mlsd_jax.training.config import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+  """Everything but the ranker.
+
+  Attributes:
+    groups: of the ranker's weeks.
+    latest: what the ranker sees of the last of them, all of it.
+    week: the week held out.
+    retriever: as of that week.
+    blend: fitted on the last of the ranker's weeks.
+  """
+
+  groups: Groups
+  latest: Pool
+  week: Week
+  retriever: Retriever
+  blend: Blend
+  histories: Histories
+
+
+def week_at(data: Dataset, cut: int, retriever: Retriever, histories: Histories, settings: FunnelConfig) -> Week:
+  """The union of candidates of everyone who buys in the week from `cut` on (or of settings.users of them).
+
+  Raises:
+    UserError: nobody does.
+  """
+  targets = splits.targets(data, cut).sample(settings.users)
+  if not len(targets.user):
+    raise UserError(f'{data.name}: nothing was bought in the week from {day(cut)} on; change config.funnel.weeks')
+  return funnel.prepare(snapshot.take(data, cut), targets, targets.users, retriever, histories, settings.per_source)
+
+
+def prepare(
+  data: Dataset,
+  cuts: Sequence[int],
+  settings: FunnelConfig,
+  tower: TowerSettings,
+  tower_train: TrainConfig,
+  bag_length: int,
+  folder: pathlib.Path,
+  tell: Callable[[str], None] = print,
+  seed: int = 0,
+) -> Prepared | None:
+  """Towers, blend and the ranker's examples; None if told to stop.
+
+  Towers are trained up to the ranker's first week and go on every `tower.refresh` weeks, so that those asked about a
+  week know none of it, and in training are as old as they will be in use.
+
+  Args:
+    cuts: of the week held out, then of the ranker's weeks, the latest first.
+    folder: of the towers' runs; what is finished there is not trained again.
+  """
+  histories, of_users = training.histories_of(data), user_codes(data)
+  parts: list[Groups] = []
+  retriever, blend, latest = None, None, None
+  for age in range(len(cuts) - 1, -1, -1):
+    cut = cuts[age]
+    # Counted from the week held out, so that it is asked of fresh towers.
+    if retriever is None or age % tower.refresh == 0:
+      tell(f'\ntwo towers, as of {day(cut)}')
+      retriever, fitted = training.train_towers(data, cut, tower, tower_train, folder / str(cut), retriever)
+      if fitted.interrupted:
+        return None
+    week = week_at(data, cut, retriever, histories, settings)
+    tell(f'{day(cut)}: {report.union_line(week)}')
+    blend = blend or funnel.fit_blend(week)
+    if age:
+      latest = funnel.pool(week, blend, settings.keep, bag_length)
+      parts.append(funnel.groups_of(latest, of_users, settings.group, len(parts)))
+      if age == 1:
+        blend = funnel.fit_blend(week)
+      del week  # at full size there is no room for two
+  assert retriever is not None
+  assert blend is not None
+  assert latest is not None
+  return Prepared(Groups.join(parts, seed), latest, week, retriever, blend, histories)
+
+
+def day(second: int) -> np.datetime64:
+  """The day that a second since 1970 lies in."""
+  return np.datetime64(int(second), 's').astype('datetime64[D]')
