@@ -1,0 +1,57 @@
+"""The weeks before a cut: towers never know the week they are asked about, and are fresh for the one held out."""
+
+import dataclasses
+
+import numpy as np
+
+from mlsd_jax.recsys import funnel, splits, stages, training
+from mlsd_jax.recsys.funnel import FunnelConfig
+from mlsd_jax.recsys.training import TowerSettings
+from mlsd_jax.training.config import TrainConfig
+from mlsd_jax.training.optimizers import OptimizerConfig
+
+MODEL = {'embed_dim': 8, 'hidden_dim': 8, 'history_length': 8, 'sequence_length': 4, 'sequence_dim': 8}
+SETTINGS = FunnelConfig({'repurchase': 10, 'popular': 10, 'tower': 20}, weeks=3, keep=12, group=8)
+TRAIN = TrainConfig(
+  steps=4,
+  batch_size=32,
+  checkpoint_every=0,
+  optimizer=OptimizerConfig(name='rowwise_adagrad', learning_rate=1e-3, table_learning_rate=0.1, warmup_steps=1),
+  mesh={'data': 1, 'fsdp': -1},
+)
+
+
+def test_towers_are_no_newer_than_the_week_they_are_asked_about(made, tmp_path, monkeypatch):
+  data, trained, asked = made.dataset, [], []
+
+  def train_towers(data, before, settings, train, folder, previous=None):
+    retriever, result = real_train(data, before, settings, train, folder, previous)
+    trained.append((before, previous is None))
+    return dataclasses.replace(retriever, params=retriever.params | {'of': np.int64(before)}), result
+
+  def week_at(data, cut, retriever, histories, settings):
+    asked.append((cut, int(retriever.params.pop('of', trained[-1][0]))))
+    return real_week(data, cut, retriever, histories, settings)
+
+  real_train, real_week = training.train_towers, stages.week_at
+  monkeypatch.setattr(training, 'train_towers', train_towers)
+  monkeypatch.setattr(stages, 'week_at', week_at)
+  cuts = funnel.weeks_of(data, 3)
+  tower = TowerSettings(MODEL, weeks=4, sampled=4, refresh=2, refresh_steps=3)
+  lines = []
+  ready = stages.prepare(data, cuts, SETTINGS, tower, TRAIN, 4, tmp_path, tell=lines.append)
+
+  assert trained == [(cuts[3], True), (cuts[2], False), (cuts[0], False)]
+  assert asked == [(cuts[3], cuts[3]), (cuts[2], cuts[2]), (cuts[1], cuts[2]), (cuts[0], cuts[0])]
+  assert ready.week.targets.cut == cuts[0]
+  assert ready.latest.candidates.users.tolist() == splits.targets(data, cuts[1]).users.tolist()
+  assert len(ready.groups) <= sum(len(splits.targets(data, cut).users) for cut in cuts[1:])
+  assert sum('of what is bought' in line for line in lines) == 4
+
+
+def test_a_short_history_gives_fewer_weeks(made):
+  whole = 12  # weeks of the fixture
+  assert len(funnel.weeks_of(made.dataset, 3)) == 4
+  assert len(funnel.weeks_of(made.dataset, 50)) <= whole - 3
+  cut = funnel.weeks_of(made.dataset, 1)[0]
+  assert made.dataset.until(cut).events['time'][-1] < cut
