@@ -89,6 +89,7 @@ def train(run: contract.Run) -> None:
     run.workdir / 'plots' / 'embedding_map.png',
   )
   _training_chart(run)
+  del week, ranked  # at full size what serves needs their room
   now = int(data.events['time'][-1]) + 1
   users, items = serving.tables(data)
   state = serving.State(
