@@ -56,6 +56,8 @@ def train(run: contract.Run) -> None:
   data = _dataset(config)
   cuts = funnel.weeks_of(data, settings.weeks)
   run.print(_described(data, cuts))
+  if len(cuts) <= settings.weeks:
+    run.print(f'in {settings.weeks + 1 - len(cuts)} of the {settings.weeks} weeks to train on nothing was bought')
   run.print('\ntwo towers')
   retriever, fitted = training.train_towers(data, cuts[-1], tower, tower_train, run.workdir / 'tower')
   if fitted.interrupted:
@@ -68,7 +70,7 @@ def train(run: contract.Run) -> None:
     week = None  # at full size there is no room for two
     week = _week(data, cut, retriever, histories, settings)
     blend = blend or funnel.fit_blend(week)
-    if number < settings.weeks:
+    if number < len(cuts) - 1:
       parts.append(funnel.groups_of(week, blend, of_users, settings, bag, number))
   assert blend is not None
   assert week is not None
@@ -233,8 +235,6 @@ def _train(config: Any, section: str) -> TrainConfig:
 
 def _week(data: Dataset, cut: int, retriever: Any, histories: Any, settings: funnel.FunnelConfig) -> funnel.Week:
   targets = splits.targets(data, cut).sample(settings.users)
-  if not len(targets.user):
-    raise UserError(f'{data.name}: nothing was bought in the week from second {cut} on; change config.funnel.weeks')
   return funnel.prepare(snapshot.take(data, cut), targets, targets.users, retriever, histories, settings.per_source)
 
 

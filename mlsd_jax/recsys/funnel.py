@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import blend, features, ranking, splits
 from mlsd_jax.recsys.blend import Blend
 from mlsd_jax.recsys.candidates import SOURCES, Candidates, Source, collect, fill, popular
@@ -143,5 +144,18 @@ def _distinct(items: np.ndarray, k: int) -> np.ndarray:
 
 
 def weeks_of(dataset: Dataset, number: int) -> list[int]:
-  """The cut of the week held out, then those of the ranker's weeks, the latest first."""
-  return splits.cuts(dataset, number + 1)
+  """The cut of the week held out, then those of the ranker's weeks, the latest first.
+
+  Weeks in which nothing was bought are left out.
+
+  Raises:
+    UserError: no week is left to train on, or the data is too short.
+  """
+  held_out, *weeks = splits.cuts(dataset, number + 1)
+  found = [cut for cut in weeks if dataset.between(cut, cut + splits.WEEK).height]
+  if not found:
+    raise UserError(
+      f'{dataset.name}: nothing was bought in the {number} weeks before the one held out; '
+      'there must be a week to train on: a larger config.funnel.weeks reaches further back'
+    )
+  return [held_out, *found]
