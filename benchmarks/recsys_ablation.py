@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 
 from experiments import contract, recsys
-from mlsd_jax.recsys import candidates, evaluation, funnel, snapshot, splits, training
+from mlsd_jax.recsys import candidates, evaluation, snapshot, splits, training
 
 VARIANTS = {
   'all': ({}, {}),
@@ -33,7 +33,7 @@ def main() -> None:
   _, config = contract.load_config(options.config)
   data, (tower, train) = recsys._dataset(config), recsys._tower(config)
   train = dataclasses.replace(train, steps=options.steps or train.steps, eval_every=0, checkpoint_every=0, log_every=0)
-  cut = funnel.weeks_of(data, 0)[0]
+  cut = splits.cuts(data, 1)[0]
   state, bought = snapshot.take(data, cut), splits.targets(data, cut)
   histories = training.histories_of(data)
   cold = np.isin(bought.item, np.flatnonzero(state.column('item', 'n') < 5))

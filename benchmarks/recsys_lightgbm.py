@@ -32,9 +32,10 @@ def main() -> None:
   tower, tower_train = recsys._tower(config)
   bag = state.scorer.config.bag_length
   cuts = funnel.weeks_of(data, settings.weeks)
-  ready = stages.prepare(data, cuts, settings, tower, tower_train, bag, workdir / 'tower', seed=config.seed)
-  assert ready is not None
-  week, arrays = ready.week, ready.groups.arrays
+  prepared = stages.prepare(data, cuts, settings, tower, tower_train, bag, workdir / 'tower', seed=config.seed)
+  assert prepared is not None
+  groups, ready = prepared
+  week, arrays = ready.week, groups.arrays
   pool = funnel.pool(week, ready.blend, settings.keep, bag)
   best, found = pool.candidates, pool.features
   own = state.scorer(found, state.user_codes, pool.bags)[:, 0]

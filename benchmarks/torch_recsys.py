@@ -2,8 +2,8 @@
 
     PEER_PYTHON benchmarks/torch_recsys.py FOLDER MODE
 
-MODE is eager or compile. FOLDER holds config.json, params.npz and batches.npz. Writes FOLDER/MODE.json (the losses of
-the first steps), prints 'ready', and for each line it is sent the seconds of a step.
+MODE is flat, eager or compile. FOLDER holds config.json, params.npz and batches.npz. Writes FOLDER/MODE.json (the
+losses of the first steps), prints 'ready', and for each line it is sent the seconds of processor time of a step.
 """
 
 import itertools
@@ -21,11 +21,11 @@ HEADS = 3
 
 
 class SparseNN(nn.Module):
-  """As mlsd_jax/models/sparsenn.py; what belongs to a group is computed once a group."""
+  """As mlsd_jax/models/sparsenn.py; what belongs to a group is looked up once a group, or, if `flat`, once a row."""
 
-  def __init__(self, config: dict, params: dict[str, torch.Tensor], codes: torch.Tensor, edges: torch.Tensor):
+  def __init__(self, config: dict, params: dict[str, torch.Tensor], codes, edges, flat: bool):
     super().__init__()
-    self.config = config
+    self.config, self.flat = config, flat
     self.register_buffer('codes', codes)
     self.register_buffer('low', edges[:, :-1])
     self.register_buffer('width', edges[:, 1:] - edges[:, :-1])
@@ -56,13 +56,16 @@ class SparseNN(nn.Module):
   def embedded(self, batch):
     """[B, fields, D]."""
     number, size = batch['item'].shape
+    user_codes, bag = batch['user_codes'], batch['bag']
+    if self.flat:  # every row by itself, as a flat batch has it
+      user_codes, bag, number, size = (*(x.repeat_interleave(size, 0) for x in (user_codes, bag)), number * size, 1)
     item = batch['item'].reshape(-1, 1)
     found = [self.item_table(item)]
     codes = self.codes[item[:, 0]]
     found += [table(codes[:, i : i + 1]) for i, table in enumerate(self.code_tables)]
-    of_group = [table(batch['user_codes'][:, i : i + 1]) for i, table in enumerate(self.user_tables)]
-    known = (batch['bag'] > 0).to(torch.float32)
-    total = self.item_table(batch['bag'], per_sample_weights=known)
+    of_group = [table(user_codes[:, i : i + 1]) for i, table in enumerate(self.user_tables)]
+    known = (bag > 0).to(torch.float32)
+    total = self.item_table(bag, per_sample_weights=known)
     of_group.append(total / known.sum(1, keepdim=True).clamp(min=1))
     spread = torch.stack(of_group, 1)[:, None].expand(-1, size, -1, -1).reshape(number * size, len(of_group), -1)
     return torch.cat([torch.stack(found, 1), spread], 1)
@@ -119,7 +122,7 @@ def main() -> None:
     arrays[name] = arrays[name].long()
   codes, edges = arrays.pop('codes').long(), arrays.pop('edges')
   batches = [{name: x[i] for name, x in arrays.items()} for i in range(len(arrays['item']))]
-  model = SparseNN(config, params, codes, edges)
+  model = SparseNN(config, params, codes, edges, mode == 'flat')
   is_table = lambda name: '_table' in name
   tables = RowWiseAdagrad([p for n, p in model.named_parameters() if is_table(n)], config['table_rate'], 1e-8)
   rest = [(n, p) for n, p in model.named_parameters() if not is_table(n)]
@@ -143,10 +146,10 @@ def main() -> None:
   (folder / f'{mode}.json').write_text(json.dumps(losses))
   print('ready', flush=True)
   for _ in sys.stdin:
-    began = time.perf_counter()
+    began = time.process_time()
     for batch in batches:
       step(batch)
-    print((time.perf_counter() - began) / len(batches), flush=True)
+    print((time.process_time() - began) / len(batches), flush=True)
 
 
 if __name__ == '__main__':

@@ -56,20 +56,26 @@ def train(run: contract.Run) -> None:
   data = _dataset(config)
   cuts = funnel.weeks_of(data, settings.weeks)
   run.print(_described(data, cuts))
+  if len(cuts) <= settings.weeks:
+    run.print(
+      f'trains on {len(cuts) - 1} weeks, not {settings.weeks}: the others are empty or have too little before them'
+    )
   tower, tower_train = _tower(config)
   bag = config.ranker.model.bag_length
-  ready = stages.prepare(
+  prepared = stages.prepare(
     data, cuts, settings, tower, tower_train, bag, run.workdir / 'tower', tell=run.print, seed=config.seed
   )
-  if ready is None:
+  if prepared is None:
     return None
-  week, groups, codes, of_users = ready.week, ready.groups, item_codes(data), user_codes(data)
+  groups, ready = prepared
+  week, codes, of_users = ready.week, item_codes(data), user_codes(data)
   run.print(f'\nranker: {len(groups):,} users and weeks, {int(groups.arrays["weights"].sum()):,} candidates')
   scorer, fitted = training.train_ranker(
     groups, codes, of_users, config.ranker.model.to_dict(), losses, ranker_train, run.workdir / 'ranker'
   )
   if fitted.interrupted:
     return None
+  del groups, prepared
   scorer = funnel.calibrated(scorer, ready.latest, of_users)
   ranked = funnel.rank(week, ready.blend, scorer, of_users, settings.keep, ready.retriever, ready.histories)
   values = _report(run, data, week, ranked)
@@ -79,13 +85,13 @@ def train(run: contract.Run) -> None:
     run.workdir / 'plots' / 'embedding_map.png',
   )
   _training_chart(run, cuts[-1])
+  serves = (ready.histories, ready.retriever, ready.blend)
+  del ready, week, ranked  # at full size what serves needs their room
   now = int(data.events['time'][-1]) + 1
   users, items = serving.tables(data)
   state = serving.State(
     snapshot.take(data, now),
-    ready.histories,
-    ready.retriever,
-    ready.blend,
+    *serves,
     scorer,
     codes,
     scorer.edges,

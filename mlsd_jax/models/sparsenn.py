@@ -72,6 +72,18 @@ class CrossLayer(nnx.Module):
     return x0 * self.up(self.down(x)) + x
 
 
+@jax.custom_vjp
+def dots(x_BKD: jax.Array) -> jax.Array:
+  """[B, K, K] products of all pairs. The gradient is one product, where that of the einsum would be two."""
+  return jnp.einsum('BKD,BLD->BKL', x_BKD, x_BKD)
+
+
+dots.defvjp(
+  lambda x_BKD: (dots(x_BKD), x_BKD),
+  lambda x_BKD, g_BKK: (jnp.einsum('BKL,BLD->BKD', g_BKK + g_BKK.swapaxes(1, 2), x_BKD),),
+)
+
+
 class SparseNN(nnx.Module):
   def __init__(self, config: SparseNNConfig, rngs: nnx.Rngs):
     width = config.embed_dim
@@ -88,8 +100,8 @@ class SparseNN(nnx.Module):
     joined = config.bottom_dim + fields * width
     crossing = config.interaction in ('cross', 'both')
     self.cross = nnx.List([CrossLayer(joined, config.cross_rank, rngs) for _ in range(config.cross_layers * crossing)])
-    dots = (fields + 1) * fields // 2 if config.interaction in ('dot', 'both') else 0
-    sizes = (joined + dots, *config.top_dims)
+    pairs = (fields + 1) * fields // 2 if config.interaction in ('dot', 'both') else 0
+    sizes = (joined + pairs, *config.top_dims)
     self.top = nnx.List([_linear(size, out, rngs) for size, out in itertools.pairwise(sizes)])
     self.out = _linear(sizes[-1], len(HEADS), rngs, scale=0.1)
     self.config = config
@@ -128,8 +140,7 @@ class SparseNN(nnx.Module):
       joined_BJ = jnp.concatenate([bottom_BD, fields_BKD.reshape(len(bottom_BD), -1)], -1)
       if self.config.interaction in ('dot', 'both'):
         all_BKD = jnp.concatenate([self.to_field(bottom_BD)[:, None], fields_BKD], 1)
-        dots_BKK = jnp.einsum('BKD,BLD->BKL', all_BKD, all_BKD)
-        extra += [dots_BKK[:, row, row + 1 :] for row in range(all_BKD.shape[1] - 1)]
+        extra.append(dots(all_BKD)[:, *jnp.triu_indices(all_BKD.shape[1], 1)])
     x_BJ = joined_BJ
     for cross in self.cross:
       x_BJ = cross(joined_BJ, x_BJ)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import blend, calibration, features, ranking, splits
 from mlsd_jax.recsys.blend import Blend
 from mlsd_jax.recsys.candidates import SOURCES, Candidates, Source, collect, fill, popular
@@ -169,6 +170,19 @@ def _distinct(items: np.ndarray, k: int) -> np.ndarray:
 
 
 def weeks_of(dataset: Dataset, number: int) -> list[int]:
-  """The cut of the week held out, then those of the ranker's weeks, the latest first: at most `number` of them."""
+  """The cut of the week held out, then those of the ranker's weeks, the latest first: at most `number` of them.
+
+  They are fewer where little history would be left, and weeks in which nothing was bought are left out.
+
+  Raises:
+    UserError: no week is left to train on, or the data is too short.
+  """
   whole = int(dataset.events['time'][-1] - dataset.events['time'][0]) // splits.WEEK
-  return splits.cuts(dataset, min(number, max(whole - _HISTORY, 1)) + 1)
+  held_out, *weeks = splits.cuts(dataset, min(number, max(whole - _HISTORY, 1)) + 1)
+  found = [cut for cut in weeks if dataset.between(cut, cut + splits.WEEK).height]
+  if not found:
+    raise UserError(
+      f'{dataset.name}: nothing was bought in the {len(weeks)} weeks before the one held out; '
+      'there must be a week to train on: a larger config.funnel.weeks reaches further back'
+    )
+  return [held_out, *found]

@@ -61,6 +61,7 @@ class State:
   items: pl.DataFrame
   per_source: Mapping[str, int]
   keep: int
+  version: str = ''  # of a state that was loaded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +221,7 @@ def load(root: pathlib.Path) -> State:
     items=pl.read_parquet(folder / 'items.parquet'),
     per_source=described['per_source'],
     keep=described['keep'],
+    version=folder.name,
   )
 
 
@@ -238,7 +240,8 @@ def batch(
     How many parts were made now.
   """
   users, made = np.asarray(users), 0
-  made_for = {'version': f'{state.snapshot.cut}', 'users': len(users), 'k': k, 'part': part}
+  asked = hashlib.sha256(np.ascontiguousarray(users, np.int64).tobytes()).hexdigest()
+  made_for = {'version': state.version, 'users': asked, 'k': k, 'part': part}
   note = folder / 'parts.json'
   if note.exists() and files.read_json(note) != made_for:
     raise UserError(f'{folder} holds recommendations of another state or for other users; choose another folder')

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import funnel, report, snapshot, splits, training
 from mlsd_jax.recsys.blend import Blend
 from mlsd_jax.recsys.events import Dataset
@@ -23,14 +22,12 @@ class Prepared:
   """Everything but the ranker.
 
   Attributes:
-    groups: of the ranker's weeks.
     latest: what the ranker sees of the last of them, all of it.
     week: the week held out.
     retriever: as of that week.
     blend: fitted on the last of the ranker's weeks.
   """
 
-  groups: Groups
   latest: Pool
   week: Week
   retriever: Retriever
@@ -39,14 +36,8 @@ class Prepared:
 
 
 def week_at(data: Dataset, cut: int, retriever: Retriever, histories: Histories, settings: FunnelConfig) -> Week:
-  """The union of candidates of everyone who buys in the week from `cut` on (or of settings.users of them).
-
-  Raises:
-    UserError: nobody does.
-  """
+  """The union of candidates of everyone who buys in the week from `cut` on (or of settings.users of them)."""
   targets = splits.targets(data, cut).sample(settings.users)
-  if not len(targets.user):
-    raise UserError(f'{data.name}: nothing was bought in the week from {day(cut)} on; change config.funnel.weeks')
   return funnel.prepare(snapshot.take(data, cut), targets, targets.users, retriever, histories, settings.per_source)
 
 
@@ -60,8 +51,8 @@ def prepare(
   folder: pathlib.Path,
   tell: Callable[[str], None] = print,
   seed: int = 0,
-) -> Prepared | None:
-  """Towers, blend and the ranker's examples; None if told to stop.
+) -> tuple[Groups, Prepared] | None:
+  """The ranker's examples and what else there is before it; None if told to stop.
 
   Towers are trained up to the ranker's first week and go on every `tower.refresh` weeks, so that those asked about a
   week know none of it, and in training are as old as they will be in use.
@@ -93,7 +84,7 @@ def prepare(
   assert retriever is not None
   assert blend is not None
   assert latest is not None
-  return Prepared(Groups.join(parts, seed), latest, week, retriever, blend, histories)
+  return Groups.join(parts, seed), Prepared(latest, week, retriever, blend, histories)
 
 
 def day(second: int) -> np.datetime64:

@@ -85,6 +85,12 @@ def is_table(path: str) -> bool:
   return parts[-1].endswith('_table') or (len(parts) > 1 and parts[-2].endswith('_tables'))
 
 
+def _mean_square(table: jax.Array) -> jax.Array:
+  """[rows, 1] mean square of each row. As a product with a column: on a CPU a reduction of rows takes twice as long."""
+  squares = jnp.square(table.astype(jnp.float32)).reshape(len(table), -1)
+  return jnp.matmul(squares, jnp.full((squares.shape[1], 1), 1 / squares.shape[1]), precision='highest')
+
+
 def scale_by_rowwise_adagrad(epsilon: float = 1e-8) -> optax.GradientTransformation:
   """Adagrad with one accumulator a row, of the mean squared gradient (DLRM; Gupta et al. 2014; Mudigere et al. 2022,
   arXiv:2104.05158, section 4.1.4): a table of N x D needs N numbers of state where Adam needs 2 N D.
@@ -97,8 +103,7 @@ def scale_by_rowwise_adagrad(epsilon: float = 1e-8) -> optax.GradientTransformat
 
   def update(updates, state, params=None):
     del params
-    add = lambda s, g: s + jnp.square(g.astype(jnp.float32)).mean(tuple(range(1, g.ndim)), keepdims=True)
-    state = jax.tree.map(add, state, updates)
+    state = jax.tree.map(lambda s, g: s + _mean_square(g).reshape(s.shape), state, updates)
     return jax.tree.map(lambda g, s: g * jax.lax.rsqrt(s + epsilon), updates, state), state
 
   return optax.GradientTransformation(init, update)

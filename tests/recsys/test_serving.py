@@ -1,5 +1,7 @@
 """Serving from a saved state: the same answers as before it was saved, filters, unknown users, restartable batches."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import polars as pl
@@ -112,7 +114,9 @@ def test_batches_go_on_where_they_stopped(state, tmp_path):
   assert serving.batch(state, users, tmp_path, part=10) == 1
   assert pl.read_parquet(tmp_path / 'part-*.parquet').sort('user', 'rank').equals(whole.sort('user', 'rank'))
   with pytest.raises(UserError, match='another state or for other users'):
-    serving.batch(state, users[:5], tmp_path, part=10)
+    serving.batch(state, users + 1, tmp_path, part=10)
+  with pytest.raises(UserError, match='another state or for other users'):
+    serving.batch(dataclasses.replace(state, version='other'), users, tmp_path, part=10)
 
 
 def test_nothing_saved_is_told(tmp_path):

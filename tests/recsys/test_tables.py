@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.recsys import snapshot, splits, tables
+from mlsd_jax.recsys import funnel, snapshot, splits, tables
 
 COLUMNS = {'user_id': 'who', 'item_id': 'what', 'time': 'when'}
 
@@ -107,11 +107,14 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_a_week_without_purchases_is_a_week_of_nothing(tmp_path):
-  days = [1, 2, 3, 25, 26, 27, 28]
+  days = [1, 2, 4, 28, 29, 30, 31]
   rows = {'who': ['a'] * 7, 'what': list('xyzxyzx'), 'when': [f'2020-01-{day:02d}' for day in days]}
   data = tables.table(_table(tmp_path, **rows), COLUMNS)
   cuts = splits.cuts(data, 3)
   assert [len(splits.targets(data, cut).item) for cut in cuts] == [3, 0, 0]
+  assert funnel.weeks_of(data, 3) == [cuts[0], splits.cuts(data, 4)[3]]
+  with pytest.raises(UserError, match='nothing was bought in the 2 weeks before the one held out'):
+    funnel.weeks_of(data, 2)
   taken = snapshot.take(data, cuts[1])
   assert taken.column('item', 'n7').sum() == 0
   assert taken.column('item', 'n30').sum() == 3
