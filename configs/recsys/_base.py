@@ -60,16 +60,16 @@ def base():
         },
       },
       'ranker': {
-        'losses': {'bce': 1.0, 'pairwise': 0.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05, 'by_user': 0.5},
+        'losses': {'bce': 1.0, 'pairwise': 0.0, 'listwise': 1.0, 'soon': 0.2, 'quantity': 0.05, 'by_user': 0.5},
         'model': {'embed_dim': 16, 'bins': 12, 'bag_length': 16, 'interaction': 'both', 'cross_layers': 2},
         'train': {
-          'steps': 600,
+          'steps': 1000,
           'batch_size': 32,  # groups
           'steps_per_dispatch': 10,
           'log_every': 100,
           'checkpoint_every': 100,
           # Rows of ids learn what few households bought by heart at any faster rate (docs/recsys.md).
-          'optimizer': dict(rowwise, learning_rate=3e-3, table_learning_rate=3e-4),
+          'optimizer': dict(rowwise, learning_rate=2e-3, table_learning_rate=3e-4),
         },
       },
       'serve': {'requests': 300, 'number': 12, 'part': 10_000},
