@@ -66,7 +66,7 @@ def test_ids_past_the_table_take_the_row_of_unknown_ones(key):
 
 def test_buckets_are_piecewise_linear(key):
   module = adapter.bind(SparseNN, CONFIG, sparsenn.init(key, CONFIG))
-  values = module.buckets(jnp.array([[0.0, 0.375, 1.0]]), EDGES)[0]
+  values = jnp.concatenate(module.buckets(jnp.array([[0.0, 0.375, 1.0]]), EDGES), -1)[0]
   np.testing.assert_allclose(values[:3], [0.0, 0.375, 1.0], atol=1e-6)
   np.testing.assert_allclose(values[3:].reshape(3, 4), [[0, 0, 0, 0], [1, 0.5, 0, 0], [1, 1, 1, 1]], atol=1e-6)
 
