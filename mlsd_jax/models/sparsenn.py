@@ -107,14 +107,20 @@ class SparseNN(nnx.Module):
     self.config = config
 
   def buckets(self, dense_BF, edges_FQ):
-    """[B, F (Q + 1)]: how far into each bucket a value reaches, in [0, 1], and the value, scaled by its range."""
+    """[B, F]: each value scaled by its range; [B, F Q]: how far it reaches into each bucket, in [0, 1]."""
     low_FQ, high_FQ = edges_FQ[:, :-1], edges_FQ[:, 1:]
     scaled_BF = (dense_BF - edges_FQ[:, 0]) / (edges_FQ[:, -1] - edges_FQ[:, 0])
     scaled_BF = jnp.clip(scaled_BF, -1.0, 2.0)
     if not self.config.bins:
-      return jnp.concatenate([scaled_BF, (dense_BF != 0).astype(dense_BF.dtype)], -1)
-    reach_BFQ = jnp.clip((dense_BF[..., None] - low_FQ[None]) / (high_FQ - low_FQ)[None], 0.0, 1.0)
-    return jnp.concatenate([scaled_BF, reach_BFQ.reshape(len(dense_BF), -1)], -1)
+      return scaled_BF, (dense_BF != 0).astype(dense_BF.dtype)
+    reach_BFQ = jnp.clip((dense_BF[..., None] - low_FQ[None]) * (1 / (high_FQ - low_FQ))[None], 0.0, 1.0)
+    return scaled_BF, reach_BFQ.reshape(len(dense_BF), -1)
+
+  def dense(self, dense_BF, edges_FQ):
+    """[B, bottom_dim]: the bottom layer as two products: side by side, its input would be copied once more."""
+    kernel, width = self.bottom.kernel[...], dense_BF.shape[1]
+    scaled_BF, reach_BK = (x.astype(kernel.dtype) for x in self.buckets(dense_BF, edges_FQ))
+    return jax.nn.relu(scaled_BF @ kernel[:width] + reach_BK @ kernel[width:] + self.bottom.bias[...])
 
   def fields(self, batch, codes_IC):
     """[B, fields, D] embeddings."""
@@ -133,7 +139,7 @@ class SparseNN(nnx.Module):
     return jnp.stack(found, 1)
 
   def __call__(self, batch, codes_IC, edges_FQ):
-    bottom_BD = jax.nn.relu(self.bottom(self.buckets(batch['dense'], edges_FQ)))
+    bottom_BD = self.dense(batch['dense'], edges_FQ)
     joined_BJ, extra = bottom_BD, []
     if self.config.sparse:
       fields_BKD = self.fields(batch, codes_IC)

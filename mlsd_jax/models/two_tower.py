@@ -97,9 +97,12 @@ class TwoTower(nnx.Module):
     self.user_mlp = MLP(parts, config.hidden_dim, width, rngs)
     self.config = config
 
+  def rows(self, items):
+    return jnp.where((items >= 0) & (items <= self.config.num_items), items, 0)
+
   def embed(self, items, codes_IC):
-    """[..., D] embeddings of items (-1 or 0 and below: row 0); the content columns are added to the item's own row."""
-    rows = jnp.clip(items, 0)
+    """[..., D] embeddings of items (below 0 or past the table: row 0), with those of their columns added."""
+    rows = self.rows(items)
     x = self.item_table[...][rows]
     for column, code_table in enumerate(self.code_tables):
       x = x + code_table[...][codes_IC[rows, column]]
@@ -107,7 +110,7 @@ class TwoTower(nnx.Module):
 
   def history(self, items_BH, codes_IC):
     """[B, H, D] embeddings of a history's items: their own rows, which the item tower shares, and one column."""
-    rows_BH = jnp.clip(items_BH, 0)
+    rows_BH = self.rows(items_BH)
     x_BHD = self.item_table[...][rows_BH]
     if self.code_tables and self.config.history_code >= 0:
       column = self.config.history_code
@@ -157,7 +160,7 @@ def item_vectors(params: adapter.Params, items_N: jax.Array, codes_IC: jax.Array
   """
   module = adapter.bind(TwoTower, config, params)
   vectors_ND = _scaled(module.items(items_N, codes_IC), config)
-  return jnp.concatenate([vectors_ND, module.item_bias[...][items_N]], -1)
+  return jnp.concatenate([vectors_ND, module.item_bias[...][module.rows(items_N)]], -1)
 
 
 def user_vectors(

@@ -4,7 +4,7 @@
     text                year first (2019-01-31, 2019/1/31 8:05, 20190131, 2019-01-31T08:05:00+01:00), months by name
                         (31-Jan-2019), day or month first (31.01.2019, 1/31/19 8:05 PM)
     numbers             seconds, milliseconds, microseconds or nanoseconds since 1970; 20190131; days since 1899-12-30
-                        as spreadsheets count them; days from any day on
+                        as spreadsheets count them; seconds or days from any moment on
 
 Whether the day or the month comes first is decided for the whole column, by which reads more of it; month first if both
 read as much.
@@ -29,7 +29,7 @@ def seconds(events: pl.LazyFrame, name: str) -> pl.Expr:
   """The column `time` of `events` as seconds since 1970; null where a text cannot be read.
 
   Raises:
-    UserError: times of another type, or numbers that are none of the above.
+    UserError: times of another type, or numbers that are months (201901).
   """
   time = pl.col('time')
   dtype = events.collect_schema()['time']
@@ -51,16 +51,13 @@ def _numbers(events: pl.LazyFrame, time: pl.Expr, name: str) -> pl.Expr:
   low, high = (float(bounds[column][0] or 0) for column in ('low', 'high'))
   if low >= 19_000_101 and high <= 21_001_231:
     return time.cast(pl.Int64).cast(pl.String).str.to_date('%Y%m%d', strict=False).dt.epoch('s')
-  for limit, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e8, 1)):
-    if abs(high) >= limit:
+  if low >= 190_001 and high <= 210_012:
+    raise UserError(f'{name}: times from {low:g} to {high:g} are months; give days (20190131) or seconds since 1970')
+  for limit, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (80_000, 1)):
+    if high >= limit:
       return (time // unit).cast(pl.Int64)
-  if low >= 20_000 and high < 80_000:
-    return ((time - _SPREADSHEET) * DAY).cast(pl.Int64)
-  if low >= 0 and high < 20_000:
-    return (time * DAY).cast(pl.Int64)
-  raise UserError(
-    f'{name}: times from {low:g} to {high:g} are no seconds since 1970, no days and no dates like 20190131'
-  )
+  days = time - _SPREADSHEET if low >= 20_000 else time
+  return (days * DAY).cast(pl.Int64)
 
 
 def _text(events: pl.LazyFrame, text: pl.Expr) -> pl.Expr:

@@ -66,7 +66,7 @@ def test_ids_past_the_table_take_the_row_of_unknown_ones(key):
 
 def test_buckets_are_piecewise_linear(key):
   module = adapter.bind(SparseNN, CONFIG, sparsenn.init(key, CONFIG))
-  values = module.buckets(jnp.array([[0.0, 0.375, 1.0]]), EDGES)[0]
+  values = jnp.concatenate(module.buckets(jnp.array([[0.0, 0.375, 1.0]]), EDGES), -1)[0]
   np.testing.assert_allclose(values[:3], [0.0, 0.375, 1.0], atol=1e-6)
   np.testing.assert_allclose(values[3:].reshape(3, 4), [[0, 0, 0, 0], [1, 0.5, 0, 0], [1, 1, 1, 1]], atol=1e-6)
 
@@ -83,3 +83,19 @@ def test_cross_layer_is_its_formula():
 def test_unknown_interaction_is_refused():
   with pytest.raises(ValueError, match='is not one of dot, cross'):
     SparseNNConfig(num_dense=1, num_items=1, interaction='product')
+
+
+def test_a_user_may_have_many_rows(key):
+  params, batch = sparsenn.init(key, CONFIG), _batch()
+  few = {name: x[:2] if name in ('user_codes', 'bag') else x for name, x in batch.items()}
+  many = batch | {name: jnp.repeat(few[name], 3, axis=0) for name in ('user_codes', 'bag')}
+  first, second = (sparsenn.apply(params, b, CODES, EDGES, CONFIG) for b in (few, many))
+  np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6)
+
+
+def test_the_gradient_of_the_dots_is_that_of_the_einsum(key):
+  x = jax.random.normal(key, (4, 5, 3))
+  weights = jax.random.normal(jax.random.key(1), (4, 5, 5))
+  ours = jax.grad(lambda x: (sparsenn.dots(x) * weights).sum())(x)
+  plain = jax.grad(lambda x: (jnp.einsum('BKD,BLD->BKL', x, x) * weights).sum())(x)
+  np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-5)

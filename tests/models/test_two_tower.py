@@ -101,3 +101,8 @@ def test_bad_shapes_are_refused():
     TwoTowerConfig(num_items=3, history_length=4, sequence_length=8)
   with pytest.raises(ValueError, match='divisible'):
     TwoTowerConfig(num_items=3, embed_dim=9)
+
+
+def test_ids_past_the_table_take_the_row_of_unknown_ones(params):
+  past, unknown = (two_tower.item_vectors(params, jnp.full(2, row), CODES, CONFIG) for row in (31, 0))
+  np.testing.assert_array_equal(past, unknown)

@@ -1,6 +1,8 @@
 """Snapshots: nothing from the cut on is seen, and what is counted is what a loop counts."""
 
 import dataclasses
+import gc
+import weakref
 
 import numpy as np
 import polars as pl
@@ -106,3 +108,15 @@ def test_before_the_first_event_there_is_nothing(made):
 def test_lookup_in_an_empty_table():
   found = snapshot.lookup(np.zeros(0, np.int64), np.zeros((0, 2)), np.array([3, 4]), np.array([1.0, 2.0]))
   assert found.tolist() == [[1.0, 2.0], [1.0, 2.0]]
+
+
+def test_what_is_derived_goes_with_its_snapshot(made):
+  taken = snapshot.take(made.dataset, splits.cuts(made.dataset, 1)[0])
+  calls = []
+  counted = snapshot.once(lambda taken, k: calls.append(k) or k)
+  assert [counted(taken, 1), counted(taken, 1), counted(taken, 2)] == [1, 1, 2]
+  assert calls == [1, 2]
+  gone = weakref.ref(taken)
+  del taken
+  gc.collect()
+  assert gone() is None

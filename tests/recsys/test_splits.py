@@ -1,5 +1,6 @@
 """Splits by time: weeks do not overlap, cold users are named."""
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -56,3 +57,13 @@ def test_segments():
   )
   assert splits.segments(data.before(20 * DAY), 2).tolist() == ['heavy', 'cold']
   assert splits.segments(data.before(20 * DAY), 2, light=12).tolist() == ['light', 'cold']
+
+
+def test_a_sample_of_users_has_all_they_bought(made):
+  found = splits.targets(made.dataset, splits.cuts(made.dataset, 1)[0])
+  some = found.sample(10)
+  assert len(some.users) == 10
+  assert [*some.item] == [*found.item[np.isin(found.user, some.users)]]
+  assert [*found.sample(10).users] == [*some.users]
+  assert found.sample(0) is found
+  assert found.sample(10**6) is found

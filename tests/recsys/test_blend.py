@@ -1,0 +1,15 @@
+"""The blend: what it interpolates is what its buckets add up to."""
+
+import numpy as np
+
+from mlsd_jax.recsys import blend
+
+
+def test_scores_are_those_of_the_buckets():
+  rng = np.random.default_rng(0)
+  found = np.where(rng.random((500, 7)) < 0.3, 0, rng.normal(size=(500, 7)) ** 2).astype(np.float32)
+  fitted = blend.fit(found, rng.random(500) < 1 / (1 + np.exp(2 - found[:, 0])))
+  plain = blend._buckets(found, fitted.edges) @ fitted.weights
+  np.testing.assert_allclose(fitted.score(found), plain, rtol=1e-4, atol=1e-4)
+  # Of a row by itself it is the same to the last bit: one user is answered as many are.
+  np.testing.assert_array_equal(fitted.score(found[7:8]), fitted.score(found)[7:8])
