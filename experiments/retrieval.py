@@ -50,20 +50,25 @@ _MINE = ('kind', 'temperature', 'chunks', 'length')  # keys of config.train that
 
 def build(run: contract.Run) -> None:
   """Reads, cuts, embeds and indexes the corpus (or goes on), then evaluates."""
-  run.claim(FREE)
   finished = run.result()
   if finished and (run.workdir / 'index' / 'current.json').exists():
+    run.claim(FREE)
     return run.print(f'{run.workdir} is finished: {_summary(finished)}; --mode=update reads the corpus again')
   _search_config(run)
+  _build_config(run)
   encoder = _encoder(run)
-  _index(run, _pages(run)[0], encoder, 'index')
+  pages, _ = _pages(run)
+  run.claim(FREE)  # not before all of this was found good: the mended command is to find the workdir free
+  _index(run, pages, encoder, 'index')
   return _evaluate(run, encoder)
 
 
 def update(run: contract.Run) -> None:
   """Reads the corpus again and embeds only what has changed."""
+  encoder = _encoder(run)
+  pages, _ = _pages(run)
   run.claim(FREE)
-  _index(run, _pages(run)[0], _encoder(run), 'index')
+  _index(run, pages, encoder, 'index')
 
 
 def evaluate(run: contract.Run) -> None:
@@ -149,6 +154,8 @@ def _pairs(run: contract.Run, encoder: Encoder) -> tuple[list[Pair], list[Pair]]
 
 def ask(run: contract.Run) -> None:
   """Answers --query, or what is typed, with citations."""
+  if run.flags['query'] is not None and not run.flags['query'].strip():
+    raise UserError('the query is empty')
   started = time.perf_counter()
   encoder = _encoder(run)
   searcher = _searcher(run, store.open_store(run.workdir / 'index', encoder), encoder)

