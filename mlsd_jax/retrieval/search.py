@@ -33,7 +33,7 @@ class SearchConfig:
   fusion: str = 'weighted'
   dense_weight: float = 0.5
   rerank: int = 0
-  rerank_weight: float = 0.5
+  rerank_weight: float = 0.3
 
   def __post_init__(self):
     if self.pages < 1 or self.rerank < 0:
