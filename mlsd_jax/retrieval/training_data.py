@@ -143,9 +143,9 @@ def _negatives(
     places, _ = top(lexical.scores(each.query), _NEAR)
     group = store.groups[store.owner[each.row]]
     near = dict.fromkeys(map(int, (*store.rows(ids), *places)))
-    others = np.array([row for row in near if store.groups[store.owner[row]] != group], np.int64)
-    own, *vectors = store.vectors.vectors(store.ids[[each.row, *others]])
-    others = [int(row) for row, vector in zip(others, vectors, strict=True) if vector @ own <= config.too_near]
+    foreign = [row for row in near if store.groups[store.owner[row]] != group]
+    own, *vectors = store.vectors.vectors(store.ids[[each.row, *foreign]])
+    others = [row for row, vector in zip(foreign, vectors, strict=True) if vector @ own <= config.too_near]
     rng.shuffle(others)
     texts = (_negative(store, row, each) for row in others)
     lists.append(list(itertools.islice((text for text in texts if text), config.negatives)))
