@@ -12,8 +12,6 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.bm25 import top
 from mlsd_jax.retrieval.encoder import Encoder
