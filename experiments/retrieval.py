@@ -10,6 +10,7 @@ python -m experiments.retrieval --mode=update --workdir=runs/mine            # t
 import contextlib
 import dataclasses
 import functools
+import pathlib
 import random
 import sys
 import time
@@ -28,6 +29,7 @@ from mlsd_jax.retrieval.bm25 import BM25Config
 from mlsd_jax.retrieval.build import BuildConfig, Difference, Progress, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig
 from mlsd_jax.retrieval.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
+from mlsd_jax.retrieval.encoder_data import Pair
 from mlsd_jax.retrieval.encoder_training import (
   ContrastiveConfig,
   CrossEncoderConfig,
@@ -48,20 +50,25 @@ _MINE = ('kind', 'temperature', 'chunks', 'length')  # keys of config.train that
 
 def build(run: contract.Run) -> None:
   """Reads, cuts, embeds and indexes the corpus (or goes on), then evaluates."""
-  run.claim(FREE)
   finished = run.result()
   if finished and (run.workdir / 'index' / 'current.json').exists():
+    run.claim(FREE)
     return run.print(f'{run.workdir} is finished: {_summary(finished)}; --mode=update reads the corpus again')
   _search_config(run)
+  _build_config(run)
   encoder = _encoder(run)
-  _index(run, _pages(run)[0], encoder, 'index')
+  pages, _ = _pages(run)
+  run.claim(FREE)  # not before all of this was found good: the mended command is to find the workdir free
+  _index(run, pages, encoder, 'index')
   return _evaluate(run, encoder)
 
 
 def update(run: contract.Run) -> None:
   """Reads the corpus again and embeds only what has changed."""
+  encoder = _encoder(run)
+  pages, _ = _pages(run)
   run.claim(FREE)
-  _index(run, _pages(run)[0], _encoder(run), 'index')
+  _index(run, pages, encoder, 'index')
 
 
 def evaluate(run: contract.Run) -> None:
@@ -97,14 +104,11 @@ def train(run: contract.Run) -> None:
   run.claim(FREE)
   encoder = _encoder(run)
   config = run.config.train
-  pairs = from_mapping(PairConfig, run.config.pairs, 'pairs')
   settings = {name: value for name, value in config.to_dict().items() if name not in _MINE}
   trainer = from_mapping(TrainConfig, settings, 'train')
   folder = run.workdir / config.kind
   opened = store.open_store(run.workdir / 'index', encoder)
-  made = training_data.make_pairs(opened, encoder, pairs, _generator(run))
-  held, rest = made[: len(made) // 20], made[len(made) // 20 :]
-  run.print(f'{len(rest):,} pairs to learn from, {len(held):,} held out; for example {made[0].query!r}')
+  held, rest = _pairs(run, encoder) if config.kind != 'masked_lm' else ([], [])
   if config.kind == 'contrastive':
     contrast = ContrastiveConfig(trainer, temperature=config.temperature, chunks=config.chunks)
     trained: Encoder | CrossEncoder
@@ -132,8 +136,26 @@ def train(run: contract.Run) -> None:
   )
 
 
+def _pairs(run: contract.Run, encoder: Encoder) -> tuple[list[Pair], list[Pair]]:
+  """Pairs to judge by, and pairs to learn from, of this workdir's index and of the others that are named."""
+  values = run.config.pairs.to_dict()
+  workdirs = [run.workdir, *map(pathlib.Path, values.pop('workdirs'))]
+  config = from_mapping(PairConfig, values, 'pairs')
+  held: list[Pair] = []
+  rest: list[Pair] = []
+  for workdir in workdirs:
+    opened = store.open_store(workdir / 'index', encoder)
+    made = training_data.make_pairs(opened, encoder, config, _generator(run))
+    held += made[: len(made) // 20]
+    rest += made[len(made) // 20 :]
+    run.print(f'{workdir}: {len(made):,} pairs, one in twenty held out; for example {made[-1].query!r}')
+  return held, rest
+
+
 def ask(run: contract.Run) -> None:
   """Answers --query, or what is typed, with citations."""
+  if run.flags['query'] is not None and not run.flags['query'].strip():
+    raise UserError('the query is empty')
   started = time.perf_counter()
   encoder = _encoder(run)
   searcher = _searcher(run, store.open_store(run.workdir / 'index', encoder), encoder)
@@ -197,6 +219,16 @@ def _index(run: contract.Run, pages: Sequence[Page], encoder: Encoder, name: str
 
 def _evaluated(run: contract.Run, encoder: Encoder) -> tuple[store.Store, dict[str, str], Judgements]:
   """An index to be judged, queries, and their right pages."""
+  config = run.config.evaluate
+  if bool(config.queries) != bool(config.qrels):
+    raise UserError('evaluate.queries and evaluate.qrels want each other: queries by id, and what is right for them')
+  if config.queries:
+    own = judged.read_judged(pathlib.Path(config.queries), pathlib.Path(config.qrels))
+    opened = store.open_store(run.workdir / 'index', encoder)
+    right = [page for grades in own.judgements.values() for page, grade in grades.items() if grade > 0]
+    if right and not set(right) & set(opened.page_ids):
+      raise UserError(f'{config.qrels} judges no page of the corpus: {right[0]!r} there, {opened.page_ids[0]!r} here')
+    return opened, _sample(own.queries, config.max_queries, config.seed), own.judgements
   pages, asked = _pages(run)
   name = 'index'
   if asked is None:
@@ -219,6 +251,7 @@ def _evaluate(run: contract.Run, encoder: Encoder) -> None:
     judgements,
     ask=relevance_judge.command(run.config.evaluate.judge) if run.config.evaluate.judge else None,
     rewrite=lambda query: expansion.rewrites(query, kind, write),
+    others={path.name: judged.read_run(path) for path in map(pathlib.Path, run.config.evaluate.runs)},
   )
   run.print('\n' + made.table())
   for stage in made.found:

@@ -53,6 +53,7 @@ def latency(milliseconds: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
     axes[0, 0].plot(late, y, 's', color='#f97316', label='99th percentile')
     axes[0, 0].set_yticks(y, names)
     axes[0, 0].set_xscale('log')
+    axes[0, 0].xaxis.set_major_formatter('{x:g}')
     axes[0, 0].set_xlabel('milliseconds a query')
     axes[0, 0].legend(frameon=False)
 

@@ -51,14 +51,8 @@ def read_beir(folder: pathlib.Path, split: str = 'test') -> tuple[Iterator[Page]
   corpus = _corpus_file(folder)
   if corpus is None:
     raise UserError(f'{folder} has no corpus.jsonl or corpus.jsonl.gz')
-  queries: dict[str, str] = {}
-  for number, line in enumerate(read_text(folder / 'queries.jsonl').splitlines(), start=1):
-    try:
-      row = json.loads(line)
-      queries[str(row['_id'])] = row['text']
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-      raise UserError(f'{folder}/queries.jsonl, line {number}: not an object with _id and text') from error
-  judgements = _read_judgements(folder / 'qrels' / f'{split}.tsv', columns=(0, 1, 2))
+  queries = read_queries(folder / 'queries.jsonl')
+  judgements = read_qrels(folder / 'qrels' / f'{split}.tsv')
   unknown = next((query for query in judgements if query not in queries), None)
   if unknown is not None:
     raise UserError(f'{folder}/qrels/{split}.tsv judges query {unknown!r}, which queries.jsonl does not have')
@@ -71,7 +65,7 @@ def read_scifact() -> tuple[Iterator[Page], Judged]:
   found = {name: fetch.locate('scifact', name) for name in _SCIFACT}
   missing = next((name for name, path in found.items() if path is None), None)
   if missing:
-    raise UserError(f'collection scifact is not on this machine: unpack {home} into $MLSD_DATA_DIR/scifact ({missing})')
+    raise UserError(f'collection scifact is not on this machine: unpack {home} and name its folder as the corpus')
   for name, path in found.items():
     assert path is not None
     fetch.check(path, fetch.RemoteFile(name, home, _SCIFACT[name]))
@@ -99,7 +93,7 @@ def read_cranfield() -> tuple[Iterator[Page], Judged]:
       pages.append(Page(number, title, text.removeprefix(title).strip() or title))
   texts = [record.split('.W\n')[1] for _, record in _records(read_text(paths['cran.qry']))]
   queries = {str(place): ' '.join(text.split()) for place, text in enumerate(texts, start=1)}
-  codes = _read_judgements(paths['cranqrel'], columns=(0, 1, 2))
+  codes = read_qrels(paths['cranqrel'])
   judgements = {query: {page: int(code > 0) for page, code in judged.items()} for query, judged in codes.items()}
   return iter(pages), Judged(queries, judgements)
 
@@ -178,29 +172,81 @@ def _without(page: Page, words: str, title: str) -> Page:
   return dataclasses.replace(page, title=title, text=text)
 
 
+def read_judged(queries: pathlib.Path, qrels: pathlib.Path) -> Judged:
+  """Queries and judgements of one's own; what only one of the files names is left out.
+
+  Raises:
+    UserError: a file is missing or damaged, or they share no query.
+  """
+  asked, judgements = read_queries(queries), read_qrels(qrels)
+  shared = {query: text for query, text in asked.items() if query in judgements}
+  if not shared:
+    raise UserError(f'no query of {queries} is judged in {qrels}: their ids must be the same')
+  return Judged(shared, {query: judgements[query] for query in shared})
+
+
+def read_queries(path: pathlib.Path) -> dict[str, str]:
+  """BEIR's queries (*.jsonl: objects with _id and text), or lines of an id, a tab and the query.
+
+  Raises:
+    UserError: the file is missing or damaged.
+  """
+  queries: dict[str, str] = {}
+  for number, line in _lines(path):
+    if not line.strip():
+      continue
+    if path.suffix == '.jsonl':
+      try:
+        row = json.loads(line)
+        queries[str(row['_id'])] = row['text']
+      except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f'{path}, line {number}: not an object with _id and text') from error
+    else:
+      id_, tab, text = line.partition('\t')
+      if not tab or not text.strip():
+        raise UserError(f'{path}, line {number}: not an id, a tab and a query: {line[:80]!r}')
+      queries[id_.strip()] = text.strip()
+  return queries
+
+
 def read_qrels(path: pathlib.Path) -> Judgements:
-  """TREC's judgements: query, iteration, page, grade on each line."""
-  return _read_judgements(path, columns=(0, 2, 3))
+  """TREC's judgements (query, iteration, page, grade on each line), or BEIR's (query, page, grade below a head).
 
-
-def _read_judgements(path: pathlib.Path, columns: tuple[int, int, int]) -> Judgements:
+  Raises:
+    UserError: the file is missing or damaged.
+  """
   judgements: dict[str, dict[str, int]] = {}
-  for number, line in enumerate(read_text(path).splitlines(), start=1):
+  for number, line in _lines(path):
     fields = line.split()
     if not fields or (number == 1 and fields[0] == 'query-id'):
       continue
     try:
-      query, page, grade = (fields[column] for column in columns)
+      query, *_, page, grade = fields
       judgements.setdefault(query, {})[page] = int(grade)
-    except (IndexError, ValueError) as error:
+    except ValueError as error:
       raise UserError(f'{path}, line {number}: not a judgement: {line[:80]!r}') from error
   return judgements
 
 
+def _lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
+  """Numbered lines without their ends; a run may be of any size."""
+  try:
+    with path.open(encoding='utf-8-sig') as file:
+      yield from enumerate((line.rstrip('\n') for line in file), start=1)
+  except OSError as error:
+    raise UserError(f'cannot read {path}: {error.strerror}') from error
+  except UnicodeDecodeError as error:
+    raise UserError(f'{path} is not UTF-8') from error
+
+
 def read_run(path: pathlib.Path) -> Run:
-  """TREC's runs: query, Q0, page, rank, score, tag on each line; ordered by score, then as the file lists them."""
+  """TREC's runs: query, Q0, page, rank, score, tag on each line; ordered by score, then as the file lists them.
+
+  Raises:
+    UserError: the file is missing or damaged.
+  """
   scored: dict[str, list[tuple[float, str]]] = {}
-  for number, line in enumerate(read_text(path).splitlines(), start=1):
+  for number, line in _lines(path):
     fields = line.split()
     try:
       if fields:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from mlsd_jax.errors import UserError
 from mlsd_jax.resampling import Estimate, bootstrap, sign_flip_p
 from mlsd_jax.retrieval import answers, relevance_judge
-from mlsd_jax.retrieval.evaluation import Judgements, per_query
+from mlsd_jax.retrieval.evaluation import Judgements, Run, per_query
 from mlsd_jax.retrieval.fusion import FUSIONS, best, fuse
 from mlsd_jax.retrieval.judged import format_run
 from mlsd_jax.retrieval.search import Searcher
@@ -33,12 +34,14 @@ class Report:
     values: stage -> measure -> [N], a query each.
     milliseconds: part of the search -> [N].
     calibration: of the confidence that the corpus answers a query.
+    others: the same values of runs that were made elsewhere, by name.
   """
 
   found: Mapping[str, Mapping[str, Sequence[tuple[str, float]]]]
   values: Mapping[str, Mapping[str, np.ndarray]]
   milliseconds: Mapping[str, np.ndarray]
   calibration: answers.Calibration
+  others: Mapping[str, Mapping[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
   @property
   def estimates(self) -> dict[str, dict[str, Estimate]]:
@@ -46,23 +49,20 @@ class Report:
     return {stage: {name: bootstrap(own[name]) for name in _SHOWN[:3]} for stage, own in self.values.items()}
 
   def table(self) -> str:
-    """One line a stage."""
-    lines = [
-      f'{"stage":<8}' + ''.join(f'{name:>26}' for name in _SHOWN[:3]) + f'{"mrr@10":>8}{"map@100":>9}{"p":>8}{"ms":>8}'
-    ]
+    """One line a stage, then one a run made elsewhere."""
+    width = max(8, *(len(name) + 2 for name in (*self.values, *self.others)))
+    head = ''.join(f'{name:>26}' for name in _SHOWN[:3])
+    lines = [f'{"stage":<{width}}{head}{"mrr@10":>8}{"map@100":>9}{"p":>8}{"ms":>8}']
     before = None
     for stage, own in self.values.items():
       spent = np.sum([self.milliseconds[part] for part in _COSTS[stage]], axis=0)
-      versus = f'{sign_flip_p(own["ndcg@10"] - before["ndcg@10"]):8.4f}' if before else f'{"":>8}'
-      lines.append(
-        f'{stage:<8}'
-        + ''.join(f'{bootstrap(own[name])!s:>26}' for name in _SHOWN[:3])
-        + f'{own["mrr@10"].mean():8.4f}{own["map@100"].mean():9.4f}{versus}{np.median(spent):8.1f}'
-      )
+      lines.append(f'{stage:<{width}}{_row(own, before)}{np.median(spent):8.1f}')
       before = own
+    lines += [f'{name:<{width}}{_row(own, before)}' for name, own in self.others.items()]
     number = len(next(iter(self.milliseconds.values())))
+    versus = 'the line above' if not self.others else f'the line above, of other runs against {list(self.values)[-1]}'
     lines.append(
-      f'{number:,} queries; 95% intervals; p: nDCG@10 against the line above; ms: median, with what the stage builds on'
+      f'{number:,} queries; 95% intervals; p: nDCG@10 against {versus}; ms: median, with what the stage builds on'
     )
     return '\n'.join(lines)
 
@@ -73,7 +73,8 @@ class Report:
   def result(self) -> dict[str, object]:
     """For result.json."""
     by_stage: dict[str, object] = {
-      name: {stage: float(own[name].mean()) for stage, own in self.values.items()} for name in MEASURES
+      name: {stage: float(own[name].mean()) for stage, own in (*self.values.items(), *self.others.items())}
+      for name in MEASURES
     }
     first = np.sum([self.milliseconds[part] for part in _COSTS['hybrid']], axis=0)
     return by_stage | {
@@ -90,18 +91,22 @@ def evaluate(
   *,
   ask: relevance_judge.Ask | None = None,
   rewrite: Callable[[str], Sequence[str]] = lambda _: (),
+  others: Mapping[str, Run] | None = None,
 ) -> Report:
   """Runs every query through every stage.
 
   Args:
     ask: a language model that grades the first pages of each stage, instead of `judgements`.
     rewrite: other words for a query.
+    others: runs that were made elsewhere, by name.
 
   Raises:
-    UserError: an empty query, or none has a page judged relevant.
+    UserError: an empty query, none has a page judged relevant, or a run answers none of them.
   """
   store = searcher.store
-  searcher.search(next(iter(queries.values())))  # compiles
+  tokens = searcher.encoder.count_tokens
+  for query in {tokens(query) // 16: query for query in queries.values()}.values():  # compiles what is timed below
+    searcher.search(query)
   found: dict[str, dict[str, list[tuple[str, float]]]] = {}
   passages: dict[str, dict[str, str]] = {}
   times: dict[str, list[float]] = {}
@@ -123,13 +128,24 @@ def evaluate(
   runs = {
     stage: {id_: [page for page, _ in ranked] for id_, ranked in by_query.items()} for stage, by_query in found.items()
   }
+  for name, run in (others or {}).items():
+    if not chosen.keys() & run.keys():
+      raise UserError(f'{name} ranks pages for none of the {len(chosen)} judged queries: their ids must be the same')
+  measure = lambda run: {name: per_query(run, chosen, name) for name in MEASURES}
   off = [answers.nearest(searcher.search(query)) for query in answers.EVERYDAY]
   return Report(
     found=found,
-    values={stage: {name: per_query(run, chosen, name) for name in MEASURES} for stage, run in runs.items()},
+    values={stage: measure(run) for stage, run in runs.items()},
     milliseconds={part: np.array(spent) for part, spent in times.items()},
     calibration=answers.calibrate(np.array(nearest), np.array(off)),
+    others={name: measure(run) for name, run in (others or {}).items()},
   )
+
+
+def _row(own: Mapping[str, np.ndarray], before: Mapping[str, np.ndarray] | None) -> str:
+  p = f'{sign_flip_p(own["ndcg@10"] - before["ndcg@10"]):8.4f}' if before else f'{"":>8}'
+  means = ''.join(f'{bootstrap(own[name])!s:>26}' for name in _SHOWN[:3])
+  return f'{means}{own["mrr@10"].mean():8.4f}{own["map@100"].mean():9.4f}{p}'
 
 
 def fusion_sweep(

@@ -1,5 +1,6 @@
 """One query through the stages: BM25, dense, their fusion, the cross-encoder; each ranks pages and names a chunk."""
 
+import collections
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,7 @@ class SearchConfig:
   fusion: str = 'weighted'
   dense_weight: float = 0.5
   rerank: int = 0
-  rerank_weight: float = 0.5
+  rerank_weight: float = 0.3
 
   def __post_init__(self):
     if self.pages < 1 or self.rerank < 0:
@@ -109,9 +110,8 @@ class Searcher:
       return None
     inside = np.array([name == folder or name.startswith(f'{folder}/') for name in self.store.folders])
     if not inside.any():
-      raise UserError(
-        f'no page is filed under {folder!r}; folders are {", ".join(sorted(set(self.store.folders))[:8])}'
-      )
+      largest = collections.Counter(name for name in self.store.folders if name).most_common(8)
+      raise UserError(f'no page is filed under {folder!r}; folders are {", ".join(name for name, _ in largest)}, ...')
     return inside
 
   def _bm25(self, query: str, within: np.ndarray | None) -> dict[int, Hit]:

