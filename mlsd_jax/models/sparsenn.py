@@ -118,9 +118,10 @@ class SparseNN(nnx.Module):
 
   def dense(self, dense_BF, edges_FQ):
     """[B, bottom_dim]: the bottom layer as two products: side by side, its input would be copied once more."""
-    kernel, width = self.bottom.kernel[...], dense_BF.shape[1]
+    kernel, bias, width = self.bottom.kernel[...], self.bottom.bias, dense_BF.shape[1]
+    assert bias is not None
     scaled_BF, reach_BK = (x.astype(kernel.dtype) for x in self.buckets(dense_BF, edges_FQ))
-    return jax.nn.relu(scaled_BF @ kernel[:width] + reach_BK @ kernel[width:] + self.bottom.bias[...])
+    return jax.nn.relu(scaled_BF @ kernel[:width] + reach_BK @ kernel[width:] + bias[...])
 
   def fields(self, batch, codes_IC):
     """[B, fields, D] embeddings."""
