@@ -119,6 +119,7 @@ class SparseNN(nnx.Module):
   def dense(self, dense_BF, edges_FQ):
     """[B, bottom_dim]: the bottom layer as two products: side by side, its input would be copied once more."""
     kernel, width = self.bottom.kernel[...], dense_BF.shape[1]
+    assert self.bottom.bias is not None
     scaled_BF, reach_BK = (x.astype(kernel.dtype) for x in self.buckets(dense_BF, edges_FQ))
     return jax.nn.relu(scaled_BF @ kernel[:width] + reach_BK @ kernel[width:] + self.bottom.bias[...])
 
