@@ -107,12 +107,14 @@ def serve(folder: pathlib.Path) -> None:
   state, metrics = run(state, batches)
   losses = np.asarray(metrics['loss'][0] / metrics['loss'][1])
   (folder / 'ours.json').write_text(json.dumps(losses.tolist()))
+  # On an accelerator the processor's time says nothing.
+  clock = time.process_time if jax.default_backend() == 'cpu' else time.perf_counter
   print('ready', flush=True)
   for _ in sys.stdin:
-    began = time.process_time()
+    began = clock()
     state, metrics = run(state, batches)
     jax.block_until_ready(state)
-    print((time.process_time() - began) / len(losses), flush=True)
+    print((clock() - began) / len(losses), flush=True)
 
 
 def main() -> None:
