@@ -71,7 +71,14 @@ def train(run: contract.Run) -> None:
   week, codes, of_users = ready.week, item_codes(data), user_codes(data)
   run.print(f'\nranker: {len(groups):,} users and weeks, {int(groups.arrays["weights"].sum()):,} candidates')
   scorer, fitted = training.train_ranker(
-    groups, codes, of_users, config.ranker.model.to_dict(), losses, ranker_train, run.workdir / 'ranker'
+    groups,
+    codes,
+    of_users,
+    config.ranker.model.to_dict(),
+    losses,
+    ranker_train,
+    run.workdir / 'ranker',
+    config.ranker.epochs,
   )
   if fitted.interrupted:
     return None

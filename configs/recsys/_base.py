@@ -47,6 +47,7 @@ def base():
         'factors': True,  # start from factors of the purchases
         'refresh': 4,  # weeks after which the towers go on learning
         'refresh_steps': 60,
+        'epochs': 2.0,  # at most, through the examples: a small table is soon known by heart
         'index': 'auto',
         'model': {'embed_dim': 128, 'hidden_dim': 128, 'history_length': 256, 'sequence_length': 32},
         'train': {
@@ -60,6 +61,7 @@ def base():
         },
       },
       'ranker': {
+        'epochs': 3.0,  # at most, through the groups
         'losses': {'bce': 1.0, 'pairwise': 0.0, 'listwise': 1.0, 'soon': 0.2, 'quantity': 0.05, 'by_user': 0.5},
         'model': {'embed_dim': 16, 'bins': 12, 'bag_length': 16, 'interaction': 'both', 'cross_layers': 2},
         'train': {

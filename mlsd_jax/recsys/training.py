@@ -30,6 +30,7 @@ class TowerSettings:
     factors: start from factors of the purchases (factors.py) instead of noise.
     refresh: weeks after which the towers go on learning from what was bought since.
     refresh_steps: updates of each such time, at three tenths of the rates.
+    epochs: no more updates than go through the examples so often: a small table is soon known by heart.
     index: kind of the nearest-neighbour index.
   """
 
@@ -41,6 +42,7 @@ class TowerSettings:
   factors: bool = True
   refresh: int = 4
   refresh_steps: int = 60
+  epochs: float = 2.0
   index: str = 'auto'
 
 
@@ -61,9 +63,9 @@ def train_towers(
   params = previous.params if previous else None
   if previous:
     slower = {name: 0.3 * getattr(train.optimizer, name) for name in ('learning_rate', 'table_learning_rate')}
-    warmup = min(train.optimizer.warmup_steps, settings.refresh_steps // 3)
-    optimizer = dataclasses.replace(train.optimizer, warmup_steps=warmup, **slower)
+    optimizer = dataclasses.replace(train.optimizer, **slower)
     train = dataclasses.replace(train, steps=settings.refresh_steps, eval_every=0, optimizer=optimizer)
+  train = within(train, settings.epochs, len(data.item))
   model = dict(settings.model)
   if dataset.categories:
     model['history_code'] = len(dataset.categories) - 1
@@ -91,6 +93,13 @@ def train_towers(
   return Retriever.build(params, config, lean, from_mapping(Settings, {'kind': settings.index}, 'tower')), result
 
 
+def within(train: TrainConfig, epochs: float, examples: int) -> TrainConfig:
+  """The same training with at most as many updates as go through the examples `epochs` times."""
+  steps = max(min(train.steps, round(epochs * examples / train.batch_size)), 1)
+  optimizer = dataclasses.replace(train.optimizer, warmup_steps=min(train.optimizer.warmup_steps, steps // 3))
+  return dataclasses.replace(train, steps=steps, optimizer=optimizer)
+
+
 def train_ranker(
   groups: Groups,
   codes: np.ndarray,
@@ -99,8 +108,10 @@ def train_ranker(
   losses: Losses,
   train: TrainConfig,
   folder: pathlib.Path,
+  epochs: float = 3.0,
 ) -> tuple[Scorer, Result]:
-  """SparseNN on groups of candidates."""
+  """SparseNN on groups of candidates, through all of them at most `epochs` times."""
+  train = within(train, epochs, len(groups))
   arrays = groups.arrays
   known = arrays['weights'].reshape(-1) > 0
   dense = arrays['dense'].reshape(len(known), -1)[known]

@@ -49,6 +49,13 @@ def test_towers_are_no_newer_than_the_week_they_are_asked_about(made, tmp_path, 
   assert sum('of what is bought' in line for line in lines) == 4
 
 
+def test_training_ends_after_so_many_epochs():
+  short = training.within(TRAIN, 2.0, 48)  # of which a batch is 32
+  assert (short.steps, short.optimizer.warmup_steps) == (3, 1)
+  assert training.within(TRAIN, 2.0, 10**6).steps == TRAIN.steps
+  assert training.within(TRAIN, 2.0, 1).steps == 1
+
+
 def test_a_short_history_gives_fewer_weeks(made):
   whole = 12  # weeks of the fixture
   assert len(funnel.weeks_of(made.dataset, 3)) == 4
