@@ -29,6 +29,7 @@ def main() -> None:
   parser.add_argument('--config', default='configs/recsys/synthetic.py')
   parser.add_argument('--seeds', type=int, default=3)
   parser.add_argument('--steps', type=int, default=0)
+  parser.add_argument('--only', nargs='*', default=list(VARIANTS), choices=list(VARIANTS), help='some of the rows')
   options = parser.parse_args()
   _, config = contract.load_config(options.config)
   data, (tower, train) = recsys._dataset(config), recsys._tower(config)
@@ -43,7 +44,8 @@ def main() -> None:
   )
   print(f'{"":<28}{"recall@100":>22}{"recall@1000":>22}{"recall@1000, rare items":>26}')
   print(f'{"popular":<28}{popular["recall@100"].mean():22.4f}{popular["recall@1000"].mean():22.4f}')
-  for name, (settings, model) in VARIANTS.items():
+  for name in options.only:
+    settings, model = VARIANTS[name]
     found = []
     for seed in range(options.seeds):
       chosen = dataclasses.replace(tower, **settings, model=dict(tower.model) | model, index='exact')

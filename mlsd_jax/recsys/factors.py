@@ -18,6 +18,7 @@ from mlsd_jax.recsys.tower_examples import Histories, TowerData
 
 HALF = 120.0  # days
 _ITEM_POWER, _USER_POWER = 0.3, 0.5  # of the lengths that columns and rows are divided by
+_RARE = 5.0  # purchases: what has fewer has a bias as if it had so many, and lives on its columns
 _LONGEST = 3.0  # row: between a fan's vector and an item's lie a few nats
 
 
@@ -48,12 +49,13 @@ def start(key: jax.Array, config: TwoTowerConfig, data: TowerData) -> two_tower.
   """Parameters to start training from: factors for the item table, popularity for the biases, decay for the ages."""
   params = two_tower.init(key, config)
   table = _LONGEST * item_factors(data.histories, config.num_items, config.embed_dim)
-  share = np.log(np.maximum(data.share, 0.2 / max(len(data.item), 1)))
+  share = np.log(np.maximum(data.share, _RARE / max(len(data.item), 1)))
   # Behind frequent items stands their own popularity, not all of it: factors have a part of it too.
   bias = 0.75 * (share - share.max())
   days = 2.0 ** (np.arange(two_tower.AGES) / 2) - 1
   decay = np.tile(-days * (np.log(2) / HALF), (2, 1))
   start_of = {'item_table': table, 'item_bias': bias[:, None], 'age_weight': decay}
-  # What the columns say is learnt on top of the factors.
-  tables = jax.tree.map(lambda x: 0.1 * x, params['code_tables']) if 'code_tables' in params else {}
-  return params | {name: jnp.asarray(x, jnp.float32) for name, x in start_of.items()} | {'code_tables': tables}
+  new = params | {name: jnp.asarray(x, jnp.float32) for name, x in start_of.items()}
+  if 'code_tables' in params:  # what the columns say is learnt on top of the factors
+    new['code_tables'] = jax.tree.map(lambda x: 0.1 * x, params['code_tables'])
+  return new

@@ -1,5 +1,7 @@
 """Factors that the towers start from: what they are zero for, and whether they tell tastes apart."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import polars as pl
@@ -50,6 +52,15 @@ def test_a_purchase_of_long_ago_says_less():
   day = np.concatenate([np.full(len(user) - 60, 700), np.where(np.arange(60) % 2, 0, 700)])
   table = factors.item_factors(_histories(user, item, 60, day), 21, 2)
   assert (table[21] @ table[1:21:2].T).mean() > 2 * (table[21] @ table[2:21:2].T).mean()
+
+
+def test_items_without_columns_have_factors_all_the_same(made):
+  cut = splits.cuts(made.dataset, 1)[0]
+  bare = dataclasses.replace(made.dataset, categories=(), attributes=())
+  data = tower_examples.tower_data(bare, cut, 8)
+  config = towers.model_config(data, {'embed_dim': 8, 'hidden_dim': 8, 'history_length': 16, 'sequence_length': 4})
+  key = jax.random.key(0)
+  assert jax.tree.structure(factors.start(key, config, data)) == jax.tree.structure(two_tower.init(key, config))
 
 
 def test_towers_find_more_from_factors_than_from_noise(made):
