@@ -4,7 +4,12 @@ from ml_collections import ConfigDict
 
 
 def base() -> ConfigDict:
-  """Corpus, encoder, index, search, evaluation, answers."""
+  """Corpus, encoder, index, search, evaluation, answers; and training.
+
+  A cross-encoder: --mode=train --config.train.dtype=bfloat16, after that --config.search.rerank=20
+  --config.cross_encoder=WORKDIR/cross_encoder/model. 54 minutes of half a CPU core; with the indexes of SciFact and
+  VMware in pairs.workdirs it took Cranfield from 0.427 to 0.434, SciFact from 0.730 to 0.720: hence search.rerank=0.
+  """
   return ConfigDict(
     {
       'corpus': 'python_docs',  # python_docs, vmware_docs, scifact, cranfield, a file, or a folder (BEIR's layout too)
