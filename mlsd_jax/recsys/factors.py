@@ -57,5 +57,5 @@ def start(key: jax.Array, config: TwoTowerConfig, data: TowerData) -> two_tower.
   start_of = {'item_table': table, 'item_bias': bias[:, None], 'age_weight': decay}
   new = params | {name: jnp.asarray(x, jnp.float32) for name, x in start_of.items()}
   if 'code_tables' in params:  # what the columns say is learnt on top of the factors
-    new['code_tables'] = jax.tree.map(lambda x: 0.1 * x, params['code_tables'])
+    new['code_tables'] = jax.tree.map(lambda x: 0.5 * x, params['code_tables'])
   return new
