@@ -27,6 +27,7 @@ def get_config():
     'tower': 200,
   }
   config.tower.weeks = 26
+  config.tower.model.embed_dim = 64
   config.tower.model.history_length = 64
   config.tower.model.sequence_length = 24
   config.tower.sampled = 24

@@ -22,7 +22,7 @@ from mlsd_jax.retrieval.chunking import Chunk, chunk_text
 from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.pages import Page
 
-VERSION = 1  # of the files below
+VERSION = 2  # of the files below
 PAGE_COLUMNS = ('id', 'title', 'text', 'folder', 'format', 'context')  # the fields of Page
 TABLES = ('pages.arrow', 'chunks.arrow')
 
