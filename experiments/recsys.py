@@ -132,7 +132,7 @@ def evaluate(run: contract.Run) -> None:
   run.print(report.funnel_table(report.estimates(table)))
   run.print('\n' + report.segment_table(table, ('repurchase + popular', 'blend', 'ranker')))
   run.print()
-  for first, second in (('ranker', 'blend'), ('blend', 'repurchase + popular'), ('tower', 'popular')):
+  for first, second in (('ranker', 'repurchase + popular'), ('ranker', 'blend'), ('tower', 'popular')):
     if {first, second} <= set(table['stage']):
       for metric in ('map@12', 'recall@1000'):
         run.print(report.comparison(table, first, second, metric))
