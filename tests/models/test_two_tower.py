@@ -25,7 +25,19 @@ CODES = jnp.asarray(np.random.default_rng(0).integers(0, 4, (31, 2)), jnp.int32)
 
 @pytest.fixture
 def params(key):
-  return two_tower.init(key, CONFIG)
+  """Away from the start, where the perceptrons give nothing yet."""
+  started = two_tower.init(key, CONFIG)
+  down = 0.1 * jax.random.normal(key, started['user_mlp']['down']['kernel'].shape)
+  return started | {'user_mlp': started['user_mlp'] | {'down': started['user_mlp']['down'] | {'kernel': down}}}
+
+
+def test_at_the_start_the_perceptrons_give_nothing(key):
+  started = two_tower.init(key, CONFIG)
+  items = jnp.arange(1, 5)
+  bare = started['item_table'][items] + sum(
+    started['code_tables'][str(column)][CODES[items, column]] for column in range(CODES.shape[1])
+  )
+  np.testing.assert_allclose(two_tower.item_vectors(started, items, CODES, CONFIG)[:, :-1], bare, rtol=1e-6)
 
 
 def _users(params, history, ages=None, weights=None, user_codes=None, config=CONFIG):
@@ -100,7 +112,7 @@ def test_bad_shapes_are_refused():
   with pytest.raises(ValueError, match='longer than the history'):
     TwoTowerConfig(num_items=3, history_length=4, sequence_length=8)
   with pytest.raises(ValueError, match='divisible'):
-    TwoTowerConfig(num_items=3, embed_dim=9)
+    TwoTowerConfig(num_items=3, sequence_dim=9)
 
 
 def test_ids_past_the_table_take_the_row_of_unknown_ones(params):

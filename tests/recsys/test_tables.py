@@ -107,8 +107,8 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_a_week_without_purchases_is_a_week_of_nothing(tmp_path):
-  days = [1, 2, 4, 28, 29, 30, 31]
-  rows = {'who': ['a'] * 7, 'what': list('xyzxyzx'), 'when': [f'2020-01-{day:02d}' for day in days]}
+  days = ['2019-11-29', '2019-11-30', *(f'2020-01-{day:02d}' for day in (1, 2, 4, 28, 29, 30, 31))]
+  rows = {'who': ['a'] * 9, 'what': list('xyxyzxyzx'), 'when': days}
   data = tables.table(_table(tmp_path, **rows), COLUMNS)
   cuts = splits.cuts(data, 3)
   assert [len(splits.targets(data, cut).item) for cut in cuts] == [3, 0, 0]
