@@ -3,7 +3,7 @@
 python -m experiments.recsys
 
 Measured: MAP@12 0.1626 (time-decayed repurchase 0.1548, popularity 0.0481), candidates' recall@100 0.332 and
-recall@1000 0.572; 4m25s on two CPU cores.
+recall@1000 0.572; LightGBM's LambdaRank on the same candidates 0.1666. 4m25s on two CPU cores.
 """
 
 from configs.recsys._base import base
