@@ -55,7 +55,7 @@ def prepare(
   """The ranker's examples and what else there is before it; None if told to stop.
 
   Towers are trained up to the ranker's first week and go on every `tower.refresh` weeks, so that those asked about a
-  week know none of it, and in training are as old as they will be in use.
+  week know none of it and are fewer than `tower.refresh` weeks old.
 
   Args:
     cuts: of the week held out, then of the ranker's weeks, the latest first.
@@ -67,7 +67,8 @@ def prepare(
   for age in range(len(cuts) - 1, -1, -1):
     cut = cuts[age]
     # Counted from the week held out, so that it is asked of fresh towers.
-    if retriever is None or age % tower.refresh == 0:
+    bought_since = data.between(cut - tower.refresh * splits.WEEK, cut).height
+    if retriever is None or (age % tower.refresh == 0 and bought_since):
       tell(f'\ntwo towers, as of {day(cut)}')
       retriever, fitted = training.train_towers(data, cut, tower, tower_train, folder / str(cut), retriever)
       if fitted.interrupted:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mlsd_jax.ann import Settings
+from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys import factors, features, ranking, splits, tower_examples, towers
 from mlsd_jax.recsys.events import Dataset
@@ -58,8 +59,15 @@ def train_towers(
 
   Args:
     previous: towers of an earlier week, which go on for `refresh_steps` on examples of the weeks since.
+
+  Raises:
+    UserError: there is nothing to learn from.
   """
   data = tower_examples.tower_data(dataset, before, settings.refresh if previous else settings.weeks)
+  if not len(data.item):
+    raise UserError(
+      f'{dataset.name}: too little was bought before the first week of the ranker for the towers to learn'
+    )
   params = previous.params if previous else None
   if previous:
     slower = {name: 0.3 * getattr(train.optimizer, name) for name in ('learning_rate', 'table_learning_rate')}
