@@ -16,7 +16,7 @@ from mlsd_jax.recsys import candidates, evaluation, snapshot, splits, training
 
 VARIANTS = {
   'all': ({}, {}),
-  'from noise, not factors': ({'factors': False}, {}),
+  'without factors': ({'factors': 0}, {}),
   'without log Q': ({'log_q': False}, {}),
   'without uniform negatives': ({'uniform_negatives': False}, {}),
   'without sequence': ({}, {'sequence_length': 0}),

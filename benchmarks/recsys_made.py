@@ -11,11 +11,12 @@ from mlsd_jax.models import sparsenn, two_tower
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys import features, funnel, serving, splits, tower_examples, towers
 from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.factors import Factors
 from mlsd_jax.recsys.generator import Synthetic, generate
+from mlsd_jax.recsys.histories import Histories
 from mlsd_jax.recsys.ranking import Scorer
 from mlsd_jax.recsys.retrieval import Retriever
 from mlsd_jax.recsys.snapshot import Snapshot
-from mlsd_jax.recsys.tower_examples import Histories
 
 USERS, ITEMS = 1_371_980, 105_542
 _BLENDED = 2000  # users on whom the blend is fitted
@@ -27,11 +28,14 @@ def dataset(scale: float) -> Dataset:
   return generate(config).dataset
 
 
-def retriever(data: Dataset, histories: Histories, config: ConfigDict) -> Retriever:
-  """Untrained towers of a config's shape, and the index of their items."""
+def retriever(data: Dataset, histories: Histories, cut: int, config: ConfigDict) -> Retriever:
+  """Untrained towers of a config's shape with their factors at a cut, and the index of their items."""
   codes, nothing = tower_examples.item_codes(data), np.zeros(0, np.int32)
   of_users = tower_examples.user_codes(data)
-  known = tower_examples.TowerData(nothing, nothing, nothing, histories, codes, of_users, np.zeros(len(codes)))
+  began = time.perf_counter()
+  factors = Factors.at(histories, cut, data.num_items, config.tower.factors)
+  tell(f'{config.tower.factors} factors', began)
+  known = tower_examples.TowerData(nothing, nothing, nothing, histories, codes, of_users, np.zeros(len(codes)), factors)
   model = config.tower.model.to_dict() | {'history_code': len(data.categories) - 1}
   tower = towers.model_config(known, model)
   params = jax.device_get(two_tower.init(jax.random.key(0), tower))

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from configs.recsys import hm
 from mlsd_jax.recsys import blend, candidates, features, funnel, ranking, retrieval, serving, snapshot, splits
 from mlsd_jax.recsys.events import Dataset
-from mlsd_jax.recsys.tower_examples import Histories
+from mlsd_jax.recsys.histories import Histories
 
 STAGES = {
   'user vector': (retrieval.Retriever, 'users'),
@@ -57,7 +57,7 @@ def save(data: Dataset, root: pathlib.Path, config: ConfigDict) -> None:
   cut = splits.cuts(data, 1)[0]
   taken, histories = snapshot.take(data, cut), Histories.of(data.before(cut), data.num_users)
   serving.save(
-    made.state(data, taken, histories, made.retriever(data, histories, config), config), root, {'data': data.name}
+    made.state(data, taken, histories, made.retriever(data, histories, cut, config), config), root, {'data': data.name}
   )
 
 

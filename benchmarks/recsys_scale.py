@@ -15,7 +15,7 @@ import recsys_made as made
 
 from configs.recsys import hm
 from mlsd_jax.recsys import serving, snapshot, splits
-from mlsd_jax.recsys.tower_examples import Histories
+from mlsd_jax.recsys.histories import Histories
 
 _AT_ONCE = 65_536
 
@@ -47,7 +47,7 @@ def main() -> None:
   began = time.perf_counter()
   histories = Histories.of(data.before(cut), users)
   size = histories.start.nbytes + histories.item.nbytes + histories.day.nbytes
-  towers = made.retriever(data, histories, config)
+  towers = made.retriever(data, histories, cut, config)
   made.tell('histories, item vectors, index', began)
   print(f'  histories {size / 1e6:.1f} MB, {size / users:.0f} bytes a user')
 

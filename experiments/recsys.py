@@ -93,13 +93,15 @@ def train(run: contract.Run) -> None:
     run.workdir / 'plots' / 'embedding_map.png',
   )
   _training_chart(run, cuts[-1])
-  serves = (ready.histories, ready.retriever, ready.blend)
-  del ready, week, ranked  # at full size what serves needs their room
   now = int(data.events['time'][-1]) + 1
+  histories, retriever, blend = ready.histories, ready.retriever, ready.blend
+  del ready, week, ranked  # at full size what serves needs their room
   users, items = serving.tables(data)
   state = serving.State(
     snapshot.take(data, now),
-    *serves,
+    histories,
+    retriever.renewed(histories, now),
+    blend,
     scorer,
     codes,
     scorer.edges,

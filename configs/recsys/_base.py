@@ -40,24 +40,24 @@ def base():
         },
       },
       'tower': {
-        'weeks': 40,
+        'weeks': 8,
         'log_q': True,
         'uniform_negatives': True,
-        'sampled': 32,
-        'factors': True,  # start from factors of the purchases
+        'factors': 512,  # of the wide part
         'refresh': 4,  # weeks after which the towers go on learning
         'refresh_steps': 60,
         'epochs': 2.0,  # at most, through the examples: a small table is soon known by heart
         'index': 'auto',
-        'model': {'embed_dim': 128, 'hidden_dim': 128, 'history_length': 256, 'sequence_length': 32},
+        'model': {'embed_dim': 64, 'hidden_dim': 128, 'history_length': 64, 'sequence_length': 32},
         'train': {
-          'steps': 300,
+          'steps': 200,
           'batch_size': 1024,
           'steps_per_dispatch': 10,
           'log_every': 50,
           'eval_every': 100,
           'checkpoint_every': 100,
-          'optimizer': dict(rowwise),
+          # At the 0.1 that millions of users allow, a few thousand are soon known by heart.
+          'optimizer': dict(rowwise, table_learning_rate=0.01),
         },
       },
       'ranker': {

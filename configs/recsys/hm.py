@@ -26,12 +26,11 @@ def get_config():
     'covisit': 200,
     'tower': 200,
   }
-  config.tower.weeks = 26
+  config.tower.factors = 64
   config.tower.model.embed_dim = 64
-  config.tower.model.history_length = 64
   config.tower.model.sequence_length = 24
-  config.tower.sampled = 24
   config.tower.train.steps = 6000
+  config.tower.train.optimizer.table_learning_rate = 0.1
   config.tower.train.batch_size = 2048
   config.tower.train.eval_every = 1000
   config.tower.train.checkpoint_every = 1000

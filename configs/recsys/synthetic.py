@@ -17,7 +17,6 @@ def get_config():
   config.funnel.per_source = dict.fromkeys(config.funnel.per_source, 100)
   config.tower.model.history_length = 64
   config.tower.model.sequence_length = 16
-  config.tower.sampled = 16
   config.tower.train.steps = 200
   config.tower.train.batch_size = 256
   config.ranker.train.steps = 100

@@ -2,18 +2,22 @@
 
 After YouTube's retrieval model (Yi et al. 2019, 'Sampling-bias-corrected neural modeling for large corpus item
 recommendations') with mixed negatives (Yang et al. 2020) and a causal transformer over the history (SASRec, Kang &
-McAuley 2018, arXiv:1808.09781). Sparse features go through tables that both towers share.
+McAuley 2018, arXiv:1808.09781). Sparse features go through tables that both towers share. Beside this deep part stands
+a wide one (Cheng et al. 2016, arXiv:1606.07792) that is counted, not learnt: factors of all purchases and how much an
+item sells now, of which only the weights are parameters. It can be renewed every day without training anything.
 
-    config = TwoTowerConfig(num_items=1000, code_sizes=(10, 50), code_width=2)
+    config = TwoTowerConfig(num_items=1000, code_sizes=(10, 50), factor_dim=128)
     params = init(key, config)
-    user = user_vectors(params, history, codes, config)       # [B, D + 1]
-    item = item_vectors(params, items, codes, config)         # [N, D + 1]; their dot products are logits
+    user = user_vectors(params, history, ages, factors, user_codes, codes, config)       # [B, W]
+    item = item_vectors(params, rows, Items(codes, table, popularity), config)  # [N, W]; dot products are logits
 
 Names: B users of a batch, H history items (the latest last, -1 none), T of them that the transformer sees, N items,
-C categorical columns of an item, D embedding width. Row 0 of the item table stands for what has no row of its own.
+C categorical columns of an item, D embedding width, K factors, W = D + K + 1. Row 0 of the item table stands for what
+has no row of its own.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +26,7 @@ from flax import nnx
 from mlsd_jax.models import adapter, gpt, layers
 
 AGES = 16  # buckets of log2(1 + days) by half powers, learned weights of the history
+_STRENGTH, _POPULARITY = 1.0, 0.7  # nats: log of what a usual repeated purchase is worth; a power of what an item sells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +42,8 @@ class TwoTowerConfig:
     history_code: which column's embedding an item has in a history besides its own row; -1 for none. (All columns would
       be several times the scatters of the backward pass for little.)
     content: whether items also have the embeddings of their columns (what cold items live on).
+    factor_dim: K, 0 for none.
+    factor_boost: what the weight of the factors is multiplied by after training.
     temperature: logits are divided by it.
     normalize: whether the vectors are scaled to length 1 before that.
   """
@@ -46,13 +53,15 @@ class TwoTowerConfig:
   user_sizes: tuple[int, ...] = ()
   embed_dim: int = 64
   hidden_dim: int = 128
-  history_length: int = 256
+  history_length: int = 64
   sequence_length: int = 32
   sequence_dim: int = 64
   history_code: int = -1
   num_layers: int = 1
   num_heads: int = 2
   content: bool = True
+  factor_dim: int = 0
+  factor_boost: float = 1.0
   temperature: float = 1.0
   normalize: bool = False
 
@@ -61,6 +70,20 @@ class TwoTowerConfig:
       raise ValueError(f'sequence_length {self.sequence_length} is longer than the history of {self.history_length}')
     if self.sequence_dim % self.num_heads:
       raise ValueError(f'sequence_dim {self.sequence_dim} must be divisible by num_heads {self.num_heads}')
+
+
+class Items(NamedTuple):
+  """What is known of the rows of the item table without training.
+
+  Attributes:
+    codes_IC: [num_items + 1, C] int32 codes of each row's columns.
+    factors_IK: [num_items + 1, K].
+    popularity_I: [num_items + 1] log of how much each sells.
+  """
+
+  codes_IC: jax.Array
+  factors_IK: jax.Array
+  popularity_I: jax.Array
 
 
 class MLP(nnx.Module):
@@ -80,7 +103,8 @@ class TwoTower(nnx.Module):
     width = config.embed_dim
     table = lambda rows: nnx.Param(0.1 * jax.random.normal(rngs.params(), (rows, width)))
     self.item_table = table(config.num_items + 1)
-    self.item_bias = nnx.Param(jnp.zeros((config.num_items + 1, 1)))
+    self.factor_strength = nnx.Param(jnp.asarray(_STRENGTH))
+    self.popularity_weight = nnx.Param(jnp.asarray(_POPULARITY))
     self.code_tables = nnx.List([table(size) for size in config.code_sizes]) if config.content else nnx.List([])
     self.user_tables = nnx.List([table(size) for size in config.user_sizes])
     self.age_weight = nnx.Param(jnp.zeros((2, AGES)))
@@ -121,11 +145,11 @@ class TwoTower(nnx.Module):
     x_ND = self.embed(items_N, codes_IC)
     return x_ND + self.item_mlp(x_ND)
 
-  def users(self, history_BH, ages_BH, weight_BH, user_codes_BU, codes_IC):
+  def users(self, history_BH, ages_BH, user_codes_BU, codes_IC):
     known_BH = history_BH >= 0
     x_BHD = self.history(history_BH, codes_IC)
     bucket_BH = jnp.clip((2 * jnp.log2(1 + jnp.clip(ages_BH, 0))).astype(jnp.int32), 0, AGES - 1)
-    weights_2BH = jnp.exp(self.age_weight[...][:, bucket_BH]) * (weight_BH * known_BH)
+    weights_2BH = jnp.exp(self.age_weight[...][:, bucket_BH]) * known_BH
     total_2B1 = jnp.maximum(weights_2BH.sum(-1, keepdims=True), 1e-6)
     own_BD, bag_BD = jnp.einsum('ABH,BHD->ABD', (weights_2BH / total_2B1).astype(x_BHD.dtype), x_BHD)
     # A mean of N items shows each of them as 1 / N: what was bought before would fade as the history grows.
@@ -151,40 +175,39 @@ def init(key: jax.Array, config: TwoTowerConfig) -> adapter.Params:
   return adapter.init(TwoTower, config, key)
 
 
-def item_vectors(params: adapter.Params, items_N: jax.Array, codes_IC: jax.Array, config: TwoTowerConfig) -> jax.Array:
-  """[N, D + 1]: the last column is the item's bias.
+def item_vectors(params: adapter.Params, items_N: jax.Array, known: Items, config: TwoTowerConfig) -> jax.Array:
+  """[N, D + K + 1]: the deep part, factors, popularity.
 
   Args:
     items_N: rows of the item table.
-    codes_IC: [num_items + 1, C] codes of each row's columns.
   """
   module = adapter.bind(TwoTower, config, params)
-  vectors_ND = _scaled(module.items(items_N, codes_IC), config)
-  return jnp.concatenate([vectors_ND, module.item_bias[...][module.rows(items_N)]], -1)
+  vectors_ND, rows_N = _scaled(module.items(items_N, known.codes_IC), config), module.rows(items_N)
+  return jnp.concatenate([vectors_ND, known.factors_IK[rows_N], known.popularity_I[rows_N][:, None]], -1)
 
 
 def user_vectors(
   params: adapter.Params,
   history_BH: jax.Array,
   ages_BH: jax.Array,
-  weight_BH: jax.Array,
+  factors_BK: jax.Array,
   user_codes_BU: jax.Array,
   codes_IC: jax.Array,
   config: TwoTowerConfig,
 ) -> jax.Array:
-  """[B, D + 1]: the last column is 1, so that the dot product adds the item's bias.
+  """[B, D + K + 1]: the deep part, factors times their weight, the weight of popularity.
 
   Args:
     history_BH: rows of the item table, the latest last, -1 where there is none.
     ages_BH: days since each was bought.
-    weight_BH: how many purchases each stands for in the bag: more than 1 where a history was sampled.
+    factors_BK: of all that each user bought (recsys/factors.py).
     user_codes_BU: codes of the user's columns.
   """
   module = adapter.bind(TwoTower, config, params)
-  vectors_BD = (
-    _scaled(module.users(history_BH, ages_BH, weight_BH, user_codes_BU, codes_IC), config) / config.temperature
-  )
-  return jnp.concatenate([vectors_BD, jnp.ones_like(vectors_BD[:, :1])], -1)
+  vectors_BD = _scaled(module.users(history_BH, ages_BH, user_codes_BU, codes_IC), config) / config.temperature
+  strength = config.factor_boost * jnp.exp(module.factor_strength[...])
+  weight_B1 = jnp.broadcast_to(module.popularity_weight[...], (len(history_BH), 1))
+  return jnp.concatenate([vectors_BD, strength * factors_BK, weight_B1], -1)
 
 
 def _scaled(x: jax.Array, config: TwoTowerConfig) -> jax.Array:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import scipy.sparse as sp
 
+from mlsd_jax.recsys.histories import ranges
 from mlsd_jax.recsys.snapshot import AFFINITY, Snapshot, once
 
 _CHUNK = 1024  # users whose sparse scores are in memory at once
@@ -30,7 +31,7 @@ def repurchase(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   """What each user bought, by slowly decayed counts: a purchase weighs half after 3 HALF days."""
   starts, stops = snapshot.pairs_of(users)
   rows = np.repeat(np.arange(len(users)), stops - starts)
-  flat = _ranges(starts, stops)
+  flat = ranges(starts, stops)
   items = (snapshot['pair_key'][flat] % snapshot.num_items).astype(np.int32)
   return _top(rows, items, snapshot.column('pair', 'slow')[flat], len(users), k)
 
@@ -72,7 +73,7 @@ def category(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   level, size = len(snapshot.categories) - 1, int(snapshot['category'][-1].max()) + 1
   key, table = snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}']
   starts, stops = np.searchsorted(key, users * np.int64(size)), np.searchsorted(key, (users + 1) * np.int64(size))
-  flat = _ranges(starts, stops)
+  flat = ranges(starts, stops)
   weights = table[flat, AFFINITY.index('decayed')]
   by_user = sp.csr_matrix(
     (weights, key[flat] % size, np.concatenate([[0], np.cumsum(stops - starts)])), (len(users), size)
@@ -203,13 +204,6 @@ def fill(ranking: np.ndarray, with_items: np.ndarray) -> np.ndarray:
     empty = np.flatnonzero(ranking[row] < 0)[: len(new)]
     out[row, empty] = new[: len(empty)]
   return out
-
-
-def _ranges(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-  """starts[0], ..., stops[0] - 1, starts[1], ..."""
-  lengths = stops - starts
-  offset = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths) if len(lengths) else starts
-  return np.arange(lengths.sum()) + offset
 
 
 def _top(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, num_rows: int, k: int) -> Found:

@@ -1,61 +1,108 @@
-"""Where the towers' item table starts: a truncated SVD of who bought what (PureSVD; Cremonesi et al. 2010).
+"""What the towers are told without training: factors of all purchases, and how much each item sells.
 
-Purchases lose half their weight in HALF days and count by their logarithm; frequent items and busy users are damped;
-each direction is shrunk as ridge regression would, so that the weakest kept counts half. The dot product of an item's
-row with the sum of a user's rows is then already a fair guess of what the user takes next, and training starts there
-rather than from noise.
+Factors are a truncated SVD of who bought what (PureSVD; Cremonesi et al. 2010): purchases lose half their weight in
+HALF days and count by their logarithm, frequent items and busy users are damped, each direction is shrunk as ridge
+regression would. The dot product of an item's factors with the sum of a user's says how well the item goes with all
+that the user ever bought, what it bought itself included.
+
+Names: U users, K factors.
 """
 
-import jax
-import jax.numpy as jnp
+import dataclasses
+
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
 from scipy.sparse import linalg
 
-from mlsd_jax.models import two_tower
-from mlsd_jax.models.two_tower import TwoTowerConfig
-from mlsd_jax.recsys.tower_examples import Histories, TowerData
+from mlsd_jax.recsys.histories import Histories, ranges
 
-HALF = 120.0  # days
-_ITEM_POWER, _USER_POWER = 0.3, 0.5  # of the lengths that columns and rows are divided by
-_RARE = 5.0  # purchases: what has fewer has a bias as if it had so many, and lives on its columns
-_LONGEST = 3.0  # row: between a fan's vector and an item's lie a few nats
+HALF = 180.0  # days
+_GAIN = 10.0  # a purchase of today counts log(1 + 10), two log(1 + 20)
+_ITEM_POWER, _USER_POWER = 0.5, 0.7  # of the lengths that columns and rows are divided by
+_FEW = 4096  # users
+_SAMPLE = 20_000  # purchases from which a usual score is taken
+_WINDOWS = ((7, 1.0), (30, 0.1), (90, 0.01))  # days, weight of a purchase in them
 
 
-def item_factors(histories: Histories, num_items: int, dim: int) -> np.ndarray:
-  """[num_items + 1, dim] float32 rows of the item table, the longest of length 1; zero for what nobody bought.
+@dataclasses.dataclass(frozen=True)
+class Factors:
+  """Of all purchases before a cut.
 
-  Directions past the rank of the purchases are zero.
+  Attributes:
+    table: [num_items + 1, K] float32, row 0 (no item) zero; what a user bought itself scores about 1.
+    damping: [num_items + 1] float32, what a purchase of each item is multiplied by.
+    popularity: [num_items + 1] float32, logarithm of the purchases of the latest days.
   """
-  users = len(histories.start) - 1
-  of = np.repeat(np.arange(users), np.diff(histories.start))
-  age = (histories.day.max() if len(histories.day) else 0.0) - histories.day
-  counts = sp.csr_matrix((0.5 ** (age / HALF), (of, histories.item)), (users, num_items + 1))
-  counts.data = np.log1p(3 * counts.data)
-  columns = np.sqrt(np.asarray(counts.power(2).sum(0)).ravel() + 1)
-  scaled = counts @ sp.diags(columns**-_ITEM_POWER)
-  rows = np.sqrt(np.asarray(scaled.power(2).sum(1)).ravel())
-  scaled = sp.diags(np.maximum(rows, 1e-6) ** -_USER_POWER) @ scaled
-  rank = min(dim, min(scaled.shape) - 1)
-  _, values, directions = linalg.svds(scaled.astype(np.float32), k=rank, rng=np.random.default_rng(0))
-  values = values[::-1]
-  shrunk = values**2 / np.maximum(values**2 + values[-1] ** 2, 1e-12)
-  factors = np.zeros((num_items + 1, dim), np.float32)
-  factors[:, :rank] = directions[::-1].T * np.sqrt(shrunk)
-  return factors / max(float(np.sqrt(np.square(factors).sum(1).max())), 1e-6)
+
+  table: np.ndarray
+  damping: np.ndarray
+  popularity: np.ndarray
+
+  @classmethod
+  def at(cls, histories: Histories, cut: int, num_items: int, dim: int) -> 'Factors':
+    """Factors of what was bought before `cut`; directions past the rank of the purchases are zero."""
+    users = np.arange(len(histories.start) - 2)
+    moment = histories.moments(cut)
+    recent = histories.day[histories.day < moment], histories.item[histories.day < moment]
+    counts = [
+      weight * np.bincount(recent[1][moment - recent[0] <= d], minlength=num_items + 1) for d, weight in _WINDOWS
+    ]
+    popularity = np.log(sum(counts) + 0.05).astype(np.float32)
+    table = np.zeros((num_items + 1, dim), np.float32)
+    bare = cls(table, np.ones(num_items + 1, np.float32), popularity)
+    if not dim:
+      return bare
+    weights = bare.weights(histories, users, np.full(len(users), cut))
+    columns = np.asarray(weights.power(2).sum(0)).ravel() + 1
+    damped = dataclasses.replace(bare, damping=(columns ** (-_ITEM_POWER / 2)).astype(np.float32))
+    matrix = damped.weights(histories, users, np.full(len(users), cut))
+    rank = min(dim, min(matrix.shape) - 1)
+    if rank < 1 or not matrix.nnz:
+      return damped
+    values, directions = _largest(matrix, rank)
+    shrunk = values**2 / np.maximum(values**2 + values.min() ** 2, 1e-12)
+    table[:, :rank] = directions * np.sqrt(shrunk)
+    table /= _usual_score(matrix, table)
+    return dataclasses.replace(damped, table=table)
+
+  def weights(self, histories: Histories, users: np.ndarray, cuts: np.ndarray) -> sp.csr_matrix:
+    """[U, num_items + 1] damped weights of what each user had bought at its cut."""
+    moments = histories.moments(cuts)
+    starts, stops = histories.start[users], histories.stops(users, moments)
+    flat, lengths = ranges(starts, stops), stops - starts
+    decayed = 0.5 ** ((np.repeat(moments, lengths) - histories.day[flat]) / HALF)
+    start = np.concatenate([[0], np.cumsum(lengths)])
+    found = sp.csr_matrix((decayed.astype(np.float32), histories.item[flat], start), (len(users), len(self.damping)))
+    found.sum_duplicates()
+    found.data = np.log1p(_GAIN * found.data) * self.damping[found.indices]
+    lengths = np.sqrt(np.asarray(found.power(2).sum(1)).ravel())
+    scale = np.maximum(lengths, 1e-6) ** -_USER_POWER
+    found.data *= np.repeat(scale, np.diff(found.indptr)).astype(np.float32)
+    return found
+
+  def of_users(self, histories: Histories, users: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """[U, K] float32 factors of users as they were at cuts [U]."""
+    if not self.table.shape[1]:
+      return np.zeros((len(users), 0), np.float32)
+    return np.asarray(self.weights(histories, users, cuts) @ self.table, np.float32)
 
 
-def start(key: jax.Array, config: TwoTowerConfig, data: TowerData) -> two_tower.adapter.Params:
-  """Parameters to start training from: factors for the item table, popularity for the biases, decay for the ages."""
-  params = two_tower.init(key, config)
-  table = _LONGEST * item_factors(data.histories, config.num_items, config.embed_dim)
-  share = np.log(np.maximum(data.share, _RARE / max(len(data.item), 1)))
-  # Behind frequent items stands their own popularity, not all of it: factors have a part of it too.
-  bias = 0.75 * (share - share.max())
-  days = 2.0 ** (np.arange(two_tower.AGES) / 2) - 1
-  decay = np.tile(-days * (np.log(2) / HALF), (2, 1))
-  start_of = {'item_table': table, 'item_bias': bias[:, None], 'age_weight': decay}
-  new = params | {name: jnp.asarray(x, jnp.float32) for name, x in start_of.items()}
-  if 'code_tables' in params:  # what the columns say is learnt on top of the factors
-    new['code_tables'] = jax.tree.map(lambda x: 0.5 * x, params['code_tables'])
-  return new
+def _largest(matrix: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+  """The `rank` largest singular values and their right singular vectors [columns, rank]."""
+  users = matrix.shape[0]
+  if users > _FEW:
+    _, values, directions = linalg.svds(matrix, k=rank, rng=np.random.default_rng(0))
+    return values, directions.T
+  # Of few users all products of two are fewer numbers than what the iterations of ARPACK would go through.
+  squares, left = scipy.linalg.eigh((matrix @ matrix.T).toarray(), subset_by_index=(users - rank, users - 1))
+  values = np.sqrt(np.maximum(squares, 0.0))
+  return values, (matrix.T @ left) / np.maximum(values, 1e-3 * max(float(values.max()), 1e-6))
+
+
+def _usual_score(matrix: sp.csr_matrix, table: np.ndarray) -> float:
+  """Square root of the median score of what was bought."""
+  some = np.random.default_rng(0).integers(0, matrix.nnz, _SAMPLE)
+  users, of = np.unique(np.searchsorted(matrix.indptr, some, side='right') - 1, return_inverse=True)
+  scores = np.einsum('nk,nk->n', (matrix[users] @ table)[of], table[matrix.indices[some]])
+  return max(float(np.median(scores)), 1e-6) ** 0.5

@@ -1,7 +1,7 @@
 """The funnel: sources -> blend -> ranker, a week at a time, and what comes out of each stage."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from mlsd_jax.recsys.blend import Blend
 from mlsd_jax.recsys.candidates import SOURCES, Candidates, Source, collect, fill, popular
 from mlsd_jax.recsys.events import Dataset
 from mlsd_jax.recsys.features import Features
+from mlsd_jax.recsys.histories import Histories
 from mlsd_jax.recsys.ranking import Groups, Scorer
 from mlsd_jax.recsys.retrieval import NAME, Retriever
 from mlsd_jax.recsys.snapshot import Snapshot
 from mlsd_jax.recsys.splits import Targets
-from mlsd_jax.recsys.tower_examples import Histories
 
 _HISTORY = 4  # weeks before the ranker's first
 
@@ -114,10 +114,22 @@ def groups_of(pool: Pool, user_codes: np.ndarray, size: int, seed: int) -> Group
   )
 
 
-def calibrated(scorer: Scorer, pool: Pool, user_codes: np.ndarray) -> Scorer:
-  """The ranker with its probabilities put right on one week: trained on many, it has the rate of all of them."""
-  logits = scorer(pool.features, user_codes, pool.bags)[:, 0]
-  return scorer.moved(*calibration.straight_line(logits, pool.labels.bought))
+def sampled(pool: Pool, rows: int = 400_000, seed: int = 0) -> Pool:
+  """At most so many candidates of a pool, drawn at random: their features and labels; `candidates` stays whole."""
+  number = len(pool.labels.bought)
+  if number <= rows:
+    return pool
+  some = np.sort(np.random.default_rng(seed).choice(number, rows, replace=False))
+  pick = lambda values: dataclasses.replace(
+    values, **{field.name: getattr(values, field.name)[some] for field in dataclasses.fields(values)}
+  )
+  return dataclasses.replace(pool, features=pick(pool.features), labels=pick(pool.labels))
+
+
+def calibrated(scorer: Scorer, pools: Sequence[Pool], user_codes: np.ndarray) -> Scorer:
+  """The ranker with its probabilities put right on some weeks: trained on more, it has the rate of all of them."""
+  logits = np.concatenate([scorer(pool.features, user_codes, pool.bags)[:, 0] for pool in pools])
+  return scorer.moved(*calibration.straight_line(logits, np.concatenate([pool.labels.bought for pool in pools])))
 
 
 @dataclasses.dataclass(frozen=True)

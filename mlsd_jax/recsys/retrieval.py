@@ -9,10 +9,13 @@ from mlsd_jax.ann import Index, Settings
 from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys import towers
 from mlsd_jax.recsys.candidates import Candidates, Found, Source
+from mlsd_jax.recsys.factors import Factors
+from mlsd_jax.recsys.histories import Histories
 from mlsd_jax.recsys.snapshot import Snapshot
-from mlsd_jax.recsys.tower_examples import Histories, TowerData
+from mlsd_jax.recsys.tower_examples import TowerData
 
 NAME = 'tower'
+_TOGETHER = 64  # users
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,9 +23,10 @@ class Retriever:
   """Trained towers with everything a request needs.
 
   Attributes:
-    data: codes of items and users; its examples are not used.
-    items: [num_items, D + 1] vectors of the items.
+    data: codes and factors; its examples are not used.
+    items: [num_items, W] vectors of the items.
     index: of those vectors.
+    settings: of the index.
   """
 
   params: Any
@@ -30,18 +34,24 @@ class Retriever:
   data: TowerData
   items: np.ndarray
   index: Index
+  settings: Settings | None = None
 
   @classmethod
   def build(cls, params: Any, config: TwoTowerConfig, data: TowerData, settings: Settings | None = None) -> 'Retriever':
     vectors = towers.all_items(params, data, config)
-    return cls(params, config, data, vectors, Index.build(vectors, metric='dot', settings=settings))
+    return cls(params, config, data, vectors, Index.build(vectors, metric='dot', settings=settings), settings)
+
+  def renewed(self, histories: Histories, cut: int) -> 'Retriever':
+    """The same towers with factors and popularity as of a cut."""
+    factors = Factors.at(histories, cut, len(self.data.codes) - 1, self.config.factor_dim)
+    return self.build(self.params, self.config, dataclasses.replace(self.data, factors=factors), self.settings)
 
   def users(self, histories: Histories, users: np.ndarray, cut: int) -> np.ndarray:
-    """[U, D + 1] vectors of users as they are at a cut."""
+    """[U, W] vectors of users as they are at a cut."""
     return towers.some_users(self.params, self.data, self.config, histories, users, cut)
 
   def source(self, vectors: np.ndarray) -> Source:
-    """The towers as a source of candidates for users of whom `vectors` [U, D + 1] are."""
+    """The towers as a source of candidates for users of whom `vectors` [U, W] are."""
 
     def found(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
       del snapshot
@@ -58,7 +68,14 @@ class Retriever:
     """The towers' score also of candidates that other sources found."""
     column = candidates.sources.index(NAME)
     score = candidates.score.copy()
-    for row in range(len(candidates.users)):
-      of_row = slice(candidates.start[row], candidates.start[row + 1])
-      score[of_row, column] = self.items[candidates.item[of_row]] @ vectors[row]
+    # Of many users all products cost less than looking up some; of one they would read every item.
+    at_once = _TOGETHER if len(vectors) >= _TOGETHER else 1
+    for first in range(0, len(vectors), at_once):
+      some = slice(candidates.start[first], candidates.start[min(first + at_once, len(vectors))])
+      item = candidates.item[some]
+      if at_once == 1:
+        score[some, column] = self.items[item] @ vectors[first]
+      else:
+        products = vectors[first : first + at_once] @ self.items.T
+        score[some, column] = products[candidates.row[some] - first, item]
     return dataclasses.replace(candidates, score=score)

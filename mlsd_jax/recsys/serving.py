@@ -28,13 +28,15 @@ from mlsd_jax.recsys import funnel, snapshot
 from mlsd_jax.recsys.blend import Blend
 from mlsd_jax.recsys.candidates import Candidates
 from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.factors import Factors
 from mlsd_jax.recsys.features import Features
 from mlsd_jax.recsys.funnel import Week
+from mlsd_jax.recsys.histories import Histories
 from mlsd_jax.recsys.ranking import Scorer
 from mlsd_jax.recsys.retrieval import Retriever
 from mlsd_jax.recsys.snapshot import Snapshot
 from mlsd_jax.recsys.splits import Targets
-from mlsd_jax.recsys.tower_examples import Histories, TowerData
+from mlsd_jax.recsys.tower_examples import TowerData
 from mlsd_jax.training.config import from_mapping
 
 _NOBODY = Targets(0, *[np.zeros(0, np.int32)] * 2, *[np.zeros(0, np.float32)] * 2)
@@ -154,6 +156,9 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
     'history_item': state.histories.item,
     'history_day': state.histories.day,
     'item_vectors': state.retriever.items,
+    'factors': state.retriever.data.factors.table,
+    'damping': state.retriever.data.factors.damping,
+    'popularity': state.retriever.data.factors.popularity,
   }
   for name, array in arrays.items():
     with files.atomic_path(folder / f'{name}.npy') as temporary:
@@ -199,7 +204,8 @@ def load(root: pathlib.Path) -> State:
   codes, user_codes = np.asarray(array('codes')), np.asarray(array('user_codes'))
   histories = Histories(array('history_start'), array('history_item'), array('history_day'), described['origin'])
   nothing = np.zeros(0, np.int32)
-  data = TowerData(nothing, nothing, nothing, histories, codes, user_codes, np.zeros(len(codes)))
+  factors = Factors(array('factors'), array('damping'), array('popularity'))
+  data = TowerData(nothing, nothing, nothing, histories, codes, user_codes, np.zeros(len(codes)), factors)
   retriever = Retriever(
     _nested(safetensors.numpy.load_file(folder / 'tower.safetensors')),
     tower,

@@ -10,11 +10,14 @@ from mlsd_jax.recsys import funnel, report, snapshot, splits, training
 from mlsd_jax.recsys.blend import Blend
 from mlsd_jax.recsys.events import Dataset
 from mlsd_jax.recsys.funnel import FunnelConfig, Pool, Week
+from mlsd_jax.recsys.histories import Histories
 from mlsd_jax.recsys.ranking import Groups
 from mlsd_jax.recsys.retrieval import Retriever
-from mlsd_jax.recsys.tower_examples import Histories, user_codes
+from mlsd_jax.recsys.tower_examples import user_codes
 from mlsd_jax.recsys.training import TowerSettings
 from mlsd_jax.training.config import TrainConfig
+
+_LATEST = 4  # weeks on which probabilities are put right: one alone foretells the rate of the next less well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +25,13 @@ class Prepared:
   """Everything but the ranker.
 
   Attributes:
-    latest: what the ranker sees of the last of them, all of it.
+    latest: what the ranker sees of the last of them, or of a sample.
     week: the week held out.
     retriever: as of that week.
     blend: fitted on the last of the ranker's weeks.
   """
 
-  latest: Pool
+  latest: Sequence[Pool]
   week: Week
   retriever: Retriever
   blend: Blend
@@ -55,7 +58,7 @@ def prepare(
   """The ranker's examples and what else there is before it; None if told to stop.
 
   Towers are trained up to the ranker's first week and go on every `tower.refresh` weeks, so that those asked about a
-  week know none of it and are fewer than `tower.refresh` weeks old.
+  week know none of it and are fewer than `tower.refresh` weeks old; their factors are renewed every week.
 
   Args:
     cuts: of the week held out, then of the ranker's weeks, the latest first.
@@ -63,28 +66,33 @@ def prepare(
   """
   histories, of_users = training.histories_of(data), user_codes(data)
   parts: list[Groups] = []
-  retriever, blend, latest = None, None, None
+  latest: list[Pool] = []
+  retriever, blend = None, None
   for age in range(len(cuts) - 1, -1, -1):
     cut = cuts[age]
     # Counted from the week held out, so that it is asked of fresh towers.
     bought_since = data.between(cut - tower.refresh * splits.WEEK, cut).height
     if retriever is None or (age % tower.refresh == 0 and bought_since):
       tell(f'\ntwo towers, as of {day(cut)}')
-      retriever, fitted = training.train_towers(data, cut, tower, tower_train, folder / str(cut), retriever)
+      # Users of the weeks to learn from are asked about all at once, for which no index pays.
+      settings_ = dataclasses.replace(tower, index='exact') if age else tower
+      retriever, fitted = training.train_towers(data, cut, settings_, tower_train, folder / str(cut), retriever)
       if fitted.interrupted:
         return None
+    else:
+      retriever = retriever.renewed(histories, cut)
     week = week_at(data, cut, retriever, histories, settings)
     tell(f'{day(cut)}: {report.union_line(week)}')
     blend = blend or funnel.fit_blend(week)
     if age:
-      latest = funnel.pool(week, blend, settings.keep, bag_length)
-      parts.append(funnel.groups_of(latest, of_users, settings.group, len(parts)))
+      pool = funnel.pool(week, blend, settings.keep, bag_length)
+      parts.append(funnel.groups_of(pool, of_users, settings.group, len(parts)))
+      latest = [*latest[1 - _LATEST :], funnel.sampled(pool)]
       if age == 1:
         blend = funnel.fit_blend(week)
       del week  # at full size there is no room for two
   assert retriever is not None
   assert blend is not None
-  assert latest is not None
   return Groups.join(parts, seed), Prepared(latest, week, retriever, blend, histories)
 
 

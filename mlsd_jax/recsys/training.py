@@ -11,11 +11,12 @@ import numpy as np
 from mlsd_jax.ann import Settings
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
-from mlsd_jax.recsys import factors, features, ranking, splits, tower_examples, towers
+from mlsd_jax.recsys import features, ranking, splits, tower_examples, towers
 from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.histories import Histories
 from mlsd_jax.recsys.ranking import Groups, Losses, Scorer
 from mlsd_jax.recsys.retrieval import Retriever
-from mlsd_jax.recsys.tower_examples import Histories, TowerBatches, TowerData, TowerEval
+from mlsd_jax.recsys.tower_examples import TowerBatches, TowerEval
 from mlsd_jax.training.config import TrainConfig, from_mapping
 from mlsd_jax.training.loop import Result, fit
 
@@ -27,8 +28,7 @@ class TowerSettings:
   Attributes:
     weeks: of examples.
     log_q, uniform_negatives: see towers.tower_task.
-    sampled: items of the longer history that an example sees in training.
-    factors: start from factors of the purchases (factors.py) instead of noise.
+    factors: of the wide part (factors.py), 0 for none.
     refresh: weeks after which the towers go on learning from what was bought since.
     refresh_steps: updates of each such time, at three tenths of the rates.
     epochs: no more updates than go through the examples so often: a small table is soon known by heart.
@@ -36,11 +36,10 @@ class TowerSettings:
   """
 
   model: Mapping[str, Any]
-  weeks: int = 40
+  weeks: int = 8
   log_q: bool = True
   uniform_negatives: bool = True
-  sampled: int = 32
-  factors: bool = True
+  factors: int = 512
   refresh: int = 4
   refresh_steps: int = 60
   epochs: float = 2.0
@@ -63,12 +62,12 @@ def train_towers(
   Raises:
     UserError: there is nothing to learn from.
   """
-  data = tower_examples.tower_data(dataset, before, settings.refresh if previous else settings.weeks)
+  weeks = settings.refresh if previous else settings.weeks
+  data = tower_examples.tower_data(dataset, before, weeks, settings.factors)
   if not len(data.item):
     raise UserError(
       f'{dataset.name}: too little was bought before the first week of the ranker for the towers to learn'
     )
-  params = previous.params if previous else None
   if previous:
     slower = {name: 0.3 * getattr(train.optimizer, name) for name in ('learning_rate', 'table_learning_rate')}
     optimizer = dataclasses.replace(train.optimizer, **slower)
@@ -78,12 +77,10 @@ def train_towers(
   if dataset.categories:
     model['history_code'] = len(dataset.categories) - 1
   config = towers.model_config(data, model)
-  if settings.factors and not previous:
-    params = factors.start(jax.random.key(train.seed), config, data)
   task = towers.tower_task(
     config, data, batch_size=train.batch_size, log_q=settings.log_q, uniform_negatives=settings.uniform_negatives
   )
-  batches = TowerBatches(data, config, train.batch_size, sampled=settings.sampled, seed=train.seed)
+  batches = TowerBatches(data, config, train.batch_size, seed=train.seed)
   following = splits.targets(dataset, before)
   held_out = TowerEval(data, config, following, data.histories, train.batch_size) if len(following.user) else None
   result = fit(
@@ -92,13 +89,16 @@ def train_towers(
     held_out,
     train,
     folder,
-    init_params=params,
+    init_params=previous.params if previous else None,
     metadata={'model': 'two_tower', 'config': dataclasses.asdict(config)},
   )
   params = jax.device_get(result.params)
-  nothing = np.zeros(0, np.int32)
-  lean = TowerData(nothing, nothing, nothing, data.histories, data.codes, data.user_codes, data.share)
-  return Retriever.build(params, config, lean, from_mapping(Settings, {'kind': settings.index}, 'tower')), result
+  if settings.factors and not result.interrupted:
+    depth = max(min(1000, dataset.num_items // 20), 1)
+    latest = splits.targets(dataset, int(data.cut.max()))
+    config = dataclasses.replace(config, factor_boost=towers.factor_boost(params, data, config, latest, depth))
+  index = from_mapping(Settings, {'kind': settings.index}, 'tower')
+  return Retriever.build(params, config, data.lean, index).renewed(data.histories, before), result
 
 
 def within(train: TrainConfig, epochs: float, examples: int) -> TrainConfig:

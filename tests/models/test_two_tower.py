@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlsd_jax.models import two_tower
-from mlsd_jax.models.two_tower import TwoTowerConfig
+from mlsd_jax.models.two_tower import Items, TwoTowerConfig
 
 CONFIG = TwoTowerConfig(
   num_items=30,
@@ -19,8 +19,10 @@ CONFIG = TwoTowerConfig(
   history_length=12,
   sequence_length=6,
   history_code=1,
+  factor_dim=3,
 )
 CODES = jnp.asarray(np.random.default_rng(0).integers(0, 4, (31, 2)), jnp.int32)
+KNOWN = Items(CODES, jnp.asarray(np.random.default_rng(1).random((31, 3)), jnp.float32), jnp.arange(31.0))
 
 
 @pytest.fixture
@@ -37,15 +39,15 @@ def test_at_the_start_the_perceptrons_give_nothing(key):
   bare = started['item_table'][items] + sum(
     started['code_tables'][str(column)][CODES[items, column]] for column in range(CODES.shape[1])
   )
-  np.testing.assert_allclose(two_tower.item_vectors(started, items, CODES, CONFIG)[:, :-1], bare, rtol=1e-6)
+  np.testing.assert_allclose(two_tower.item_vectors(started, items, KNOWN, CONFIG)[:, :8], bare, rtol=1e-6)
 
 
-def _users(params, history, ages=None, weights=None, user_codes=None, config=CONFIG):
+def _users(params, history, ages=None, user_codes=None, config=CONFIG):
   history = jnp.asarray(history, jnp.int32)
   ages = jnp.ones(history.shape) if ages is None else jnp.asarray(ages, jnp.float32)
-  weights = jnp.ones(history.shape) if weights is None else jnp.asarray(weights, jnp.float32)
+  factors = jnp.tile(jnp.array([1.0, 2.0, 3.0]), (len(history), 1))
   user_codes = jnp.zeros((len(history), 1), jnp.int32) if user_codes is None else user_codes
-  return two_tower.user_vectors(params, history, ages, weights, user_codes, CODES, config)
+  return two_tower.user_vectors(params, history, ages, factors, user_codes, CODES, config)
 
 
 def _history(*rows):
@@ -56,13 +58,18 @@ def _history(*rows):
   return out
 
 
-def test_shapes_and_bias_column(params):
+def test_what_is_counted_stands_beside_what_is_learnt(params):
   users = _users(params, _history([1, 2], []))
-  items = two_tower.item_vectors(params, jnp.arange(1, 31), CODES, CONFIG)
-  assert users.shape == (2, 9)
-  assert items.shape == (30, 9)
-  np.testing.assert_array_equal(users[:, -1], 1.0)
-  np.testing.assert_array_equal(items[:, -1], 0.0)
+  items = two_tower.item_vectors(params, jnp.arange(1, 31), KNOWN, CONFIG)
+  assert users.shape == (2, 8 + 3 + 1)
+  assert items.shape == (30, 8 + 3 + 1)
+  np.testing.assert_array_equal(items[:, 8:11], KNOWN.factors_IK[1:])
+  np.testing.assert_array_equal(items[:, 11], KNOWN.popularity_I[1:])
+  strength = jnp.exp(params['factor_strength'])
+  np.testing.assert_allclose(users[:, 8:11], strength * jnp.array([[1.0, 2.0, 3.0]] * 2), rtol=1e-6)
+  np.testing.assert_allclose(users[:, 11], params['popularity_weight'])
+  boosted = _users(params, _history([1, 2], []), config=dataclasses.replace(CONFIG, factor_boost=2.0))
+  np.testing.assert_allclose(boosted, users * np.where((np.arange(12) >= 8) & (np.arange(12) < 11), 2, 1), rtol=1e-5)
 
 
 def test_a_user_does_not_depend_on_its_batch(params):
@@ -75,8 +82,7 @@ def test_padding_says_nothing(params):
   history = _history([1, 2, 3])
   ages = np.ones(history.shape)
   ages[history < 0] = 1e6
-  weights = np.where(history < 0, 7.0, 1.0)
-  np.testing.assert_allclose(_users(params, history), _users(params, history, ages, weights), rtol=1e-6)
+  np.testing.assert_allclose(_users(params, history), _users(params, history, ages), rtol=1e-6)
 
 
 def test_who_bought_nothing_has_a_finite_vector(params):
@@ -92,8 +98,8 @@ def test_the_bag_does_not_know_order_and_the_transformer_does(params):
 
 
 def test_content_reaches_an_item_without_a_row_of_its_own(params):
-  items = two_tower.item_vectors(params, jnp.array([0, 0]), CODES.at[0].set(jnp.array([1, 2])), CONFIG)
-  other = two_tower.item_vectors(params, jnp.array([0, 0]), CODES.at[0].set(jnp.array([3, 3])), CONFIG)
+  told = lambda *codes: KNOWN._replace(codes_IC=CODES.at[0].set(jnp.array(codes)))
+  items, other = (two_tower.item_vectors(params, jnp.array([0, 0]), told(*codes), CONFIG) for codes in ((1, 2), (3, 3)))
   assert abs(items - other).max() > 1e-3
   config = dataclasses.replace(CONFIG, content=False)
   without = two_tower.init(jax.random.key(0), config)
@@ -102,9 +108,9 @@ def test_content_reaches_an_item_without_a_row_of_its_own(params):
 
 def test_normalised_vectors_have_length_one(params):
   config = dataclasses.replace(CONFIG, normalize=True, temperature=0.1)
-  items = two_tower.item_vectors(params, jnp.arange(1, 5), CODES, config)[:, :-1]
+  items = two_tower.item_vectors(params, jnp.arange(1, 5), KNOWN, config)[:, :8]
   np.testing.assert_allclose(jnp.linalg.norm(items, axis=-1), 1.0, rtol=1e-3)
-  users = _users(params, _history([1, 2]), config=config)[:, :-1]
+  users = _users(params, _history([1, 2]), config=config)[:, :8]
   np.testing.assert_allclose(jnp.linalg.norm(users, axis=-1), 10.0, rtol=1e-3)
 
 
@@ -116,5 +122,5 @@ def test_bad_shapes_are_refused():
 
 
 def test_ids_past_the_table_take_the_row_of_unknown_ones(params):
-  past, unknown = (two_tower.item_vectors(params, jnp.full(2, row), CODES, CONFIG) for row in (31, 0))
+  past, unknown = (two_tower.item_vectors(params, jnp.full(2, row), KNOWN, CONFIG) for row in (31, 0))
   np.testing.assert_array_equal(past, unknown)

@@ -12,10 +12,10 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.models import sparsenn, two_tower
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys import features, funnel, serving, snapshot, splits, tower_examples, towers
+from mlsd_jax.recsys.histories import Histories
 from mlsd_jax.recsys.ranking import Scorer
 from mlsd_jax.recsys.report import reason
 from mlsd_jax.recsys.retrieval import NAME, Retriever
-from mlsd_jax.recsys.tower_examples import Histories
 
 PER_SOURCE = {'repurchase': 20, 'popular': 20, 'place': 20, 'category': 20, 'covisit': 20, NAME: 20}
 
@@ -25,7 +25,7 @@ def state(made):
   """A state of untrained models: what matters here is that it answers, and answers the same."""
   dataset = made.dataset
   cut = splits.cuts(dataset, 1)[0]
-  data = tower_examples.tower_data(dataset, cut, 4)
+  data = tower_examples.tower_data(dataset, cut, 4, factor_dim=8)
   config = towers.model_config(data, {'embed_dim': 8, 'hidden_dim': 8, 'history_length': 8, 'sequence_length': 4})
   retriever = Retriever.build(jax.device_get(two_tower.init(jax.random.key(0), config)), config, data)
   histories = Histories.of(dataset.events, dataset.num_users)

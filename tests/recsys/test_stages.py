@@ -37,14 +37,16 @@ def test_towers_are_no_newer_than_the_week_they_are_asked_about(made, tmp_path, 
   monkeypatch.setattr(training, 'train_towers', train_towers)
   monkeypatch.setattr(stages, 'week_at', week_at)
   cuts = funnel.weeks_of(data, 3)
-  tower = TowerSettings(MODEL, weeks=4, sampled=4, refresh=2, refresh_steps=3)
+  tower = TowerSettings(MODEL, weeks=4, factors=8, refresh=2, refresh_steps=3)
   lines = []
   groups, ready = stages.prepare(data, cuts, SETTINGS, tower, TRAIN, 4, tmp_path, tell=lines.append)
 
   assert trained == [(cuts[3], True), (cuts[2], False), (cuts[0], False)]
   assert asked == [(cuts[3], cuts[3]), (cuts[2], cuts[2]), (cuts[1], cuts[2]), (cuts[0], cuts[0])]
   assert ready.week.targets.cut == cuts[0]
-  assert ready.latest.candidates.users.tolist() == splits.targets(data, cuts[1]).users.tolist()
+  assert [len(pool.labels.bought) for pool in ready.latest] == [len(pool.features.item) for pool in ready.latest]
+  assert len(ready.latest) == 3
+  assert ready.latest[-1].candidates.users.tolist() == splits.targets(data, cuts[1]).users.tolist()
   assert len(groups) <= sum(len(splits.targets(data, cut).users) for cut in cuts[1:])
   assert sum('of what is bought' in line for line in lines) == 4
 

@@ -11,7 +11,8 @@ import pytest
 from mlsd_jax.models import two_tower
 from mlsd_jax.recsys import splits, tower_examples, towers
 from mlsd_jax.recsys.events import DAY
-from mlsd_jax.recsys.tower_examples import Histories, TowerBatches, TowerEval
+from mlsd_jax.recsys.histories import Histories
+from mlsd_jax.recsys.tower_examples import TowerBatches, TowerEval
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
 from mlsd_jax.training.optimizers import OptimizerConfig
@@ -21,7 +22,7 @@ SMALL = {'embed_dim': 16, 'hidden_dim': 16, 'history_length': 16, 'sequence_leng
 
 @pytest.fixture(scope='module')
 def data(made):
-  return tower_examples.tower_data(made.dataset, splits.cuts(made.dataset, 1)[0], 8)
+  return tower_examples.tower_data(made.dataset, splits.cuts(made.dataset, 1)[0], 8, factor_dim=16)
 
 
 def test_histories_end_before_the_cut(made):
@@ -38,19 +39,6 @@ def test_histories_end_before_the_cut(made):
     assert known.sum() == len(wanted)
     np.testing.assert_allclose(found['ages'][row][known], [(cuts[row] - t) / DAY for t in wanted], atol=1e-3)
     assert set(found['history'][row][known] - 1) <= set(mine['item'].to_list())
-
-
-def test_sampled_histories_keep_the_latest_and_their_weight(made):
-  histories = Histories.of(made.dataset.events, made.dataset.num_users)
-  users = np.arange(100)
-  cut = np.full(100, int(made.dataset.events['time'][-1]) + 1)
-  whole = histories.at(users, cut, 16)
-  some = histories.at(users, cut, 16, latest=4, sampled=4, rng=np.random.default_rng(0))
-  np.testing.assert_array_equal(some['history'][:, -4:], whole['history'][:, -4:])
-  for row in range(100):
-    assert set(some['history'][row]) <= set(whole['history'][row]) | {-1}
-  count = lambda found: (found['weights'] * (found['history'] >= 0)).sum(1)
-  np.testing.assert_allclose(count(some), count(whole))
 
 
 def test_examples_lie_in_the_week_after_their_cut(made, data):
@@ -79,22 +67,23 @@ def test_log_q_makes_the_sampled_softmax_unbiased(data):
   batches = TowerBatches(data, config, 64)
   codes = jnp.asarray(data.codes)
 
-  def full(bias, batch):
+  def full(table, batch):
+    told = params | {'item_table': table}
     users = two_tower.user_vectors(
-      params, *(batch[name] for name in ('history', 'ages', 'weights', 'user_codes')), codes, config
+      told, *(batch[name] for name in ('history', 'ages', 'factors', 'user_codes')), codes, config
     )
-    items = two_tower.item_vectors(params | {'item_bias': bias}, jnp.arange(len(codes)), codes, config)
+    items = two_tower.item_vectors(told, jnp.arange(len(codes)), data.items, config)
     logits = (users @ items.T).at[:, 0].set(-1e9)
     return (jax.nn.logsumexp(logits, 1) - jnp.take_along_axis(logits, batch['item'][:, None], 1)[:, 0]).mean()
 
   def mean_gradient(loss):
     gradient = jax.jit(jax.grad(loss))
     stream = batches.batches(0)
-    return sum(gradient(params['item_bias'], next(stream))[:, 0] for _ in range(40)) / 40
+    return sum(gradient(params['item_table'], next(stream)) for _ in range(40)) / 40
 
   def sampled(log_q):
     task = towers.tower_task(config, data, batch_size=64, log_q=log_q)
-    return mean_gradient(lambda bias, batch: task.loss(params | {'item_bias': bias}, batch, None)[0])
+    return mean_gradient(lambda table, batch: task.loss(params | {'item_table': table}, batch, None)[0])
 
   wanted = mean_gradient(full)
   off = lambda found: float(jnp.linalg.norm(found - wanted) / jnp.linalg.norm(wanted))
