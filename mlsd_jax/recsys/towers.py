@@ -104,7 +104,10 @@ def all_items(params: Any, data: TowerData, config: TwoTowerConfig) -> np.ndarra
   rows = np.arange(1, len(data.codes), dtype=np.int32)
   size = 1 << 15
   padded = np.resize(rows, -(-len(rows) // size) * size) if len(rows) > size else rows
-  parts = [np.asarray(_item_vectors(params, part, data.items, config)) for part in np.split(padded, max(len(padded) // size, 1))]
+  parts = [
+    np.asarray(_item_vectors(params, part, data.items, config))
+    for part in np.split(padded, max(len(padded) // size, 1))
+  ]
   return np.concatenate(parts)[: len(rows)]
 
 
