@@ -204,7 +204,7 @@ def _dataset(config: Any) -> Dataset:
 def _read(config: Any) -> Dataset:
   source, path = config.data.source, config.data.path
   if source == 'completejourney':
-    return readers.completejourney()
+    return readers.completejourney(config.data.promotions)
   if source == 'synthetic':
     from mlsd_jax.recsys.generator import generate
 

@@ -18,6 +18,7 @@ def base():
       'seed': 0,
       'data': {
         'source': 'completejourney',  # hm, online_retail, synthetic, or table
+        'promotions': True,  # completejourney: the displays and mailers planned for the week to come
         'path': '',  # hm: its folder; online_retail and table: the file
         # table: the file's names of ours; '' is the column of our name, where there is one
         'columns': dict.fromkeys(('user_id', 'item_id', 'time', 'price', 'quantity', 'place', 'name'), ''),

@@ -6,7 +6,7 @@ import numpy as np
 
 from mlsd_jax.recsys.candidates import Candidates
 from mlsd_jax.recsys.features import edges
-from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot, lookup, missing_row
+from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot, lookup, missing_row, promotions
 
 _BINS = 10
 _RIDGE = 1e-5
@@ -32,7 +32,7 @@ class Blend:
 
 
 def signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
-  """[N, F] float32: rank and score of each source, the pair's own counts, the item's and its category's."""
+  """[N, F] float32: rank and score of each source, counts of the pair, the item and its category, promotions."""
   user, item = candidates.user.astype(np.int64), candidates.item
   pair = lookup(snapshot['pair_key'], snapshot['pair'], user * snapshot.num_items + item, missing_row(PAIR))
   level = len(snapshot.categories) - 1
@@ -47,7 +47,8 @@ def signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   known = np.log1p(np.stack(columns, 1))
   rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
   score = np.sign(candidates.score) * np.log1p(np.abs(candidates.score))
-  return np.concatenate([known, rank, score], 1).astype(np.float32)
+  announced = promotions(snapshot, candidates.user, item)
+  return np.concatenate([known, rank, score, announced], 1).astype(np.float32)
 
 
 def fit(found: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: int = 8, seed: int = 0) -> Blend:

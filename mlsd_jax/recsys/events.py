@@ -4,10 +4,15 @@
     users    id (text), then attributes; row u is user u
     items    id (text), name, then attributes; row i is item i
 
+What a shop announces beforehand may stand beside them:
+
+    promotions  item i32, place i32, start and stop (dates, stop not included), display, mailer, front (bool)
+
 Users and items are row numbers from here on, so that a lookup is an index and a join cannot multiply rows.
 """
 
 import dataclasses
+import datetime
 import zlib
 from collections.abc import Sequence
 
@@ -30,6 +35,8 @@ class Dataset:
     user_attributes: attributes of users, as a model may use them.
     attributes: further attributes of items (brand, colour, ...).
     notes: what a reader left out or took for granted, a line each.
+    promotions: what is on display or in the mailer (on its front) where and when; None where nothing is known of that.
+    closed: days on which the shop sells nothing, known beforehand.
   """
 
   name: str
@@ -40,6 +47,8 @@ class Dataset:
   attributes: tuple[str, ...] = ()
   user_attributes: tuple[str, ...] = ()
   notes: tuple[str, ...] = ()
+  promotions: pl.DataFrame | None = None
+  closed: tuple[datetime.date, ...] = ()
 
   @property
   def num_users(self) -> int:
@@ -73,6 +82,8 @@ def make_dataset(
   attributes: Sequence[str] = (),
   user_attributes: Sequence[str] = (),
   notes: Sequence[str] = (),
+  promotions: pl.LazyFrame | None = None,
+  closed: Sequence[datetime.date] = (),
 ) -> Dataset:
   """A Dataset of events that name their users and items by id.
 
@@ -81,6 +92,7 @@ def make_dataset(
       A price that is missing, NaN or below 0 becomes 0, which features take as unknown.
     users, items: tables with `id`; None makes them from the events. Ids there must be unique, and an event must not
       name one that is not there.
+    promotions: item_id, place, start, stop, display, mailer, front; those of other items and places are left out.
 
   Raises:
     UserError: missing columns, duplicate or unknown ids, times that cannot be read, no events.
@@ -131,7 +143,34 @@ def make_dataset(
       raise UserError(f'{name}: {unknown:,} of {rows:,} events have {what}')
   if not rows:
     raise UserError(f'{name} has no events')
-  return Dataset(name, coded, users, items, tuple(categories), tuple(attributes), tuple(user_attributes), tuple(notes))
+  return Dataset(
+    name,
+    coded,
+    users,
+    items,
+    tuple(categories),
+    tuple(attributes),
+    tuple(user_attributes),
+    tuple(notes),
+    None if promotions is None else _announced(promotions, items, places),
+    tuple(closed),
+  )
+
+
+def _announced(promotions: pl.LazyFrame, items: pl.DataFrame, places: pl.Series) -> pl.DataFrame:
+  """Promotions by row numbers. Distinct ids are compared as text, the many rows by what they were."""
+
+  def coded(column: str, ids: pl.LazyFrame) -> pl.LazyFrame:
+    distinct = promotions.select(column).unique().with_columns(pl.col(column).cast(pl.String).alias('id'))
+    return distinct.join(ids, on='id').drop('id')
+
+  numbered = pl.LazyFrame({'id': places, 'number': pl.int_range(len(places), dtype=pl.Int32, eager=True)})
+  return (
+    promotions.join(coded('item_id', _index(items, 'item')), on='item_id')
+    .join(coded('place', numbered), on='place')
+    .select('item', pl.col('number').alias('place'), 'start', 'stop', 'display', 'mailer', 'front')
+    .collect(engine='streaming')
+  )
 
 
 def _described(events: pl.LazyFrame, column: str, table: pl.DataFrame | None, what: str) -> pl.DataFrame:

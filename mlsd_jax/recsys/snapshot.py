@@ -7,6 +7,7 @@ Names: U users, I items, P pairs (user, item) with a purchase, C codes of a cate
 """
 
 import dataclasses
+import datetime
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,7 @@ PAIR = (
 ITEM = (*_COUNTS, 'n', 'buyers', 'since', 'age', 'price', 'price30', 'repeat', 'interval', 'quantity')
 USER = (*_COUNTS, 'n', *_WEEKS, 'since', 'age', 'price', 'spread', 'days', 'days30', 'items')
 AFFINITY = ('n30', 'n', 'decayed', 'since', 'price')
+PROMOTION = ('display', 'mailer', 'front')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,7 +52,9 @@ class Snapshot:
     arrays: pair_key [P] int64 (user * I + item, ascending) with pair [P, len(PAIR)]; item [I, len(ITEM)]; user
       [U + 1, len(USER)], the last row of unknown users; category [levels, I] int32 and for each level
       affinity_key_LEVEL and affinity_LEVEL; place [U + 1] (the user's usual one), place_key and place_count; recent
-      [U + 1, RECENT] items (-1: none) and recent_age in days; covisit_start, covisit_item and covisit_score.
+      [U + 1, RECENT] items (-1: none) and recent_age in days; covisit_start, covisit_item and covisit_score;
+      open_share [1]. Where the shop announces promotions: promotion_key (place * I + item, ascending) with promotion
+      [_, len(PROMOTION)], and promotion_share [I] of the places with any.
   """
 
   cut: int
@@ -68,6 +72,16 @@ class Snapshot:
     starts = users.astype(np.int64) * self.num_items
     key = self['pair_key']
     return np.searchsorted(key, starts), np.searchsorted(key, starts + self.num_items)
+
+  @property
+  def open_share(self) -> float:
+    """Share of the days of the week to come on which anything will be sold."""
+    return float(self['open_share'][0])
+
+  @property
+  def promoted(self) -> bool:
+    """Whether the shop is one that announces promotions."""
+    return 'promotion_key' in self.arrays
 
   def column(self, table: str, name: str) -> np.ndarray:
     """One named column of 'pair', 'item' or 'user'."""
@@ -108,6 +122,8 @@ def missing_row(names: Sequence[str]) -> np.ndarray:
 def take(dataset: Dataset, cut: int) -> Snapshot:
   """The snapshot of `dataset` at `cut`; events from `cut` on are never touched.
 
+  What the shop plans before a week begins is known too: its promotions of the week from `cut` on, and its closed days.
+
   Raises:
     UserError: there is no event before the cut.
   """
@@ -130,6 +146,7 @@ def take(dataset: Dataset, cut: int) -> Snapshot:
   arrays |= _places(history, dataset.num_users + 1, dataset.num_items)
   arrays |= _recent(pairs, dataset.num_users + 1)
   arrays |= covisitation(history, dataset.num_items)
+  arrays |= _announced(dataset, cut)
   return Snapshot(cut, dataset.num_users, dataset.num_items, dataset.categories or ('all',), arrays)
 
 
@@ -254,6 +271,41 @@ def _places(history: pl.DataFrame, num_users: int, num_items: int) -> dict[str, 
     'place_key': counts['key'].to_numpy(),
     'place_count': _matrix(counts, ('n',)),
   }
+
+
+def _announced(dataset: Dataset, cut: int) -> dict[str, np.ndarray]:
+  """Closed days of the week from `cut` on, and the promotions that its middle lies in."""
+  days = [datetime.datetime.fromtimestamp(cut + day * DAY + DAY // 2, datetime.UTC).date() for day in range(7)]
+  found = {'open_share': np.array([1 - sum(day in dataset.closed for day in days) / 7], np.float32)}
+  if dataset.promotions is None:
+    return found
+  key = (pl.col('place').cast(pl.Int64) * dataset.num_items + pl.col('item')).alias('key')
+  table = (
+    dataset.promotions.filter(pl.col('start') <= days[3], pl.col('stop') > days[3])
+    .group_by(key)
+    .agg(pl.col(PROMOTION).max())
+    .sort('key')
+  )
+  keys = table['key'].to_numpy()
+  places = max(len(np.unique(keys // dataset.num_items)), 1)
+  share = np.bincount(keys % dataset.num_items, minlength=dataset.num_items) / places
+  return found | {
+    'promotion_key': keys,
+    'promotion': _matrix(table, PROMOTION),
+    'promotion_share': share.astype(np.float32),
+  }
+
+
+def promotions(snapshot: Snapshot, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+  """[N, len(PROMOTION) + 1]: what is announced for each item in its user's usual place, and its share of places.
+
+  No columns where the shop announces nothing.
+  """
+  if not snapshot.promoted:
+    return np.zeros((len(item), 0), np.float32)
+  key = snapshot['place'][user].astype(np.int64) * snapshot.num_items + item
+  known = lookup(snapshot['promotion_key'], snapshot['promotion'], key, np.zeros(len(PROMOTION), np.float32))
+  return np.concatenate([known, snapshot['promotion_share'][item][:, None]], 1)
 
 
 def _recent(pairs: pl.DataFrame, num_users: int) -> dict[str, np.ndarray]:

@@ -115,6 +115,8 @@ def test_the_measured_floor_of_completejourney():
   """Popularity of the last week: MAP@12 .048 and recall@1000 .333 on the week held out (to ties)."""
   data = readers.completejourney()
   assert (data.num_users, data.events.height) == (2469, 1_469_307)
+  assert data.promotions is not None
+  assert data.promotions.height == 20_940_529
   cut = splits.cuts(data, 1)[0]
   found = splits.targets(data, cut)
   week = data.between(cut - splits.WEEK, cut)['item'].value_counts().sort('count', 'item', descending=[True, False])

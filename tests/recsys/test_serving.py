@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mlsd_jax import files
 from mlsd_jax.ann import Index
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import sparsenn, two_tower
@@ -121,4 +122,26 @@ def test_batches_go_on_where_they_stopped(state, tmp_path):
 
 def test_nothing_saved_is_told(tmp_path):
   with pytest.raises(UserError, match='no trained recommender'):
+    serving.load(tmp_path)
+
+
+def test_a_day_closed_makes_purchases_less_likely(state):
+  """The log of the share of days open is added to the log-odds, so nobody's order changes."""
+  shut = dataclasses.replace(
+    state.snapshot, arrays=dict(state.snapshot.arrays) | {'open_share': np.array([0.5], np.float32)}
+  )
+  users = np.array([0, 5])
+  usual, less = (
+    serving.recommend(dataclasses.replace(state, snapshot=taken), users) for taken in (state.snapshot, shut)
+  )
+  np.testing.assert_array_equal(usual.items, less.items)
+  odds = lambda p: p / (1 - p)
+  np.testing.assert_allclose(odds(less.probability), odds(usual.probability) / 2, rtol=1e-4)
+
+
+def test_a_state_of_another_layout_says_so(state, tmp_path):
+  version = serving.save(state, tmp_path, {'data': 'synthetic'})
+  described = files.read_json(tmp_path / version / 'state.json')
+  files.write_json(tmp_path / version / 'state.json', described | {'layout': 1})
+  with pytest.raises(UserError, match='another layout'):
     serving.load(tmp_path)
