@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from mlsd_jax.recsys.candidates import Candidates
-from mlsd_jax.recsys.features import edges
-from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot, lookup, missing_row, promotions
+from mlsd_jax.recsys.features import edges, promotions
+from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot, lookup, missing_row
 
 _BINS = 10
 _RIDGE = 1e-5

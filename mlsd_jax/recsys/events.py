@@ -13,6 +13,7 @@ Users and items are row numbers from here on, so that a lookup is an index and a
 
 import dataclasses
 import datetime
+import functools
 import zlib
 from collections.abc import Sequence
 
@@ -57,6 +58,21 @@ class Dataset:
   @property
   def num_items(self) -> int:
     return self.items.height
+
+  @functools.cached_property
+  def on_promotion(self) -> np.ndarray:
+    """[E] bool: whether what each event bought was promoted there and then."""
+    found = np.zeros(self.events.height, bool)
+    if self.promotions is None:
+      return found
+    keyed = lambda table: (table['place'].cast(pl.Int64) * self.num_items + table['item']).to_numpy()
+    keys, seconds = keyed(self.events), self.events['time'].to_numpy()
+    # As many lookups as there are distinct weeks: a join by intervals would meet every promotion of an item.
+    for (start, stop), announced in self.promotions.group_by('start', 'stop'):
+      bounds = [int(np.datetime64(day, 's').astype(np.int64)) for day in (start, stop)]
+      first, last = np.searchsorted(seconds, bounds)
+      found[first:last] |= np.isin(keys[first:last], keyed(announced))
+    return found
 
   def before(self, cut: int) -> pl.DataFrame:
     """Events earlier than `cut`."""

@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 
+from mlsd_jax.recsys.announced import PROMOTION
 from mlsd_jax.recsys.candidates import Candidates
 from mlsd_jax.recsys.events import DAY
 from mlsd_jax.recsys.snapshot import (
@@ -15,16 +16,15 @@ from mlsd_jax.recsys.snapshot import (
   ITEM,
   NEVER,
   PAIR,
-  PROMOTION,
   USER,
   Snapshot,
   lookup,
   missing_row,
   once,
-  promotions,
 )
 
 DERIVED = ('due', 'pair_share', 'trend', 'cheaper', 'price_ratio', 'repeat_days')
+PROMOTED = (*PROMOTION, 'share', 'of_pair', 'of_item', 'of_user')
 PER_LEVEL = (*AFFINITY, 'share', 'price_ratio', 'item_share')
 
 
@@ -49,7 +49,7 @@ def dense_names(snapshot: Snapshot, sources: tuple[str, ...]) -> list[str]:
   names += list(DERIVED)
   names += [f'{level}_{name}' for level in snapshot.categories for name in PER_LEVEL]
   names += ['place_count', 'place_share']
-  names += [*(f'promotion_{name}' for name in PROMOTION), 'promotion_share'] if snapshot.promoted else []
+  names += [f'promotion_{name}' for name in PROMOTED] if snapshot.promoted else []
   names += ['season']
   return names + [f'{source}_{what}' for source in sources for what in ('rank', 'score')]
 
@@ -119,6 +119,23 @@ def _of_place(snapshot: Snapshot, user: np.ndarray, item: np.ndarray, of_item: n
     snapshot['place_key'], snapshot['place_count'], place * snapshot.num_items + item, np.zeros(1, np.float32)
   )
   return np.concatenate([count, 100 * count / np.maximum(of_item[:, ITEM.index('n30'), None], 1)], 1)
+
+
+def promotions(snapshot: Snapshot, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+  """[N, len(PROMOTED)]: what is announced for each item in its user's usual place, whether it was promoted there in the
+  week before too, in which share of the places it is, and how much of the pair, the item and the user is promotions.
+
+  No columns where the shop announces nothing.
+  """
+  if not snapshot.promoted:
+    return np.zeros((len(item), 0), np.float32)
+  of = lambda owner: owner.astype(np.int64) * snapshot.num_items + item
+  known = lookup(
+    snapshot['promotion_key'], snapshot['promotion'], of(snapshot['place'][user]), np.zeros(len(PROMOTION), np.float32)
+  )
+  of_pair = lookup(snapshot['pair_key'], snapshot['promotion_pair'][:, None], of(user), np.zeros(1, np.float32))
+  others = (snapshot['promotion_share'][item], of_pair[:, 0], snapshot['promotion_item'][item])
+  return np.concatenate([known, np.stack([*others, snapshot['promotion_user'][user]], 1)], 1)
 
 
 def edges(dense: np.ndarray, bins: int, sample: int = 200_000, seed: int = 0) -> np.ndarray:

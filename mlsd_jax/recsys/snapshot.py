@@ -7,7 +7,6 @@ Names: U users, I items, P pairs (user, item) with a purchase, C codes of a cate
 """
 
 import dataclasses
-import datetime
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ import polars as pl
 
 from mlsd_jax import files
 from mlsd_jax.errors import UserError
+from mlsd_jax.recsys import announced
 from mlsd_jax.recsys.covisitation import covisitation
 from mlsd_jax.recsys.events import DAY, Dataset, vocabulary
 
@@ -40,7 +40,6 @@ PAIR = (
 ITEM = (*_COUNTS, 'n', 'buyers', 'since', 'age', 'price', 'price30', 'repeat', 'interval', 'quantity')
 USER = (*_COUNTS, 'n', *_WEEKS, 'since', 'age', 'price', 'spread', 'days', 'days30', 'items')
 AFFINITY = ('n30', 'n', 'decayed', 'since', 'price')
-PROMOTION = ('display', 'mailer', 'front')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,7 +53,8 @@ class Snapshot:
       affinity_key_LEVEL and affinity_LEVEL; place [U + 1] (the user's usual one), place_key and place_count; recent
       [U + 1, RECENT] items (-1: none) and recent_age in days; covisit_start, covisit_item and covisit_score;
       open_share [1]. Where the shop announces promotions: promotion_key (place * I + item, ascending) with promotion
-      [_, len(PROMOTION)], and promotion_share [I] of the places with any.
+      [_, len(announced.PROMOTION)], promotion_share [I] of the places with any; promotion_pair [P], promotion_item [I]
+      and promotion_user [U + 1], which share of their purchases was made on promotion.
   """
 
   cut: int
@@ -146,7 +146,9 @@ def take(dataset: Dataset, cut: int) -> Snapshot:
   arrays |= _places(history, dataset.num_users + 1, dataset.num_items)
   arrays |= _recent(pairs, dataset.num_users + 1)
   arrays |= covisitation(history, dataset.num_items)
-  arrays |= _announced(dataset, cut)
+  arrays |= announced.of_week(dataset, cut)
+  if dataset.promotions is not None:
+    arrays |= announced.deals(dataset, history, arrays['pair_key'])
   return Snapshot(cut, dataset.num_users, dataset.num_items, dataset.categories or ('all',), arrays)
 
 
@@ -271,41 +273,6 @@ def _places(history: pl.DataFrame, num_users: int, num_items: int) -> dict[str, 
     'place_key': counts['key'].to_numpy(),
     'place_count': _matrix(counts, ('n',)),
   }
-
-
-def _announced(dataset: Dataset, cut: int) -> dict[str, np.ndarray]:
-  """Closed days of the week from `cut` on, and the promotions that its middle lies in."""
-  days = [datetime.datetime.fromtimestamp(cut + day * DAY + DAY // 2, datetime.UTC).date() for day in range(7)]
-  found = {'open_share': np.array([1 - sum(day in dataset.closed for day in days) / 7], np.float32)}
-  if dataset.promotions is None:
-    return found
-  key = (pl.col('place').cast(pl.Int64) * dataset.num_items + pl.col('item')).alias('key')
-  table = (
-    dataset.promotions.filter(pl.col('start') <= days[3], pl.col('stop') > days[3])
-    .group_by(key)
-    .agg(pl.col(PROMOTION).max())
-    .sort('key')
-  )
-  keys = table['key'].to_numpy()
-  places = max(len(np.unique(keys // dataset.num_items)), 1)
-  share = np.bincount(keys % dataset.num_items, minlength=dataset.num_items) / places
-  return found | {
-    'promotion_key': keys,
-    'promotion': _matrix(table, PROMOTION),
-    'promotion_share': share.astype(np.float32),
-  }
-
-
-def promotions(snapshot: Snapshot, user: np.ndarray, item: np.ndarray) -> np.ndarray:
-  """[N, len(PROMOTION) + 1]: what is announced for each item in its user's usual place, and its share of places.
-
-  No columns where the shop announces nothing.
-  """
-  if not snapshot.promoted:
-    return np.zeros((len(item), 0), np.float32)
-  key = snapshot['place'][user].astype(np.int64) * snapshot.num_items + item
-  known = lookup(snapshot['promotion_key'], snapshot['promotion'], key, np.zeros(len(PROMOTION), np.float32))
-  return np.concatenate([known, snapshot['promotion_share'][item][:, None]], 1)
 
 
 def _recent(pairs: pl.DataFrame, num_users: int) -> dict[str, np.ndarray]:

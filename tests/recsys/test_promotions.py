@@ -9,7 +9,7 @@ import pytest
 
 from mlsd_jax.recsys import blend, candidates, features, snapshot, splits
 from mlsd_jax.recsys.events import DAY, make_dataset
-from mlsd_jax.recsys.snapshot import PROMOTION
+from mlsd_jax.recsys.features import PROMOTED
 
 USERS = np.array([0, 1, 2], np.int32)
 
@@ -53,11 +53,8 @@ def _cut(data):
 def test_only_the_week_after_the_cut_is_seen():
   now, before = _week(28), _week(21)
   later = (datetime.date(2020, 2, 4), datetime.date(2020, 2, 11))
-  seen, same, other = (
-    _shop([('w', 7, *now)]),
-    _shop([('w', 7, *now), ('x', 7, *before), ('y', 12, *later)]),
-    _shop([('x', 7, *now)]),
-  )
+  old = [('x', 7, *before)]
+  seen, same, other = _shop([*old, ('w', 7, *now)]), _shop([*old, ('w', 7, *now), ('y', 12, *later)]), _shop(old)
   taken = [snapshot.take(data, _cut(data)) for data in (seen, same, other)]
   for name, array in taken[0].arrays.items():
     np.testing.assert_array_equal(array, taken[1].arrays[name], err_msg=name)
@@ -70,10 +67,10 @@ def test_promotions_are_of_the_usual_place():
   rows = {name: row for row, name in enumerate(data.items['id'])}
   asked = [(0, 'w'), (1, 'w'), (0, 'y'), (1, 'y'), (0, 'z'), (2, 'w')]  # user 2 is nobody
   users, items = (np.array(x) for x in zip(*[(user, rows[name]) for user, name in asked], strict=True))
-  found = snapshot.promotions(taken, users, items)
-  assert found[:, PROMOTION.index('display')].tolist() == [1, 1, 0, 1, 0, 0]
-  assert found[:, PROMOTION.index('mailer')].tolist() == [1, 0, 0, 0, 0, 0]
-  assert found[:, -1].tolist() == [1, 1, 0.5, 0.5, 0, 1]
+  found = features.promotions(taken, users, items)
+  assert found[:, PROMOTED.index('display')].tolist() == [1, 1, 0, 1, 0, 0]
+  assert found[:, PROMOTED.index('mailer')].tolist() == [1, 0, 0, 0, 0, 0]
+  assert found[:, PROMOTED.index('share')].tolist() == [1, 1, 0.5, 0.5, 0, 1]
 
 
 def test_promotions_are_columns_only_where_a_shop_announces_them():
@@ -85,7 +82,7 @@ def test_promotions_are_columns_only_where_a_shop_announces_them():
     dense = features.features(taken, union).dense
     assert dense.shape[1] == len(features.dense_names(taken, union.sources))
     columns.append((dense.shape[1], blend.signals(taken, union).shape[1]))
-  assert np.subtract(*columns).tolist() == [len(PROMOTION) + 1] * 2
+  assert np.subtract(*columns).tolist() == [len(PROMOTED)] * 2
 
 
 def test_unknown_items_and_places_of_promotions_are_left_out():
@@ -102,3 +99,29 @@ def test_closed_days_of_the_week_to_come_are_known(closed, share):
   # The cut is one second past midnight of the 28th: its days are those that their noon lies in.
   assert snapshot.take(data, cut).open_share == pytest.approx(share)
   assert snapshot.take(data, cut + 14 * DAY).open_share == 1.0
+
+
+def test_deals_are_purchases_made_while_promoted():
+  data = _shop([('w', 7, *_week(8)), ('w', 7, *_week(28))])
+  rows = {name: row for row, name in enumerate(data.items['id'])}
+  taken = snapshot.take(data, _cut(data))
+  found = features.promotions(taken, np.array([0, 0, 1]), np.array([rows['w'], rows['y'], rows['w']]))
+  events = data.before(_cut(data)).with_columns(day=pl.from_epoch('time').dt.day())
+  mine = events.filter(pl.col('user') == 0)
+  of_w = mine.filter(pl.col('item') == rows['w'])
+  deals = of_w.filter(pl.col('day').is_between(8, 14)).height
+  assert deals > 0
+  expected = [deals / of_w.height, 0.0, 0.0]
+  np.testing.assert_allclose(found[:, PROMOTED.index('of_pair')], expected, rtol=1e-6)
+  np.testing.assert_allclose(found[:, PROMOTED.index('of_user')], [deals / mine.height] * 2 + [0], rtol=1e-6)
+  all_w = events.filter(pl.col('item') == rows['w']).height
+  np.testing.assert_allclose(found[:, PROMOTED.index('of_item')], [deals / all_w, 0, deals / all_w], rtol=1e-6)
+
+
+def test_promoted_again_is_told_from_new():
+  data = _shop([('w', 7, *_week(21)), ('w', 7, *_week(28)), ('x', 7, *_week(28)), ('y', 7, *_week(21))])
+  rows = {name: row for row, name in enumerate(data.items['id'])}
+  taken = snapshot.take(data, _cut(data))
+  found = features.promotions(taken, np.zeros(3, int), np.array([rows[name] for name in 'wxy']))
+  assert found[:, PROMOTED.index('again')].tolist() == [1, 0, 0]
+  assert found[:, PROMOTED.index('display')].tolist() == [1, 1, 0]
