@@ -39,7 +39,7 @@ def main() -> None:
   pool = funnel.pool(week, ready.blend, settings.keep, bag)
   best, found = pool.candidates, pool.features
   own = state.scorer(found, state.user_codes, pool.bags)[:, 0]
-  values = {'sparsenn': (own, float('nan'))}
+  values = {'sparsenn': (own, 0.0)}  # trained before, by the run
   known = arrays['weights'] > 0
   codes = state.codes[:, : len(data.categories)]
   x = np.concatenate([arrays['dense'][known], codes[arrays['item'][known]]], 1)
@@ -60,7 +60,7 @@ def main() -> None:
     metrics = evaluation.evaluate(best.users, best.ranked(score, settings.keep), week.targets, data.num_items)
     by_user[name] = metrics['map@12']
     cells = '  '.join(f'{metric} {resampling.bootstrap(metrics[metric])}' for metric in ('map@12', 'recall@100'))
-    print(f'{name:<32} {cells}  {seconds:6.1f} s of training')
+    print(f'{name:<32} {cells}' + (f'  {seconds:6.1f} s of training' if seconds else ''))
   for name in list(values)[1:]:
     compared = evaluation.paired(by_user['sparsenn'], by_user[name])
     ratio = by_user['sparsenn'].mean() / by_user[name].mean()

@@ -40,7 +40,9 @@ def of_week(dataset: Dataset, cut: int) -> dict[str, np.ndarray]:
 
 
 def deals(dataset: Dataset, history: pl.DataFrame, pair_key: np.ndarray) -> dict[str, np.ndarray]:
-  """Which share of their purchases pairs, items and users made on promotion."""
+  """Which share of their purchases pairs, items and users made on promotion; nothing where none are announced."""
+  if dataset.promotions is None:
+    return {}
   user, item = history['user'].to_numpy().astype(np.int64), history['item'].to_numpy()
   promoted = dataset.on_promotion[: len(user)]
 

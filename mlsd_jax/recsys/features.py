@@ -11,17 +11,7 @@ import numpy as np
 from mlsd_jax.recsys.announced import PROMOTION
 from mlsd_jax.recsys.candidates import Candidates
 from mlsd_jax.recsys.events import DAY
-from mlsd_jax.recsys.snapshot import (
-  AFFINITY,
-  ITEM,
-  NEVER,
-  PAIR,
-  USER,
-  Snapshot,
-  lookup,
-  missing_row,
-  once,
-)
+from mlsd_jax.recsys.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER, Snapshot, lookup, missing_row, once
 
 DERIVED = ('due', 'pair_share', 'trend', 'cheaper', 'price_ratio', 'repeat_days')
 PROMOTED = (*PROMOTION, 'share', 'of_pair', 'of_item', 'of_user')

@@ -92,7 +92,7 @@ class Pool:
 
   Attributes:
     bags: [U + 1, L], see `bags`.
-    open_share: of the days of that week on which anything was sold.
+    open_share: of the days of that week, those on which the shop is open.
   """
 
   candidates: Candidates

@@ -147,8 +147,7 @@ def take(dataset: Dataset, cut: int) -> Snapshot:
   arrays |= _recent(pairs, dataset.num_users + 1)
   arrays |= covisitation(history, dataset.num_items)
   arrays |= announced.of_week(dataset, cut)
-  if dataset.promotions is not None:
-    arrays |= announced.deals(dataset, history, arrays['pair_key'])
+  arrays |= announced.deals(dataset, history, arrays['pair_key'])
   return Snapshot(cut, dataset.num_users, dataset.num_items, dataset.categories or ('all',), arrays)
 
 

@@ -15,7 +15,7 @@ USERS = np.array([0, 1, 2], np.int32)
 
 
 def _shop(promotions=(), closed=()):
-  """Two users who buy at 'north' and 'south' on each of 35 days; the week held out begins on 28 January."""
+  """Two users who buy at places 7 and 12 on each of 35 days; the week held out begins on 28 January."""
   days = [datetime.date(2020, 1, 1) + datetime.timedelta(day) for day in range(35)]
   events = pl.DataFrame(
     {
