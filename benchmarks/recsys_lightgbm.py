@@ -3,7 +3,7 @@
     uv run --with lightgbm python benchmarks/recsys_lightgbm.py --workdir=runs/recsys/quickstart
 
 Both are trained on the same weeks before the one held out; LightGBM also gets the items' codes as numbers. Its
-objective `binary` is shown beside `lambdarank`, also with users weighed as our loss weighs them.
+objective `binary` is shown beside `lambdarank`, also with users weighed by one over the root of their purchases.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
   x = np.concatenate([arrays['dense'][known], codes[arrays['item'][known]]], 1)
   y, sizes = arrays['labels'][..., 0][known], known.sum(1)
   asked = np.concatenate([found.dense, codes[found.item]], 1)
-  # A user with n purchases weighs n^-1/2, as in our loss; for the binary objective, which has no groups.
+  # A user with n purchases weighs n^-1/2; for the binary objective, which has no groups.
   by_root = np.repeat(np.minimum(arrays['purchases'], 12.0) ** -0.5, sizes)
   common = {'num_leaves': 31, 'min_data_in_leaf': 100, 'feature_fraction': 0.5, 'bagging_fraction': 0.7, 'verbose': -1}
   common |= {'bagging_freq': 1, 'learning_rate': options.rate, 'seed': 0}

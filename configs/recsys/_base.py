@@ -26,7 +26,7 @@ def base():
         'synthetic': {},  # what Synthetic (recsys/generator.py) has
       },
       'funnel': {
-        'weeks': 12,  # on which the ranker is trained, those before the one held out
+        'weeks': 20,  # on which the ranker is trained, those before the one held out
         'keep': 300,  # candidates of a user that the ranker sees
         'group': 96,  # of them in training
         'skip': 0,  # weeks left out at the end, to judge on an earlier one
@@ -41,7 +41,7 @@ def base():
         },
       },
       'tower': {
-        'weeks': 8,
+        'weeks': 20,
         'log_q': True,
         'uniform_negatives': True,
         'factors': 512,  # of the wide part
@@ -49,24 +49,24 @@ def base():
         'refresh_steps': 60,
         'epochs': 2.0,  # at most, through the examples: a small table is soon known by heart
         'index': 'auto',
-        'model': {'embed_dim': 64, 'hidden_dim': 128, 'history_length': 64, 'sequence_length': 32},
+        'model': {'embed_dim': 128, 'hidden_dim': 128, 'history_length': 64, 'sequence_length': 32},
         'train': {
-          'steps': 200,
+          'steps': 300,
           'batch_size': 1024,
           'steps_per_dispatch': 10,
           'log_every': 50,
           'eval_every': 100,
           'checkpoint_every': 100,
           # At the 0.1 that millions of users allow, a few thousand are soon known by heart.
-          'optimizer': dict(rowwise, table_learning_rate=0.01),
+          'optimizer': dict(rowwise, table_learning_rate=0.06),
         },
       },
       'ranker': {
         'epochs': 3.0,  # at most, through the groups
-        'losses': {'bce': 1.0, 'pairwise': 0.0, 'listwise': 1.0, 'soon': 0.2, 'quantity': 0.05, 'by_user': 0.5},
+        'losses': {'bce': 1.0, 'pairwise': 3.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05, 'by_user': 0.0},
         'model': {'embed_dim': 16, 'bins': 12, 'bag_length': 16, 'interaction': 'both', 'cross_layers': 2},
         'train': {
-          'steps': 1000,
+          'steps': 1500,
           'batch_size': 32,  # groups
           'steps_per_dispatch': 10,
           'log_every': 100,

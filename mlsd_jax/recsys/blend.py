@@ -10,6 +10,7 @@ from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot, lookup, missing_r
 
 _BINS = 10
 _RIDGE = 1e-5
+_LEVELS = 2  # of the categories, the finest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,16 +33,17 @@ class Blend:
 
 
 def signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
-  """[N, F] float32: rank and score of each source, counts of the pair, the item and its category, promotions."""
+  """[N, F] float32: rank and score of each source, counts of the pair, the item and its categories, promotions."""
   user, item = candidates.user.astype(np.int64), candidates.item
   pair = lookup(snapshot['pair_key'], snapshot['pair'], user * snapshot.num_items + item, missing_row(PAIR))
-  level = len(snapshot.categories) - 1
-  codes = snapshot['category'][level]
-  key = user * (int(codes.max()) + 1) + codes[item]
-  affinity = lookup(snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}'], key, missing_row(AFFINITY))
   pick = lambda table, names, chosen: [table[:, names.index(name)] for name in chosen]
   columns = pick(pair, PAIR, ('n7', 'n30', 'n180', 'weeks12', 'decayed', 'slow', 'since', 'days'))
-  columns += pick(affinity, AFFINITY, ('n30', 'decayed', 'since'))
+  columns += pick(pair, PAIR, ('trips10', 'trips_since', 'trips'))
+  for level in range(len(snapshot.categories))[-_LEVELS:]:
+    codes = snapshot['category'][level]
+    key = user * (int(codes.max()) + 1) + codes[item]
+    affinity = lookup(snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}'], key, missing_row(AFFINITY))
+    columns += pick(affinity, AFFINITY, ('n30', 'decayed', 'since'))
   columns += [snapshot.column('item', name)[item] for name in ('n7', 'n30', 'n90', 'repeat', 'interval')]
   columns += [snapshot.column('user', name)[candidates.user] for name in ('n30', 'days30', 'since')]
   known = np.log1p(np.stack(columns, 1))

@@ -69,22 +69,29 @@ def _best_of_place(snapshot: Snapshot, place: int, k: int) -> Found:
 
 
 def category(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
-  """The user's decayed share of each finest category times the item's share of that category in 30 days."""
-  level, size = len(snapshot.categories) - 1, int(snapshot['category'][-1].max()) + 1
+  """What the user bought of each category, decayed, times the item's share of that category; all levels added up."""
+  levels = range(len(snapshot.categories))
+  by_user = sp.hstack([_bought_of(snapshot, users, level) for level in levels], format='csr')
+  return _product(by_user, best_of_categories(snapshot), k)
+
+
+def _bought_of(snapshot: Snapshot, users: np.ndarray, level: int) -> sp.csr_matrix:
+  """[U, C] decayed purchases of each category of a level."""
+  size = int(snapshot['category'][level].max()) + 1
   key, table = snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}']
   starts, stops = np.searchsorted(key, users * np.int64(size)), np.searchsorted(key, (users + 1) * np.int64(size))
   flat = ranges(starts, stops)
-  weights = table[flat, AFFINITY.index('decayed')]
-  by_user = sp.csr_matrix(
-    (weights, key[flat] % size, np.concatenate([[0], np.cumsum(stops - starts)])), (len(users), size)
-  )
-  return _product(by_user, best_of_categories(snapshot), k)
+  start = np.concatenate([[0], np.cumsum(stops - starts)])
+  return sp.csr_matrix((table[flat, AFFINITY.index('decayed')], key[flat] % size, start), (len(users), size))
 
 
 @once
 def best_of_categories(snapshot: Snapshot) -> sp.csr_matrix:
-  """[C, I]: the share that each of the best items of a finest category has of what was bought of it."""
-  codes = snapshot['category'][-1]
+  """[C of all levels, I]: the share that each of the best items of a category has of what was bought of it."""
+  return sp.vstack([_best_of_level(snapshot, codes) for codes in snapshot['category']], format='csr')
+
+
+def _best_of_level(snapshot: Snapshot, codes: np.ndarray) -> sp.csr_matrix:
   counts = snapshot.column('item', 'n30') + 0.05 * snapshot.column('item', 'n90')
   size = int(codes.max()) + 1
   totals = np.bincount(codes, counts, minlength=size)

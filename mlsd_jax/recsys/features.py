@@ -10,12 +10,23 @@ import numpy as np
 
 from mlsd_jax.recsys.announced import PROMOTION
 from mlsd_jax.recsys.candidates import Candidates
-from mlsd_jax.recsys.events import DAY
 from mlsd_jax.recsys.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER, Snapshot, lookup, missing_row, once
 
-DERIVED = ('due', 'pair_share', 'trend', 'cheaper', 'price_ratio', 'repeat_days')
+DERIVED = (
+  'due',
+  'pair_share',
+  'trend',
+  'cheaper',
+  'price_ratio',
+  'repeat_days',
+  'trip_share',
+  'trip_due',
+  'cheaper7',
+  'stocked',
+)
 PROMOTED = (*PROMOTION, 'share', 'of_pair', 'of_item', 'of_user')
-PER_LEVEL = (*AFFINITY, 'share', 'price_ratio', 'item_share')
+PER_LEVEL = (*AFFINITY, 'share', 'price_ratio', 'item_share', 'reorder')
+REORDERS = ('item', 'item_now', 'user', 'ratio')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +50,8 @@ def dense_names(snapshot: Snapshot, sources: tuple[str, ...]) -> list[str]:
   names += list(DERIVED)
   names += [f'{level}_{name}' for level in snapshot.categories for name in PER_LEVEL]
   names += ['place_count', 'place_share']
+  names += [f'reorder_{name}' for name in REORDERS]
   names += [f'promotion_{name}' for name in PROMOTED] if snapshot.promoted else []
-  names += ['season']
   return names + [f'{source}_{what}' for source in sources for what in ('rank', 'score')]
 
 
@@ -53,9 +64,8 @@ def features(snapshot: Snapshot, candidates: Candidates) -> Features:
   parts = [pair, of_item, of_user, _derived(pair, of_item, of_user)]
   for level in range(len(snapshot.categories)):
     parts.append(_of_level(snapshot, level, wide_user, item, of_item, of_user))
-  parts += [_of_place(snapshot, user, item, of_item), promotions(snapshot, user, item)]
-  season = np.full((len(item), 1), (snapshot.cut // DAY) % 365.25, np.float32)
-  dense = np.log1p(np.maximum(np.concatenate([*parts, season], 1), 0.0))
+  parts += [_of_place(snapshot, user, item, of_item), _reorders(snapshot, user, item), promotions(snapshot, user, item)]
+  dense = np.log1p(np.maximum(np.concatenate(parts, 1), 0.0))
   # Ranks: 1 for the first, falling, 0 where the source did not name the item.
   rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
   found = np.stack([rank, _signed_log(candidates.score)], 2).reshape(len(item), -1)
@@ -79,7 +89,15 @@ def _derived(pair: np.ndarray, of_item: np.ndarray, of_user: np.ndarray) -> np.n
   price, price30 = get(of_item, ITEM, 'price'), get(of_item, ITEM, 'price30')
   cheaper = np.where(price30 > 0, price30 / np.maximum(price, 0.01), 1.0)
   ratio = price / np.maximum(get(of_user, USER, 'price'), 0.01)
-  return np.stack([due, 100 * share, trend, cheaper, ratio, np.where(repeated, own, NEVER)], 1)
+  trips, trips_since = get(pair, PAIR, 'trips'), get(pair, PAIR, 'trips_since')
+  trip_share = 100 * days / np.maximum(trips, 1)
+  trip_due = np.where(repeated, trips_since * (days - 1) / np.maximum(trips - 1 - trips_since, 1), 0.0)
+  price7 = get(of_item, ITEM, 'price7')
+  cheaper7 = np.where((price7 > 0) & (price30 > 0), price7 / np.maximum(price30, 0.01), 1.0)
+  stocked = get(pair, PAIR, 'latest') / np.maximum(get(pair, PAIR, 'quantity'), 0.01)
+  every = [due, 100 * share, trend, cheaper, ratio, np.where(repeated, own, NEVER), trip_share, trip_due]
+  every += [cheaper7, stocked]
+  return np.stack(every, 1)
 
 
 def _of_level(
@@ -92,7 +110,8 @@ def _of_level(
   share = 100 * known[:, AFFINITY.index('n')] / np.maximum(of_user[:, USER.index('n')], 1)
   usual = known[:, AFFINITY.index('price')]
   ratio = np.where(usual > 0, of_item[:, ITEM.index('price')] / np.maximum(usual, 0.01), 0.0)
-  return np.concatenate([known, np.stack([share, ratio, _item_share(snapshot, level)[item]], 1)], 1)
+  reorder = snapshot[f'reorder_{level}'][codes[item]]
+  return np.concatenate([known, np.stack([share, ratio, _item_share(snapshot, level)[item], reorder], 1)], 1)
 
 
 @once
@@ -109,6 +128,12 @@ def _of_place(snapshot: Snapshot, user: np.ndarray, item: np.ndarray, of_item: n
     snapshot['place_key'], snapshot['place_count'], place * snapshot.num_items + item, np.zeros(1, np.float32)
   )
   return np.concatenate([count, 100 * count / np.maximum(of_item[:, ITEM.index('n30'), None], 1)], 1)
+
+
+def _reorders(snapshot: Snapshot, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+  rates, of_user = snapshot['reorder_item'][item], snapshot['reorder_user'][user]
+  ratio = rates[:, 1] / np.maximum(rates[:, 0], 1e-3)
+  return np.concatenate([rates, np.stack([of_user, ratio], 1)], 1)
 
 
 def promotions(snapshot: Snapshot, user: np.ndarray, item: np.ndarray) -> np.ndarray:

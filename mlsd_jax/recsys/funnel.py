@@ -92,20 +92,21 @@ class Pool:
 
   Attributes:
     bags: [U + 1, L], see `bags`.
-    open_share: of the days of that week, those on which the shop is open.
+    open_log: [N] added to logits for days on which the shop is closed, see `open_log`.
   """
 
   candidates: Candidates
   features: Features
   labels: ranking.Labels
   bags: np.ndarray
-  open_share: float
+  open_log: np.ndarray
 
 
 def pool(week: Week, by: Blend, keep: int, bag_length: int) -> Pool:
   best, found = narrowed(week, by, keep)
   labels = ranking.label(best, week.targets, week.snapshot.num_items)
-  return Pool(best, found, labels, bags(week.snapshot, max(bag_length, 1)), week.snapshot.open_share)
+  closed = open_log(week.snapshot, best.user)
+  return Pool(best, found, labels, bags(week.snapshot, max(bag_length, 1)), closed)
 
 
 def groups_of(pool: Pool, user_codes: np.ndarray, size: int, seed: int) -> Groups:
@@ -125,17 +126,25 @@ def sampled(pool: Pool, rows: int = 400_000, seed: int = 0) -> Pool:
   pick = lambda values: dataclasses.replace(
     values, **{field.name: getattr(values, field.name)[some] for field in dataclasses.fields(values)}
   )
-  return dataclasses.replace(pool, features=pick(pool.features), labels=pick(pool.labels))
+  return dataclasses.replace(pool, features=pick(pool.features), labels=pick(pool.labels), open_log=pool.open_log[some])
 
 
-def open_log(share: float) -> float:
-  """What is added to log-odds of a purchase in a week of which the shop is open only so much."""
-  return float(np.log(max(share, 1e-3)))
+def open_log(snapshot: Snapshot, users: np.ndarray) -> np.ndarray:
+  """[len(users)] what is added to log-odds of a purchase in a week on some days of which the shop is closed.
+
+  Who shops at all in a week makes r / (1 - exp(-r)) trips in it if trips are Poisson of rate r (that of a distribution
+  without its zero); of r only the share of open days is left.
+  """
+  if snapshot.open_share == 1.0:
+    return np.zeros(len(users), np.float32)
+  rate = np.maximum(snapshot.column('user', 'days30')[users] * 7 / 30, 1e-3)
+  trips = lambda r: r / -np.expm1(-r)
+  return np.log(trips(rate * max(snapshot.open_share, 1e-3)) / trips(rate)).astype(np.float32)
 
 
 def calibrated(scorer: Scorer, pools: Sequence[Pool], user_codes: np.ndarray) -> Scorer:
   """The ranker with its probabilities put right on some weeks: trained on more, it has the rate of all of them."""
-  of = lambda pool: scorer(pool.features, user_codes, pool.bags)[:, 0] + open_log(pool.open_share)
+  of = lambda pool: scorer(pool.features, user_codes, pool.bags)[:, 0] + pool.open_log
   logits = np.concatenate([of(pool) for pool in pools])
   return scorer.moved(*calibration.straight_line(logits, np.concatenate([pool.labels.bought for pool in pools])))
 
@@ -175,7 +184,7 @@ def rank(
   rankings['blend'] = fill(union.ranked(blended, depth), everyone)
   chosen = pool(week, by, keep, scorer.config.bag_length)
   best, logits = chosen.candidates, scorer(chosen.features, user_codes, chosen.bags)
-  logits[:, 0] += open_log(chosen.open_share)
+  logits[:, 0] += chosen.open_log
   ranked = best.ranked(logits[:, 0], keep)
   # Behind the ranker's own come the blend's others, so that every stage has as deep a list.
   rest = np.concatenate([ranked, rankings['blend']], 1)

@@ -158,7 +158,7 @@ class Losses:
   listwise: float = 0.0  # softmax over the group (ListNet with equal shares of the purchases; Cao et al. 2007)
   soon: float = 0.2
   quantity: float = 0.05
-  by_user: float = 0.5  # rankings are judged by user: one with n purchases weighs n to the power of minus this
+  by_user: float = 0.0  # in the cross-entropies a user with n purchases weighs n to the power of minus this
 
 
 def ranker_task(

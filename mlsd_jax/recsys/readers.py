@@ -56,7 +56,9 @@ def completejourney(promotions: bool = True) -> Dataset:
       'product_category',
       'department',
       pl.lit('not described'),
-    ).alias('name')
+    ).alias('name'),
+    # What one maker makes of a type: flavours and sizes that stand in for each other.
+    pl.concat_str('product_type', pl.lit(' of maker '), 'manufacturer_id').alias('line'),
   )
   users = events.select(pl.col('user_id').unique().sort().alias('id'))
   known = read('demographics').rename({'household_id': 'id'})
@@ -68,7 +70,7 @@ def completejourney(promotions: bool = True) -> Dataset:
     events,
     described,
     items,
-    categories=('department', 'product_category', 'product_type'),
+    categories=('department', 'product_category', 'product_type', 'line'),
     attributes=('brand', 'manufacturer_id', 'package_size'),
     user_attributes=('age', 'income', 'household_size', 'kids_count'),
     promotions=_weekly_promotions(where('promotions')) if promotions else None,

@@ -39,7 +39,7 @@ from mlsd_jax.recsys.splits import Targets
 from mlsd_jax.recsys.tower_examples import TowerData
 from mlsd_jax.training.config import from_mapping
 
-_LAYOUT = 2  # of a saved state's files
+_LAYOUT = 3  # of a saved state's files
 _NOBODY = Targets(0, *[np.zeros(0, np.int32)] * 2, *[np.zeros(0, np.float32)] * 2)
 
 
@@ -106,7 +106,7 @@ def recommend(
   bags = _bags(state.snapshot, max(state.scorer.config.bag_length, 1), users)
   # The scorer looks users up by number: here the numbers are rows of this request.
   rows = dataclasses.replace(found, user=best.row.astype(np.int32))
-  logits = state.scorer(rows, state.user_codes[users], bags)[:, 0] + funnel.open_log(state.snapshot.open_share)
+  logits = state.scorer(rows, state.user_codes[users], bags)[:, 0] + funnel.open_log(state.snapshot, best.user)
   items = best.ranked(logits, k)
   return Answer(items, 1 / (1 + np.exp(-_score_of(best, logits, items))), best, found)
 

@@ -20,6 +20,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import announced
 from mlsd_jax.recsys.covisitation import covisitation
 from mlsd_jax.recsys.events import DAY, Dataset, vocabulary
+from mlsd_jax.recsys.reorders import reorders
 
 WINDOWS = (3, 7, 30, 90)  # days
 PAIR_WINDOWS = (3, 7, 14, 30, 60, 90, 180)  # days
@@ -28,16 +29,20 @@ HALF = 30.0  # days after which a purchase weighs half in decayed counts; in slo
 RECENT = 64  # distinct items kept of each user, the latest first
 
 WEEKS = (4, 12, 26)  # of how many of the last so many weeks saw a purchase
+TRIPS = (5, 10, 20)  # of how many of a user's last so many trips (days with a purchase) saw one of the item
 
 _COUNTS = tuple(f'n{days}' for days in WINDOWS)
 _WEEKS = tuple(f'weeks{weeks}' for weeks in WEEKS)
+_TRIPS = tuple(f'trips{trips}' for trips in TRIPS)
 PAIR = (
   *(f'n{days}' for days in PAIR_WINDOWS),
   'n',
   *_WEEKS,
   *('decayed', 'slow', 'since', 'first', 'days', 'quantity', 'price'),
+  *_TRIPS,
+  *('trips_since', 'trips', 'latest'),  # trips after the latest purchase; trips from the first purchase on
 )
-ITEM = (*_COUNTS, 'n', 'buyers', 'since', 'age', 'price', 'price30', 'repeat', 'interval', 'quantity')
+ITEM = (*_COUNTS, 'n', 'buyers', 'since', 'age', 'price', 'price30', 'price7', 'repeat', 'interval', 'quantity')
 USER = (*_COUNTS, 'n', *_WEEKS, 'since', 'age', 'price', 'spread', 'days', 'days30', 'items')
 AFFINITY = ('n30', 'n', 'decayed', 'since', 'price')
 
@@ -116,7 +121,7 @@ def lookup(keys: np.ndarray, table: np.ndarray, asked: np.ndarray, missing: np.n
 
 def missing_row(names: Sequence[str]) -> np.ndarray:
   """What a pair or affinity without a purchase has: nothing counted, never seen."""
-  return np.array([NEVER if name in ('since', 'first') else 0.0 for name in names], np.float32)
+  return np.array([NEVER if name in ('since', 'first', 'trips_since') else 0.0 for name in names], np.float32)
 
 
 def take(dataset: Dataset, cut: int) -> Snapshot:
@@ -132,6 +137,7 @@ def take(dataset: Dataset, cut: int) -> Snapshot:
     raise UserError(f'{dataset.name} has no event before the cut')
   age = ((cut - pl.col('time')) / DAY).cast(pl.Float32)
   history = history.with_columns(age.alias('age'), (pl.col('time') // DAY).cast(pl.Int32).alias('day'))
+  history = history.with_columns(_trips_after(history))
   codes = np.stack(
     [vocabulary(dataset.items[name])[0] for name in dataset.categories] or [np.zeros(dataset.num_items, np.int32)]
   )
@@ -144,11 +150,20 @@ def take(dataset: Dataset, cut: int) -> Snapshot:
   for level, coded in enumerate(codes):
     arrays |= _affinity(history, coded, level)
   arrays |= _places(history, dataset.num_users + 1, dataset.num_items)
+  arrays |= reorders(history, codes, dataset.num_users + 1, dataset.num_items)
   arrays |= _recent(pairs, dataset.num_users + 1)
   arrays |= covisitation(history, dataset.num_items)
   arrays |= announced.of_week(dataset, cut)
   arrays |= announced.deals(dataset, history, arrays['pair_key'])
   return Snapshot(cut, dataset.num_users, dataset.num_items, dataset.categories or ('all',), arrays)
+
+
+def _trips_after(history: pl.DataFrame) -> pl.Series:
+  """How many trips of its user came after the one that each event is of."""
+  user, day = history['user'].to_numpy().astype(np.int64), history['day'].to_numpy().astype(np.int64)
+  trips, trip = np.unique((user << 32) + day - day[0], return_inverse=True)
+  last = np.searchsorted(trips >> 32, user, side='right') - 1
+  return pl.Series('trip', (last - trip).astype(np.int32))
 
 
 def _counts(windows: Sequence[int] = WINDOWS) -> list[pl.Expr]:
@@ -180,6 +195,10 @@ def _pairs(history: pl.DataFrame, num_items: int) -> dict[str, np.ndarray]:
       pl.col('day').n_unique().alias('days'),
       pl.col('quantity').mean(),
       pl.col('price').last(),
+      *(pl.col('trip').filter(pl.col('trip') < n).n_unique().cast(pl.Float32).alias(f'trips{n}') for n in TRIPS),
+      pl.col('trip').min().alias('trips_since'),
+      (pl.col('trip').max() + 1).alias('trips'),
+      pl.col('quantity').last().alias('latest'),
     )
     .sort('key')
     .collect(engine='streaming')
@@ -209,6 +228,7 @@ def _items(history: pl.DataFrame, pairs: pl.DataFrame, num_items: int) -> np.nda
     pl.col('age').max().alias('age'),
     pl.col('price').mean(),
     pl.col('price').filter(pl.col('age') <= 30).mean().alias('price30'),
+    pl.col('price').filter(pl.col('age') <= 7).mean().alias('price7'),
     pl.col('quantity').mean(),
   )
   again = pl.col('days') > 1

@@ -18,7 +18,7 @@ from mlsd_jax.training.task import Task
 # Rows of the big tables are split over the mesh; an id's row then lives on one device.
 TOWER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('vocab', None)), ('item_bias$', ('vocab', None)))
 _USERS_AT_ONCE = 1024
-_BOOSTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+_BOOSTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0)
 
 
 def tower_task(

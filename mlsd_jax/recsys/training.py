@@ -13,6 +13,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys import features, ranking, splits, tower_examples, towers
 from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.factors import Factors
 from mlsd_jax.recsys.histories import Histories
 from mlsd_jax.recsys.ranking import Groups, Losses, Scorer
 from mlsd_jax.recsys.retrieval import Retriever
@@ -36,7 +37,7 @@ class TowerSettings:
   """
 
   model: Mapping[str, Any]
-  weeks: int = 8
+  weeks: int = 20
   log_q: bool = True
   uniform_negatives: bool = True
   factors: int = 512
@@ -63,7 +64,11 @@ def train_towers(
     UserError: there is nothing to learn from.
   """
   weeks = settings.refresh if previous else settings.weeks
-  data = tower_examples.tower_data(dataset, before, weeks, settings.factors)
+  # The latest week is not learnt from: by what is bought in it, the weight of the factors is chosen.
+  latest = before - splits.WEEK
+  spare = dataset.between(latest, before).height and dataset.before(latest).height
+  learnt = latest if spare else before
+  data = tower_examples.tower_data(dataset, learnt, weeks, settings.factors)
   if not len(data.item):
     raise UserError(
       f'{dataset.name}: too little was bought before the first week of the ranker for the towers to learn'
@@ -82,7 +87,8 @@ def train_towers(
   )
   batches = TowerBatches(data, config, train.batch_size, seed=train.seed)
   following = splits.targets(dataset, before)
-  held_out = TowerEval(data, config, following, data.histories, train.batch_size) if len(following.user) else None
+  histories = Histories.of(dataset.before(before), dataset.num_users)
+  held_out = TowerEval(data, config, following, histories, train.batch_size) if len(following.user) else None
   result = fit(
     task,
     batches,
@@ -93,12 +99,14 @@ def train_towers(
     metadata={'model': 'two_tower', 'config': dataclasses.asdict(config)},
   )
   params = jax.device_get(result.params)
-  if settings.factors and not result.interrupted:
+  if settings.factors and spare and not result.interrupted:
     depth = max(min(1000, dataset.num_items // 20), 1)
-    latest = splits.targets(dataset, int(data.cut.max()))
-    config = dataclasses.replace(config, factor_boost=towers.factor_boost(params, data, config, latest, depth))
+    data = dataclasses.replace(data, factors=Factors.at(data.histories, latest, dataset.num_items, settings.factors))
+    boost = towers.factor_boost(params, data, config, splits.targets(dataset, latest), depth)
+    config = dataclasses.replace(config, factor_boost=boost)
   index = from_mapping(Settings, {'kind': settings.index}, 'tower')
-  return Retriever.build(params, config, data.lean, index).renewed(data.histories, before), result
+  lean = dataclasses.replace(data.lean, histories=histories)
+  return Retriever.build(params, config, lean, index).renewed(histories, before), result
 
 
 def within(train: TrainConfig, epochs: float, examples: int) -> TrainConfig:

@@ -41,6 +41,25 @@ def test_popular_is_the_same_for_all_and_in_order(made, state):
   assert week.filter(pl.col('item') == int(items[0, 0]))['count'][0] == week['count'].max()
 
 
+def test_category_adds_up_all_levels(made, state):
+  users = np.arange(20, dtype=np.int32)
+  items, scores = candidates.category(state, users, 10)
+  history = made.dataset.before(state.cut)
+  age = (state.cut - history['time'].to_numpy()) / DAY
+  user, item = history['user'].to_numpy(), history['item'].to_numpy()
+  counts = np.bincount(item, (age <= 30) + 0.05 * (age <= 90), minlength=made.dataset.num_items)
+  for row in users:
+    total = np.zeros(made.dataset.num_items)
+    for codes in state['category']:
+      bought = np.bincount(
+        codes[item[user == row]], 0.5 ** (age[user == row] / snapshot.HALF), minlength=codes.max() + 1
+      )
+      total += bought[codes] * counts / np.maximum(np.bincount(codes, counts)[codes], 1)
+    best = np.sort(total)[::-1][:10]
+    np.testing.assert_allclose(scores[row], best, rtol=1e-4)
+    np.testing.assert_allclose(total[items[row]], best, rtol=1e-4)
+
+
 def test_every_source_serves_who_is_not_known(made, state):
   nobody = np.array([made.dataset.num_users], np.int32)
   union = candidates.collect(state, nobody, candidates.SOURCES, 20)

@@ -65,6 +65,11 @@ def test_counts_are_those_of_a_loop(made, cut):
     assert pair[PAIR.index('since')] == pytest.approx(min(ages), rel=1e-5)
     assert pair[PAIR.index('first')] == pytest.approx(max(ages), rel=1e-5)
     assert pair[PAIR.index('decayed')] == pytest.approx(sum(0.5 ** (age / snapshot.HALF) for age in ages), rel=1e-4)
+    trips = sorted({r['time'] // DAY for r in mine})
+    place = [trips.index(r['time'] // DAY) for r in both]
+    assert pair[PAIR.index('trips_since')] == len(trips) - 1 - max(place)
+    assert pair[PAIR.index('trips')] == len(trips) - min(place)
+    assert pair[PAIR.index('trips5')] == len({each for each in place if each >= len(trips) - 5})
     assert state['user'][user, USER.index('n')] == len(mine)
     assert state['user'][user, USER.index('items')] == len({r['item'] for r in mine})
     assert state['item'][item, ITEM.index('buyers')] == len({r['user'] for r in rows if r['item'] == item})
