@@ -13,16 +13,8 @@ from mlsd_jax.recsys.candidates import Candidates
 from mlsd_jax.recsys.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER, Snapshot, lookup, missing_row, once
 
 DERIVED = (
-  'due',
-  'pair_share',
-  'trend',
-  'cheaper',
-  'price_ratio',
-  'repeat_days',
-  'trip_share',
-  'trip_due',
-  'cheaper7',
-  'stocked',
+  *('due', 'pair_share', 'trend', 'cheaper', 'price_ratio', 'repeat_days'),
+  *('trip_share', 'trip_due', 'cheaper7', 'stocked'),
 )
 PROMOTED = (*PROMOTION, 'share', 'of_pair', 'of_item', 'of_user')
 PER_LEVEL = (*AFFINITY, 'share', 'price_ratio', 'item_share', 'reorder')

@@ -57,6 +57,7 @@ class Snapshot:
       [U + 1, len(USER)], the last row of unknown users; category [levels, I] int32 and for each level
       affinity_key_LEVEL and affinity_LEVEL; place [U + 1] (the user's usual one), place_key and place_count; recent
       [U + 1, RECENT] items (-1: none) and recent_age in days; covisit_start, covisit_item and covisit_score;
+      reorder_item, reorder_user and for each level reorder_LEVEL (reorders.py);
       open_share [1]. Where the shop announces promotions: promotion_key (place * I + item, ascending) with promotion
       [_, len(announced.PROMOTION)], promotion_share [I] of the places with any; promotion_pair [P], promotion_item [I]
       and promotion_user [U + 1], which share of their purchases was made on promotion.
