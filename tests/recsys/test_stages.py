@@ -64,3 +64,25 @@ def test_a_short_history_gives_fewer_weeks(made):
   assert len(funnel.weeks_of(made.dataset, 50)) <= whole - 3
   cut = funnel.weeks_of(made.dataset, 1)[0]
   assert made.dataset.until(cut).events['time'][-1] < cut
+
+
+def test_factors_are_weighed_by_a_week_that_is_not_learnt(made, tmp_path, monkeypatch):
+  data, seen = made.dataset, []
+
+  def factor_boost(params, known, config, targets, k, users=512):
+    seen.append((int(known.cut.max()), float(known.histories.day.max()), targets.cut))
+    return 3.0
+
+  monkeypatch.setattr(training.towers, 'factor_boost', factor_boost)
+  cut = funnel.weeks_of(data, 1)[0]
+  settings = TowerSettings(MODEL, weeks=4, factors=8)
+  found, _ = training.train_towers(data, cut, settings, TRAIN, tmp_path / 'first')
+  again, _ = training.train_towers(data, cut + splits.WEEK, settings, TRAIN, tmp_path / 'second', found)
+  for before, (learnt, last_day, judged) in zip((cut, cut + splits.WEEK), seen, strict=True):
+    assert judged == before - splits.WEEK
+    assert learnt + splits.WEEK <= judged
+    assert last_day <= found.data.histories.moments(judged)
+  assert found.config.factor_boost == again.config.factor_boost == 3.0
+  first_day = int(data.events['time'][0])
+  alone, _ = training.train_towers(data, first_day + splits.WEEK, settings, TRAIN, tmp_path / 'alone')
+  assert alone.config.factor_boost == 1.0
