@@ -51,7 +51,9 @@ def main() -> None:
       chosen = dataclasses.replace(tower, **settings, model=dict(tower.model) | model, index='exact')
       with tempfile.TemporaryDirectory() as folder:
         seeded = dataclasses.replace(train, seed=seed)
-        retriever, _ = training.train_towers(data, cut, chosen, seeded, pathlib.Path(folder))
+        retriever, fitted = training.train_towers(data, cut, chosen, seeded, pathlib.Path(folder))
+      if fitted.interrupted:  # what was learnt so far is no figure
+        return
       vectors = retriever.users(histories, bought.users, cut)
       found.append(_measured(retriever, vectors, state, bought, cold))
       vectors[:, : retriever.config.embed_dim] = 0.0
