@@ -46,7 +46,7 @@ def main() -> None:
   y, sizes = arrays['labels'][..., 0][known], known.sum(1)
   asked = np.concatenate([found.dense, codes[found.item]], 1)
   # A user with n purchases weighs n^-1/2; for the binary objective, which has no groups.
-  by_root = np.repeat(np.minimum(arrays['purchases'], 12.0) ** -0.5, sizes)
+  by_root = np.repeat(np.minimum(arrays['labels'][..., 0].sum(1), 12.0) ** -0.5, sizes)
   common = {'num_leaves': 31, 'min_data_in_leaf': 100, 'feature_fraction': 0.5, 'bagging_fraction': 0.7, 'verbose': -1}
   common |= {'bagging_freq': 1, 'learning_rate': options.rate, 'seed': 0}
   variants = {'lambdarank': {'group': sizes}, 'binary': {}, 'binary, users weighed': {'weight': by_root}}

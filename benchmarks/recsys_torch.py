@@ -60,7 +60,6 @@ def made(groups: int, size: int, number: int, model: dict) -> dict[str, np.ndarr
     'bag': np.where(rng.random(bag.shape) < 0.8, bag, 0),
     'labels': (rng.random((*shape, 3)) < 0.1).astype(np.float32),
     'offset': rng.normal(size=shape[:2]).astype(np.float32),
-    'purchases': np.ones(shape[:2], np.float32),  # every user weighs the same
     'weights': (rng.random(shape) < 0.95).astype(np.float32),
   }
 

@@ -63,7 +63,7 @@ def base():
       },
       'ranker': {
         'epochs': 3.0,  # at most, through the groups
-        'losses': {'bce': 1.0, 'pairwise': 3.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05, 'by_user': 0.0},
+        'losses': {'bce': 1.0, 'pairwise': 3.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05},
         'model': {'embed_dim': 16, 'bins': 12, 'bag_length': 16, 'interaction': 'both', 'cross_layers': 2},
         'train': {
           'steps': 1500,

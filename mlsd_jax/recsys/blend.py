@@ -6,7 +6,7 @@ import numpy as np
 
 from mlsd_jax.recsys.candidates import Candidates
 from mlsd_jax.recsys.features import edges, promotions
-from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot, lookup, missing_row
+from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot
 
 _BINS = 10
 _RIDGE = 1e-5
@@ -34,22 +34,19 @@ class Blend:
 
 def signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   """[N, F] float32: rank and score of each source, counts of the pair, the item and its categories, promotions."""
-  user, item = candidates.user.astype(np.int64), candidates.item
-  pair = lookup(snapshot['pair_key'], snapshot['pair'], user * snapshot.num_items + item, missing_row(PAIR))
+  user, item = candidates.user, candidates.item
+  pair = snapshot.pair_rows(user, item)
   pick = lambda table, names, chosen: [table[:, names.index(name)] for name in chosen]
   columns = pick(pair, PAIR, ('n7', 'n30', 'n180', 'weeks12', 'decayed', 'slow', 'since', 'days'))
   columns += pick(pair, PAIR, ('trips10', 'trips_since', 'trips'))
   for level in range(len(snapshot.categories))[-_LEVELS:]:
-    codes = snapshot['category'][level]
-    key = user * (int(codes.max()) + 1) + codes[item]
-    affinity = lookup(snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}'], key, missing_row(AFFINITY))
-    columns += pick(affinity, AFFINITY, ('n30', 'decayed', 'since'))
+    columns += pick(snapshot.affinity_rows(level, user, item), AFFINITY, ('n30', 'decayed', 'since'))
   columns += [snapshot.column('item', name)[item] for name in ('n7', 'n30', 'n90', 'repeat', 'interval')]
-  columns += [snapshot.column('user', name)[candidates.user] for name in ('n30', 'days30', 'since')]
+  columns += [snapshot.column('user', name)[user] for name in ('n30', 'days30', 'since')]
   known = np.log1p(np.stack(columns, 1))
   rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
   score = np.sign(candidates.score) * np.log1p(np.abs(candidates.score))
-  announced = promotions(snapshot, candidates.user, item)
+  announced = promotions(snapshot, user, item)
   return np.concatenate([known, rank, score, announced], 1).astype(np.float32)
 
 

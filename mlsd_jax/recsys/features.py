@@ -10,7 +10,7 @@ import numpy as np
 
 from mlsd_jax.recsys.announced import PROMOTION
 from mlsd_jax.recsys.candidates import Candidates
-from mlsd_jax.recsys.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER, Snapshot, lookup, missing_row, once
+from mlsd_jax.recsys.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER, Snapshot, lookup, once
 
 DERIVED = (
   *('due', 'pair_share', 'trend', 'cheaper', 'price_ratio', 'repeat_days'),
@@ -50,12 +50,11 @@ def dense_names(snapshot: Snapshot, sources: tuple[str, ...]) -> list[str]:
 def features(snapshot: Snapshot, candidates: Candidates) -> Features:
   """Features of every candidate at the snapshot's cut."""
   user, item = candidates.user, candidates.item
-  wide_user = user.astype(np.int64)
-  pair = lookup(snapshot['pair_key'], snapshot['pair'], wide_user * snapshot.num_items + item, missing_row(PAIR))
+  pair = snapshot.pair_rows(user, item)
   of_item, of_user = snapshot['item'][item], snapshot['user'][user]
   parts = [pair, of_item, of_user, _derived(pair, of_item, of_user)]
   for level in range(len(snapshot.categories)):
-    parts.append(_of_level(snapshot, level, wide_user, item, of_item, of_user))
+    parts.append(_of_level(snapshot, level, user, item, of_item, of_user))
   parts += [_of_place(snapshot, user, item, of_item), _reorders(snapshot, user, item), promotions(snapshot, user, item)]
   dense = np.log1p(np.maximum(np.concatenate(parts, 1), 0.0))
   # Ranks: 1 for the first, falling, 0 where the source did not name the item.
@@ -95,14 +94,11 @@ def _derived(pair: np.ndarray, of_item: np.ndarray, of_user: np.ndarray) -> np.n
 def _of_level(
   snapshot: Snapshot, level: int, user: np.ndarray, item: np.ndarray, of_item: np.ndarray, of_user: np.ndarray
 ) -> np.ndarray:
-  codes = snapshot['category'][level]
-  size = int(codes.max()) + 1
-  key, table = snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}']
-  known = lookup(key, table, user * size + codes[item], missing_row(AFFINITY))
+  known = snapshot.affinity_rows(level, user, item)
   share = 100 * known[:, AFFINITY.index('n')] / np.maximum(of_user[:, USER.index('n')], 1)
   usual = known[:, AFFINITY.index('price')]
   ratio = np.where(usual > 0, of_item[:, ITEM.index('price')] / np.maximum(usual, 0.01), 0.0)
-  reorder = snapshot[f'reorder_{level}'][codes[item]]
+  reorder = snapshot[f'reorder_{level}'][snapshot['category'][level][item]]
   return np.concatenate([known, np.stack([share, ratio, _item_share(snapshot, level)[item], reorder], 1)], 1)
 
 

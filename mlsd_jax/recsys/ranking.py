@@ -52,8 +52,8 @@ def label(candidates: Candidates, targets: Targets, num_items: int) -> Labels:
 @dataclasses.dataclass(frozen=True)
 class Groups:
   """Training examples: dense [N, G, F], item [N, G], user_codes [N, columns], bag [N, L], labels [N, G, heads],
-  offset [N] (log of the kept share of purchases over that of the others), purchases
-  [N] among the candidates, weights [N, G] (0 fills a group up)."""
+  offset [N] (log of the kept share of purchases over that of the others), weights [N, G] (0
+  fills a group up)."""
 
   arrays: dict[str, np.ndarray]
 
@@ -115,7 +115,6 @@ def make_groups(
       'bag': bags[users],
       'labels': spread(heads),
       'offset': np.log(shares[users]).astype(np.float32),
-      'purchases': num_bought[users].astype(np.float32),
       'weights': spread(np.ones(len(row), np.float32)),
     }
   )
@@ -158,7 +157,6 @@ class Losses:
   listwise: float = 0.0  # softmax over the group (ListNet with equal shares of the purchases; Cao et al. 2007)
   soon: float = 0.2
   quantity: float = 0.05
-  by_user: float = 0.0  # in the cross-entropies a user with n purchases weighs n to the power of minus this
 
 
 def ranker_task(
@@ -175,8 +173,6 @@ def ranker_task(
 
   def metrics_of(params, batch):
     weights_NG = batch['weights']
-    importance_N = jnp.minimum(batch['purchases'], 12.0) ** -losses.by_user
-    counted_NG = weights_NG * (importance_N / importance_N.mean())[:, None]
     logits_NGO = _group_logits(params, batch, codes_IC, edges_FQ, config).astype(jnp.float32)
     bought_NG, soon_NG, quantity_NG = jnp.moveaxis(batch['labels'] * weights_NG[..., None], -1, 0)
     score_NG = logits_NGO[..., 0]
@@ -199,7 +195,7 @@ def ranker_task(
       cost_NGH = jax.nn.softplus(score_NG[:, None] - score_NG[:, :, None]) * pairs_NGH
       per_group_N += losses.pairwise * cost_NGH.sum((1, 2)) / jnp.maximum(pairs_NGH.sum((1, 2)), 1.0)
     rows = weights_NG.sum()
-    loss = ((total_NG * counted_NG).sum() / jnp.maximum(rows, 1.0)) + per_group_N.mean() * 0.1
+    loss = ((total_NG * weights_NG).sum() / jnp.maximum(rows, 1.0)) + per_group_N.mean() * 0.1
     return {'loss': (loss * rows, rows), 'bce': ((bce_NG * weights_NG).sum(), rows)}
 
   def loss(params, batch, key):

@@ -13,7 +13,7 @@ from mlsd_jax.recsys.evaluation import METRICS
 from mlsd_jax.recsys.funnel import Ranked, Week
 from mlsd_jax.recsys.ranking import label
 from mlsd_jax.recsys.serving import State
-from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, lookup, missing_row
+from mlsd_jax.recsys.snapshot import AFFINITY, PAIR
 from mlsd_jax.recsys.splits import Targets
 from mlsd_jax.resampling import Estimate
 
@@ -96,9 +96,8 @@ def reason(state: State, user: int, item: int, rank: np.ndarray, names: tuple[st
   named = {name: int(place) for name, place in zip(names, rank, strict=True) if place}
   told = ', '.join(f'{name} {place}' for name, place in sorted(named.items(), key=lambda each: each[1]))
   snapshot = state.snapshot
-  pair = lookup(
-    snapshot['pair_key'], snapshot['pair'], np.array([user * snapshot.num_items + item], np.int64), missing_row(PAIR)
-  )[0]
+  asked = np.array([user]), np.array([item])
+  pair = snapshot.pair_rows(*asked)[0]
   days, since, first = (pair[PAIR.index(name)] for name in ('days', 'since', 'first'))
   if days > 1:
     every = (first - since) / (days - 1)
@@ -109,10 +108,7 @@ def reason(state: State, user: int, item: int, rank: np.ndarray, names: tuple[st
     with_ = _companion(state, user, item)
     if with_:
       return Reason(told, f'often in one basket with {with_}, bought lately')
-  codes = snapshot['category'][-1]
-  key = np.array([user * np.int64(int(codes.max()) + 1) + codes[item]])
-  level = len(snapshot.categories) - 1
-  known = lookup(snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}'], key, missing_row(AFFINITY))[0]
+  known = snapshot.affinity_rows(len(snapshot.categories) - 1, *asked)[0]
   category, count = state.items['category'][item], known[AFFINITY.index('n')]
   if 'category' in named and count and category:
     return Reason(told, f'popular in {category}, of which {count:.0f} were bought')

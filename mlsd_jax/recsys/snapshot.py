@@ -79,6 +79,16 @@ class Snapshot:
     key = self['pair_key']
     return np.searchsorted(key, starts), np.searchsorted(key, starts + self.num_items)
 
+  def pair_rows(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """[N, len(PAIR)] of users with items."""
+    return lookup(self['pair_key'], self['pair'], user.astype(np.int64) * self.num_items + item, missing_row(PAIR))
+
+  def affinity_rows(self, level: int, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """[N, len(AFFINITY)] of users to the categories of items."""
+    codes = self['category'][level]
+    key = user.astype(np.int64) * (int(codes.max()) + 1) + codes[item]
+    return lookup(self[f'affinity_key_{level}'], self[f'affinity_{level}'], key, missing_row(AFFINITY))
+
   @property
   def open_share(self) -> float:
     """Share of the days of the week to come on which anything will be sold."""

@@ -62,7 +62,6 @@ def test_groups_keep_purchases_and_say_what_they_left_out(size, each, seed):
     share = (kept / counts[with_any]) / (others / np.maximum(each - counts[with_any], 1))
   some = (kept > 0) & (others > 0)
   np.testing.assert_allclose(groups.arrays['offset'][some], np.log(share[some]), rtol=1e-5, atol=1e-6)
-  np.testing.assert_array_equal(groups.arrays['purchases'], counts[with_any])
   # No candidate stands there twice, and each has its own features.
   for row, user in enumerate(with_any):
     items = groups.arrays['item'][row][weights[row] > 0]
@@ -87,7 +86,7 @@ def _trained(groups, tmp_path, losses, steps=150):
 def test_probabilities_are_at_the_natural_rate(tmp_path):
   candidates, found, labels = _problem(400, 50)
   groups = _groups(candidates, found, labels, 8)  # about half of what remains was bought
-  scorer = _trained(groups, tmp_path, Losses(by_user=0.0))
+  scorer = _trained(groups, tmp_path, Losses())
   users = len(candidates.users)
   logits = scorer(found, np.zeros((users, 0), np.int32), np.zeros((users, 1), np.int32))[:, 0]
   probability = 1 / (1 + np.exp(-logits))

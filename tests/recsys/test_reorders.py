@@ -34,6 +34,12 @@ def test_rates_are_those_of_a_loop(made):
       wanted = 100 * (np.array(back)[mine].sum() + 20 * usual) / (mine.sum() + 20)
       assert rates[each] == pytest.approx(wanted, rel=1e-5)
 
+  of_last = {pair for pair, at in zip(pairs, week, strict=True) if 0 < at <= reorders.BEFORE}
+  last = list(zip(risk, back, strict=True))[: len(of_last)]
+  for each in range(0, data.num_items, 7):
+    mine = [came for pair, came in last if pair[1] == each]
+    assert state['reorder_item'][each, 1] == pytest.approx(100 * (sum(mine) + 20 * usual) / (len(mine) + 20), rel=1e-5)
+
 
 def test_without_anything_at_risk_nothing_comes_back():
   history = pl.DataFrame({'user': [0, 1], 'item': [0, 1], 'age': [1.0, 2.0]})
