@@ -32,7 +32,7 @@ def main() -> None:
   began = time.perf_counter()
   rng, users = np.random.default_rng(0), data.num_users
   names = pl.Series('customer_id', [hashlib.sha256(str(user).encode()).hexdigest() for user in range(users)])
-  drawn = lambda values, number: pl.Series(rng.choice(values, number))
+  drawn = lambda values, number: pl.Series(rng.choice(np.array(values), number))
   customers = {'customer_id': names, 'age': drawn([str(age) for age in range(17, 80)], users)}
   customers |= {'club_member_status': drawn(['ACTIVE', 'PRE-CREATE'], users)}
   customers |= {'fashion_news_frequency': drawn(['NONE', 'Regularly'], users), 'postal_code': names}
