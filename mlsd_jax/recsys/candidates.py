@@ -11,7 +11,7 @@ Names: U users asked for, K candidates of a source, S sources, N candidates in a
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -156,6 +156,22 @@ class Candidates:
   @property
   def user(self) -> np.ndarray:
     return self.users[self.row]
+
+  @classmethod
+  def join(cls, parts: Sequence['Candidates']) -> 'Candidates':
+    """Those of several groups of users, one group behind the other."""
+    whole = lambda name: np.concatenate([getattr(part, name) for part in parts])
+    before = np.cumsum([0, *(len(part.item) for part in parts)])
+    start = np.concatenate([[0], *(part.start[1:] + first for part, first in zip(parts, before, strict=False))])
+    return cls(whole('users'), start, whole('item'), whole('rank'), whole('score'), parts[0].sources)
+
+  def of(self, users: slice) -> 'Candidates':
+    """Those of users[first:last]."""
+    start = self.start[users.start : users.stop + 1]
+    rows = slice(start[0], start[-1])
+    return Candidates(
+      self.users[users], start - start[0], self.item[rows], self.rank[rows], self.score[rows], self.sources
+    )
 
   def ranked(self, score: np.ndarray, k: int) -> np.ndarray:
     """[U, k] items by a score [N], best first, -1 behind the last."""

@@ -5,6 +5,7 @@ is which.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -34,6 +35,11 @@ class Features:
   dense: np.ndarray
   item: np.ndarray
   user: np.ndarray
+
+  @classmethod
+  def join(cls, parts: Sequence['Features']) -> 'Features':
+    """Those of several groups of users, one group behind the other."""
+    return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in dataclasses.fields(cls)))
 
 
 def dense_names(snapshot: Snapshot, sources: tuple[str, ...]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.recsys import blend, calibration, features, ranking, splits
+from mlsd_jax.recsys import blend, calibration, chunks, features, ranking, splits
 from mlsd_jax.recsys.blend import Blend
 from mlsd_jax.recsys.candidates import SOURCES, Candidates, Source, collect, fill, popular
 from mlsd_jax.recsys.events import Dataset
@@ -61,14 +61,18 @@ def prepare(
 ) -> Week:
   """The union of all sources for `users` at the snapshot's cut."""
   sources: dict[str, Source] = {name: SOURCES[name] for name in per_source if name in SOURCES}
-  vectors = np.zeros((0, 0), np.float32)
-  if retriever is not None and NAME in per_source:
-    vectors = retriever.users(histories, users, snapshot.cut)
-    sources[NAME] = retriever.source(vectors)
-  union = collect(snapshot, users, sources, per_source)
-  if retriever is not None and NAME in sources:
-    union = retriever.scored(union, vectors)
-  return Week(snapshot, targets, union, blend.signals(snapshot, union))
+  towers = retriever if NAME in per_source else None
+  vectors = towers.users(histories, users, snapshot.cut) if towers else np.zeros((len(users), 0), np.float32)
+
+  def some(chosen: slice) -> tuple[Candidates, np.ndarray]:
+    asked = sources | {NAME: towers.source(vectors[chosen])} if towers else sources
+    union = collect(snapshot, users[chosen], asked, per_source)
+    if towers:
+      union = towers.scored(union, vectors[chosen])
+    return union, blend.signals(snapshot, union)
+
+  unions, signals = zip(*chunks.over_users(some, len(users)), strict=True)
+  return Week(snapshot, targets, Candidates.join(unions), np.concatenate(signals))
 
 
 def fit_blend(week: Week) -> Blend:
@@ -77,8 +81,15 @@ def fit_blend(week: Week) -> Blend:
 
 def narrowed(week: Week, by: Blend, keep: int) -> tuple[Candidates, Features]:
   """The best `keep` of each user's union, with the features of the ranker."""
-  best = week.candidates.best(by.score(week.signals), keep)
-  return best, features.features(week.snapshot, best)
+  start = week.candidates.start
+
+  def some(chosen: slice) -> tuple[Candidates, Features]:
+    signals = week.signals[start[chosen.start] : start[chosen.stop]]
+    best = week.candidates.of(chosen).best(by.score(signals), keep)
+    return best, features.features(week.snapshot, best)
+
+  best, found = zip(*chunks.over_users(some, len(week.candidates.users)), strict=True)
+  return Candidates.join(best), Features.join(found)
 
 
 def bags(snapshot: Snapshot, length: int) -> np.ndarray:

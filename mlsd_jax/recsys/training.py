@@ -55,7 +55,7 @@ def train_towers(
   folder: pathlib.Path,
   previous: Retriever | None = None,
 ) -> tuple[Retriever, Result]:
-  """Towers that know nothing from `before` on; evaluated on the week that begins there, where there is one.
+  """Towers that know nothing from `before` on; first ones are evaluated on the week that begins there, if there is one.
 
   Args:
     previous: towers of an earlier week, which go on for `refresh_steps` on examples of the weeks since.
@@ -88,7 +88,8 @@ def train_towers(
   batches = TowerBatches(data, config, train.batch_size, seed=train.seed)
   following = splits.targets(dataset, before)
   histories = Histories.of(dataset.before(before), dataset.num_users)
-  held_out = TowerEval(data, config, following, histories, train.batch_size) if len(following.user) else None
+  judged = len(following.user) and not previous
+  held_out = TowerEval(data, config, following, histories, train.batch_size) if judged else None
   result = fit(
     task,
     batches,
