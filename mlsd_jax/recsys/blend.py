@@ -10,6 +10,7 @@ from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot
 
 _BINS = 10
 _RIDGE = 1e-5
+_ROWS = 4096  # at once
 _LEVELS = 2  # of the categories, the finest
 
 
@@ -65,14 +66,22 @@ def fit(found: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: in
   weights = np.zeros(x.shape[1], np.float32)
   for _ in range(steps):
     p = 1 / (1 + np.exp(-x @ weights))
-    curvature = np.maximum(p * (1 - p), 1e-5)
-    hessian = (x * curvature[:, None]).T @ x + _RIDGE * len(x) * np.eye(x.shape[1], dtype=np.float32)
+    curvature = np.maximum(p * (1 - p), 1e-5)[:, None]
+    blocks = [slice(first, first + _ROWS) for first in range(0, len(x), _ROWS)]
+    hessian = sum((x[rows] * curvature[rows]).T @ x[rows] for rows in blocks)
+    hessian += _RIDGE * len(x) * np.eye(x.shape[1], dtype=np.float32)
     weights = weights + np.linalg.solve(hessian, x.T @ (y - p) - _RIDGE * len(x) * weights).astype(np.float32)
   return Blend(weights, bounds)
 
 
 def _buckets(found: np.ndarray, bounds: np.ndarray) -> np.ndarray:
   """[N, 1 + F * (_BINS + 1)]: one, whether each value is there at all, how far it reaches into each bucket."""
-  low, high = bounds[:, :-1], bounds[:, 1:]
-  reach = np.clip((found[:, :, None] - low) / (high - low), 0.0, 1.0).reshape(len(found), -1)
-  return np.concatenate([np.ones((len(found), 1)), found != 0, reach], 1).astype(np.float32)
+  low, width = bounds[:, :-1], np.diff(bounds)
+  columns = found.shape[1]
+  out = np.ones((len(found), 1 + columns + low.size), np.float32)
+  for first in range(0, len(found), _ROWS):  # what becomes of all rows at once would take many times their room
+    rows = slice(first, first + _ROWS)
+    out[rows, 1 : 1 + columns] = found[rows] != 0
+    reach = np.clip((found[rows, :, None] - low) / width, 0.0, 1.0)
+    out[rows, 1 + columns :] = reach.reshape(len(reach), -1)
+  return out

@@ -185,14 +185,20 @@ def rank(
   union, users, depth = week.candidates, week.candidates.users, 1000
   everyone = popular(week.snapshot, users[:1], 2 * depth)[0][0]
   sources = {name: SOURCES[name] for name in union.sources if name in SOURCES}
-  if NAME in union.sources and retriever is not None:
-    sources[NAME] = retriever.source(retriever.users(histories, users, week.snapshot.cut))
-  # Asked anew, as the union took fewer of each than are judged.
-  rankings = {name: source(week.snapshot, users, depth)[0] for name, source in sources.items()}
-  if 'repurchase' in rankings:
-    rankings['repurchase + popular'] = fill(rankings['repurchase'], everyone)
-  blended = by.score(week.signals)
-  rankings['blend'] = fill(union.ranked(blended, depth), everyone)
+  towers = retriever if NAME in union.sources else None
+  vectors = towers.users(histories, users, week.snapshot.cut) if towers else np.zeros((len(users), 0), np.float32)
+
+  def some(rows: slice) -> dict[str, np.ndarray]:
+    # Asked anew, as the union took fewer of each than are judged.
+    asked = sources | {NAME: towers.source(vectors[rows])} if towers else sources
+    found = {name: source(week.snapshot, users[rows], depth)[0] for name, source in asked.items()}
+    if 'repurchase' in found:
+      found['repurchase + popular'] = fill(found['repurchase'], everyone)
+    blended = by.score(week.signals[union.start[rows.start] : union.start[rows.stop]])
+    return found | {'blend': fill(union.of(rows).ranked(blended, depth), everyone)}
+
+  parts = chunks.over_users(some, len(users))
+  rankings = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
   chosen = pool(week, by, keep, scorer.config.bag_length)
   best, logits = chosen.candidates, scorer(chosen.features, user_codes, chosen.bags)
   logits[:, 0] += chosen.open_log

@@ -188,7 +188,10 @@ def _weeks() -> list[pl.Expr]:
 
 
 def _matrix(table: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
-  return np.stack([table[name].cast(pl.Float32).to_numpy() for name in names], 1)
+  out = np.empty((table.height, len(names)), np.float32)
+  for column, name in enumerate(names):  # one after the other: beside a large table there is no room for all
+    out[:, column] = table[name].cast(pl.Float32).to_numpy()
+  return out
 
 
 def _pairs(history: pl.DataFrame, num_items: int) -> dict[str, np.ndarray]:
