@@ -8,7 +8,6 @@ python -m experiments.recsys --mode=simulate                            # known 
 python -m experiments.recsys --config=configs/recsys/hm.py --config.data.path=FOLDER
 """
 
-import gc
 import math
 import sys
 import time
@@ -27,6 +26,7 @@ from mlsd_jax.recsys import (
   charts,
   evaluation,
   funnel,
+  memory,
   readers,
   report,
   serving,
@@ -97,7 +97,7 @@ def train(run: contract.Run) -> None:
   now = int(data.events['time'][-1]) + 1
   histories, retriever, blend = ready.histories, ready.retriever, ready.blend
   del ready, week, ranked  # at full size what serves needs their room
-  gc.collect()  # what drew the figures left cycles, through whose frames all of it would stay
+  memory.give_back()  # drawing leaves cycles behind, through whose frames all of it would stay
   users, items = serving.tables(data)
   state = serving.State(
     snapshot.take(data, now),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mlsd_jax.recsys import funnel, report, snapshot, splits, training
+from mlsd_jax.recsys import funnel, memory, report, snapshot, splits, training
 from mlsd_jax.recsys.blend import Blend
 from mlsd_jax.recsys.events import Dataset
 from mlsd_jax.recsys.funnel import FunnelConfig, Pool, Week
@@ -91,6 +91,7 @@ def prepare(
       latest = [*latest[1 - _LATEST :], funnel.sampled(pool)]
       blend = newest
       del week, pool  # at full size there is no room for two
+      memory.give_back()
   assert retriever is not None
   assert blend is not None
   return Groups.join(parts, seed), Prepared(latest, week, retriever, blend, histories)
