@@ -12,7 +12,7 @@ from mlsd_jax.recsys.events import Dataset
 from mlsd_jax.recsys.funnel import FunnelConfig, Pool, Week
 from mlsd_jax.recsys.histories import Histories
 from mlsd_jax.recsys.ranking import Groups
-from mlsd_jax.recsys.retrieval import Retriever
+from mlsd_jax.recsys.retrieval import NAME, Retriever
 from mlsd_jax.recsys.tower_examples import user_codes
 from mlsd_jax.recsys.training import TowerSettings
 from mlsd_jax.training.config import TrainConfig
@@ -65,6 +65,7 @@ def prepare(
     folder: of the towers' runs; what is finished there is not trained again.
   """
   histories, of_users = training.histories_of(data), user_codes(data)
+  tower = dataclasses.replace(tower, depth=settings.per_source.get(NAME, tower.depth))
   parts: list[Groups] = []
   latest: list[Pool] = []
   retriever, blend = None, None

@@ -32,6 +32,8 @@ class TowerSettings:
     factors: of the wide part (factors.py), 0 for none.
     refresh: weeks after which the towers go on learning from what was bought since.
     refresh_steps: updates of each such time, at three tenths of the rates.
+    depth: candidates that will be asked for, of few items a twentieth at most: the factors' weight is chosen so that
+      most purchases are among so many. What is best for a thousand is not for a hundred.
     epochs: no more updates than go through the examples so often: a small table is soon known by heart.
     index: kind of the nearest-neighbour index.
   """
@@ -43,6 +45,7 @@ class TowerSettings:
   factors: int = 512
   refresh: int = 4
   refresh_steps: int = 60
+  depth: int = 1000
   epochs: float = 2.0
   index: str = 'auto'
 
@@ -101,7 +104,7 @@ def train_towers(
   )
   params = jax.device_get(result.params)
   if settings.factors and spare and not result.interrupted:
-    depth = max(min(1000, dataset.num_items // 20), 1)
+    depth = max(min(settings.depth, dataset.num_items // 20), 1)
     data = dataclasses.replace(data, factors=Factors.at(data.histories, latest, dataset.num_items, settings.factors))
     boost = towers.factor_boost(params, data, config, splits.targets(dataset, latest), depth)
     config = dataclasses.replace(config, factor_boost=boost)

@@ -25,6 +25,7 @@ def test_towers_are_no_newer_than_the_week_they_are_asked_about(made, tmp_path, 
   data, trained, asked = made.dataset, [], []
 
   def train_towers(data, before, settings, train, folder, previous=None):
+    assert settings.depth == SETTINGS.per_source['tower']
     retriever, result = real_train(data, before, settings, train, folder, previous)
     trained.append((before, previous is None))
     return dataclasses.replace(retriever, params=retriever.params | {'of': np.int64(before)}), result
@@ -70,12 +71,13 @@ def test_factors_are_weighed_by_a_week_that_is_not_learnt(made, tmp_path, monkey
   data, seen = made.dataset, []
 
   def factor_boost(params, known, config, targets, k, users=512):
+    assert k == min(settings.depth, data.num_items // 20)
     seen.append((int(known.cut.max()), float(known.histories.day.max()), targets.cut))
     return 3.0
 
   monkeypatch.setattr(training.towers, 'factor_boost', factor_boost)
   cut = funnel.weeks_of(data, 1)[0]
-  settings = TowerSettings(MODEL, weeks=4, factors=8)
+  settings = TowerSettings(MODEL, weeks=4, factors=8, depth=7)
   found, _ = training.train_towers(data, cut, settings, TRAIN, tmp_path / 'first')
   again, _ = training.train_towers(data, cut + splits.WEEK, settings, TRAIN, tmp_path / 'second', found)
   for before, (learnt, last_day, judged) in zip((cut, cut + splits.WEEK), seen, strict=True):
