@@ -97,7 +97,7 @@ def train(run: contract.Run) -> None:
   now = int(data.events['time'][-1]) + 1
   histories, retriever, blend = ready.histories, ready.retriever, ready.blend
   del ready, week, ranked  # at full size what serves needs their room
-  memory.give_back()  # drawing leaves cycles behind, through whose frames all of it would stay
+  memory.give_back()  # the first figure leaves a cycle behind, through whose frames all of it would stay
   users, items = serving.tables(data)
   state = serving.State(
     snapshot.take(data, now),

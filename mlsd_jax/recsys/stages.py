@@ -86,12 +86,13 @@ def prepare(
     tell(f'{day(cut)}: {report.union_line(week)}')
     blend = blend or funnel.fit_blend(week)
     if age:
-      newest = funnel.fit_blend(week) if age == 1 else blend
       pool = funnel.pool(week, blend, settings.keep, bag_length)
       parts.append(funnel.groups_of(pool, of_users, settings.group, len(parts)))
       latest = [*latest[1 - _LATEST :], funnel.sampled(pool)]
-      blend = newest
-      del week, pool  # at full size there is no room for two
+      del pool  # at full size there is no room for two, neither of these nor of weeks
+      if age == 1:
+        blend = funnel.fit_blend(week)
+      del week
       memory.give_back()
   assert retriever is not None
   assert blend is not None
