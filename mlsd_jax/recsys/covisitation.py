@@ -1,12 +1,16 @@
 """Which items are bought together: cosine of baskets, the best of each item kept."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
 from mlsd_jax.recsys.events import DAY
+from mlsd_jax.recsys.grouped import Grouped
 
-_CHUNK = 2048  # items whose companions are in memory at once
+_CHUNK = 1024  # items whose companions are in memory at once
 
 
 def covisitation(
@@ -28,29 +32,29 @@ def covisitation(
     covisit_start [num_items + 1], covisit_item and covisit_score: rows of a sparse matrix.
   """
   last = history['time'][-1]
-  baskets = (
-    history.lazy()
-    .filter(pl.col('time') > last - days * DAY)
-    .select((pl.col('user').cast(pl.Int64) * 100_000 + pl.col('time') // DAY).alias('basket'), 'item')
-    .unique(maintain_order=True)
-    .with_columns(pl.int_range(pl.len()).over('basket').alias('place'), pl.len().over('basket').alias('size'))
-    .filter((pl.col('size') > 1) & (pl.col('place') < largest))
-    .select(pl.col('basket').rank('dense').cast(pl.Int64) - 1, 'item', 'size')
-    .collect()
-  )
-  if not baskets.height:
+  latest = history.filter(pl.col('time') > last - days * DAY)
+  user, item, day = latest['user'].to_numpy(), latest['item'].to_numpy(), latest['time'].to_numpy() // DAY
+  by_basket = Grouped(user.astype(np.int64) * 100_000 + day)
+  basket, item = np.cumsum(by_basket.first) - 1, item[by_basket.order]
+  # Where an item stands in its basket for the first time.
+  once = np.sort(Grouped(basket * num_items + item).earliest)
+  basket, item = basket[once], item[once]
+  size = np.bincount(basket)[basket]
+  place = np.arange(len(basket)) - np.searchsorted(basket, basket)
+  kept = (size > 1) & (place < largest)
+  if not kept.any():
     return {
       'covisit_start': np.zeros(num_items + 1, np.int64),
       'covisit_item': np.zeros(0, np.int32),
       'covisit_score': np.zeros(0, np.float32),
     }
-  basket, item = baskets['basket'].to_numpy(), baskets['item'].to_numpy()
-  weight = (1 / np.sqrt(np.log2(1 + baskets['size'].to_numpy()))).astype(np.float32)
-  held = sp.csr_matrix((weight, (basket, item)), (int(basket.max()) + 1, num_items))
+  basket, item = basket[kept], item[kept]
+  weight = (1 / np.sqrt(np.log2(1 + size[kept]))).astype(np.float32)
+  held = sp.csr_matrix((weight, (basket, item)), (int(basket[-1]) + 1, num_items))
   norm = np.maximum(np.sqrt(np.asarray(held.multiply(held).sum(0)).ravel()), 1e-6)
   by_item = held.T.tocsr()
-  starts, items, scores = [np.zeros(1, np.int64)], [], []
-  for first in range(0, num_items, _CHUNK):
+
+  def companions_of(first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     part = (by_item[first : first + _CHUNK] @ held).tocsr()
     rows = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
     chosen = (part.data > least) & (part.indices != rows + first)
@@ -59,11 +63,13 @@ def covisitation(
     order = np.lexsort((columns, -values, rows))
     rows, columns, values = rows[order], columns[order], values[order]
     keep = np.arange(len(rows)) - np.searchsorted(rows, rows) < companions
-    starts.append(starts[-1][-1] + np.cumsum(np.bincount(rows[keep], minlength=part.shape[0])))
-    items.append(columns[keep].astype(np.int32))
-    scores.append(values[keep].astype(np.float32))
+    counts = np.bincount(rows[keep], minlength=part.shape[0])
+    return counts, columns[keep].astype(np.int32), values[keep].astype(np.float32)
+
+  with ThreadPoolExecutor(os.cpu_count()) as pool:
+    counts, items, scores = zip(*pool.map(companions_of, range(0, num_items, _CHUNK)), strict=True)
   return {
-    'covisit_start': np.concatenate(starts),
+    'covisit_start': np.append(0, np.cumsum(np.concatenate(counts))),
     'covisit_item': np.concatenate(items),
     'covisit_score': np.concatenate(scores),
   }

@@ -9,6 +9,8 @@ Names: U users, I items, C codes of a category.
 import numpy as np
 import polars as pl
 
+from mlsd_jax.recsys.grouped import contains, distinct
+
 BEFORE = 13  # weeks
 LATEST = 4  # weeks over which rates are taken; 'now' is the last of them alone
 _PRIOR = 20.0  # pairs of the usual rate that every rate is mixed with
@@ -29,9 +31,9 @@ def reorders(history: pl.DataFrame, codes: np.ndarray, num_users: int, num_items
   pair = recent['user'].to_numpy().astype(np.int64) * num_items + recent['item'].to_numpy()
   risks, backs = [], []
   for latest in range(LATEST):
-    risk = np.unique(pair[(week > latest) & (week <= latest + BEFORE)])
+    risk, bought = distinct(pair[(week > latest) & (week <= latest + BEFORE)]), distinct(pair[week == latest])
     risks.append(risk)
-    backs.append(np.isin(risk, pair[week == latest]))
+    backs.append(contains(bought, risk))
   risk, back = np.concatenate(risks), np.concatenate(backs)
   usual = back.mean() if len(back) else 0.0
 

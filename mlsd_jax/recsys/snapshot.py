@@ -20,6 +20,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import announced
 from mlsd_jax.recsys.covisitation import covisitation
 from mlsd_jax.recsys.events import DAY, Dataset, vocabulary
+from mlsd_jax.recsys.grouped import Grouped, Part
 from mlsd_jax.recsys.reorders import reorders
 
 WINDOWS = (3, 7, 30, 90)  # days
@@ -148,18 +149,19 @@ def take(dataset: Dataset, cut: int) -> Snapshot:
     raise UserError(f'{dataset.name} has no event before the cut')
   age = ((cut - pl.col('time')) / DAY).cast(pl.Float32)
   history = history.with_columns(age.alias('age'), (pl.col('time') // DAY).cast(pl.Int32).alias('day'))
-  history = history.with_columns(_trips_after(history))
+  columns = {name: history[name].to_numpy() for name in ('user', 'item', 'age', 'day', 'price', 'quantity')}
+  columns['trip'] = _trips_after(columns['user'], columns['day'])
   codes = np.stack(
     [vocabulary(dataset.items[name])[0] for name in dataset.categories] or [np.zeros(dataset.num_items, np.int32)]
   )
   arrays: dict[str, np.ndarray] = {'category': codes}
-  arrays |= _pairs(history, dataset.num_items)
+  arrays |= _pairs(columns, dataset.num_items)
   pairs = _pair_frame(arrays, dataset.num_items)
   arrays['item'] = _items(history, pairs, dataset.num_items)
   # One more than there are users: the last row is that of a user nobody knows.
-  arrays['user'] = _users(history, dataset.num_users + 1)
+  arrays['user'] = _users(columns, pairs['user'].to_numpy(), dataset.num_users + 1)
   for level, coded in enumerate(codes):
-    arrays |= _affinity(history, coded, level)
+    arrays |= _affinity(columns, coded, level)
   arrays |= _places(history, dataset.num_users + 1, dataset.num_items)
   arrays |= reorders(history, codes, dataset.num_users + 1, dataset.num_items)
   arrays |= _recent(pairs, dataset.num_users + 1)
@@ -169,55 +171,56 @@ def take(dataset: Dataset, cut: int) -> Snapshot:
   return Snapshot(cut, dataset.num_users, dataset.num_items, dataset.categories or ('all',), arrays)
 
 
-def _trips_after(history: pl.DataFrame) -> pl.Series:
+def _trips_after(user: np.ndarray, day: np.ndarray) -> np.ndarray:
   """How many trips of its user came after the one that each event is of."""
-  user, day = history['user'].to_numpy().astype(np.int64), history['day'].to_numpy().astype(np.int64)
-  trips, trip = np.unique((user << 32) + day - day[0], return_inverse=True)
-  last = np.searchsorted(trips >> 32, user, side='right') - 1
-  return pl.Series('trip', (last - trip).astype(np.int32))
+
+  def after(part: Part, of: Mapping[str, np.ndarray]) -> np.ndarray:
+    trip = np.cumsum(part.begins(of['day']))
+    return np.repeat(part.latest(trip), part.size) - trip
+
+  return Grouped(user).column({'day': day}, after)
 
 
-def _counts(windows: Sequence[int] = WINDOWS) -> list[pl.Expr]:
-  counted = [(pl.col('age') <= days).sum().cast(pl.Float32).alias(f'n{days}') for days in windows]
-  return [*counted, pl.len().cast(pl.Float32).alias('n')]
+def _counts(part: Part, age: np.ndarray, windows: Sequence[int] = WINDOWS) -> dict[str, np.ndarray]:
+  return {f'n{days}': part.sum(age <= days) for days in windows} | {'n': part.size}
 
 
-def _weeks() -> list[pl.Expr]:
-  week = (pl.col('age') // 7).cast(pl.Int16)
-  return [week.filter(week < weeks).n_unique().cast(pl.Float32).alias(f'weeks{weeks}') for weeks in WEEKS]
+def _weeks(part: Part, age: np.ndarray) -> dict[str, np.ndarray]:
+  week = age // 7
+  return {f'weeks{weeks}': part.distinct(week, week < weeks) for weeks in WEEKS}
+
+
+def _decayed(part: Part, age: np.ndarray, half: float = HALF) -> np.ndarray:
+  return part.sum(np.exp(age * np.float32(-np.log(2) / half)))
 
 
 def _matrix(table: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
-  out = np.empty((table.height, len(names)), np.float32)
-  for column, name in enumerate(names):  # one after the other: beside a large table there is no room for all
-    out[:, column] = table[name].cast(pl.Float32).to_numpy()
-  return out
+  return np.stack([table[name].cast(pl.Float32).to_numpy() for name in names], 1)
 
 
-def _pairs(history: pl.DataFrame, num_items: int) -> dict[str, np.ndarray]:
-  key = pl.col('user').cast(pl.Int64) * num_items + pl.col('item')
-  pairs = (
-    history.lazy()
-    .group_by(key.alias('key'))
-    .agg(
-      *_counts(PAIR_WINDOWS),
-      *_weeks(),
-      (-pl.col('age') * (np.log(2) / HALF)).exp().sum().alias('decayed'),
-      (-pl.col('age') * (np.log(2) / HALF / 3)).exp().sum().alias('slow'),
-      pl.col('age').min().alias('since'),
-      pl.col('age').max().alias('first'),
-      pl.col('day').n_unique().alias('days'),
-      pl.col('quantity').mean(),
-      pl.col('price').last(),
-      *(pl.col('trip').filter(pl.col('trip') < n).n_unique().cast(pl.Float32).alias(f'trips{n}') for n in TRIPS),
-      pl.col('trip').min().alias('trips_since'),
-      (pl.col('trip').max() + 1).alias('trips'),
-      pl.col('quantity').last().alias('latest'),
+def _pairs(columns: Mapping[str, np.ndarray], num_items: int) -> dict[str, np.ndarray]:
+  def values(part: Part, of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    age, trip = of['age'], of['trip']
+    return (
+      _counts(part, age, PAIR_WINDOWS)
+      | _weeks(part, age)
+      | {f'trips{n}': part.distinct(trip, trip < n) for n in TRIPS}
+      | {
+        'decayed': _decayed(part, age),
+        'slow': _decayed(part, age, 3 * HALF),
+        'since': part.latest(age),
+        'first': part.earliest(age),
+        'days': part.distinct(of['day']),
+        'quantity': part.mean(of['quantity']),
+        'latest': part.latest(of['quantity']),
+        'price': part.latest(of['price']),
+        'trips_since': part.latest(trip),
+        'trips': part.earliest(trip) + 1,
+      }
     )
-    .sort('key')
-    .collect(engine='streaming')
-  )
-  return {'pair_key': pairs['key'].to_numpy(), 'pair': _matrix(pairs, PAIR)}
+
+  by = Grouped(columns['user'].astype(np.int64) * num_items + columns['item'])
+  return {'pair_key': by.key, 'pair': by.table(PAIR, columns, values)}
 
 
 def _pair_frame(arrays: Mapping[str, np.ndarray], num_items: int) -> pl.DataFrame:
@@ -237,7 +240,8 @@ def _filled(table: pl.DataFrame, by: str, rows: int, names: Sequence[str]) -> np
 
 def _items(history: pl.DataFrame, pairs: pl.DataFrame, num_items: int) -> np.ndarray:
   by_item = history.group_by('item').agg(
-    *_counts(),
+    *((pl.col('age') <= days).sum().alias(f'n{days}') for days in WINDOWS),
+    pl.len().alias('n'),
     pl.col('age').min().alias('since'),
     pl.col('age').max().alias('age'),
     pl.col('price').mean(),
@@ -255,38 +259,40 @@ def _items(history: pl.DataFrame, pairs: pl.DataFrame, num_items: int) -> np.nda
   return _filled(joined, 'item', num_items, ITEM)
 
 
-def _users(history: pl.DataFrame, num_users: int) -> np.ndarray:
-  by_user = history.group_by('user').agg(
-    *_counts(),
-    *_weeks(),
-    pl.col('age').min().alias('since'),
-    pl.col('age').max().alias('age'),
-    pl.col('price').mean(),
-    pl.col('price').std().alias('spread'),
-    pl.col('day').n_unique().alias('days'),
-    pl.col('day').filter(pl.col('age') <= 30).n_unique().alias('days30'),
-    pl.col('item').n_unique().alias('items'),
-  )
-  return _filled(by_user, 'user', num_users, USER)
-
-
-def _affinity(history: pl.DataFrame, codes: np.ndarray, level: int) -> dict[str, np.ndarray]:
-  size = int(codes.max()) + 1
-  coded = history.lazy().with_columns(
-    key=pl.col('user').cast(pl.Int64) * size + pl.Series(codes[history['item'].to_numpy()]).cast(pl.Int64)
-  )
-  table = (
-    coded.group_by('key')
-    .agg(
-      *_counts((30,)),
-      (-pl.col('age') * (np.log(2) / HALF)).exp().sum().alias('decayed'),
-      pl.col('age').min().alias('since'),
-      pl.col('price').mean(),
+def _users(columns: Mapping[str, np.ndarray], pair_user: np.ndarray, num_users: int) -> np.ndarray:
+  def values(part: Part, of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    age, price = of['age'], of['price']
+    mean = part.mean(price)
+    off = part.sum(np.square(price - np.repeat(mean, part.size)))
+    return (
+      _counts(part, age)
+      | _weeks(part, age)
+      | {
+        'since': part.latest(age),
+        'age': part.earliest(age),
+        'price': mean,
+        'spread': np.sqrt(off / np.maximum(part.size - 1, 1)),
+        'days': part.distinct(of['day']),
+        'days30': part.distinct(of['day'], age <= 30),
+        'items': items[of['user'][part.start]],
+      }
     )
-    .sort('key')
-    .collect(engine='streaming')
-  )
-  return {f'affinity_key_{level}': table['key'].to_numpy(), f'affinity_{level}': _matrix(table, AFFINITY)}
+
+  items = np.bincount(pair_user, minlength=num_users)
+  by = Grouped(columns['user'])
+  out = np.tile(missing_row(USER), (num_users, 1))
+  out[by.key] = by.table(USER, columns, values)
+  return out
+
+
+def _affinity(columns: Mapping[str, np.ndarray], codes: np.ndarray, level: int) -> dict[str, np.ndarray]:
+  def values(part: Part, of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    age = of['age']
+    known = {'decayed': _decayed(part, age), 'since': part.latest(age), 'price': part.mean(of['price'])}
+    return _counts(part, age, (30,)) | known
+
+  by = Grouped(columns['user'].astype(np.int64) * (int(codes.max()) + 1) + codes[columns['item']])
+  return {f'affinity_key_{level}': by.key, f'affinity_{level}': by.table(AFFINITY, columns, values)}
 
 
 def _places(history: pl.DataFrame, num_users: int, num_items: int) -> dict[str, np.ndarray]:
