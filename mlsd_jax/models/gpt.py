@@ -150,6 +150,13 @@ class Block(nnx.Module):
       x_BTD = x_BTD + layers.dropout(y_BTD, self.config.dropout, keys[2])
     return x_BTD, past
 
+  def last(self, x_BTD, mask_BS):
+    """[B, D] of the last position alone, which sees the positions of the mask: one query and one MLP for T tokens."""
+    q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.attention.qkv(self.norm_1(x_BTD)), axis=2)
+    y_B1HK = attention.attend(q_BTHK[:, -1:], k_BSHK, v_BSHK, mask_BTS=mask_BS[:, None])
+    x_BD = x_BTD[:, -1] + self.attention.out(y_B1HK)[:, 0]
+    return x_BD + self.mlp(self.norm_2(x_BD))
+
 
 class GPT(nnx.Module):
   def __init__(self, config: GPTConfig, rngs: nnx.Rngs):

@@ -164,10 +164,11 @@ class TwoTower(nnx.Module):
     """What the transformer makes of the latest items, read at the last."""
     length = self.config.sequence_length
     y_BTD = self.sequence_in(x_BHD[:, -length:]) + self.position[...][None]
-    mask_BTS = jnp.tril(jnp.ones((length, length), bool))[None] & known_BH[:, None, -length:]
-    for block in self.blocks:
+    known_BT = known_BH[:, -length:]
+    mask_BTS = jnp.tril(jnp.ones((length, length), bool))[None] & known_BT[:, None]
+    for block in self.blocks[:-1]:
       y_BTD, _ = block(y_BTD, mask_BTS=mask_BTS)
-    return y_BTD[:, -1] * known_BH[:, -1:]
+    return self.blocks[-1].last(y_BTD, known_BT) * known_BT[:, -1:]
 
 
 def init(key: jax.Array, config: TwoTowerConfig) -> adapter.Params:
@@ -208,6 +209,29 @@ def user_vectors(
   strength = config.factor_boost * jnp.exp(module.factor_strength[...])
   weight_B1 = jnp.broadcast_to(module.popularity_weight[...], (len(history_BH), 1))
   return jnp.concatenate([vectors_BD, strength * factors_BK, weight_B1], -1)
+
+
+def logits(
+  params: adapter.Params,
+  history_BH: jax.Array,
+  ages_BH: jax.Array,
+  factors_BK: jax.Array,
+  user_codes_BU: jax.Array,
+  items_N: jax.Array,
+  item_factors_NK: jax.Array,
+  popularity_N: jax.Array,
+  codes_IC: jax.Array,
+  config: TwoTowerConfig,
+) -> jax.Array:
+  """[B, N] products of user_vectors and item_vectors, as training wants them.
+
+  What is counted has no gradient but those of its two weights: apart from the rest, its product is not made backwards.
+  """
+  module = adapter.bind(TwoTower, config, params)
+  users_BD = _scaled(module.users(history_BH, ages_BH, user_codes_BU, codes_IC), config) / config.temperature
+  strength = config.factor_boost * jnp.exp(module.factor_strength[...])
+  counted_BN = strength * (factors_BK @ item_factors_NK.T) + module.popularity_weight[...] * popularity_N
+  return users_BD @ _scaled(module.items(items_N, codes_IC), config).T + counted_BN
 
 
 def _scaled(x: jax.Array, config: TwoTowerConfig) -> jax.Array:
