@@ -39,9 +39,18 @@ def tower_task(
     sides = ('item', 'negative') if uniform_negatives else ('item',)
     pool = lambda what: jnp.concatenate([batch[side + what] for side in sides])
     pool_N = pool('')
-    user = [batch[name] for name in ('history', 'ages', 'factors', 'user_codes')]
-    given = (*user, pool_N, pool('_factors'), pool('_popularity'), known.codes_IC)
-    logits_BN = two_tower.logits(params, *given, config=config).astype(jnp.float32)
+    logits_BN = two_tower.logits(
+      params,
+      batch['history'],
+      batch['ages'],
+      batch['factors'],
+      batch['user_codes'],
+      pool_N,
+      pool('_factors'),
+      pool('_popularity'),
+      known.codes_IC,
+      config,
+    ).astype(jnp.float32)
     if log_q:
       logits_BN = logits_BN - jnp.log(jnp.maximum(batch_size * pool('_share') + uniform, 1e-9))
     size = len(batch['item'])
