@@ -326,7 +326,8 @@ def _training_chart(run: contract.Run, first: int) -> None:
 
 
 def _name(state: serving.State, item: int) -> str:
-  return f'{state.items["name"][item]} ({state.items["id"][item]})'
+  name, of = state.items['name'][item], state.items['id'][item]
+  return f'{name} ({of})' if name != of else f'{name}'
 
 
 def _summary(result: Mapping[str, Any]) -> str:

@@ -45,8 +45,7 @@ def table(path: str | pathlib.Path, columns: Mapping[str, str], categories: tupl
     *(pl.col(theirs).alias(ours) for ours, theirs in chosen.items() if theirs),
     *(pl.col(name).cast(pl.String).alias(f'category:{name}') for name in categories),
   )
-  text = lambda name: pl.col(name).cast(pl.String).str.strip_chars()
-  events = events.with_columns(text('user_id'), text('item_id'))
+  events = events.with_columns(_ids(events, 'user_id'), _ids(events, 'item_id'))
   events = events.with_columns(number(name) for name in ('price', 'quantity') if chosen[name])
   left_out = {f'without a {name.removesuffix("_id")}': empty(name) for name in NEEDED}
   if chosen['quantity']:
@@ -81,6 +80,13 @@ def empty(name: str) -> pl.Expr:
   """Whether a column has nothing to say."""
   text = pl.col(name).cast(pl.String).str.strip_chars()
   return text.is_null() | text.str.to_lowercase().is_in(['', 'nan', 'null', 'none', 'na', 'nat'])
+
+
+def _ids(rows: pl.LazyFrame, name: str) -> pl.Expr:
+  """A column as text; 17850.0 is 17850 where all of them are so: whole numbers become that where one was missing."""
+  text = pl.col(name).cast(pl.String).str.strip_chars()
+  whole = rows.select((text.str.contains(r'^\d+\.0$') | empty(name)).all()).collect(engine='streaming').item()
+  return text.str.strip_suffix('.0') if whole else text
 
 
 def number(name: str) -> pl.Expr:

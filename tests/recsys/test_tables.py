@@ -33,6 +33,14 @@ def test_csv_and_parquet_give_the_same(tmp_path):
   assert of('csv').events.equals(of('parquet').events)
 
 
+@pytest.mark.parametrize('suffix', ['csv', 'parquet'])
+def test_ids_that_became_decimals_are_whole_again(tmp_path, suffix):
+  data = tables.table(_table(tmp_path, suffix=suffix, who=[17850.0, None, 3.0], what=['1.0', '7', '7']), COLUMNS)
+  assert data.users['id'].to_list() == ['17850', '3']
+  assert data.items['id'].to_list() == ['1.0', '7']  # not all are decimals: they are names
+  assert data.notes == ('left out: 1 of 3 lines, without a user',)
+
+
 def test_columns_of_our_names_need_not_be_told(tmp_path):
   path = tmp_path / 'log.csv'
   path.write_text('\ufeffuser_id,item_id,time,price,name\na,x,2020-01-01,2,Ex\nb,y,2020-01-02,3,Why\n')
