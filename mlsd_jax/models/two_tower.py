@@ -211,28 +211,5 @@ def user_vectors(
   return jnp.concatenate([vectors_BD, strength * factors_BK, weight_B1], -1)
 
 
-def logits(
-  params: adapter.Params,
-  history_BH: jax.Array,
-  ages_BH: jax.Array,
-  factors_BK: jax.Array,
-  user_codes_BU: jax.Array,
-  items_N: jax.Array,
-  item_factors_NK: jax.Array,
-  popularity_N: jax.Array,
-  codes_IC: jax.Array,
-  config: TwoTowerConfig,
-) -> jax.Array:
-  """[B, N] products of user_vectors and item_vectors, as training wants them.
-
-  What is counted has no gradient but those of its two weights: apart from the rest, its product is not made backwards.
-  """
-  module = adapter.bind(TwoTower, config, params)
-  users_BD = _scaled(module.users(history_BH, ages_BH, user_codes_BU, codes_IC), config) / config.temperature
-  strength = config.factor_boost * jnp.exp(module.factor_strength[...])
-  counted_BN = strength * (factors_BK @ item_factors_NK.T) + module.popularity_weight[...] * popularity_N
-  return users_BD @ _scaled(module.items(items_N, codes_IC), config).T + counted_BN
-
-
 def _scaled(x: jax.Array, config: TwoTowerConfig) -> jax.Array:
   return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-6) if config.normalize else x

@@ -135,16 +135,10 @@ class TowerBatches:
         'factors': self._factors[self._visit[chosen]],
         'user_codes': data.user_codes[users],
         'user': users,
-        **self._items('item', data.item[chosen]),
-        **self._items('negative', negative),
+        'item': data.item[chosen],
+        'negative': negative,
       }
       number += 1
-
-  def _items(self, name: str, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Rows of the item table, what is counted of them, and their share of the examples."""
-    factors, share = self.data.factors, self.data.share[rows].astype(np.float32)
-    known = {'_factors': factors.table[rows], '_popularity': factors.popularity[rows], '_share': share}
-    return {name: rows} | {name + what: values for what, values in known.items()}
 
   @functools.lru_cache(maxsize=2)  # noqa: B019
   def _order(self, epoch: int) -> np.ndarray:

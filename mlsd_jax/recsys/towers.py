@@ -32,27 +32,15 @@ def tower_task(
     uniform_negatives: mixed negative sampling (Yang et al. 2020), so that items that are never bought are seen too.
   """
   known = data.items
-  uniform = batch_size / (len(data.share) - 1) if uniform_negatives else 0.0
+  expected = batch_size * data.share + (batch_size / (len(data.share) - 1) if uniform_negatives else 0.0)
+  log_expected_I = jnp.asarray(np.log(np.maximum(expected, 1e-9)), jnp.float32)
 
   def metrics_of(params, batch):
-    # What differs from week to week comes with the batch, not as constants: the program is then compiled once.
-    sides = ('item', 'negative') if uniform_negatives else ('item',)
-    pool = lambda what: jnp.concatenate([batch[side + what] for side in sides])
-    pool_N = pool('')
-    logits_BN = two_tower.logits(
-      params,
-      batch['history'],
-      batch['ages'],
-      batch['factors'],
-      batch['user_codes'],
-      pool_N,
-      pool('_factors'),
-      pool('_popularity'),
-      known.codes_IC,
-      config,
-    ).astype(jnp.float32)
+    users_BD = _users(params, batch, known.codes_IC, config)
+    pool_N = jnp.concatenate([batch['item'], batch['negative']]) if uniform_negatives else batch['item']
+    logits_BN = (users_BD @ two_tower.item_vectors(params, pool_N, known, config).T).astype(jnp.float32)
     if log_q:
-      logits_BN = logits_BN - jnp.log(jnp.maximum(batch_size * pool('_share') + uniform, 1e-9))
+      logits_BN = logits_BN - log_expected_I[pool_N][None]
     size = len(batch['item'])
     own_BN = jnp.arange(size)[:, None] == jnp.arange(len(pool_N))[None]
     same_item_BN = batch['item'][:, None] == pool_N[None]

@@ -50,25 +50,6 @@ def _users(params, history, ages=None, user_codes=None, config=CONFIG):
   return two_tower.user_vectors(params, history, ages, factors, user_codes, CODES, config)
 
 
-def test_logits_of_training_are_the_products_with_the_same_gradient(params):
-  rng = np.random.default_rng(2)
-  history = jnp.asarray(rng.integers(-1, 31, (5, CONFIG.history_length)), jnp.int32)
-  ages, factors = jnp.asarray(rng.random(history.shape), jnp.float32), jnp.asarray(rng.random((5, 3)), jnp.float32)
-  user, items = (history, ages, factors, jnp.zeros((5, 1), jnp.int32)), jnp.asarray(rng.integers(0, 31, 7), jnp.int32)
-  weights = jnp.asarray(rng.random((5, 7)), jnp.float32)
-
-  def products(p):
-    users = two_tower.user_vectors(p, *user, CODES, CONFIG)
-    return users @ two_tower.item_vectors(p, items, KNOWN, CONFIG).T
-
-  def logits(p):
-    return two_tower.logits(p, *user, items, KNOWN.factors_IK[items], KNOWN.popularity_I[items], CODES, CONFIG)
-
-  np.testing.assert_allclose(logits(params), products(params), rtol=1e-5, atol=1e-5)
-  own, theirs = (jax.grad(lambda p, f=f: (jax.nn.softmax(f(p)) * weights).sum())(params) for f in (logits, products))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), own, theirs)
-
-
 def test_the_sequence_is_what_whole_blocks_make_of_its_last_item(key):
   deep = dataclasses.replace(CONFIG, num_layers=2)
   params = two_tower.init(key, deep)
