@@ -41,10 +41,23 @@ class Retriever:
     vectors = towers.all_items(params, data, config)
     return cls(params, config, data, vectors, Index.build(vectors, metric='dot', settings=settings), settings)
 
+  @classmethod
+  def at(
+    cls,
+    params: Any,
+    config: TwoTowerConfig,
+    data: TowerData,
+    histories: Histories,
+    cut: int,
+    settings: Settings | None = None,
+  ) -> 'Retriever':
+    """Towers with factors and popularity as of a cut."""
+    factors = Factors.at(histories, cut, len(data.codes) - 1, config.factor_dim)
+    return cls.build(params, config, dataclasses.replace(data, factors=factors), settings)
+
   def renewed(self, histories: Histories, cut: int) -> 'Retriever':
-    """The same towers with factors and popularity as of a cut."""
-    factors = Factors.at(histories, cut, len(self.data.codes) - 1, self.config.factor_dim)
-    return self.build(self.params, self.config, dataclasses.replace(self.data, factors=factors), self.settings)
+    """The same towers as of another cut."""
+    return self.at(self.params, self.config, self.data, histories, cut, self.settings)
 
   def users(self, histories: Histories, users: np.ndarray, cut: int) -> np.ndarray:
     """[U, W] vectors of users as they are at a cut."""
@@ -67,8 +80,8 @@ class Retriever:
   def scored(self, candidates: Candidates, vectors: np.ndarray) -> Candidates:
     """The towers' score also of candidates that other sources found."""
     column = candidates.sources.index(NAME)
-    score = candidates.score.copy()
-    # Of many users all products cost less than looking up some; of one they would read every item.
+    score, row = candidates.score.copy(), candidates.row
+    # Of many users all products with the items that any of them has cost less than looking up each pair.
     at_once = _TOGETHER if len(vectors) >= _TOGETHER else 1
     for first in range(0, len(vectors), at_once):
       some = slice(candidates.start[first], candidates.start[min(first + at_once, len(vectors))])
@@ -76,6 +89,7 @@ class Retriever:
       if at_once == 1:
         score[some, column] = self.items[item] @ vectors[first]
       else:
-        products = vectors[first : first + at_once] @ self.items.T
-        score[some, column] = products[candidates.row[some] - first, item]
+        items, place = np.unique(item, return_inverse=True)
+        products = vectors[first : first + at_once] @ self.items[items].T
+        score[some, column] = products[row[some] - first, place]
     return dataclasses.replace(candidates, score=score)

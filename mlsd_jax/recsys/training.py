@@ -110,7 +110,7 @@ def train_towers(
     config = dataclasses.replace(config, factor_boost=boost)
   index = from_mapping(Settings, {'kind': settings.index}, 'tower')
   lean = dataclasses.replace(data.lean, histories=histories)
-  return Retriever.build(params, config, lean, index).renewed(histories, before), result
+  return Retriever.at(params, config, lean, histories, before, index), result
 
 
 def within(train: TrainConfig, epochs: float, examples: int) -> TrainConfig:

@@ -42,7 +42,9 @@ def init_state(
   run_key = jax.random.wrap_key_data(
     jax.random.bits(run_key, jax.random.key_data(jax.random.key(0, impl=rng)).shape), impl=rng
   )
-  return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), run_key)
+  # Plain types: a weakly typed scalar would become plain in the first step, and the second be compiled anew for it.
+  params, opt_state = jax.tree.map(lambda x: x.astype(x.dtype), (params, optimizer.init(params)))
+  return TrainState(jnp.zeros((), jnp.int32), params, opt_state, run_key)
 
 
 def state_shardings(abstract_state: TrainState, task: Task, mesh: Mesh) -> TrainState:

@@ -13,3 +13,16 @@ def test_scores_are_those_of_the_buckets():
   np.testing.assert_allclose(fitted.score(found), plain, rtol=1e-4, atol=1e-4)
   # Of a row by itself it is the same to the last bit: one user is answered as many are.
   np.testing.assert_array_equal(fitted.score(found[7:8]), fitted.score(found)[7:8])
+
+
+def test_newton_stops_where_the_gradient_vanishes():
+  rng = np.random.default_rng(0)
+  found = rng.normal(size=(4000, 3)).astype(np.float32)
+  labels = rng.random(4000) < 1 / (1 + np.exp(3 - 2 * found[:, 0] + found[:, 1]))
+  fitted = blend.fit(found, labels)
+  x = blend._buckets(found, fitted.edges).astype(np.float64)
+  p = 1 / (1 + np.exp(-x @ fitted.weights))
+  slope = x.T @ (labels - p) / len(x) - blend._RIDGE * fitted.weights
+  np.testing.assert_allclose(slope, 0, atol=1e-5)
+  with_all_products = (x * (p * (1 - p))[:, None]).T @ x
+  np.testing.assert_allclose(blend._squares(x.astype(np.float32), np.sqrt(p * (1 - p))), with_all_products, atol=1e-2)

@@ -11,6 +11,7 @@ from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.models import gpt
 from mlsd_jax.training import sharding, step
 from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
+from mlsd_jax.training.task import Task
 
 BATCH, LENGTH, STEPS = 16, 32, 20
 CONFIG = gpt.GPTConfig(vocab_size=61, context_length=LENGTH, num_layers=2, num_heads=4, embed_dim=64, vocab_multiple=8)
@@ -119,3 +120,20 @@ def test_bfloat16_keeps_float32_state():
   assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype('float32')}
   reference, _ = train({'data': 1}, devices=jax.devices()[:1])
   np.testing.assert_allclose(metrics['loss'][0] / metrics['loss'][1], reference[:1], rtol=5e-3)
+
+
+def test_a_weakly_typed_parameter_does_not_compile_the_step_twice():
+  def loss(params, batch, key):
+    error = jnp.square(params['scale'] * batch['x'] - 2.0).sum()
+    return error / BATCH, {'loss': (error, jnp.float32(BATCH))}
+
+  task = Task(init=lambda key: {'scale': jnp.asarray(1.0)}, loss=loss, evaluate=lambda params, batch: {})
+  assert task.init(None)['scale'].weak_type
+  optimizer, mesh = make_optimizer(OptimizerConfig(warmup_steps=1), STEPS), sharding.make_mesh({'data': 8})
+  init = functools.partial(step.init_state, task, optimizer)
+  shardings = step.state_shardings(jax.eval_shape(init, jax.random.key(0)), task, mesh)
+  state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
+  train_step = step.make_train_step(task, optimizer, mesh)
+  for _ in range(3):
+    state, _ = train_step(state, sharding.place_batch({'x': np.ones((1, BATCH), np.float32)}, mesh, leading=1))
+  assert train_step._cache_size() == 1
