@@ -13,6 +13,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.models import sparsenn, two_tower
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys import features, funnel, serving, snapshot, splits, tower_examples, towers
+from mlsd_jax.recsys.candidates import SOURCES, collect
 from mlsd_jax.recsys.histories import Histories
 from mlsd_jax.recsys.ranking import Scorer
 from mlsd_jax.recsys.report import reason
@@ -43,6 +44,17 @@ def state(made):
   return serving.State(
     taken, histories, retriever, blend, scorer, codes, bounds, of_users, *serving.tables(dataset), PER_SOURCE, 30
   )
+
+
+@pytest.mark.parametrize('number', [3, 100])  # one after the other; a block of many and a rest
+def test_towers_score_every_candidate_of_the_union(state, number):
+  users = np.arange(number)
+  vectors = state.retriever.users(state.histories, users, state.snapshot.cut)
+  sources = {name: source for name, source in SOURCES.items() if name in PER_SOURCE}
+  union = collect(state.snapshot, users, sources | {NAME: state.retriever.source(vectors)}, PER_SOURCE)
+  scored = state.retriever.scored(union, vectors).score[:, union.sources.index(NAME)]
+  plain = np.einsum('nw,nw->n', vectors[union.row], state.retriever.items[union.item])
+  np.testing.assert_allclose(scored, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_dense_names_fit_the_columns(state):
