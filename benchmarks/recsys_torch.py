@@ -8,6 +8,7 @@ columns of a user; batches of groups with ids drawn by Zipf's law. Both sides be
 updates (row-wise Adagrad on rows of tables, AdamW on the rest, no clipping) and must print the same losses to 1e-4;
 then they take turns. Seconds are of processor time, as others may use the core; each side has one thread.
 
+    whole      ours, but whole tables are differentiated and updated, not only the rows that a batch looks up
     flat       PyTorch, a flat batch: the user's columns and bag are looked up for every row, as DLRM's are
     eager      PyTorch, what belongs to a group is looked up once a group, as ours does
     compile    the same, everything behind the tables through torch.compile
@@ -39,15 +40,16 @@ CODES = (
 )  # index group, product group, type, code; colour, look, garment, department
 USERS = (16, 4, 5)  # age by five years, club status, fashion news
 ITEMS, DENSE = 105_542, 90
+OURS = {'ours': [], 'whole': ['--whole']}
 RATE, TABLE_RATE, DECAY = 3e-3, 3e-4, 0.01
 
 
-def made(groups: int, size: int, number: int, model: dict) -> dict[str, np.ndarray]:
+def made(groups: int, size: int, number: int, model: dict, last: int) -> dict[str, np.ndarray]:
   """Arrays of `number` batches, and the tables of codes and bounds that both sides share."""
   rng = np.random.default_rng(0)
   # Zipf's law with exponent 1, by inversion.
-  items = lambda shape: np.minimum(np.exp(rng.random(shape) * np.log(ITEMS)), ITEMS).astype(np.int32)
-  codes = np.stack([rng.integers(0, size_, ITEMS + 1) for size_ in CODES], 1).astype(np.int32)
+  items = lambda shape: np.minimum(np.exp(rng.random(shape) * np.log(last)), last).astype(np.int32)
+  codes = np.stack([rng.integers(0, size_, last + 1) for size_ in CODES], 1).astype(np.int32)
   edges = np.cumsum(0.05 + rng.random((DENSE, model['bins'] + 1)), 1).astype(np.float32)
   shape = (number, groups, size)
   bag = items((number, groups, model['bag_length']))
@@ -64,8 +66,8 @@ def made(groups: int, size: int, number: int, model: dict) -> dict[str, np.ndarr
   }
 
 
-def serve(folder: pathlib.Path) -> None:
-  """Our side: the trainer's own step."""
+def serve(folder: pathlib.Path, whole: bool) -> None:
+  """Our side: the trainer's own step; `whole` differentiates and updates whole tables."""
   import jax
 
   from mlsd_jax.models.sparsenn import SparseNNConfig
@@ -78,25 +80,23 @@ def serve(folder: pathlib.Path) -> None:
   config = SparseNNConfig(
     **json.loads((folder / 'model.json').read_text()),
     num_dense=DENSE,
-    num_items=ITEMS,
+    num_items=len(codes) - 1,
     code_sizes=CODES,
     user_sizes=USERS,
   )
   task = ranking.ranker_task(config, codes, edges, batch_size=arrays['item'].shape[1])
-  optimizer = make_optimizer(
-    OptimizerConfig(
-      name='rowwise_adagrad',
-      learning_rate=RATE,
-      table_learning_rate=TABLE_RATE,
-      schedule='constant',
-      beta2=0.99,
-      weight_decay=DECAY,
-      clip_norm=0.0,
-    ),
-    1000,
+  settings = OptimizerConfig(
+    name='rowwise_adagrad',
+    learning_rate=RATE,
+    table_learning_rate=TABLE_RATE,
+    schedule='constant',
+    beta2=0.99,
+    weight_decay=DECAY,
+    clip_norm=0.0,
   )
+  optimizer = make_optimizer(settings, 1000)
   mesh = sharding.make_mesh({})
-  run = step.make_train_step(task, optimizer, mesh)
+  run = step.make_train_step(task, optimizer, mesh, by_rows=settings.by_rows and not whole)
   state = step.init_state(task, optimizer, jax.random.key(0))
   rng = np.random.default_rng(1)
   # A bias and an output layer that are not zero, so that every part has a gradient.
@@ -106,8 +106,7 @@ def serve(folder: pathlib.Path) -> None:
   batches = jax.device_put(arrays)
   state, metrics = run(state, batches)
   losses = np.asarray(metrics['loss'][0] / metrics['loss'][1])
-  (folder / 'ours.json').write_text(json.dumps(losses.tolist()))
-  state, _ = run(state, batches)  # compiled once more, for what the first call gave back
+  (folder / f'{"whole" if whole else "ours"}.json').write_text(json.dumps(losses.tolist()))
   # On an accelerator the processor's time says nothing.
   clock = time.process_time if jax.default_backend() == 'cpu' else time.perf_counter
   print('ready', flush=True)
@@ -123,10 +122,12 @@ def main() -> None:
   parser.add_argument('--torch', default='', help='an interpreter with torch')
   parser.add_argument('--rounds', type=int, default=7)
   parser.add_argument('--steps', type=int, default=10, help='a round')
+  parser.add_argument('--items', type=int, default=ITEMS, help='rows of the largest table')
   parser.add_argument('--serve', type=pathlib.Path, help='internal')
+  parser.add_argument('--whole', action='store_true', help='internal')
   options = parser.parse_args()
   if options.serve:
-    return serve(options.serve)
+    return serve(options.serve, options.whole)
   from configs.recsys import hm
 
   config = hm.get_config()
@@ -134,15 +135,16 @@ def main() -> None:
   os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # both sides are children of this process
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
-    arrays = made(groups, size, options.steps, model)
+    arrays = made(groups, size, options.steps, model, options.items)
     np.savez(folder / 'batches.npz', **arrays)
     (folder / 'model.json').write_text(json.dumps(model))
     losses = config.ranker.losses
     shape = {'top_dims': [128, 64], 'code_sizes': CODES, 'user_sizes': USERS, 'rate': RATE, 'table_rate': TABLE_RATE}
     told = model | shape | {'weight_decay': DECAY, 'soon': losses.soon, 'quantity': losses.quantity}
     (folder / 'config.json').write_text(json.dumps(told))
-    sides = {'ours': Side([sys.executable, __file__, f'--serve={folder}'])}
-    sides['ours'].ready()
+    sides = {name: Side([sys.executable, __file__, f'--serve={folder}', *more]) for name, more in OURS.items()}
+    for side in sides.values():
+      side.ready()
     if options.torch:
       for mode in ('flat', 'eager', 'compile'):
         sides[mode] = Side([options.torch, HERE / 'torch_recsys.py', folder, mode])

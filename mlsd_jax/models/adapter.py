@@ -8,8 +8,10 @@ of arrays instead: those can be traced, sharded by path, saved and restored with
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
+import flax.traverse_util
 import jax
 from flax import nnx
 
@@ -29,6 +31,12 @@ def bind[Config](module_class: Any, config: Config, params: Params) -> Any:
 def params_of(module: Any) -> Params:
   """What `module` holds now: of a bound one, after a call that changed some of it."""
   return _string_keys(nnx.to_pure_dict(nnx.split(module, nnx.Param)[1]))
+
+
+def look_up(params: Params, ids: Mapping[str, jax.Array]) -> Params:
+  """`params` with the rows `ids` [n] of some tables, by path ('code_tables/0'), in the place of those tables."""
+  flat = flax.traverse_util.flatten_dict(params, sep='/')
+  return flax.traverse_util.unflatten_dict(flat | {path: flat[path][rows] for path, rows in ids.items()}, sep='/')
 
 
 @functools.lru_cache(maxsize=64)

@@ -56,6 +56,10 @@ class SparseNNConfig:
     if self.interaction not in ('dot', 'cross', 'both', 'none'):
       raise ValueError(f'interaction={self.interaction!r} is not one of dot, cross, both, none')
 
+  def bag_of(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """[U, L] rows of the latest items of each user's bag."""
+    return batch['bag'][:, -self.bag_length :]
+
 
 def _linear(in_dim: int, out_dim: int, rngs: nnx.Rngs, scale: float = 1.0) -> layers.Linear:
   return layers.Linear(in_dim, out_dim, stddev=scale * (2.0 / in_dim) ** 0.5, rngs=rngs)
@@ -123,27 +127,24 @@ class SparseNN(nnx.Module):
     scaled_BF, reach_BK = (x.astype(kernel.dtype) for x in self.buckets(dense_BF, edges_FQ))
     return jax.nn.relu(scaled_BF @ kernel[:width] + reach_BK @ kernel[width:] + bias[...])
 
-  def fields(self, batch, codes_IC):
-    """[B, fields, D] embeddings."""
-    rows_B = jnp.where(batch['item'] <= self.config.num_items, batch['item'], 0)
-    item_table = self.item_table[...]
-    found = [item_table[rows_B]]
-    found += [table[...][codes_IC[rows_B, column]] for column, table in enumerate(self.code_tables)]
-    of_user = [table[...][batch['user_codes'][:, column]] for column, table in enumerate(self.user_tables)]
+  def fields(self, batch):
+    """[B, fields, D] embeddings. The tables hold what `lookups` names."""
+    number, looked_up = len(batch['item']), self.item_table[...]
+    found = [looked_up[:number], *(table[...] for table in self.code_tables)]
+    of_user = [table[...] for table in self.user_tables]
     if self.config.bag_length:
-      bag_UL = batch['bag'][:, -self.config.bag_length :]
-      known_UL1 = (bag_UL > 0)[..., None]
-      total_UD = (item_table[jnp.clip(bag_UL, 0)] * known_UL1).sum(1)
-      of_user.append(total_UD / jnp.maximum(known_UL1.sum(1), 1))
+      known_UL1 = (self.config.bag_of(batch) > 0)[..., None]
+      rows_ULD = looked_up[number:].reshape(*known_UL1.shape[:2], -1)
+      of_user.append((rows_ULD * known_UL1).sum(1) / jnp.maximum(known_UL1.sum(1), 1))
     # Looked up once a user, not once a row: on a CPU the scatters of the backward pass would be half of the step.
-    found += [jnp.repeat(x_UD, len(rows_B) // len(x_UD), axis=0) for x_UD in of_user]
+    found += [jnp.repeat(x_UD, number // len(x_UD), axis=0) for x_UD in of_user]
     return jnp.stack(found, 1)
 
-  def __call__(self, batch, codes_IC, edges_FQ):
+  def __call__(self, batch, edges_FQ):
     bottom_BD = self.dense(batch['dense'], edges_FQ)
     joined_BJ, extra = bottom_BD, []
     if self.config.sparse:
-      fields_BKD = self.fields(batch, codes_IC)
+      fields_BKD = self.fields(batch)
       joined_BJ = jnp.concatenate([bottom_BD, fields_BKD.reshape(len(bottom_BD), -1)], -1)
       if self.config.interaction in ('dot', 'both'):
         all_BKD = jnp.concatenate([self.to_field(bottom_BD)[:, None], fields_BKD], 1)
@@ -173,4 +174,22 @@ def apply(
     codes_IC: [num_items + 1, C] codes of the item table's rows.
     edges_FQ: [F, Q + 1] ascending bounds of the buckets.
   """
-  return adapter.bind(SparseNN, config, params)(batch, codes_IC, edges_FQ)
+  return apply_to_rows(adapter.look_up(params, lookups(batch, codes_IC, config)), batch, edges_FQ, config)
+
+
+def lookups(batch: dict[str, jax.Array], codes_IC: jax.Array, config: SparseNNConfig) -> dict[str, jax.Array]:
+  """Ids [n] of the rows that a batch looks up, by the path of their table; of items those of the bags come last."""
+  if not config.sparse:
+    return {}
+  rows_B = jnp.where(batch['item'] <= config.num_items, batch['item'], 0)
+  bags = [jnp.clip(config.bag_of(batch), 0).reshape(-1)] if config.bag_length else []
+  found = {'item_table': jnp.concatenate([rows_B, *bags])}
+  found |= {f'code_tables/{column}': codes_IC[rows_B, column] for column in range(len(config.code_sizes))}
+  return found | {f'user_tables/{column}': batch['user_codes'][:, column] for column in range(len(config.user_sizes))}
+
+
+def apply_to_rows(
+  params: adapter.Params, batch: dict[str, jax.Array], edges_FQ: jax.Array, config: SparseNNConfig
+) -> jax.Array:
+  """Logits [B, len(HEADS)] of parameters that hold, in place of the tables, the rows that `lookups` names [n, D]."""
+  return adapter.bind(SparseNN, config, params)(batch, edges_FQ)

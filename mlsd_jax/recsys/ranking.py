@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlsd_jax.models import sparsenn
+from mlsd_jax.models import adapter, sparsenn
 from mlsd_jax.models.sparsenn import HEADS, SparseNNConfig
 from mlsd_jax.recsys.candidates import Candidates, best_first
 from mlsd_jax.recsys.features import Features
@@ -171,9 +171,13 @@ def ranker_task(
   """
   codes_IC, edges_FQ = jnp.asarray(codes), jnp.asarray(bounds)
 
+  def lookups(batch):
+    return sparsenn.lookups(_flat(batch), codes_IC, config)
+
   def metrics_of(params, batch):
     weights_NG = batch['weights']
-    logits_NGO = _group_logits(params, batch, codes_IC, edges_FQ, config).astype(jnp.float32)
+    logits_BO = sparsenn.apply_to_rows(params, _flat(batch), edges_FQ, config)
+    logits_NGO = logits_BO.reshape(*weights_NG.shape, -1).astype(jnp.float32)
     bought_NG, soon_NG, quantity_NG = jnp.moveaxis(batch['labels'] * weights_NG[..., None], -1, 0)
     score_NG = logits_NGO[..., 0]
     shifted_NG = score_NG + batch['offset'][:, None]
@@ -206,22 +210,19 @@ def ranker_task(
   return Task(
     init=lambda key: sparsenn.init(key, config),
     loss=loss,
-    evaluate=metrics_of,
+    evaluate=lambda params, batch: metrics_of(adapter.look_up(params, lookups(batch)), batch),
+    lookups=lookups,
     sharding_rules=RANKER_RULES,
     items_per_batch=batch_size,
     item_name='groups',
   )
 
 
-def _group_logits(params: Any, batch: dict[str, Any], codes_IC, edges_FQ, config: SparseNNConfig) -> jax.Array:
-  number, size = batch['item'].shape
-  rows = {
-    'dense': batch['dense'].reshape(number * size, -1),
-    'item': batch['item'].reshape(-1),
-    'user_codes': batch['user_codes'],
-    'bag': batch['bag'],
-  }
-  return sparsenn.apply(params, rows, codes_IC, edges_FQ, config).reshape(number, size, len(HEADS))
+def _flat(batch: dict[str, Any]) -> dict[str, Any]:
+  """What the model wants of a batch of groups: their candidates one under the other."""
+  dense_NGF, item_NG = batch['dense'], batch['item']
+  of_rows = {'dense': dense_NGF.reshape(-1, dense_NGF.shape[-1]), 'item': item_NG.reshape(-1)}
+  return of_rows | {'user_codes': batch['user_codes'], 'bag': batch['bag']}
 
 
 class Scorer:

@@ -97,7 +97,13 @@ class _Run:
     self.optimizer: optax.GradientTransformation = make_optimizer(config.optimizer, config.steps)
     dtype = DTYPES[config.dtype]
     self.train_step = make_train_step(
-      task, self.optimizer, self.mesh, kind=config.step, accumulation=config.accumulation, dtype=dtype
+      task,
+      self.optimizer,
+      self.mesh,
+      kind=config.step,
+      accumulation=config.accumulation,
+      dtype=dtype,
+      by_rows=config.optimizer.by_rows,
     )
     self.eval_step = make_eval_step(task, self.mesh, dtype=dtype)
     self.checkpoints = Checkpoints(workdir / 'checkpoints', keep=config.keep_checkpoints, metadata=metadata)

@@ -32,6 +32,11 @@ class OptimizerConfig:
   table_learning_rate: float = 0.1  # rowwise_adagrad: peak rate of the embedding tables
   clip_norm: float = 1.0  # by global norm; 0 turns it off
 
+  @property
+  def by_rows(self) -> bool:
+    """Whether a row of a table that has no gradient stays as it is."""
+    return self.name == 'rowwise_adagrad'
+
   def __post_init__(self):
     for name in ('learning_rate', 'final_learning_rate', 'weight_decay', 'clip_norm'):
       if not 0.0 <= getattr(self, name) < math.inf:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mlsd_jax.training import sharding
+from mlsd_jax.training import row_updates, sharding
 from mlsd_jax.training.task import Batch, Metrics, Task
 
 STEP_KINDS = ('jit', 'shard_map')
@@ -65,6 +65,7 @@ def make_train_step(
   kind: str = 'jit',
   accumulation: int = 1,
   dtype: Any = jnp.float32,
+  by_rows: bool = False,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
   """(state, batches) -> (state, metrics), compiled; `state` is donated.
 
@@ -75,15 +76,25 @@ def make_train_step(
     kind: one of STEP_KINDS.
     accumulation: microbatches a step; gradients are summed over them in float32.
     dtype: what parameters are cast to for the forward and backward pass.
+    by_rows: of large tables only the rows that a batch looks up (task.lookups) are differentiated and updated, which
+      is the same for an optimiser that leaves rows without a gradient as they are. Not done per device or with
+      microbatches, whose parts look up other rows.
   """
-  gradient = {'jit': _global_gradient, 'shard_map': _per_device_gradient}[kind](task, mesh, accumulation, dtype)
+  gradient_of = {'jit': _global_gradient, 'shard_map': _per_device_gradient}[kind]
+  by_rows = by_rows and kind == 'jit' and accumulation == 1
 
   def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-    grads, metrics = gradient(state.params, batch, jax.random.fold_in(state.key, state.step))
+    found = row_updates.of_batch(task, state.params, batch) if by_rows else {}
+    given = row_updates.take(state.params, {path: rows.ids for path, rows in found.items()})
+    gradient = gradient_of(row_updates.looking_up(task, found), mesh, accumulation, dtype)
+    grads, metrics = gradient(given, batch, jax.random.fold_in(state.key, state.step))
     weight = metrics['loss'][1]
-    grads = jax.tree.map(lambda g: g / weight, grads)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    grads = row_updates.summed(jax.tree.map(lambda g: g / weight, grads), found)
+    distinct = {path: rows.distinct for path, rows in found.items()}
+    params, opt_state = row_updates.take((state.params, state.opt_state), distinct)
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    params = optax.apply_updates(params, updates)
+    params, opt_state = row_updates.put((state.params, state.opt_state), (params, opt_state), distinct)
     metrics['grad_norm'] = (optax.tree.norm(grads), jnp.ones(()))
     return TrainState(state.step + 1, params, opt_state, state.key), metrics
 

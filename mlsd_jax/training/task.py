@@ -24,6 +24,9 @@ class Task:
       gives the gradient of the whole batch, also when items are masked. `key` is None-able only for tasks that use no
       randomness.
     evaluate: (params, batch) -> metrics, deterministic.
+    lookups: batch -> ids [n] by the path of a table. Where given, `loss` finds at those paths not the tables but the
+      rows that were looked up, [n, D]; where the optimiser allows it, these rows alone are then updated
+      (row_updates.py). `evaluate` has the tables.
     sharding_rules: parameter path -> logical axes, see training/sharding.py.
     flops_per_batch: forward and backward floating-point operations of one global batch (for MFU).
     items_per_batch: how many `item_name` one global batch holds (for the throughput shown).
@@ -33,6 +36,7 @@ class Task:
   init: Callable[[jax.Array], Any]
   loss: Callable[[Any, Batch, jax.Array], tuple[jax.Array, Metrics]]
   evaluate: Callable[[Any, Batch], Metrics]
+  lookups: Callable[[Batch], dict[str, jax.Array]] | None = None
   sharding_rules: Rules = ()
   flops_per_batch: float = 0.0
   items_per_batch: int = 0

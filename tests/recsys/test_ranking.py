@@ -115,8 +115,8 @@ def test_filled_up_places_do_not_count():
   loud = dict(groups.arrays)
   loud['dense'] = np.where(loud['weights'][..., None] > 0, loud['dense'], 1e3).astype(np.float32)
   loud['labels'] = np.where(loud['weights'][..., None] > 0, loud['labels'], 1.0).astype(np.float32)
-  quiet_loss = task.loss(params, {k: jnp.asarray(v) for k, v in groups.arrays.items()}, None)[0]
-  loud_loss = task.loss(params, {k: jnp.asarray(v) for k, v in loud.items()}, None)[0]
+  loss_of = lambda arrays: task.evaluate(params, {k: jnp.asarray(v) for k, v in arrays.items()})['loss']
+  quiet_loss, loud_loss = (total / weight for total, weight in map(loss_of, (groups.arrays, loud)))
   assert float(quiet_loss) == pytest.approx(float(loud_loss), rel=1e-5)
 
 

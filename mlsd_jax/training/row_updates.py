@@ -1,0 +1,88 @@
+"""Updates of the rows of a table that a batch looks up, and of no others.
+
+The gradient of a table is zero but for those rows, and row-wise Adagrad leaves a row without a gradient as it is. So
+the rows are taken out, differentiated, updated as if they were the table, and put back: a step costs what a batch looks
+up, not what the table holds. As in TorchRec's fused optimisers (Mudigere et al. 2022, arXiv:2104.05158, section 4.1.4).
+
+Names: n ids of a batch, N rows of a table, D its width.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mlsd_jax.training.sharding import path_string
+from mlsd_jax.training.task import Batch, Task
+
+_WORTH = 4  # a table of fewer rows an id is quicker updated as a whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """Of one table: ids [n] as looked up, `distinct` [n] of them ascending (then ids past the table, N + 1, N + 2 ...),
+  and `place` [n] of each id among those."""
+
+  ids: jax.Array
+  distinct: jax.Array
+  place: jax.Array
+
+
+def of_batch(task: Task, params: Any, batch: Batch) -> dict[str, Rows]:
+  """The rows that a batch looks up, by the path of their table, where the table is so large that they are few."""
+  sizes = {path_string(path): len(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params) if leaf.ndim}
+  found = task.lookups(batch) if task.lookups else {}
+  return {path: _rows(ids, sizes[path]) for path, ids in found.items() if sizes[path] > _WORTH * len(ids)}
+
+
+def _rows(ids: jax.Array, size: int) -> Rows:
+  distinct, place = jnp.unique(ids, size=len(ids), fill_value=size, return_inverse=True)
+  number = jnp.arange(len(ids))
+  return Rows(ids, jnp.where(distinct < size, distinct, size + number), place)
+
+
+def take(tree: Any, at: Mapping[str, jax.Array]) -> Any:
+  """`tree` with the rows `at` some paths instead of the arrays there; zeros for ids past them.
+
+  The state of an optimiser is a tree whose paths end in those of the parameters, so the same paths serve it.
+  """
+  return _at(tree, at, lambda x, ids: x.at[ids].get(mode='fill', fill_value=0))
+
+
+def put(tree: Any, rows: Any, at: Mapping[str, jax.Array]) -> Any:
+  """The inverse of `take` for distinct ids: `rows` with the whole arrays of `tree`, changed in their rows `at`."""
+  change = lambda x, ids, new: x.at[ids].set(new, mode='drop', unique_indices=True, indices_are_sorted=True)
+  return _at(tree, at, change, rows)
+
+
+def summed(grads: Any, found: Mapping[str, Rows]) -> Any:
+  """Gradients of rows as looked up [n, D] -> of distinct rows [n, D]."""
+  add = lambda g, rows: jnp.zeros_like(g).at[rows.place].add(g)
+  return _at(grads, found, add)
+
+
+def looking_up(task: Task, known: Mapping[str, Rows]) -> Task:
+  """The task with a loss of whole tables, but for those at `known` paths, of which it is given the rows."""
+  if not task.lookups:
+    return task
+  lookups: Callable[[Batch], dict[str, jax.Array]] = task.lookups
+
+  def loss(params, batch, key):
+    return task.loss(take(params, {p: ids for p, ids in lookups(batch).items() if p not in known}), batch, key)
+
+  return dataclasses.replace(task, loss=loss, lookups=None)
+
+
+def _at(tree: Any, at: Mapping[str, Any], change: Callable[..., Any], *others: Any) -> Any:
+  """`change(leaf, at[path], *leaves of others)` for the leaves at some paths; the others' leaf, if any, elsewhere."""
+
+  def changed(path, leaf, *rest):
+    name = path_string(path)
+    for wanted, value in at.items():
+      if name == wanted or name.endswith('/' + wanted):
+        return change(leaf, value, *rest)
+    return rest[0] if rest else leaf
+
+  return jax.tree_util.tree_map_with_path(changed, tree, *others)
