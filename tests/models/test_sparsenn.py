@@ -64,6 +64,19 @@ def test_ids_past_the_table_take_the_row_of_unknown_ones(key):
   np.testing.assert_array_equal(past, unknown)
 
 
+def test_fields_are_rows_of_the_tables(key):
+  params, batch = sparsenn.init(key, CONFIG), _batch()
+  params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(key, p.shape), params)
+  looked_up = adapter.look_up(params, sparsenn.lookups(batch, CODES, CONFIG))
+  fields = adapter.bind(SparseNN, CONFIG, looked_up).fields(batch)
+  table, of_code, of_user = params['item_table'], params['code_tables']['0'], params['user_tables']['0']
+  for row in range(6):
+    item, bag = int(batch['item'][row]), [int(i) for i in batch['bag'][row] if i > 0]
+    mean = sum(table[i] for i in bag) / max(len(bag), 1)
+    wanted = [table[item], of_code[CODES[item, 0]], of_user[batch['user_codes'][row, 0]], mean]
+    np.testing.assert_allclose(fields[row], jnp.stack(wanted), rtol=1e-5, atol=1e-6)
+
+
 def test_buckets_are_piecewise_linear(key):
   module = adapter.bind(SparseNN, CONFIG, sparsenn.init(key, CONFIG))
   values = jnp.concatenate(module.buckets(jnp.array([[0.0, 0.375, 1.0]]), EDGES), -1)[0]

@@ -13,9 +13,10 @@ from mlsd_jax.recsys import features, ranking
 from mlsd_jax.recsys.candidates import Candidates
 from mlsd_jax.recsys.features import Features
 from mlsd_jax.recsys.ranking import GroupBatches, Groups, Labels, Losses
+from mlsd_jax.training import row_updates, sharding, step
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
-from mlsd_jax.training.optimizers import OptimizerConfig
+from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
 
 CODES = np.zeros((51, 1), np.int32)
 
@@ -118,6 +119,26 @@ def test_filled_up_places_do_not_count():
   loss_of = lambda arrays: task.evaluate(params, {k: jnp.asarray(v) for k, v in arrays.items()})['loss']
   quiet_loss, loud_loss = (total / weight for total, weight in map(loss_of, (groups.arrays, loud)))
   assert float(quiet_loss) == pytest.approx(float(loud_loss), rel=1e-5)
+
+
+def test_a_ranker_whose_tables_are_large_learns_the_same_by_rows():
+  candidates, found, labels = _problem(40, 20)
+  groups = _groups(candidates, found, labels, 8)
+  config = SparseNNConfig(num_dense=2, num_items=2000, code_sizes=(900, 3), bins=4, bag_length=1)
+  codes = np.random.default_rng(0).integers(0, (900, 3), (2001, 2)).astype(np.int32)
+  task = ranking.ranker_task(config, codes, features.edges(found.dense, 4), batch_size=8)
+  optimizer = make_optimizer(OptimizerConfig(name='rowwise_adagrad', table_learning_rate=0.05), 100)
+  batches = {name: np.stack([x[:8], x[8:16]]) for name, x in groups.arrays.items()}
+  batches['bag'] += np.arange(8, dtype=np.int32)[:, None] % 3
+  states = []
+  for by_rows in (True, False):
+    mesh = sharding.make_mesh({'data': 1}, jax.devices()[:1])
+    run = step.make_train_step(task, optimizer, mesh, by_rows=by_rows)
+    states.append(run(step.init_state(task, optimizer, jax.random.key(0)), batches)[0])
+  few = row_updates.of_batch(task, states[0].params, {name: x[0] for name, x in batches.items()})
+  assert set(few) == {'item_table', 'code_tables/0'}
+  first, second = (jax.device_get((state.params, state.opt_state)) for state in states)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), first, second)
 
 
 def test_batches_are_slices_that_any_start_finds_again():
