@@ -11,8 +11,8 @@ import tempfile
 
 import numpy as np
 
-from experiments import contract, recsys
-from mlsd_jax.recsys import candidates, evaluation, snapshot, splits, training
+from experiments import contract
+from mlsd_jax.recsys import candidates, evaluation, settings, snapshot, splits, training
 
 VARIANTS = {
   'all': ({}, {}),
@@ -32,7 +32,7 @@ def main() -> None:
   parser.add_argument('--only', nargs='*', default=list(VARIANTS), choices=list(VARIANTS), help='some of the rows')
   options = parser.parse_args()
   _, config = contract.load_config(options.config)
-  data, (tower, train) = recsys._dataset(config), recsys._tower(config)
+  data, (tower, train) = settings.dataset(config), settings.of_towers(config)
   train = dataclasses.replace(train, steps=options.steps or train.steps, eval_every=0, checkpoint_every=0, log_every=0)
   cut = splits.cuts(data, 1)[0]
   state, bought = snapshot.take(data, cut), splits.targets(data, cut)
@@ -45,10 +45,10 @@ def main() -> None:
   print(f'{"":<28}{"recall@100":>22}{"recall@1000":>22}{"recall@1000, rare items":>26}')
   print(f'{"popular":<28}{popular["recall@100"].mean():22.4f}{popular["recall@1000"].mean():22.4f}')
   for name in options.only:
-    settings, model = VARIANTS[name]
+    ingredients, model = VARIANTS[name]
     found, wide = [], []
     for seed in range(options.seeds):
-      chosen = dataclasses.replace(tower, **settings, model=dict(tower.model) | model, index='exact')
+      chosen = dataclasses.replace(tower, **ingredients, model=dict(tower.model) | model, index='exact')
       with tempfile.TemporaryDirectory() as folder:
         seeded = dataclasses.replace(train, seed=seed)
         retriever, fitted = training.train_towers(data, cut, chosen, seeded, pathlib.Path(folder))

@@ -14,9 +14,8 @@ import lightgbm as lgb
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments import recsys
 from mlsd_jax import files, resampling
-from mlsd_jax.recsys import evaluation, funnel, serving, stages
+from mlsd_jax.recsys import evaluation, funnel, serving, settings, stages
 
 
 def main() -> None:
@@ -28,15 +27,15 @@ def main() -> None:
   workdir = pathlib.Path(options.workdir)
   config = ConfigDict(files.read_json(workdir / 'config.json'))
   state = serving.load(workdir / 'state')
-  data, settings = recsys._dataset(config), recsys._funnel(config)
-  tower, tower_train = recsys._tower(config)
+  data, chosen = settings.dataset(config), settings.of_funnel(config)
+  tower, tower_train = settings.of_towers(config)
   bag = state.scorer.config.bag_length
-  cuts = funnel.weeks_of(data, settings.weeks)
-  prepared = stages.prepare(data, cuts, settings, tower, tower_train, bag, workdir / 'tower', seed=config.seed)
+  cuts = funnel.weeks_of(data, chosen.weeks)
+  prepared = stages.prepare(data, cuts, chosen, tower, tower_train, bag, workdir / 'tower', seed=config.seed)
   assert prepared is not None
   groups, ready = prepared
   week, arrays = ready.week, groups.arrays
-  pool = funnel.pool(week, ready.blend, settings.keep, bag)
+  pool = funnel.pool(week, ready.blend, chosen.keep, bag)
   best, found = pool.candidates, pool.features
   own = state.scorer(found, state.user_codes, pool.bags)[:, 0]
   values = {'sparsenn': (own, 0.0)}  # trained before, by the run
@@ -57,7 +56,7 @@ def main() -> None:
   print(f'{len(y):,} training candidates, {x.shape[1]} features, {len(best.item):,} candidates judged')
   by_user = {}
   for name, (score, seconds) in values.items():
-    metrics = evaluation.evaluate(best.users, best.ranked(score, settings.keep), week.targets, data.num_items)
+    metrics = evaluation.evaluate(best.users, best.ranked(score, chosen.keep), week.targets, data.num_items)
     by_user[name] = metrics['map@12']
     cells = '  '.join(f'{metric} {resampling.bootstrap(metrics[metric])}' for metric in ('map@12', 'recall@100'))
     print(f'{name:<32} {cells}' + (f'  {seconds:6.1f} s of training' if seconds else ''))

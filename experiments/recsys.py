@@ -19,28 +19,23 @@ import polars as pl
 from absl import flags
 
 from experiments import contract
-from mlsd_jax import files
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import (
-  calibration,
-  charts,
-  evaluation,
   funnel,
+  judged,
   memory,
   readers,
   report,
   serving,
+  settings,
+  simulation,
   snapshot,
-  splits,
   stages,
-  tables,
   training,
 )
-from mlsd_jax.recsys.events import Dataset
-from mlsd_jax.recsys.ranking import Losses
+from mlsd_jax.recsys.generator import Synthetic
 from mlsd_jax.recsys.tower_examples import item_codes, user_codes
-from mlsd_jax.training.config import TrainConfig, from_mapping
-from mlsd_jax.training.metrics import read_metrics
+from mlsd_jax.training.config import from_mapping
 
 FREE = ('serve',)
 
@@ -52,20 +47,19 @@ def train(run: contract.Run) -> None:
     run.claim(FREE)
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
   config, began = run.config, time.perf_counter()
-  settings = _funnel(config)
-  ranker_train, losses = _train(config, 'ranker'), from_mapping(Losses, config.ranker.losses.to_dict(), 'ranker.losses')
-  data = _dataset(config)
-  cuts = funnel.weeks_of(data, settings.weeks)
+  asked, (tower, tower_train) = settings.of_funnel(config), settings.of_towers(config)
+  losses, ranker_train = settings.of_ranker(config)
+  data = settings.dataset(config)
+  cuts = funnel.weeks_of(data, asked.weeks)
   run.claim(FREE)  # not before all of this was found good: the mended command is to find the workdir free
-  run.print(_described(data, cuts))
-  if len(cuts) <= settings.weeks:
+  run.print(settings.described(data, cuts))
+  if len(cuts) <= asked.weeks:
     run.print(
-      f'trains on {len(cuts) - 1} weeks, not {settings.weeks}: the others are empty or have too little before them'
+      f'trains on {len(cuts) - 1} weeks, not {asked.weeks}: the others are empty or have too little before them'
     )
-  tower, tower_train = _tower(config)
   bag = config.ranker.model.bag_length
   prepared = stages.prepare(
-    data, cuts, settings, tower, tower_train, bag, run.workdir / 'tower', tell=run.print, seed=config.seed
+    data, cuts, asked, tower, tower_train, bag, run.workdir / 'tower', tell=run.print, seed=config.seed
   )
   if prepared is None:
     return None
@@ -86,14 +80,11 @@ def train(run: contract.Run) -> None:
     return None
   del groups, prepared
   scorer = funnel.calibrated(scorer, ready.latest, of_users)
-  ranked = funnel.rank(week, ready.blend, scorer, of_users, settings.keep, ready.retriever, ready.histories)
-  values = _report(run, data, week, ranked)
-  charts.embedding_map(
-    ready.retriever.items[_common(week)],
-    [data.items[(data.categories or ('id',))[:2][-1]][int(i)] or '-' for i in _common(week)],
-    run.workdir / 'plots' / 'embedding_map.png',
-  )
-  _training_chart(run, cuts[-1])
+  ranked = funnel.rank(week, ready.blend, scorer, of_users, asked.keep, ready.retriever, ready.histories)
+  plots = run.workdir / 'plots'
+  values = judged.judge(data, week, ranked, run.workdir, run.print)
+  judged.draw_items(data, week, ready.retriever.items, plots)
+  judged.draw_training(run.workdir / 'tower' / str(cuts[-1]), plots)
   now = int(data.events['time'][-1]) + 1
   histories, retriever, blend = ready.histories, ready.retriever, ready.blend
   del ready, week, ranked  # at full size what serves needs their room
@@ -110,8 +101,8 @@ def train(run: contract.Run) -> None:
     of_users,
     users,
     items,
-    settings.per_source,
-    settings.keep,
+    asked.per_source,
+    asked.keep,
   )
   version = serving.save(state, run.workdir / 'state', {'data': data.name})
   latency = serving.latency(serving.load(run.workdir / 'state'), config.serve.requests)
@@ -124,8 +115,8 @@ def train(run: contract.Run) -> None:
 
 def prepare(run: contract.Run) -> None:
   """Reads the data (for H&M: streams it to Parquet) and says what is in it."""
-  data = _dataset(run.config)
-  run.print(_described(data, funnel.weeks_of(data, run.config.funnel.weeks)))
+  data = settings.dataset(run.config)
+  run.print(settings.described(data, funnel.weeks_of(data, run.config.funnel.weeks)))
 
 
 def evaluate(run: contract.Run) -> None:
@@ -186,143 +177,8 @@ def submit(run: contract.Run) -> None:
 
 def simulate(run: contract.Run) -> None:
   """Purchases with a known cause: how much of it the funnel finds, and whether off-policy estimates are right."""
-  from mlsd_jax.recsys import simulation
-
-  for line in simulation.study(_synthetic(run.config)):
+  for line in simulation.study(from_mapping(Synthetic, run.config.data.synthetic.to_dict(), 'data.synthetic')):
     run.print(line)
-
-
-def _synthetic(config: Any) -> Any:
-  from mlsd_jax.recsys.generator import Synthetic
-
-  return from_mapping(Synthetic, config.data.synthetic.to_dict(), 'data.synthetic')
-
-
-def _dataset(config: Any) -> Dataset:
-  data, skip = _read(config), config.funnel.skip
-  return data.until(int(data.events['time'][-1]) + 1 - skip * splits.WEEK) if skip else data
-
-
-def _read(config: Any) -> Dataset:
-  source, path = config.data.source, config.data.path
-  if source == 'completejourney':
-    return readers.completejourney(config.data.promotions)
-  if source == 'synthetic':
-    from mlsd_jax.recsys.generator import generate
-
-    return generate(_synthetic(config)).dataset
-  if source not in ('hm', 'online_retail', 'table'):
-    raise UserError(f'config.data.source={source!r} is not one of completejourney, hm, online_retail, synthetic, table')
-  if not path:
-    raise UserError(f'config.data.source={source!r} wants --config.data.path=')
-  if source == 'hm':
-    return readers.hm(path)
-  if source == 'online_retail':
-    return readers.online_retail(path)
-  categories = config.data.categories  # a tuple in a config, names with commas between on the command line
-  names = [name.strip() for name in categories.split(',')] if isinstance(categories, str) else categories
-  return tables.table(path, config.data.columns.to_dict(), tuple(filter(None, names)))
-
-
-def _funnel(config: Any) -> funnel.FunnelConfig:
-  values = config.funnel.to_dict()
-  known = (*funnel.SOURCES, funnel.NAME)
-  unknown = [name for name in values['per_source'] if name not in known]
-  if unknown:
-    raise UserError(f'config.funnel.per_source.{unknown[0]} is not one of {", ".join(known)}')
-  return from_mapping(funnel.FunnelConfig, values, 'funnel')
-
-
-def _tower(config: Any) -> tuple[training.TowerSettings, TrainConfig]:
-  values = config.tower.to_dict()
-  values.pop('train')
-  return from_mapping(training.TowerSettings, values, 'tower'), _train(config, 'tower')
-
-
-def _train(config: Any, section: str) -> TrainConfig:
-  return from_mapping(TrainConfig, config[section].train.to_dict() | {'seed': config.seed}, f'{section}.train')
-
-
-def _described(data: Dataset, cuts: Sequence[int]) -> str:
-  held_out = splits.targets(data, cuts[0])
-  history = data.before(cuts[0])
-  cold_users = len(np.setdiff1d(held_out.users, history['user'].unique().to_numpy()))
-  cold_items = len(np.setdiff1d(held_out.item, history['item'].unique().to_numpy()))
-  return (
-    f'{data.name}: {data.events.height:,} purchases of {data.num_users:,} users, {data.num_items:,} items, '
-    f'{stages.day(data.events["time"][0])} to {stages.day(data.events["time"][-1])}\n'
-    f'held out: the week from {stages.day(cuts[0])} on, {len(held_out.users):,} users, '
-    f'{len(held_out.user):,} purchases; '
-    f'{cold_users:,} users and {cold_items:,} of the items were never seen before'
-    + ''.join(f'\n{note}' for note in data.notes)
-  )
-
-
-def _common(week: funnel.Week) -> np.ndarray:
-  return np.flatnonzero(week.snapshot.column('item', 'n90') >= 20)
-
-
-def _report(run: contract.Run, data: Dataset, week: funnel.Week, ranked: funnel.Ranked) -> dict[str, Any]:
-  """Prints the funnel's table, draws its pictures, and gives the numbers of result.json."""
-  segments = splits.segments(data.before(week.targets.cut), data.num_users)
-  table = report.per_user(ranked, week.targets, data.num_items, segments)
-  with files.atomic_path(run.workdir / 'evaluation.parquet') as temporary:
-    table.write_parquet(temporary)
-  found = report.estimates(table)
-  everyone = len(splits.targets(data, week.targets.cut).users)
-  if len(ranked.users) < everyone:
-    run.print(f'\njudged on {len(ranked.users):,} of the {everyone:,} users of that week, drawn at random')
-  run.print('\n' + report.funnel_table(found))
-  probability = 1 / (1 + np.exp(-ranked.logits[:, 0].astype(np.float64)))
-  bought, base = ranked.labels.bought, float(ranked.labels.bought.mean())
-  counts = week.snapshot.column('item', 'n')
-  entropy = calibration.normalized_entropy(probability, bought)
-  error = calibration.calibration_error(probability, bought) / base
-  run.print(
-    f'\nof the {len(bought):,} candidates ranked {base:.2%} were bought, {probability.mean():.2%} foretold: '
-    f'normalised entropy {entropy:.4f}, calibration error {error:.1%} of the base rate'
-  )
-  plots = run.workdir / 'plots'
-  curves = {}
-  for stage, ranking in ranked.rankings.items():
-    hits, relevant = evaluation.relevance(ranked.users, ranking, week.targets, data.num_items)
-    curves[stage] = [float(evaluation.recall(hits, relevant, depth).mean()) for depth in charts.DEPTHS]
-  charts.recall_curves(curves, plots / 'recall.png')
-  charts.funnel(found, plots / 'funnel.png')
-  charts.reliability(probability, bought, plots / 'reliability.png')
-  metrics = ('map@12', 'ndcg@12', 'recall@12', 'recall@100', 'recall@1000')
-  return {metric: {stage: found[stage][metric].mean for stage in found} for metric in metrics} | {
-    'normalized_entropy': entropy,
-    'calibration_error_share': error,
-    'base_rate': base,
-    'coverage@12': evaluation.coverage(ranked.rankings['ranker'], data.num_items),
-    'novelty_bits': evaluation.novelty(ranked.rankings['ranker'], counts),
-    'candidates_per_user': len(week.candidates.item) / len(ranked.users),
-    'union_recall': _union_recall(week, data.num_items),
-  }
-
-
-def _union_recall(week: funnel.Week, num_items: int) -> float:
-  union = week.candidates
-  bought = np.isin(
-    union.user.astype(np.int64) * num_items + union.item,
-    week.targets.user.astype(np.int64) * num_items + week.targets.item,
-  )
-  hits = np.bincount(union.row, bought, minlength=len(union.users))
-  relevant = np.bincount(np.searchsorted(union.users, week.targets.user), minlength=len(union.users))
-  return float((hits / np.maximum(relevant, 1)).mean())
-
-
-def _training_chart(run: contract.Run, first: int) -> None:
-  records = read_metrics(run.workdir / 'tower' / str(first))
-  pick = lambda name: [(r['step'], r[name]) for r in records if r.get(name) is not None]
-  if pick('loss') and pick('val_recall@1000'):
-    charts.loss_and_recall(
-      pick('loss'),
-      pick('val_recall@1000'),
-      run.workdir / 'plots' / 'towers.png',
-      'Two towers: loss and recall over training',
-    )
 
 
 def _name(state: serving.State, item: int) -> str:

@@ -30,14 +30,18 @@ def per_user(ranked: Ranked, targets: Targets, num_items: int, segments: np.ndar
   return pl.concat(tables)
 
 
-def union_line(week: Week) -> str:
-  """How many candidates the users of a week have, and what share of each one's purchases is among them."""
+def union_recall(week: Week) -> np.ndarray:
+  """[U] what share of each user's purchases is among its candidates."""
   union, targets = week.candidates, week.targets
   known = label(union, targets, week.snapshot.num_items).bought
   found = np.bincount(union.row, known, minlength=len(union.users))
-  bought = np.bincount(np.searchsorted(union.users, targets.user), minlength=len(union.users))
-  each = len(union.item) / len(union.users)
-  return f'{len(union.users):,} users, {each:,.0f} candidates each, {(found / bought).mean():.1%} of what is bought'
+  return found / np.bincount(np.searchsorted(union.users, targets.user), minlength=len(union.users))
+
+
+def union_line(week: Week) -> str:
+  """How many candidates the users of a week have, and what share of each one's purchases is among them."""
+  users, each = len(week.candidates.users), len(week.candidates.item) / len(week.candidates.users)
+  return f'{users:,} users, {each:,.0f} candidates each, {union_recall(week).mean():.1%} of what is bought'
 
 
 def estimates(table: pl.DataFrame) -> dict[str, dict[str, Estimate]]:

@@ -1,0 +1,85 @@
+"""What the config of an experiment stands for: its data, and the settings of each stage, checked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.recsys import funnel, generator, readers, splits, stages, tables
+from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.funnel import FunnelConfig
+from mlsd_jax.recsys.generator import Synthetic
+from mlsd_jax.recsys.ranking import Losses
+from mlsd_jax.recsys.training import TowerSettings
+from mlsd_jax.training.config import TrainConfig, from_mapping
+
+
+def dataset(config: Any) -> Dataset:
+  """The purchases of `config.data`, without the last `config.funnel.skip` weeks.
+
+  Raises:
+    UserError: an unknown source, a source that wants a path, or a file that cannot be read.
+  """
+  data, skip = _read(config.data), config.funnel.skip
+  return data.until(int(data.events['time'][-1]) + 1 - skip * splits.WEEK) if skip else data
+
+
+def _read(data: Any) -> Dataset:
+  if data.source == 'completejourney':
+    return readers.completejourney(data.promotions)
+  if data.source == 'synthetic':
+    return generator.generate(from_mapping(Synthetic, data.synthetic.to_dict(), 'data.synthetic')).dataset
+  if data.source not in ('hm', 'online_retail', 'table'):
+    sources = 'completejourney, hm, online_retail, synthetic, table'
+    raise UserError(f'config.data.source={data.source!r} is not one of {sources}')
+  if not data.path:
+    raise UserError(f'config.data.source={data.source!r} wants --config.data.path=')
+  if data.source == 'hm':
+    return readers.hm(data.path)
+  if data.source == 'online_retail':
+    return readers.online_retail(data.path)
+  categories = data.categories  # a tuple in a config, names with commas between on the command line
+  names = [name.strip() for name in categories.split(',')] if isinstance(categories, str) else categories
+  return tables.table(data.path, data.columns.to_dict(), tuple(filter(None, names)))
+
+
+def of_funnel(config: Any) -> FunnelConfig:
+  """Raises UserError for a source that is not known."""
+  values = config.funnel.to_dict()
+  known = (*funnel.SOURCES, funnel.NAME)
+  unknown = [name for name in values['per_source'] if name not in known]
+  if unknown:
+    raise UserError(f'config.funnel.per_source.{unknown[0]} is not one of {", ".join(known)}')
+  return from_mapping(FunnelConfig, values, 'funnel')
+
+
+def of_towers(config: Any) -> tuple[TowerSettings, TrainConfig]:
+  values = config.tower.to_dict()
+  values.pop('train')
+  return from_mapping(TowerSettings, values, 'tower'), _train(config, 'tower')
+
+
+def of_ranker(config: Any) -> tuple[Losses, TrainConfig]:
+  return from_mapping(Losses, config.ranker.losses.to_dict(), 'ranker.losses'), _train(config, 'ranker')
+
+
+def _train(config: Any, section: str) -> TrainConfig:
+  return from_mapping(TrainConfig, config[section].train.to_dict() | {'seed': config.seed}, f'{section}.train')
+
+
+def described(data: Dataset, cuts: Sequence[int]) -> str:
+  """Lines on what the data holds, the week held out and what was left out in reading."""
+  held_out, history = splits.targets(data, cuts[0]), data.before(cuts[0])
+  cold_users = len(np.setdiff1d(held_out.users, history['user'].unique().to_numpy()))
+  cold_items = len(np.setdiff1d(held_out.item, history['item'].unique().to_numpy()))
+  days = [stages.day(data.events['time'][place]) for place in (0, -1)]
+  return '\n'.join(
+    [
+      f'{data.name}: {data.events.height:,} purchases of {data.num_users:,} users, {data.num_items:,} items, '
+      f'{days[0]} to {days[1]}',
+      f'held out: the week from {stages.day(cuts[0])} on, {len(held_out.users):,} users, {len(held_out.user):,} '
+      f'purchases; {cold_users:,} users and {cold_items:,} of the items were never seen before',
+      *data.notes,
+    ]
+  )
