@@ -34,6 +34,7 @@ def of_batch(task: Task, params: Any, batch: Batch) -> dict[str, Rows]:
   """The rows that a batch looks up, by the path of their table, where the table is so large that they are few."""
   sizes = {path_string(path): len(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params) if leaf.ndim}
   found = task.lookups(batch) if task.lookups else {}
+  assert not any(other.endswith('/' + path) for other in sizes for path in found), 'a path must name one table'
   return {path: _rows(ids, sizes[path]) for path, ids in found.items() if sizes[path] > _WORTH * len(ids)}
 
 
