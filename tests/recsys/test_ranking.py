@@ -124,7 +124,9 @@ def test_filled_up_places_do_not_count():
 def test_a_ranker_whose_tables_are_large_learns_the_same_by_rows():
   candidates, found, labels = _problem(40, 20)
   groups = _groups(candidates, found, labels, 8)
-  config = SparseNNConfig(num_dense=2, num_items=2000, code_sizes=(900, 3), bins=4, bag_length=1)
+  config = SparseNNConfig(
+    num_dense=2, num_items=2000, code_sizes=(900, 3), bins=4, bag_length=1, interaction='none', top_dims=(8,)
+  )
   codes = np.random.default_rng(0).integers(0, (900, 3), (2001, 2)).astype(np.int32)
   task = ranking.ranker_task(config, codes, features.edges(found.dense, 4), batch_size=8)
   optimizer = make_optimizer(OptimizerConfig(name='rowwise_adagrad', table_learning_rate=0.05), 100)
