@@ -4,7 +4,7 @@ python -m experiments.recsys
 
 Measured: MAP@12 0.1679 (time-decayed repurchase 0.1548, popularity 0.0481), candidates' recall@100 0.345 and
 recall@1000 0.582, towers alone 0.555 (popularity 0.340); LightGBM's LambdaRank on the same
-candidates 0.1701. On two CPU cores 10m19s, 19m55s on a slower machine.
+candidates 0.1683. On two CPU cores 10m19s, 19m55s on a slower machine.
 """
 
 from configs.recsys._base import base
