@@ -33,9 +33,7 @@ from mlsd_jax.recsys import (
   stages,
   training,
 )
-from mlsd_jax.recsys.generator import Synthetic
 from mlsd_jax.recsys.tower_examples import item_codes, user_codes
-from mlsd_jax.training.config import from_mapping
 
 FREE = ('serve',)
 
@@ -177,7 +175,7 @@ def submit(run: contract.Run) -> None:
 
 def simulate(run: contract.Run) -> None:
   """Purchases with a known cause: how much of it the funnel finds, and whether off-policy estimates are right."""
-  for line in simulation.study(from_mapping(Synthetic, run.config.data.synthetic.to_dict(), 'data.synthetic')):
+  for line in simulation.study(settings.synthetic(run.config)):
     run.print(line)
 
 

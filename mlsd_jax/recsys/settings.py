@@ -21,15 +21,16 @@ def dataset(config: Any) -> Dataset:
   Raises:
     UserError: an unknown source, a source that wants a path, or a file that cannot be read.
   """
-  data, skip = _read(config.data), config.funnel.skip
+  data, skip = _read(config), config.funnel.skip
   return data.until(int(data.events['time'][-1]) + 1 - skip * splits.WEEK) if skip else data
 
 
-def _read(data: Any) -> Dataset:
+def _read(config: Any) -> Dataset:
+  data = config.data
   if data.source == 'completejourney':
     return readers.completejourney(data.promotions)
   if data.source == 'synthetic':
-    return generator.generate(from_mapping(Synthetic, data.synthetic.to_dict(), 'data.synthetic')).dataset
+    return generator.generate(synthetic(config)).dataset
   if data.source not in ('hm', 'online_retail', 'table'):
     sources = 'completejourney, hm, online_retail, synthetic, table'
     raise UserError(f'config.data.source={data.source!r} is not one of {sources}')
@@ -42,6 +43,10 @@ def _read(data: Any) -> Dataset:
   categories = data.categories  # a tuple in a config, names with commas between on the command line
   names = [name.strip() for name in categories.split(',')] if isinstance(categories, str) else categories
   return tables.table(data.path, data.columns.to_dict(), tuple(filter(None, names)))
+
+
+def synthetic(config: Any) -> Synthetic:
+  return from_mapping(Synthetic, config.data.synthetic.to_dict(), 'data.synthetic')
 
 
 def of_funnel(config: Any) -> FunnelConfig:

@@ -22,10 +22,9 @@ _WORTH = 4  # a table of fewer rows an id is quicker updated as a whole
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-  """Of one table: ids [n] as looked up, `distinct` [n] of them ascending (then ids past the table, N + 1, N + 2 ...),
-  and `place` [n] of each id among those."""
+  """Of one table: the `distinct` rows [n] that are looked up, ascending (then ids past the table), and the `place` [n]
+  of each id among those."""
 
-  ids: jax.Array
   distinct: jax.Array
   place: jax.Array
 
@@ -41,7 +40,7 @@ def of_batch(task: Task, params: Any, batch: Batch) -> dict[str, Rows]:
 def _rows(ids: jax.Array, size: int) -> Rows:
   distinct, place = jnp.unique(ids, size=len(ids), fill_value=size, return_inverse=True)
   number = jnp.arange(len(ids))
-  return Rows(ids, jnp.where(distinct < size, distinct, size + number), place)
+  return Rows(jnp.where(distinct < size, distinct, size + number), place)
 
 
 def take(tree: Any, at: Mapping[str, jax.Array]) -> Any:
@@ -58,20 +57,15 @@ def put(tree: Any, rows: Any, at: Mapping[str, jax.Array]) -> Any:
   return _at(tree, at, change, rows)
 
 
-def summed(grads: Any, found: Mapping[str, Rows]) -> Any:
-  """Gradients of rows as looked up [n, D] -> of distinct rows [n, D]."""
-  add = lambda g, rows: jnp.zeros_like(g).at[rows.place].add(g)
-  return _at(grads, found, add)
-
-
-def looking_up(task: Task, known: Mapping[str, Rows]) -> Task:
-  """The task with a loss of whole tables, but for those at `known` paths, of which it is given the rows."""
+def looking_up(task: Task, found: Mapping[str, Rows]) -> Task:
+  """The task with a loss of whole tables, but of distinct rows where those were `found`."""
   if not task.lookups:
     return task
   lookups: Callable[[Batch], dict[str, jax.Array]] = task.lookups
 
   def loss(params, batch, key):
-    return task.loss(take(params, {p: ids for p, ids in lookups(batch).items() if p not in known}), batch, key)
+    at = lookups(batch) | {path: rows.place for path, rows in found.items()}
+    return task.loss(take(params, at), batch, key)
 
   return dataclasses.replace(task, loss=loss, lookups=None)
 

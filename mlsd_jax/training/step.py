@@ -85,13 +85,12 @@ def make_train_step(
 
   def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     found = row_updates.of_batch(task, state.params, batch) if by_rows else {}
-    given = row_updates.take(state.params, {path: rows.ids for path, rows in found.items()})
-    gradient = gradient_of(row_updates.looking_up(task, found), mesh, accumulation, dtype)
-    grads, metrics = gradient(given, batch, jax.random.fold_in(state.key, state.step))
-    weight = metrics['loss'][1]
-    grads = row_updates.summed(jax.tree.map(lambda g: g / weight, grads), found)
     distinct = {path: rows.distinct for path, rows in found.items()}
     params, opt_state = row_updates.take((state.params, state.opt_state), distinct)
+    gradient = gradient_of(row_updates.looking_up(task, found), mesh, accumulation, dtype)
+    grads, metrics = gradient(params, batch, jax.random.fold_in(state.key, state.step))
+    weight = metrics['loss'][1]
+    grads = jax.tree.map(lambda g: g / weight, grads)
     updates, opt_state = optimizer.update(grads, opt_state, params)
     params = optax.apply_updates(params, updates)
     params, opt_state = row_updates.put((state.params, state.opt_state), (params, opt_state), distinct)
