@@ -28,10 +28,11 @@ def main() -> None:
   config = ConfigDict(files.read_json(workdir / 'config.json'))
   state = serving.load(workdir / 'state')
   data, chosen = settings.dataset(config), settings.of_funnel(config)
-  tower, tower_train = settings.of_towers(config)
+  (tower, tower_train), (_, ranker_train) = settings.of_towers(config), settings.of_ranker(config)
   bag = state.scorer.config.bag_length
   cuts = funnel.weeks_of(data, chosen.weeks)
-  prepared = stages.prepare(data, cuts, chosen, tower, tower_train, bag, workdir / 'tower', seed=config.seed)
+  visits = ranker_train.steps * ranker_train.batch_size
+  prepared = stages.prepare(data, cuts, chosen, tower, tower_train, bag, workdir / 'tower', visits, seed=config.seed)
   assert prepared is not None
   groups, ready = prepared
   week, arrays = ready.week, groups.arrays

@@ -46,7 +46,7 @@ def main() -> None:
 
   began = time.perf_counter()
   histories = Histories.of(data.before(cut), users)
-  size = histories.start.nbytes + histories.item.nbytes + histories.day.nbytes
+  size = histories.start.nbytes + histories.item.nbytes + histories.time.nbytes
   towers = made.retriever(data, histories, cut, config)
   made.tell('histories, item vectors, index', began)
   print(f'  histories {size / 1e6:.1f} MB, {size / users:.0f} bytes a user')

@@ -19,6 +19,7 @@ import polars as pl
 from absl import flags
 
 from experiments import contract
+from mlsd_jax import files
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import (
   funnel,
@@ -33,6 +34,7 @@ from mlsd_jax.recsys import (
   stages,
   training,
 )
+from mlsd_jax.recsys.events import Dataset
 from mlsd_jax.recsys.tower_examples import item_codes, user_codes
 
 FREE = ('serve',)
@@ -50,14 +52,15 @@ def train(run: contract.Run) -> None:
   data = settings.dataset(config)
   cuts = funnel.weeks_of(data, asked.weeks)
   run.claim(FREE)  # not before all of this was found good: the mended command is to find the workdir free
+  _claim_for(run, data)
   run.print(settings.described(data, cuts))
   if len(cuts) <= asked.weeks:
     run.print(
       f'trains on {len(cuts) - 1} weeks, not {asked.weeks}: the others are empty or have too little before them'
     )
-  bag = config.ranker.model.bag_length
+  bag, visits = config.ranker.model.bag_length, ranker_train.steps * ranker_train.batch_size
   prepared = stages.prepare(
-    data, cuts, asked, tower, tower_train, bag, run.workdir / 'tower', tell=run.print, seed=config.seed
+    data, cuts, asked, tower, tower_train, bag, run.workdir / 'tower', visits, tell=run.print, seed=config.seed
   )
   if prepared is None:
     return None
@@ -109,6 +112,16 @@ def train(run: contract.Run) -> None:
   run.write_result(values)
   run.print(f'\nstate {version}: a request takes {latency[0]:.1f} ms, 99 of 100 at most {latency[1]:.1f} ms')
   return run.print(f'{run.workdir}: {_summary(values)}')
+
+
+def _claim_for(run: contract.Run, data: Dataset) -> None:
+  """What was trained on other purchases, whose users and items have other numbers, must not go on with these."""
+  path, these = run.workdir / 'data.json', {'name': data.name, 'fingerprint': data.fingerprint}
+  if path.exists() and files.read_json(path) != these:
+    raise UserError(
+      f'{run.workdir} was begun with other purchases than {data.name} holds now; choose another --workdir'
+    )
+  files.write_json(path, these)
 
 
 def prepare(run: contract.Run) -> None:

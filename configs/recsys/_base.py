@@ -30,7 +30,7 @@ def base():
         'keep': 300,  # candidates of a user that the ranker sees
         'group': 96,  # of them in training
         'skip': 0,  # weeks left out at the end, to judge on an earlier one
-        'users': 0,  # of each week, drawn; 0 for all
+        'users': 10_000,  # of each week, drawn where more bought (of the ranker's, what its updates see); 0 for all
         'per_source': {
           'repurchase': 600,
           'popular': 400,

@@ -51,7 +51,7 @@ def funnel(table: Mapping[str, Mapping[str, Estimate]], path: pathlib.Path) -> N
 
 def reliability(probability: np.ndarray, bought: np.ndarray, path: pathlib.Path, bins: int = 15) -> None:
   """Share bought by predicted probability, on logarithmic axes, buckets of equal size; a PNG."""
-  parts = np.array_split(np.argsort(probability, kind='stable'), bins)
+  parts = np.array_split(np.argsort(probability, kind='stable'), min(bins, len(probability)))
   said = np.array([probability[part].mean() for part in parts])
   was = np.array([max(bought[part].mean(), 0.5 / len(part)) for part in parts])
   error = np.array([1.96 * np.sqrt(share * (1 - share) / len(part)) for share, part in zip(was, parts, strict=True)])

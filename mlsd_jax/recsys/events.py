@@ -14,6 +14,7 @@ Users and items are row numbers from here on, so that a lookup is an index and a
 import dataclasses
 import datetime
 import functools
+import hashlib
 import zlib
 from collections.abc import Sequence
 
@@ -58,6 +59,16 @@ class Dataset:
   @property
   def num_items(self) -> int:
     return self.items.height
+
+  @functools.cached_property
+  def fingerprint(self) -> str:
+    """Of every event and of all that is known of users and items."""
+    digest = hashlib.blake2b(digest_size=16)
+    for column in self.events:
+      digest.update(np.ascontiguousarray(column.to_numpy()))
+    for table in (self.users, self.items):
+      digest.update(table.write_csv().encode())
+    return digest.hexdigest()
 
   @functools.cached_property
   def on_promotion(self) -> np.ndarray:
@@ -129,7 +140,8 @@ def make_dataset(
   items = _described(found, 'item_id', items, f'items of {name}')
   if 'name' not in items.columns:
     items = items.with_columns(pl.col('id').alias('name'))
-  places = found.select(pl.col('place').cast(pl.String).unique().sort()).collect().to_series().drop_nulls()
+  place = pl.col('place').cast(pl.String).fill_null('')  # what is missing is a place of its own
+  places = found.select(place.unique().sort()).collect().to_series()
   coded = (
     found.join(_index(users, 'user'), left_on='user_id', right_on='id', how='left')
     .join(_index(items, 'item'), left_on='item_id', right_on='id', how='left')
@@ -139,10 +151,7 @@ def make_dataset(
       'time',
       pl.col('price').cast(pl.Float32, strict=False).fill_null(0).fill_nan(0).clip(0),
       pl.col('quantity').cast(pl.Float32, strict=False).fill_null(1).fill_nan(1),
-      pl.col('place')
-      .cast(pl.String)
-      .replace_strict(places, pl.int_range(len(places), eager=True), default=0)
-      .cast(pl.Int32),
+      place.replace_strict(places, pl.int_range(len(places), eager=True), return_dtype=pl.Int32),
     )
     .sort('time', 'user', 'item')
     .collect(engine='streaming')

@@ -15,6 +15,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from scipy.sparse import linalg
 
+from mlsd_jax.recsys.events import DAY
 from mlsd_jax.recsys.histories import Histories, ranges
 
 HALF = 180.0  # days
@@ -44,10 +45,9 @@ class Factors:
     """Factors of what was bought before `cut`; directions past the rank of the purchases are zero."""
     users = np.arange(len(histories.start) - 2)
     moment = histories.moments(cut)
-    recent = histories.day[histories.day < moment], histories.item[histories.day < moment]
-    counts = [
-      weight * np.bincount(recent[1][moment - recent[0] <= d], minlength=num_items + 1) for d, weight in _WINDOWS
-    ]
+    earlier = histories.time < moment
+    age, item = (moment - histories.time[earlier]) / DAY, histories.item[earlier]
+    counts = [weight * np.bincount(item[age <= days], minlength=num_items + 1) for days, weight in _WINDOWS]
     popularity = np.log(sum(counts) + 0.05).astype(np.float32)
     table = np.zeros((num_items + 1, dim), np.float32)
     bare = cls(table, np.ones(num_items + 1, np.float32), popularity)
@@ -71,7 +71,7 @@ class Factors:
     moments = histories.moments(cuts)
     starts, stops = histories.start[users], histories.stops(users, moments)
     flat, lengths = ranges(starts, stops), stops - starts
-    decayed = 0.5 ** ((np.repeat(moments, lengths) - histories.day[flat]) / HALF)
+    decayed = 0.5 ** ((np.repeat(moments, lengths) - histories.time[flat]) / (HALF * DAY))
     start = np.concatenate([[0], np.cumsum(lengths)])
     found = sp.csr_matrix((decayed.astype(np.float32), histories.item[flat], start), (len(users), len(self.damping)))
     found.sum_duplicates()

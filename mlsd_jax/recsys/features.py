@@ -157,4 +157,7 @@ def edges(dense: np.ndarray, bins: int, sample: int = 200_000, seed: int = 0) ->
     known = column[column != 0]
     bounds = np.quantile(known, np.linspace(0, 1, bins + 1)) if len(known) else np.linspace(0, 1, bins + 1)
     columns.append(np.maximum.accumulate(bounds + 1e-6 * np.arange(bins + 1)))
-  return np.array(columns, np.float32)
+  found = np.array(columns, np.float32)
+  for each in range(bins):  # from 16 on float32 has no steps of 1e-6
+    found[:, each + 1] = np.maximum(found[:, each + 1], np.nextafter(found[:, each], np.float32(np.inf)))
+  return found

@@ -26,7 +26,8 @@ class FunnelConfig:
 
   Attributes:
     weeks: on which the ranker is trained, those before the one held out; fewer where little history would be left.
-    users: of each week, training and held out alike, drawn at random where more of them bought; 0 for all.
+    users: of each week, drawn at random where more of them bought; 0 for all. (Of the ranker's weeks no more than its
+      updates see, see stages.prepare.)
     per_source: best of each source that join the union.
     keep: of the union that the blend passes to the ranker.
     group: candidates of a user and week that the ranker is trained on.

@@ -15,13 +15,14 @@ class Histories:
   Attributes:
     start: [U + 2] where each user's events begin; user U, whom nobody knows, has none.
     item: [E] rows of the item table (item + 1).
-    day: [E] float32 days since `origin`, ascending within a user.
-    origin: seconds.
+    time: [E] whole seconds since `origin`, ascending within a user. (From day 256 on, days in float32 would not tell a
+      purchase at midnight from a cut a second later.)
+    origin: seconds since 1970.
   """
 
   start: np.ndarray
   item: np.ndarray
-  day: np.ndarray
+  time: np.ndarray
   origin: int
 
   @classmethod
@@ -30,8 +31,10 @@ class Histories:
     ordered = events.select('user', 'time', 'item').sort('user', 'time', 'item')
     user = ordered['user'].to_numpy()
     origin = int(events['time'][0]) if events.height else 0
-    day = ((ordered['time'].to_numpy() - origin) / DAY).astype(np.float32)
-    return cls(np.searchsorted(user, np.arange(num_users + 2)), ordered['item'].to_numpy() + 1, day, origin)
+    time = ordered['time'].to_numpy() - origin
+    if len(time) and time.max() < 2**31:  # 68 years
+      time = time.astype(np.int32)
+    return cls(np.searchsorted(user, np.arange(num_users + 2)), ordered['item'].to_numpy() + 1, time, origin)
 
   def at(self, users: np.ndarray, cuts: np.ndarray, length: int) -> dict[str, np.ndarray]:
     """The last `length` purchases before each cut, the latest last.
@@ -44,12 +47,12 @@ class Histories:
     known = place >= self.start[users][:, None]
     place = np.where(known, place, 0)
     items = np.where(known, self.item[place], -1) if len(self.item) else np.full(place.shape, -1)
-    ages = np.where(known, moments[:, None] - self.day[place], 0.0) if len(self.item) else np.zeros(place.shape)
-    return {'history': items.astype(np.int32), 'ages': ages.astype(np.float32)}
+    ages = np.where(known, moments[:, None] - self.time[place], 0) if len(self.item) else np.zeros(place.shape)
+    return {'history': items.astype(np.int32), 'ages': (ages / DAY).astype(np.float32)}
 
   def moments(self, cuts: np.ndarray | int) -> np.ndarray:
-    """Seconds since 1970 as days since `origin`."""
-    return ((np.asarray(cuts, np.int64) - self.origin) / DAY).astype(np.float32)
+    """Seconds since 1970 as seconds since `origin`."""
+    return np.asarray(cuts, np.int64) - self.origin
 
   def stops(self, users: np.ndarray, moments: np.ndarray) -> np.ndarray:
     """Where each user's events before a moment end: a binary search in all slices at once."""
@@ -57,7 +60,7 @@ class Histories:
     while (low < high).any():
       middle = (low + high) // 2
       open_ = low < high
-      earlier = open_ & (self.day[np.minimum(middle, len(self.day) - 1)] < moments)
+      earlier = open_ & (self.time[np.minimum(middle, len(self.time) - 1)] < moments)
       low = np.where(earlier, middle + 1, low)
       high = np.where(open_ & ~earlier, middle, high)
     return low

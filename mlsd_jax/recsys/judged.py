@@ -34,7 +34,7 @@ def judge(
   bought = ranked.labels.bought
   base = float(bought.mean())
   entropy = calibration.normalized_entropy(probability, bought)
-  error = calibration.calibration_error(probability, bought) / base
+  error = calibration.calibration_error(probability, bought) / base if base else float('nan')
   tell(
     f'\nof the {len(bought):,} candidates ranked {base:.2%} were bought, {probability.mean():.2%} foretold: '
     f'normalised entropy {entropy:.4f}, calibration error {error:.1%} of the base rate'
@@ -63,12 +63,14 @@ def _curves(ranked: Ranked, week: Week, num_items: int) -> dict[str, list[float]
 
 
 def draw_items(data: Dataset, week: Week, vectors: np.ndarray, plots: pathlib.Path) -> None:
-  """The map of what sells, by the second coarsest category.
+  """The map of what sells, by the second coarsest category; nothing if too little sells.
 
   Args:
     vectors: [num_items, W] of every item.
   """
   common = np.flatnonzero(week.snapshot.column('item', 'n90') >= _SOLD)
+  if len(common) < 3:  # no map of two points
+    return
   groups = data.items[(data.categories or ('id',))[:2][-1]]
   charts.embedding_map(vectors[common], [groups[int(i)] or '-' for i in common], plots / 'embedding_map.png')
 

@@ -1,12 +1,14 @@
 """Real purchases: completejourney, H&M, UCI Online Retail. (Any other table: tables.py.)"""
 
 import datetime
+import hashlib
 import importlib.metadata
+import os
 import pathlib
 
 import polars as pl
 
-from mlsd_jax import files
+from mlsd_jax import files, folders
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import tables
 from mlsd_jax.recsys.events import Dataset, make_dataset
@@ -95,8 +97,8 @@ def _weekly_promotions(path: pathlib.Path) -> pl.LazyFrame:
 def hm(folder: str | pathlib.Path) -> Dataset:
   """Kaggle's 'H&M Personalized Fashion Recommendations': articles.csv, customers.csv, transactions_train.csv.
 
-  The transactions are streamed once into FOLDER/transactions.parquet (typed, users and items as row numbers), which is
-  read from then on.
+  The transactions are streamed once into FOLDER/transactions.parquet (typed, users and items as row numbers; in the
+  user cache where FOLDER cannot be written), which is read from then on while the three files stay what they were.
 
   Raises:
     UserError: a file or a column is missing, or an event names an unknown customer or article.
@@ -111,11 +113,15 @@ def hm(folder: str | pathlib.Path) -> Dataset:
     {'article_id': 'id', 'prod_name': 'name'}
   )
   users = _columns(folder / 'customers.csv', ('customer_id', *HM_USER_ATTRIBUTES)).rename({'customer_id': 'id'})
-  age = pl.col('age').cast(pl.Int32, strict=False)
+  age = pl.col('age').cast(pl.Float32, strict=False).cast(pl.Int32, strict=False)  # 49, or 49.0 as pandas writes it
   users = users.with_columns((age // 5 * 5).alias('age'))
-  typed = folder / 'transactions.parquet'
-  if not typed.exists():
+  typed = _typed_folder(folder) / 'transactions.parquet'
+  seen = {name: [(folder / name).stat().st_size, (folder / name).stat().st_mtime_ns] for name in HM_FILES}
+  made_of = typed.with_suffix('.json')
+  if not (typed.exists() and made_of.exists() and files.read_json(made_of) == seen):
+    made_of.unlink(missing_ok=True)
     _stream_transactions(folder / 'transactions_train.csv', users, items, typed)
+    files.write_json(made_of, seen)
   events = pl.read_parquet(typed)
   return Dataset(
     'hm',
@@ -126,6 +132,15 @@ def hm(folder: str | pathlib.Path) -> Dataset:
     HM_ATTRIBUTES,
     HM_USER_ATTRIBUTES[:3],
   )
+
+
+def _typed_folder(folder: pathlib.Path) -> pathlib.Path:
+  if os.access(folder, os.W_OK):
+    return folder
+  name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+  made = folders.cache_folder() / 'hm' / name
+  made.mkdir(parents=True, exist_ok=True)
+  return made
 
 
 def _columns(path: pathlib.Path, wanted: tuple[str, ...]) -> pl.DataFrame:
@@ -183,7 +198,7 @@ def _stream_transactions(path: pathlib.Path, users: pl.DataFrame, items: pl.Data
 
 
 def online_retail(path: str | pathlib.Path) -> Dataset:
-  """UCI 'Online Retail' or 'Online Retail II' as CSV: a British gift shop's invoices, 2009 to 2011.
+  """UCI 'Online Retail' (or II), its workbook or CSV: a British gift shop's invoices, 2009 to 2011.
 
   Lines that say of nobody what he bought are left out, and `notes` says how many: cancelled invoices, returns, lines
   without a customer, and codes that are no goods (POST, D, BANK CHARGES, ...).

@@ -39,7 +39,7 @@ from mlsd_jax.recsys.splits import Targets
 from mlsd_jax.recsys.tower_examples import TowerData
 from mlsd_jax.training.config import from_mapping
 
-_LAYOUT = 3  # of a saved state's files
+_LAYOUT = 4  # of a saved state's files
 _NOBODY = Targets(0, *[np.zeros(0, np.int32)] * 2, *[np.zeros(0, np.float32)] * 2)
 
 
@@ -155,7 +155,7 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
     'blend_edges': state.blend.edges,
     'history_start': state.histories.start,
     'history_item': state.histories.item,
-    'history_day': state.histories.day,
+    'history_time': state.histories.time,
     'item_vectors': state.retriever.items,
     'factors': state.retriever.data.factors.table,
     'damping': state.retriever.data.factors.damping,
@@ -206,7 +206,7 @@ def load(root: pathlib.Path) -> State:
   tower = from_mapping(TwoTowerConfig, lists(described['tower']), 'tower')
   ranker = from_mapping(SparseNNConfig, lists(described['ranker']), 'ranker')
   codes, user_codes = np.asarray(array('codes')), np.asarray(array('user_codes'))
-  histories = Histories(array('history_start'), array('history_item'), array('history_day'), described['origin'])
+  histories = Histories(array('history_start'), array('history_item'), array('history_time'), described['origin'])
   nothing = np.zeros(0, np.int32)
   factors = Factors(array('factors'), array('damping'), array('popularity'))
   data = TowerData(nothing, nothing, nothing, histories, codes, user_codes, np.zeros(len(codes)), factors)

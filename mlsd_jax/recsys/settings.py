@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import funnel, generator, readers, splits, stages, tables
@@ -21,8 +22,16 @@ def dataset(config: Any) -> Dataset:
   Raises:
     UserError: an unknown source, a source that wants a path, or a file that cannot be read.
   """
-  data, skip = _read(config), config.funnel.skip
-  return data.until(int(data.events['time'][-1]) + 1 - skip * splits.WEEK) if skip else data
+  try:
+    data = _read(config)
+  except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+    raise UserError(f'{config.data.path or config.data.source} cannot be read: {str(error).splitlines()[0]}') from error
+  if not config.funnel.skip:
+    return data
+  earlier = data.until(int(data.events['time'][-1]) + 1 - config.funnel.skip * splits.WEEK)
+  if not earlier.events.height:
+    raise UserError(f'config.funnel.skip={config.funnel.skip} leaves no purchase of {data.name}')
+  return earlier
 
 
 def _read(config: Any) -> Dataset:

@@ -194,6 +194,11 @@ def _decayed(part: Part, age: np.ndarray, half: float = HALF) -> np.ndarray:
   return part.sum(np.exp(age * np.float32(-np.log(2) / half)))
 
 
+def _mean_price(part: Part, price: np.ndarray) -> np.ndarray:
+  """Of the prices that are known, which are above 0; 0 where none is."""
+  return part.sum(price) / np.maximum(part.sum(price > 0), 1)
+
+
 def _matrix(table: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
   return np.stack([table[name].cast(pl.Float32).to_numpy() for name in names], 1)
 
@@ -239,14 +244,15 @@ def _filled(table: pl.DataFrame, by: str, rows: int, names: Sequence[str]) -> np
 
 
 def _items(history: pl.DataFrame, pairs: pl.DataFrame, num_items: int) -> np.ndarray:
+  known = pl.when(pl.col('price') > 0).then('price')
   by_item = history.group_by('item').agg(
     *((pl.col('age') <= days).sum().alias(f'n{days}') for days in WINDOWS),
     pl.len().alias('n'),
     pl.col('age').min().alias('since'),
     pl.col('age').max().alias('age'),
-    pl.col('price').mean(),
-    pl.col('price').filter(pl.col('age') <= 30).mean().alias('price30'),
-    pl.col('price').filter(pl.col('age') <= 7).mean().alias('price7'),
+    known.mean(),
+    known.filter(pl.col('age') <= 30).mean().alias('price30'),
+    known.filter(pl.col('age') <= 7).mean().alias('price7'),
     pl.col('quantity').mean(),
   )
   again = pl.col('days') > 1
@@ -262,8 +268,8 @@ def _items(history: pl.DataFrame, pairs: pl.DataFrame, num_items: int) -> np.nda
 def _users(columns: Mapping[str, np.ndarray], pair_user: np.ndarray, num_users: int) -> np.ndarray:
   def values(part: Part, of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     age, price = of['age'], of['price']
-    mean = part.mean(price)
-    off = part.sum(np.square(price - np.repeat(mean, part.size)))
+    mean = _mean_price(part, price)
+    off = part.sum(np.square(price - np.repeat(mean, part.size)) * (price > 0))
     return (
       _counts(part, age)
       | _weeks(part, age)
@@ -271,7 +277,7 @@ def _users(columns: Mapping[str, np.ndarray], pair_user: np.ndarray, num_users: 
         'since': part.latest(age),
         'age': part.earliest(age),
         'price': mean,
-        'spread': np.sqrt(off / np.maximum(part.size - 1, 1)),
+        'spread': np.sqrt(off / np.maximum(part.sum(price > 0) - 1, 1)),
         'days': part.distinct(of['day']),
         'days30': part.distinct(of['day'], age <= 30),
         'items': items[of['user'][part.start]],
@@ -288,7 +294,7 @@ def _users(columns: Mapping[str, np.ndarray], pair_user: np.ndarray, num_users: 
 def _affinity(columns: Mapping[str, np.ndarray], codes: np.ndarray, level: int) -> dict[str, np.ndarray]:
   def values(part: Part, of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     age = of['age']
-    known = {'decayed': _decayed(part, age), 'since': part.latest(age), 'price': part.mean(of['price'])}
+    known = {'decayed': _decayed(part, age), 'since': part.latest(age), 'price': _mean_price(part, of['price'])}
     return _counts(part, age, (30,)) | known
 
   by = Grouped(columns['user'].astype(np.int64) * (int(codes.max()) + 1) + codes[columns['item']])

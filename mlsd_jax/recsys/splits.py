@@ -55,10 +55,10 @@ def cuts(dataset: Dataset, weeks: int) -> list[int]:
   first, last = dataset.events['time'][0], dataset.events['time'][-1]
   found = [last + 1 - WEEK * number for number in range(1, weeks + 1)]
   if found[-1] <= first:
-    days = (last - first) / DAY
+    fewer = ', or a smaller config.funnel.weeks' if weeks > 2 else ''
     raise UserError(
-      f'{dataset.name} spans {days:.0f} days, too few to hold out {weeks} weeks and leave a '
-      f'history: at least {7 * weeks + 1} days, or a smaller config.funnel.weeks'
+      f'{dataset.name} spans {(last - first) / DAY:.0f} days, too few to hold out {weeks} weeks and leave a '
+      f'history: at least {7 * weeks + 1} days{fewer}'
     )
   return found
 

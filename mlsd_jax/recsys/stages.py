@@ -1,6 +1,7 @@
 """The weeks before a cut, one after the other: towers, candidates, blend, and what a ranker learns from."""
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -52,6 +53,7 @@ def prepare(
   tower_train: TrainConfig,
   bag_length: int,
   folder: pathlib.Path,
+  visits: int,
   tell: Callable[[str], None] = print,
   seed: int = 0,
 ) -> tuple[Groups, Prepared] | None:
@@ -63,17 +65,21 @@ def prepare(
   Args:
     cuts: of the week held out, then of the ranker's weeks, the latest first.
     folder: of the towers' runs; what is finished there is not trained again.
+    visits: users and weeks that the ranker's training goes through: no more are made, as many of each week, so that
+      a shop with many users needs no more time or memory than that.
   """
   histories, of_users = training.histories_of(data), user_codes(data)
   tower = dataclasses.replace(tower, depth=settings.per_source.get(NAME, tower.depth))
   parts: list[Groups] = []
+  learnt = math.ceil(visits / (len(cuts) - 1))
+  sampled = dataclasses.replace(settings, users=min(learnt, settings.users or learnt))
   latest: list[Pool] = []
-  retriever, blend = None, None
+  retriever, blend, refresh = None, None, tower.refresh or len(cuts)
   for age in range(len(cuts) - 1, -1, -1):
     cut = cuts[age]
     # Counted from the week held out, so that it is asked of fresh towers.
-    bought_since = data.between(cut - tower.refresh * splits.WEEK, cut).height
-    if retriever is None or (age % tower.refresh == 0 and bought_since):
+    bought_since = data.between(cut - refresh * splits.WEEK, cut).height
+    if retriever is None or (age % refresh == 0 and bought_since):
       tell(f'\ntwo towers, as of {day(cut)}')
       # Users of the weeks to learn from are asked about all at once, for which no index pays.
       settings_ = dataclasses.replace(tower, index='exact') if age else tower
@@ -82,7 +88,7 @@ def prepare(
         return None
     else:
       retriever = retriever.renewed(histories, cut)
-    week = week_at(data, cut, retriever, histories, settings)
+    week = week_at(data, cut, retriever, histories, sampled if age else settings)
     tell(f'{day(cut)}: {report.union_line(week)}')
     blend = blend or funnel.fit_blend(week)
     if age:

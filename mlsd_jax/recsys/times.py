@@ -3,8 +3,9 @@
     timestamps, dates   as they are; those with a zone in UTC
     text                year first (2019-01-31, 2019/1/31 8:05, 20190131, 2019-01-31T08:05:00+01:00), months by name
                         (31-Jan-2019), day or month first (31.01.2019, 1/31/19 8:05 PM)
-    numbers             seconds, milliseconds, microseconds or nanoseconds since 1970; 20190131; days since 1899-12-30
-                        as spreadsheets count them; seconds or days from any moment on
+    numbers             seconds, milliseconds, microseconds or nanoseconds since 1970; 20190131 (or 31012019, 01312019),
+                        201901310805, 20190131080500; days since 1899-12-30 as spreadsheets count them; seconds or
+                        days from any moment on
 
 Whether the day or the month comes first is decided for the whole column, by which reads more of it; month first if both
 read as much.
@@ -35,6 +36,8 @@ def seconds(events: pl.LazyFrame, name: str) -> pl.Expr:
   dtype = events.collect_schema()['time']
   if dtype == pl.Date or isinstance(dtype, pl.Datetime):
     return time.dt.epoch('s').alias('time')
+  if isinstance(dtype, pl.Categorical | pl.Enum):
+    time, dtype = time.cast(pl.String), pl.String()
   if dtype == pl.String:
     text = time.str.strip_chars()
     numbers = text.str.contains(r'^\d+(\.\d+)?$') | (text == '')
@@ -49,8 +52,9 @@ def seconds(events: pl.LazyFrame, name: str) -> pl.Expr:
 def _numbers(events: pl.LazyFrame, time: pl.Expr, name: str) -> pl.Expr:
   bounds = events.select(time.min().alias('low'), time.max().alias('high')).collect(engine='streaming')
   low, high = (float(bounds[column][0] or 0) for column in ('low', 'high'))
-  if low >= 19_000_101 and high <= 21_001_231:
-    return time.cast(pl.Int64).cast(pl.String).str.to_date('%Y%m%d', strict=False).dt.epoch('s')
+  written = _written(events, time)
+  if written is not None:
+    return written
   if low >= 190_001 and high <= 210_012:
     raise UserError(f'{name}: times from {low:g} to {high:g} are months; give days (20190131) or seconds since 1970')
   for limit, unit in ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (80_000, 1)):
@@ -58,6 +62,17 @@ def _numbers(events: pl.LazyFrame, time: pl.Expr, name: str) -> pl.Expr:
       return (time // unit).cast(pl.Int64)
   days = time - _SPREADSHEET if low >= 20_000 else time
   return (days * DAY).cast(pl.Int64)
+
+
+def _written(events: pl.LazyFrame, time: pl.Expr) -> pl.Expr | None:
+  """Numbers as digits of a date, if every one of them is; None if they are not."""
+  for form, digits in (('%Y%m%d', 8), ('%d%m%Y', 8), ('%m%d%Y', 8), ('%Y%m%d%H%M', 12), ('%Y%m%d%H%M%S', 14)):
+    text = time.cast(pl.Int64).cast(pl.String).str.zfill(digits)
+    found = (text + '00' if digits == 12 else text).str.to_datetime(form + '%S' * (digits == 12), strict=False)
+    sound = (text.str.len_chars() == digits) & found.dt.year().is_between(1900, 2100).fill_null(False)
+    if events.select((sound | time.is_null()).all()).collect(engine='streaming').item():
+      return found.dt.epoch('s')
+  return None
 
 
 def _text(events: pl.LazyFrame, text: pl.Expr) -> pl.Expr:

@@ -30,7 +30,7 @@ class TowerSettings:
     weeks: of examples.
     log_q, uniform_negatives: see towers.tower_task.
     factors: of the wide part (factors.py), 0 for none.
-    refresh: weeks after which the towers go on learning from what was bought since.
+    refresh: weeks after which the towers go on learning from what was bought since; 0 for never.
     refresh_steps: updates of each such time, at three tenths of the rates.
     depth: candidates that will be asked for, of few items a twentieth at most: the factors' weight is chosen so that
       most purchases are among so many. What is best for a thousand is not for a hundred.

@@ -105,6 +105,7 @@ def test_from_files_to_a_submission(folder, tmp_path, capsys):
     (['--config.data.source=shop'], 'is not one of completejourney'),
     (['--config.data.source=hm'], 'wants --config.data.path='),
     (['--config.data.source=table', '--config.data.path=none.csv'], 'no such file'),
+    (['--config=configs/recsys/synthetic.py', '--config.funnel.skip=99'], 'skip=99 leaves no purchase'),
     (['--config.ranker.losses.bce=-x'], 'bce'),
     (['--mode=recommend', '--user=1'], 'no trained recommender'),
     (['--mode=evaluate'], 'holds no evaluation'),
@@ -115,6 +116,37 @@ def test_mistakes_are_one_line(flags, message, tmp_path, capsys):
   error = capsys.readouterr().err
   assert message in error
   assert error.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+  ('name', 'content'),
+  [
+    ('commas.csv', b'user_id,item_id,time\na,x,2020-01-01\nb,y,z,2020-01-02\n'),
+    ('quotes.csv', b'user_id,item_id,time\na,"x,2020-01-01\n'),
+    ('cut.parquet', b'PAR1'),
+    ('none.csv.gz', b'user_id,item_id,time\n'),
+  ],
+)
+def test_damaged_files_are_one_line(name, content, tmp_path, capsys):
+  (tmp_path / name).write_bytes(content)
+  flags = ['--config.data.source=table', f'--config.data.path={tmp_path / name}']
+  assert recsys.main([f'--workdir={tmp_path / "run"}', *flags]) == 2
+  error = capsys.readouterr().err
+  assert name in error
+  assert error.count('\n') == 1
+
+
+def test_a_run_does_not_go_on_with_other_purchases(folder, tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(recsys.stages, 'prepare', lambda *_, **__: None)  # as if told to stop
+  table = ['--config.data.source=table', f'--config.data.path={tmp_path / "shop.csv"}', f'--workdir={tmp_path / "run"}']
+  shop = generate(Synthetic(num_users=50, num_items=30, weeks=12, tastes=4)).dataset.events
+  shop = shop.rename({'user': 'user_id', 'item': 'item_id'})
+  shop.write_csv(tmp_path / 'shop.csv')
+  assert recsys.main(table) == 0
+  assert recsys.main(table) == 0
+  shop.with_columns(pl.col('item_id').reverse()).write_csv(tmp_path / 'shop.csv')
+  assert recsys.main(table) == 2
+  assert 'was begun with other purchases' in capsys.readouterr().err
 
 
 def test_simulation_prints_the_truth(capsys, tmp_path):

@@ -26,6 +26,11 @@ def test_rows_are_sorted_by_time_and_named_by_number():
   assert data.events['quantity'].to_list() == [1.0] * 3
 
 
+def test_a_place_that_is_missing_is_no_other_place():
+  places = make_dataset('shop', _events(place=['A', None, 'B'])).events['place'].to_list()
+  assert len(set(places)) == 3
+
+
 @given(st.permutations(range(3)))
 def test_order_of_the_rows_does_not_matter(order):
   events = _events(price=[1.0, 2.0, 3.0])

@@ -27,7 +27,7 @@ def _hm(folder, **changed):
     pl.DataFrame(table | changed.get(name, {})).write_csv(folder / f'{name}.csv')
 
 
-def test_hm_is_streamed_once_and_typed(tmp_path):
+def test_hm_is_streamed_once_and_typed(tmp_path, monkeypatch):
   _hm(tmp_path)
   data = readers.hm(tmp_path)
   assert data.events.schema == {
@@ -41,8 +41,27 @@ def test_hm_is_streamed_once_and_typed(tmp_path):
   assert data.events['user'].to_list() == [0, 0, 1]
   assert data.items['id'].to_list() == ['0108775015', '0108775044']
   assert data.events['price'].sort().to_list() == pytest.approx([0.0, 0.03, 0.05])
-  (tmp_path / 'transactions_train.csv').write_text('gone')
+  assert data.users['age'].to_list() == [45, None]
+  monkeypatch.setattr(readers, '_stream_transactions', None)
   assert readers.hm(tmp_path).events.equals(data.events)
+
+
+def test_hm_files_that_have_changed_are_streamed_anew(tmp_path):
+  _hm(tmp_path)
+  readers.hm(tmp_path)
+  _hm(tmp_path, customers={'customer_id': ['0' * 64, 'f' * 64], 'age': ['31', '49']})
+  data = readers.hm(tmp_path)
+  assert data.users['age'].gather(data.events['user']).to_list() == [45, 45, 30]
+  assert data.events['user'].to_list() == [1, 1, 0]
+
+
+def test_a_folder_that_cannot_be_written_is_read_through_the_cache(tmp_path, monkeypatch):
+  (tmp_path / 'hm').mkdir()
+  _hm(tmp_path / 'hm')
+  monkeypatch.setenv('MLSD_CACHE_DIR', str(tmp_path / 'cache'))
+  monkeypatch.setattr(readers.os, 'access', lambda *_: False)
+  assert readers.hm(tmp_path / 'hm').events.equals(readers.hm(tmp_path / 'hm').events)
+  assert not (tmp_path / 'hm' / 'transactions.parquet').exists()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import candidates, features, snapshot, splits
-from mlsd_jax.recsys.events import DAY
-from mlsd_jax.recsys.snapshot import ITEM, NEVER, PAIR, USER
+from mlsd_jax.recsys.events import DAY, make_dataset
+from mlsd_jax.recsys.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER
 
 
 @pytest.fixture(scope='module')
@@ -48,6 +48,18 @@ def test_no_feature_sees_past_its_cut(made, cut):
   np.testing.assert_array_equal(union.item, union_.item)
   np.testing.assert_array_equal(union.score, union_.score)
   np.testing.assert_array_equal(dense.dense, dense_.dense)
+
+
+def test_unknown_prices_do_not_count():
+  day = 20 * DAY
+  rows = {'user_id': list('aaab'), 'item_id': list('xxyx'), 'time': [0, DAY, DAY, day], 'price': [10.0, 0.0, 0.0, 14.0]}
+  state = snapshot.take(make_dataset('shop', pl.DataFrame(rows)), day + 1)
+  price = lambda table: state[table][:, {'item': ITEM, 'user': USER, 'affinity_0': AFFINITY}[table].index('price')]
+  assert price('item').tolist() == [12.0, 0.0]
+  assert state.column('item', 'price7').tolist() == [14.0, 0.0]
+  assert price('user').tolist() == [10.0, 14.0, 0.0]
+  assert state.column('user', 'spread').tolist() == [0.0, 0.0, 0.0]
+  assert price('affinity_0').tolist() == [10.0, 14.0]
 
 
 def test_counts_are_those_of_a_loop(made, cut):

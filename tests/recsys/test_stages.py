@@ -1,9 +1,5 @@
 """The weeks before a cut: towers never know the week they are asked about, and are fresh for the one held out."""
 
-import dataclasses
-
-import numpy as np
-
 from mlsd_jax.recsys import funnel, splits, stages, training
 from mlsd_jax.recsys.funnel import FunnelConfig
 from mlsd_jax.recsys.training import TowerSettings
@@ -22,16 +18,17 @@ TRAIN = TrainConfig(
 
 
 def test_towers_are_no_newer_than_the_week_they_are_asked_about(made, tmp_path, monkeypatch):
-  data, trained, asked = made.dataset, [], []
+  data, trained, asked, born = made.dataset, [], [], {}
 
   def train_towers(data, before, settings, train, folder, previous=None):
     assert settings.depth == SETTINGS.per_source['tower']
     retriever, result = real_train(data, before, settings, train, folder, previous)
     trained.append((before, previous is None))
-    return dataclasses.replace(retriever, params=retriever.params | {'of': np.int64(before)}), result
+    born[id(retriever.params)] = before, retriever.params  # kept, so that no other has its id
+    return retriever, result
 
   def week_at(data, cut, retriever, histories, settings):
-    asked.append((cut, int(retriever.params.pop('of', trained[-1][0]))))
+    asked.append((cut, born[id(retriever.params)][0]))
     return real_week(data, cut, retriever, histories, settings)
 
   real_train, real_week = training.train_towers, stages.week_at
@@ -40,7 +37,7 @@ def test_towers_are_no_newer_than_the_week_they_are_asked_about(made, tmp_path, 
   cuts = funnel.weeks_of(data, 3)
   tower = TowerSettings(MODEL, weeks=4, factors=8, refresh=2, refresh_steps=3)
   lines = []
-  groups, ready = stages.prepare(data, cuts, SETTINGS, tower, TRAIN, 4, tmp_path, tell=lines.append)
+  groups, ready = stages.prepare(data, cuts, SETTINGS, tower, TRAIN, 4, tmp_path, 10**6, tell=lines.append)
 
   assert trained == [(cuts[3], True), (cuts[2], False), (cuts[0], False)]
   assert asked == [(cuts[3], cuts[3]), (cuts[2], cuts[2]), (cuts[1], cuts[2]), (cuts[0], cuts[0])]
@@ -50,6 +47,15 @@ def test_towers_are_no_newer_than_the_week_they_are_asked_about(made, tmp_path, 
   assert ready.latest[-1].candidates.users.tolist() == splits.targets(data, cuts[1]).users.tolist()
   assert len(groups) <= sum(len(splits.targets(data, cut).users) for cut in cuts[1:])
   assert sum('of what is bought' in line for line in lines) == 4
+
+
+def test_no_more_users_are_made_ready_than_the_ranker_sees(made, tmp_path):
+  data, tower = made.dataset, TowerSettings(MODEL, weeks=4, factors=8)
+  cuts = funnel.weeks_of(data, 3)
+  groups, ready = stages.prepare(data, cuts, SETTINGS, tower, TRAIN, 4, tmp_path, 40, tell=lambda _: None)
+  assert 20 < len(groups) <= 3 * 14
+  assert [len(pool.candidates.users) for pool in ready.latest] == [14] * 3
+  assert ready.week.candidates.users.tolist() == splits.targets(data, cuts[0]).users.tolist()
 
 
 def test_training_ends_after_so_many_epochs():
@@ -72,7 +78,7 @@ def test_factors_are_weighed_by_a_week_that_is_not_learnt(made, tmp_path, monkey
 
   def factor_boost(params, known, config, targets, k, users=512):
     assert k == min(settings.depth, data.num_items // 20)
-    seen.append((int(known.cut.max()), float(known.histories.day.max()), targets.cut))
+    seen.append((int(known.cut.max()), int(known.histories.time.max()), targets.cut))
     return 3.0
 
   monkeypatch.setattr(training.towers, 'factor_boost', factor_boost)

@@ -1,12 +1,16 @@
 """Tables of purchases as shops export them."""
 
+import datetime
+
 import polars as pl
 import pytest
+import xlsxwriter
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import funnel, snapshot, splits, tables
 
 COLUMNS = {'user_id': 'who', 'item_id': 'what', 'time': 'when'}
+OLD = datetime.datetime(2010, 12, 2, 8)
 
 
 def _table(folder, separator=',', suffix='csv', **changed):
@@ -58,6 +62,30 @@ def test_numbers_as_people_write_them(tmp_path):
   assert data.events['price'].to_list() == [1234.5, 2.5, 0.0, 1234.5, 3.5, 0.0, 0.0, 7.0]
 
 
+def _workbook(path, sheets):
+  with xlsxwriter.Workbook(path, {'default_date_format': 'yyyy-mm-dd hh:mm'}) as book:
+    for name, rows in sheets.items():
+      sheet = book.add_worksheet(name)
+      for number, row in enumerate(rows):
+        sheet.write_row(number, 0, row)
+
+
+def test_sheets_of_a_workbook_are_what_the_same_rows_are_as_csv(tmp_path):
+  head = ['who', 'what', 'when', 'paid', 'units']
+  old = [[17850, '85123A', datetime.datetime(2010, 12, 1, 8, 26), 2.55, 6], [17850, 71053, OLD, 3.39, 2]]
+  new = [[None, 71053, OLD, 1, 1], [13047, 71053, datetime.datetime(2011, 12, 9, 12, 50), 0.1 + 0.2, 1]]
+  sheets = {'notes': [['of', 'interest']], '2009': [head, *old], '2010': [head, *new]}
+  _workbook(tmp_path / 'shop.xlsx', sheets)
+  text = [','.join('' if cell is None else str(cell) for cell in row) for row in [head, *old, *new]]
+  (tmp_path / 'shop.csv').write_text('\n'.join(text))
+  columns = COLUMNS | {'price': 'paid', 'quantity': 'units'}
+  book, csv = (tables.table(tmp_path / f'shop.{kind}', columns) for kind in ('xlsx', 'csv'))
+  assert book.events.equals(csv.events)
+  assert book.users.equals(csv.users)
+  assert book.items.equals(csv.items)
+  assert book.notes == csv.notes == ('left out: 1 of 4 lines, without a user',)
+
+
 def test_what_is_left_out_is_told(tmp_path):
   path = _table(
     tmp_path,
@@ -100,12 +128,58 @@ def test_what_is_wrong_is_told(tmp_path, columns, message):
     tables.table(_table(tmp_path), columns)
 
 
+@pytest.mark.parametrize(
+  ('written', 'number'),
+  [
+    ('1.234,56', 1234.56),
+    ('1,234.56', 1234.56),
+    ('0,5', 0.5),
+    ('.5', 0.5),
+    ("1'000", 1000.0),
+    ('$1 200', 1200.0),
+    ('1e-05', 1e-5),
+    ('Rs. 250', 250.0),
+    ('12.50 EUR', 12.5),
+    ('EUR 12.50', 12.5),
+    ('2 pieces', 2.0),
+    ('-3', -3.0),
+    ('−3', -3.0),
+    ('-£5.00', -5.0),
+    ('5.00-', -5.0),
+    ('(5.00)', -5.0),
+    ('some', None),
+    (None, None),
+  ],
+)
+def test_a_number_in_many_forms(written, number):
+  found = pl.LazyFrame({'n': [written]}, {'n': pl.String}).select(tables.number('n')).collect()['n'][0]
+  assert found == (None if number is None else pytest.approx(number))
+
+
+def test_what_is_no_number_is_told(tmp_path):
+  path = _table(tmp_path, paid=['3.50', 'free', None], units=['1', '2', '3'])
+  data = tables.table(path, COLUMNS | {'price': 'paid', 'quantity': 'units'})
+  assert data.notes == ('price that is no number, so not known: 1 of 3 lines',)
+
+
+def test_a_name_may_be_a_category_too(tmp_path):
+  path = _table(tmp_path, name=['k', 'l', 'k'])
+  data = tables.table(path, COLUMNS, ('name', 'name'))
+  assert data.categories == ('name',)
+  assert data.items['name'].to_list() == ['k', 'l']
+  with pytest.raises(UserError, match="cannot be called 'id'"):
+    tables.table(path, COLUMNS, ('id',))
+
+
 def test_files_that_cannot_be_read(tmp_path):
   with pytest.raises(UserError, match='no such file'):
     tables.table(tmp_path / 'other.csv', COLUMNS)
   (tmp_path / 'shop.xlsx').write_bytes(b'PK')
-  with pytest.raises(UserError, match='is a spreadsheet: save it as CSV first'):
+  with pytest.raises(UserError, match=r'shop\.xlsx cannot be read as a workbook: .*invalid Zip archive'):
     tables.table(tmp_path / 'shop.xlsx', COLUMNS)
+  _workbook(tmp_path / 'empty.xlsx', {'sheet': []})
+  with pytest.raises(UserError, match=r'empty\.xlsx is empty'):
+    tables.table(tmp_path / 'empty.xlsx', COLUMNS)
   (tmp_path / 'none.csv').write_text('')
   with pytest.raises(UserError, match='is empty: its first line must name the columns'):
     tables.table(tmp_path / 'none.csv', COLUMNS)

@@ -36,6 +36,8 @@ def _read(values):
     'Jan 31, 2019 8:05 PM',
     '1548965100',
     '1548965100000',
+    '201901312005',
+    '20190131200500',
   ],
 )
 def test_one_moment_in_many_forms(text):
@@ -44,7 +46,18 @@ def test_one_moment_in_many_forms(text):
 
 @pytest.mark.parametrize(
   'day',
-  ['20190131', 20190131, '2019-01-31', '31.01.2019', '1/31/19', 43496, 43496.0, datetime.date(2019, 1, 31)],
+  [
+    '20190131',
+    20190131,
+    '31012019',
+    '01312019',
+    '2019-01-31',
+    '31.01.2019',
+    '1/31/19',
+    43496,
+    43496.0,
+    datetime.date(2019, 1, 31),
+  ],
 )
 def test_one_day_in_many_forms(day):
   assert _read([day]) == [int(SECOND.timestamp()) // times.DAY * times.DAY]
