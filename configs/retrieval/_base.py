@@ -34,7 +34,7 @@ def base() -> ConfigDict:
       'generator': '',  # a GPT's workdir or hf:FOLDER, to write answers and for search.expansion
       'evaluate': {
         'known_items': 'auto',  # where nobody judged: queries out of titles or first sentences
-        'max_queries': 500,  # 0: all
+        'max_queries': 500,  # drawn from those made of the pages' own titles or summaries; 0: all
         'queries': '',  # a file of your own queries: lines of id, tab, query, or BEIR's JSONL; and
         'qrels': '',  # what is right for them, in TREC's format or BEIR's
         'runs': (),  # TREC run files made elsewhere, to be measured beside ours

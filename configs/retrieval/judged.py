@@ -14,5 +14,4 @@ def get_config(corpus: str = 'scifact'):
   config = base()
   config.corpus = corpus
   config.chunk.max_tokens = 0  # abstracts: one chunk each, cut at the encoder's length, as published figures have it
-  config.evaluate.max_queries = 0
   return config

@@ -1,6 +1,7 @@
 """ScaNN, and nothing else of the package touches it: one searcher over one shard of checked vectors."""
 
 import contextlib
+import importlib.util
 import os
 import pathlib
 import sys
@@ -25,8 +26,9 @@ class Engine:
 
   @staticmethod
   def build(vectors: np.ndarray, settings: Settings, threads: int = 0) -> 'Engine | None':
-    """A searcher over float32 [N, D]; None where exact search is as good: too few vectors, or all of them zero."""
-    kind = settings.kind_for(len(vectors))
+    """A searcher over float32 [N, D]; None where exact search takes its place: too few vectors, all of them zero, or no
+    ScaNN."""
+    kind = settings.kind_for(len(vectors)) if available() else 'exact'
     largest = 0.0 if kind == 'exact' else float(np.sqrt(max(_largest_square(vectors), 0.0)))
     if largest == 0:
       return None
@@ -84,6 +86,11 @@ class Engine:
 def _largest_square(vectors: np.ndarray) -> float:
   blocks = (vectors[at : at + 65_536] for at in range(0, len(vectors), 65_536))
   return max(float(np.einsum('nd,nd->n', block, block).max()) for block in blocks)
+
+
+def available() -> bool:
+  """Whether there is ScaNN: it has packages for Linux only."""
+  return importlib.util.find_spec('scann') is not None
 
 
 def _scann() -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ import polars as pl
 
 from mlsd_jax import files
 from mlsd_jax.ann import exact
-from mlsd_jax.ann.engine import Engine
+from mlsd_jax.ann.engine import Engine, available
 from mlsd_jax.ann.settings import Settings
 from mlsd_jax.ann.store import Store
 from mlsd_jax.errors import UserError
@@ -71,8 +71,8 @@ class Segment:
 
   @property
   def engine(self) -> Engine | None:
-    """The searcher, read from the folder when it is first needed."""
-    if self._engine is None and self.kind != 'exact':
+    """The searcher, read from the folder when it is first needed; none where exact search takes its place."""
+    if self._engine is None and self.kind != 'exact' and available():
       assert self.folder is not None
       self._engine = Engine.read(self.folder / 'scann', len(self), self.leaves, self.settings.reorder_dtype != 'none')
     return self._engine

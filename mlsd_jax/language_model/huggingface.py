@@ -16,6 +16,7 @@ from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import huggingface as huggingface_tokenizer
 
 TOKENIZER = 'mlsd_tokenizer.json'  # ours; tokenizer.json is a format of Hugging Face's
+_BESIDES = (TOKENIZER, huggingface_tokenizer.FILES[0])
 _WRITTEN = {'config.json', 'generation_config.json', hub.WEIGHTS, TOKENIZER, *huggingface_tokenizer.FILES}
 
 # Their names of one block (h.N.NAME) and ours (blocks/N/PATH). Their Conv1D weights are [in, out], as ours.
@@ -67,7 +68,7 @@ def load_gpt2(folder_or_name: str | os.PathLike[str], **options: Any) -> tuple[d
     UserError: a file is missing or damaged, a tensor is missing, unknown or of another shape, or the config is of an
       architecture that gpt.py does not have.
   """
-  folder = hub.model_folder(folder_or_name)
+  folder = hub.model_folder(folder_or_name, _BESIDES)
   config = _read_config(folder)
   tensors = {name.removeprefix('transformer.'): tensor for name, tensor in tensor_files.read(folder, _is_parameter)}
   params: dict[str, Any] = {}
@@ -158,15 +159,22 @@ def convert(
   return params, target
 
 
-def load_tokenizer(folder: str | os.PathLike[str], config: gpt.GPTConfig) -> tokenizers.Tokenizer:
-  """The tokenizer that save_gpt2 wrote into `folder`, else OpenAI's gpt2 where the vocabulary has its 50,257 ids.
+def load_tokenizer(folder_or_name: str | os.PathLike[str], config: gpt.GPTConfig) -> tokenizers.Tokenizer:
+  """The tokenizer that save_gpt2 wrote beside the weights, else that of their tokenizer.json, else OpenAI's gpt2 where
+  the vocabulary has its 50,257 ids.
 
   Raises:
-    UserError: neither.
+    UserError: none of them, or a tokenizer.json that is no byte-level BPE or has more ids than the model.
   """
-  saved = pathlib.Path(folder) / TOKENIZER
+  folder = hub.model_folder(folder_or_name, _BESIDES)
+  saved, theirs = (folder / name for name in _BESIDES)
   if saved.exists():
     return tokenizers.load(saved)
+  if theirs.exists():
+    found = huggingface_tokenizer.load(theirs)
+    if found.vocab_size > config.vocab_size:
+      raise UserError(f'{theirs} has {found.vocab_size} ids, the model beside it {config.vocab_size}')
+    return found
   if config.vocab_size == 50257:
     return tokenizers.load('gpt2')
   raise UserError(

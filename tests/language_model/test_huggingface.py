@@ -173,6 +173,17 @@ def test_a_tokenizer_travels_with_the_export(tmp_path):
     huggingface.load_tokenizer(tmp_path, CONFIG)
 
 
+def test_a_tokenizer_json_is_read_where_ours_is_not_there(tmp_path):
+  tokenizer = tokenizers.BPETokenizer.train(['low lower lowest'] * 3, 262)
+  config = dataclasses.replace(CONFIG, vocab_size=tokenizer.vocab_size)
+  save_gpt2(random_params(config), config, tmp_path / 'out', tokenizer)
+  (tmp_path / 'out' / huggingface.TOKENIZER).unlink()
+  found = huggingface.load_tokenizer(tmp_path / 'out', config)
+  assert list(found.encode('a slower lowland')) == list(tokenizer.encode('a slower lowland'))
+  with pytest.raises(UserError, match='has 262 ids, the model beside it 53'):
+    huggingface.load_tokenizer(tmp_path / 'out', CONFIG)
+
+
 def test_an_earlier_export_is_replaced_and_nothing_else(tmp_path):
   params, config = load_gpt2(write(tmp_path / 'in'))
   save_gpt2(jax.tree.map(np.zeros_like, params), config, tmp_path / 'out')
@@ -281,6 +292,15 @@ class TestHub:
     assert config == CONFIG
     (hub / 'someone' / 'small' / 'resolve' / 'main' / 'model.safetensors').unlink()
     chex.assert_trees_all_equal(load_gpt2('someone/small')[0], params)
+
+  def test_its_tokenizer_comes_with_it(self, hub):
+    tokenizer = tokenizers.BPETokenizer.train(['low lower lowest'] * 3, 262)
+    main = hub / 'someone' / 'small' / 'resolve' / 'main'
+    save_gpt2(random_params(config := dataclasses.replace(CONFIG, vocab_size=262)), config, main, tokenizer)
+    (main / huggingface.TOKENIZER).unlink()
+    load_gpt2('someone/small')
+    found = huggingface.load_tokenizer('someone/small', config)
+    assert list(found.encode('lower')) == list(tokenizer.encode('lower'))
 
   def test_shards_are_downloaded_where_there_is_no_single_file(self, hub):
     main = hub / 'someone' / 'small' / 'resolve' / 'main'
