@@ -24,7 +24,7 @@ from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.language_model import evaluation, huggingface, pretrained
 from mlsd_jax.language_model.task import gpt_task
-from mlsd_jax.language_model.text import Text, open_text, run_tokenizer, split_prompts
+from mlsd_jax.language_model.text import Text, keep_tokenizer, open_text, run_tokenizer, split_prompts
 from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed, plots, sharding
@@ -56,8 +56,7 @@ def train(run: contract.Run) -> None:
   if model is None:
     model = _model(config, text.tokenizer)
   split_prompts(config.sample.prompt, text.tokenizer)
-  if distributed.is_main():
-    text.tokenizer.save(run.workdir / 'tokenizer.json')
+  keep_tokenizer(run.workdir, text.tokenizer)
   train_data = TokenBatches(text.train, settings.batch_size, model.context_length, settings.seed)
   eval_data = EvalBatches(text.val, settings.batch_size, model.context_length)
   task = gpt_task(model, batch_size=settings.batch_size, length=model.context_length)

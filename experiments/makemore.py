@@ -38,10 +38,12 @@ def train(run: contract.Run) -> None:
   if finished:
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
   words = _words(run)
-  for settings in _rungs(config).values():  # a bad setting of the last rung is told before the first is trained
+  for name, settings in _rungs(config).items():  # a bad setting of the last rung is told before the first is trained
     _train_config(config, settings, seed=0)
-    if settings['kind'] != ladder.COUNTED:
+    if settings.get('kind') != ladder.COUNTED:
       ladder.model_config(settings, words)
+    elif (order := ladder.counted_order(settings, words)) < (wanted := settings.get('order', ladder.ORDER)):
+      run.print(f'{name}: order {order} instead of {wanted}, whose table for these words would be too large')
   guess = math.log(words.vocab_size)
   run.print(
     f'{words.name}: {len(words.train):,} words to learn from, {len(words.val):,} and {len(words.test):,} to be judged '
@@ -186,10 +188,10 @@ def _folder(run: contract.Run, name: str, seed: int) -> Any:
 def _train_config(config: Any, settings: Mapping[str, Any], seed: int) -> TrainConfig:
   """What every rung has in common, with this rung's own steps, batch size, rate and the like."""
   values = config.train.to_dict() | {'seed': seed}
-  for name in ('steps', 'batch_size'):
+  for name in ladder.TRAINING:
     values[name] = settings.get(name, values[name])
   optimizer = dict(values['optimizer'])
-  for name in ('learning_rate', 'warmup_steps', 'weight_decay'):
+  for name in ladder.OPTIMIZER:
     optimizer[name] = settings.get(name, optimizer[name])
   optimizer['final_learning_rate'] = 0.02 * optimizer['learning_rate']
   values['optimizer'] = optimizer

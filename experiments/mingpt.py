@@ -20,7 +20,7 @@ from mlsd_jax import files
 from mlsd_jax.data import fetch
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import inspection, inspection_charts, ladder, ladder_chart
-from mlsd_jax.language_model.text import Text, open_text, run_tokenizer, split_prompts
+from mlsd_jax.language_model.text import Text, keep_tokenizer, open_text, run_tokenizer, split_prompts
 from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
@@ -48,8 +48,7 @@ def climb(run: contract.Run) -> bool:
     results = {rung.name: ladder.train_rung(rung, text, run.workdir) or {} for rung in rungs}
     run.print(f'{run.workdir} is finished:\n{_table(rungs, results, uniform, text)}')
     return True
-  if distributed.is_main():
-    text.tokenizer.save(run.workdir / 'tokenizer.json')
+  keep_tokenizer(run.workdir, text.tokenizer)
   val_loss, results = {'random': uniform}, {}
   for rung in rungs:
     result = ladder.train_rung(rung, text, run.workdir)

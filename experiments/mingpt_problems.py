@@ -29,15 +29,15 @@ FREE = (
 
 
 def adder(run: contract.Run) -> bool:
-  """2-digit sums: all 10,000 are asked. Longer ones: held-out sums of each length of adder.test_digits."""
+  """2-digit sums: all 10,000 are asked. Longer ones: held-out sums of that length and each of adder.test_digits."""
   if 'adder_accuracy' in (run.result() or {}):
     run.claim(FREE)
     run.print(f'the adder in {run.workdir} is finished: {_adder_line(run.result() or {})}')
     return True
   config = run.config.adder.to_dict()
   problem = from_mapping(Addition, config['problem'], 'adder.problem')
-  lengths = config['test_digits'] or (problem.digits,)
-  extra = 3 * max(0, *(length - problem.digits for length in lengths)) if lengths else 0
+  lengths = sorted({problem.digits, *config['test_digits']})
+  extra = 3 * (lengths[-1] - problem.digits)
   model = _decoder(problem, config['model'], 'adder.model', extra)
   train = _train(run, config, 'adder')
   run.claim(FREE)
@@ -59,7 +59,7 @@ def adder(run: contract.Run) -> bool:
       run.print(f'wrong: {" ".join(wrong[:10])}')
   else:
     by_digits = answers.accuracy_by_digits(done.params, model, problem, lengths, config['test_sums'])
-    values = {'adder_accuracy': by_digits.get(str(problem.digits), 0.0), 'adder_accuracy_by_digits': by_digits}
+    values = {'adder_accuracy': by_digits[str(problem.digits)], 'adder_accuracy_by_digits': by_digits}
   run.write_result(values | {'adder_train_seconds': done.train_seconds, 'adder_steps': done.step})
   run.print(f'adder: {_adder_line(values | {"adder_train_seconds": done.train_seconds})}')
   return True

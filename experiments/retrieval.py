@@ -46,12 +46,15 @@ from mlsd_jax.training.config import TrainConfig, from_mapping
 
 FREE = ('search', 'cross_encoder', 'generator', 'evaluate', 'answer', 'tune', 'shard_size', 'pairs', 'train')
 _MINE = ('kind', 'temperature', 'chunks', 'length')  # keys of config.train that the trainer does not know
+KINDS = ('contrastive', 'cross_encoder', 'masked_lm')
+# What may change between two sittings of a training: where it runs and what it shows, not what it computes.
+FREE_IN_TRAINING = ('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints', 'train.profile')
 
 
 def build(run: contract.Run) -> None:
   """Reads, cuts, embeds and indexes the corpus (or goes on), then evaluates."""
-  finished = run.result()
-  if finished and (run.workdir / 'index' / 'current.json').exists():
+  finished = run.result() or {}
+  if 'ndcg@10' in finished and (run.workdir / 'index' / 'current.json').exists():
     run.claim(FREE)
     return run.print(f'{run.workdir} is finished: {_summary(finished)}; --mode=update reads the corpus again')
   _search_config(run)
@@ -101,13 +104,15 @@ def tune(run: contract.Run) -> None:
 
 def train(run: contract.Run) -> None:
   """Adapts the encoder, or trains a cross-encoder, on pairs made of the corpus without labels."""
-  run.claim(FREE)
   encoder = _encoder(run)
   config = run.config.train
+  if config.kind not in KINDS:
+    raise UserError(f'train.kind={config.kind!r} is not one of {", ".join(KINDS)}')
   settings = {name: value for name, value in config.to_dict().items() if name not in _MINE}
   trainer = from_mapping(TrainConfig, settings, 'train')
   folder = run.workdir / config.kind
   opened = store.open_store(run.workdir / 'index', encoder)
+  _claim_training(run, folder, opened)
   held, rest = _pairs(run, encoder) if config.kind != 'masked_lm' else ([], [])
   if config.kind == 'contrastive':
     contrast = ContrastiveConfig(trainer, temperature=config.temperature, chunks=config.chunks)
@@ -120,13 +125,11 @@ def train(run: contract.Run) -> None:
       encoder, training_data.ranked(rest), lists, folder, training_data.ranked(held)
     )
     use = 'cross_encoder'
-  elif config.kind == 'masked_lm':
+  else:
     texts = [opened.chunk_text(row) for row in range(opened.num_chunks)]
     words = MaskedLMConfig(trainer, length=config.length)
     trained, result = pretrain_mlm(encoder, texts[len(texts) // 20 :], words, folder, texts[: len(texts) // 20])
     use = 'encoder.name'
-  else:
-    raise UserError(f'train.kind={config.kind!r} is not one of contrastive, cross_encoder, masked_lm')
   if result.interrupted:
     return
   trained.save(folder / 'model')
@@ -134,6 +137,25 @@ def train(run: contract.Run) -> None:
   run.print(
     f'held out: {measured}; {result.train_seconds:.0f} s of training; use it with --config.{use}={folder}/model'
   )
+
+
+def _claim_training(run: contract.Run, folder: pathlib.Path, opened: store.Store) -> None:
+  """`run.claim`, and for the folder of a training the same: writes, or checks, all that its checkpoints depend on.
+
+  Raises:
+    UserError: workdir or checkpoints are of another config; the differing keys are named.
+  """
+  path, config = folder / 'config.json', run.config.to_dict()
+  sections = ['encoder', 'train']
+  if config['train']['kind'] != 'masked_lm':
+    sections += ['pairs'] + (['generator'] if 'written' in config['pairs']['sources'] else [])
+  mine = {'index': opened.folder.name} | {name: config[name] for name in sections}
+  if path.exists() and (folder / 'checkpoints').exists():
+    differing = contract.differences(files.read_json(path), mine, FREE_IN_TRAINING)
+    if differing:
+      raise UserError(f'{folder} holds a training with another config ({differing}); delete or rename it to train anew')
+  run.claim(FREE)
+  files.write_json(path, mine)
 
 
 def _pairs(run: contract.Run, encoder: Encoder) -> tuple[list[Pair], list[Pair]]:
@@ -146,6 +168,11 @@ def _pairs(run: contract.Run, encoder: Encoder) -> tuple[list[Pair], list[Pair]]
   for workdir in workdirs:
     opened = store.open_store(workdir / 'index', encoder)
     made = training_data.make_pairs(opened, encoder, config, _generator(run))
+    if not made:
+      raise UserError(
+        f'{workdir}: no query finds {config.negatives} passages of other pages that are not too near its own; '
+        'lower pairs.negatives, or take more pages'
+      )
     held += made[: len(made) // 20]
     rest += made[len(made) // 20 :]
     run.print(f'{workdir}: {len(made):,} pairs, one in twenty held out; for example {made[-1].query!r}')
@@ -228,16 +255,16 @@ def _evaluated(run: contract.Run, encoder: Encoder) -> tuple[store.Store, dict[s
     right = [page for grades in own.judgements.values() for page, grade in grades.items() if grade > 0]
     if right and not set(right) & set(opened.page_ids):
       raise UserError(f'{config.qrels} judges no page of the corpus: {right[0]!r} there, {opened.page_ids[0]!r} here')
-    return opened, _sample(own.queries, config.max_queries, config.seed), own.judgements
+    return opened, dict(own.queries), own.judgements
   pages, asked = _pages(run)
-  name = 'index'
-  if asked is None:
-    name = 'evaluation'
-    hidden, asked = judged.known_items(pages, run.config.evaluate.known_items)
-    run.print(f'\n{len(asked.queries):,} pages can be asked for by what is then hidden from their text')
-    _index(run, hidden, encoder, name, borrow=run.workdir / 'index')
-  queries = _sample(asked.queries, run.config.evaluate.max_queries, run.config.evaluate.seed)
-  return store.open_store(run.workdir / name, encoder), queries, asked.judgements
+  if asked is not None:
+    return store.open_store(run.workdir / 'index', encoder), dict(asked.queries), asked.judgements
+  hidden, asked = judged.known_items(pages, config.known_items)
+  queries = _sample(asked.queries, config.max_queries, config.seed)
+  drawn = f', {len(queries):,} of them drawn' if len(queries) < len(asked.queries) else ''
+  run.print(f'\n{len(asked.queries):,} pages can be asked for by what is then hidden from their text{drawn}')
+  _index(run, hidden, encoder, 'evaluation', borrow=run.workdir / 'index')
+  return store.open_store(run.workdir / 'evaluation', encoder), queries, asked.judgements
 
 
 def _evaluate(run: contract.Run, encoder: Encoder) -> None:
@@ -257,13 +284,13 @@ def _evaluate(run: contract.Run, encoder: Encoder) -> None:
   for stage in made.found:
     files.write_text(run.workdir / 'runs' / f'{stage}.trec', made.trec(stage))
   files.write_json(run.workdir / 'calibration.json', dataclasses.asdict(made.calibration))
-  run.write_result(made.result())
   plots = run.workdir / 'plots'
   charts.stages(made.estimates, plots / 'stages.png', f'{run.config.corpus}: {len(queries):,} queries')
   charts.latency(made.milliseconds, plots / 'latency.png')
   charts.embedding_map(
     opened.page_vectors(), opened.folders, plots / 'map.png', f'{len(opened.page_ids):,} pages of {run.config.corpus}'
   )
+  run.write_result(made.result())  # last: by this `build` knows that nothing is left to do
   run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
 
 

@@ -145,15 +145,17 @@ def analyse(run: contract.Run) -> None:
 
 def compare(run: contract.Run) -> None:
   """Trains a small GPT on each tokenizer of language_model.tokenizers at equal compute: bits a byte."""
-  settings = run.config.language_model
-  source = run.config.files or run.config.source
+  config, settings = run.config, run.config.language_model
+  source = config.files or config.source
+  text = open_source(source, config.text_key).fingerprint()
   rows = []
   for spec in settings.tokenizers:
     run.print(f'\n{spec}')
-    # Other settings are another run: a finished one must not be taken for it.
-    key = hashlib.sha256(json.dumps([source, settings.to_dict()]).encode()).hexdigest()[:8]
+    # Other settings or another text are another run: a finished one must not be taken for it.
+    key = hashlib.sha256(json.dumps([source, config.text_key, text, settings.to_dict()]).encode()).hexdigest()[:8]
     folder = run.workdir / 'language_model' / f'{re.sub(r"[^\w.-]+", "_", spec)}-{key}'
-    rows.append({'spec': spec, **tokenizer_comparison.train_on(spec, source, settings, folder)})
+    row = tokenizer_comparison.train_on(spec, source, settings, folder, text_key=config.text_key)
+    rows.append({'spec': spec, **row})
     if math.isnan(rows[-1]['bits_per_byte']):
       return  # told to stop
   rows.sort(key=lambda row: row['bits_per_byte'])

@@ -50,23 +50,54 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 def atomic_folder(folder: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
   """Yields a temporary folder beside `folder` that takes its place on a clean exit.
 
+  A folder that holds something cannot be renamed over: what stood there is first renamed to .NAME.old. A process killed
+  in that moment leaves it so, whole, and the next call here, or of `restore_folder`, puts it back.
+
   Raises:
-    UserError: the disk is full or the folder cannot be written. Whatever stood at `folder` before is untouched.
+    UserError: the disk is full or the folder cannot be written. Whatever stood at `folder` before stands there again.
   """
   folder = pathlib.Path(folder)
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    restore_folder(folder)
     with tempfile.TemporaryDirectory(prefix=f'.{folder.name}-', suffix='.tmp', dir=folder.parent) as name:
-      fresh, old = pathlib.Path(name) / 'new', pathlib.Path(name) / 'old'
+      fresh, old = pathlib.Path(name) / 'new', _set_aside(folder)
       fresh.mkdir()
       yield fresh
-      if folder.exists():
-        folder.rename(old)
-      fresh.rename(folder)
+      try:
+        if folder.exists():
+          if old.exists():  # of a process killed before the last line of this
+            old.rename(pathlib.Path(name) / 'older')
+          folder.rename(old)
+        fresh.rename(folder)
+      except BaseException:
+        restore_folder(folder)
+        raise
+      if old.exists():
+        old.rename(pathlib.Path(name) / 'old')
   except OSError as error:
     if error.errno in _UNWRITABLE:
       raise UserError(f'cannot write {folder}: {error.strerror}; nothing that stood there was changed') from error
     raise
+
+
+def restore_folder(folder: str | os.PathLike[str]) -> None:
+  """Puts back what a process killed in `atomic_folder` left set aside, if nothing stands at `folder`.
+
+  Raises:
+    UserError: it cannot be put back.
+  """
+  folder = pathlib.Path(folder)
+  old = _set_aside(folder)
+  if old.exists() and not folder.exists():
+    try:
+      old.rename(folder)
+    except OSError as error:
+      raise UserError(f'{old} is what stood at {folder}, but cannot be renamed back: {error.strerror}') from error
+
+
+def _set_aside(folder: pathlib.Path) -> pathlib.Path:
+  return folder.parent / f'.{folder.name}.old'
 
 
 def flush(path: str | os.PathLike[str]) -> None:

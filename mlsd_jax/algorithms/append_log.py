@@ -133,11 +133,8 @@ def _record_end(data: bytes, place: int) -> int | None:
 
 
 def _has_record_behind(data: bytes, place: int) -> bool:
-  """Whether a whole record begins where the one at `place`, by its own length, ends."""
-  if place + _HEAD.size > len(data):
-    return False
-  length = _HEAD.unpack_from(data, place)[0]
-  return _record_end(data, place + _HEAD.size + length) is not None
+  """Whether a whole record begins anywhere behind `place`: the damage may be to the length of the one there."""
+  return any(_record_end(data, behind) is not None for behind in range(place + 1, len(data) - _HEAD.size))
 
 
 def _pack(record: bytes) -> bytes:

@@ -37,6 +37,7 @@ _NO_MEMORY = re.compile(
 _ANSWER_KEPT = 1 << 16  # bytes of an answer that a result holds for the reader's eye
 type Check = Callable[[bytes, bytes], Difference | None] | Checker
 _CHECKER_LIMITS = Limits(time=60, wall=120, memory=2048 * MEBIBYTE)
+_RIGHT_AND_WRONG = {'kattis': ((42,), (43,)), 'testlib': ((0,), (1, 2))}  # exit codes of a checker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Checker:
 
   Attributes:
     convention: 'kattis' calls `checker input answer feedback_folder < output`, 42 is right and 43 wrong; 'testlib'
-      calls `checker input output answer`, 0 is right, 1 and 2 are wrong. Either takes 42 and 43 as well.
+      calls `checker input output answer`, 0 is right, 1 and 2 are wrong. Any other ending is the checker's own fault.
     flags: further arguments.
   """
 
@@ -260,7 +261,7 @@ def _converse(
   )
   outcome, other = pool.run(ours, theirs)
   result = lambda verdict, message: CaseResult(case, verdict, message, outcome)
-  judged, said = _checker_verdict(other, feedback)
+  judged, said = _checker_verdict(interactor, other, feedback)
   if other.first and judged in ('WA', 'JE'):
     return result(judged, said)
   verdict, message = verdict_of(outcome, limits)
@@ -276,7 +277,7 @@ def _ask(
   if checker.convention == 'testlib':
     args = [args[0], str(output), args[1], *args[3:]]
   process = checker.program.process(_CHECKER_LIMITS, str(folder), str(output), str(folder / 'checker_output'), args)
-  return _checker_verdict(pool.run(process)[0], feedback)
+  return _checker_verdict(checker, pool.run(process)[0], feedback)
 
 
 def _feedback(
@@ -290,13 +291,14 @@ def _feedback(
   return feedback, [str(given), str(answer), f'{feedback}/', *flags]
 
 
-def _checker_verdict(outcome: Outcome, feedback: pathlib.Path) -> tuple[str, str]:
+def _checker_verdict(checker: Checker, outcome: Outcome, feedback: pathlib.Path) -> tuple[str, str]:
+  right, wrong = _RIGHT_AND_WRONG[checker.convention]
   message = feedback / 'judgemessage.txt'
   said = message.read_text(errors='replace') if message.exists() else outcome.stderr
   said = ' '.join(said.split())[:300]
-  if outcome.killed is None and outcome.exit_code in (0, 42):
+  if outcome.killed is None and outcome.exit_code in right:
     return 'AC', said
-  if outcome.killed is None and outcome.exit_code in (1, 2, 43):
+  if outcome.killed is None and outcome.exit_code in wrong:
     return 'WA', said
   return 'JE', f'the checker ended with {outcome.killed or outcome.ending}' + (f': {said}' if said else '')
 

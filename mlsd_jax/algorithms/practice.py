@@ -1,5 +1,6 @@
 """What somebody who practises asks for: a class judged on a design problem, a new contest laid out."""
 
+import dataclasses
 import json
 import pathlib
 import random
@@ -95,12 +96,11 @@ def judge_class(
   results: list[CaseResult] = []
   for case in cases:
     calls = read_operations(Case.read(case.input).decode())
-    check = lambda answer, expected, calls=calls: _difference(problem, calls, answer)
+    check = _AgainstOracle(problem, calls)
     report = judge(program, [case], pool=pool, limits=limits, check=check)
     results += report.results
     if report.verdict != 'AC':
-      found = compare(problem, calls, _answers(report.results[0].output)) if report.verdict == 'WA' else None
-      return Report(solution.name, tuple(results)), found
+      return Report(solution.name, tuple(results)), check.mismatch
   return Report(solution.name, tuple(results)), None
 
 
@@ -114,15 +114,27 @@ def _answers(output: bytes) -> list[object]:
   return found
 
 
-def _difference(problem: Problem, calls: list[Call], output: bytes) -> Difference | None:
-  mismatch = compare(problem, calls, _answers(output))
-  if mismatch is None:
-    return None
-  line = len(mismatch.calls) - 1
-  name, arguments = mismatch.calls[-1]
-  shown = ', '.join(map(repr, arguments))
-  message = f'{name}({shown[:60]}) answers {str(mismatch.actual)[:80]!r}, {str(mismatch.expected)[:80]!r} is expected'
-  return Difference(line, line, message)
+@dataclasses.dataclass
+class _AgainstOracle:
+  """A check of what the calls are answered with, by the oracle.
+
+  Attributes:
+    mismatch: what it found wrong in the whole output, of which a result holds only the beginning.
+  """
+
+  problem: Problem
+  calls: list[Call]
+  mismatch: Mismatch | None = None
+
+  def __call__(self, output: bytes, expected: bytes) -> Difference | None:
+    self.mismatch = compare(self.problem, self.calls, _answers(output))
+    if self.mismatch is None:
+      return None
+    line = len(self.mismatch.calls) - 1
+    name, arguments = self.mismatch.calls[-1]
+    shown = ', '.join(map(repr, arguments))
+    actual, right = str(self.mismatch.actual)[:80], str(self.mismatch.expected)[:80]
+    return Difference(line, line, f'{name}({shown[:60]}) answers {actual!r}, {right!r} is expected')
 
 
 def contest_problems() -> dict[str, pathlib.Path]:

@@ -100,7 +100,9 @@ def tune(index: Index, queries: Any, k: int = 10, *, wanted: float = 0.95) -> Cu
       f'recall@{k} of {wanted} is not reached: {best.recall:.4f} at most; build with a finer reorder_dtype'
     )
   chosen = max(enough, key=lambda point: point.queries_per_second)
-  index.settings = dataclasses.replace(index.settings, leaves_to_search=chosen.leaves_to_search, reorder=chosen.reorder)
+  # Without partitions nothing was learned of how many to search: a later compaction may make some.
+  leaves = chosen.leaves_to_search if largest else index.settings.leaves_to_search
+  index.settings = dataclasses.replace(index.settings, leaves_to_search=leaves, reorder=chosen.reorder)
   return Curve(k, wanted, exact_rate, points, chosen)
 
 

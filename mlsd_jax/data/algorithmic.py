@@ -66,16 +66,15 @@ class Problem(abc.ABC):
     """Random sources of the training part or of the held-out part.
 
     Raises:
-      UserError: a thousand draws brought none.
+      UserError: the first thousand draws brought none.
     """
     found: list[str] = []
     while len(found) < number:
       drawn = self.draw(rng, number if found else max(number, 1000))
-      new = [source for source in drawn if self.is_held_out(source) == held_out]
-      if not new:
+      found += [source for source in drawn if self.is_held_out(source) == held_out]
+      if not found:
         part = 'held-out' if held_out else 'training'
         raise UserError(f'{self} has no {part} examples; held_out is the share of the former')
-      found += new
     return found[:number]
 
   def encode(self, text: str) -> list[int]:

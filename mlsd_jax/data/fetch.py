@@ -67,8 +67,10 @@ def _folders(source: str) -> list[pathlib.Path]:
 def _download(source: str, remote: RemoteFile, target: pathlib.Path) -> None:
   import httpx
 
+  as_it_is = {'Accept-Encoding': 'identity'}  # the digest is that of the file, not of what a server packs for the way
+  request = httpx.stream('GET', remote.url, headers=as_it_is, follow_redirects=True, timeout=30)
   try:
-    with httpx.stream('GET', remote.url, follow_redirects=True, timeout=30) as response, target.open('wb') as file:
+    with request as response, target.open('wb') as file:
       response.raise_for_status()
       length = response.headers.get('Content-Length')
       with progress_bar(f'downloading {source}', int(length) if length else None) as advance:

@@ -12,6 +12,7 @@ from mlsd_jax.errors import UserError
 _NAME = re.compile(r'[A-Za-z0-9][\w.-]*(/[\w.-]+)?')
 WEIGHTS = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
+_ASKED = '.asked.json'  # further files that the hub was asked for, so that those it has not are not asked for again
 
 
 def model_folder(folder_or_name: str | os.PathLike[str], besides: Sequence[str] = ()) -> pathlib.Path:
@@ -27,6 +28,7 @@ def model_folder(folder_or_name: str | os.PathLike[str], besides: Sequence[str] 
     UserError: neither a folder nor a model that can be downloaded.
   """
   folder = pathlib.Path(folder_or_name).expanduser()
+  files.restore_folder(folder)
   if folder.is_dir():
     return folder
   name = str(folder_or_name)
@@ -47,20 +49,35 @@ def _download(name: str, besides: Sequence[str]) -> pathlib.Path:
   import httpx
 
   folder = folders.cache_folder() / 'huggingface' / name.replace('/', '--')
-  if (folder / WEIGHTS).exists():  # which comes last
+  asked = set(files.read_json(folder / _ASKED)) if (folder / _ASKED).exists() else set()
+  new = [file for file in besides if file not in asked and not (folder / file).exists()]
+  usable = _has_weights(folder)  # which come last
+  if usable and not new:
     return folder
-  with httpx.Client(follow_redirects=True, timeout=30) as client:
+  with httpx.Client(follow_redirects=True, timeout=5 if usable else 30) as client:
     try:
       _fetch(client, name, folder, 'config.json')
-      for file in besides:
+      for file in new:
         _fetch(client, name, folder, file, optional=True)
-      if not _fetch(client, name, folder, WEIGHTS, optional=True):
+      if new:
+        files.write_json(folder / _ASKED, sorted(asked.union(new)))
+      if not usable and not _fetch(client, name, folder, WEIGHTS, optional=True):
         _fetch(client, name, folder, INDEX)
         for shard in shards(folder / INDEX):
           _fetch(client, name, folder, shard)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UserError) as error:
+      if usable:  # the model that is there does without: offline, or in a folder that cannot be written
+        return folder
+      if isinstance(error, UserError):
+        raise
       raise _unreachable(name, folder, error) from error
   return folder
+
+
+def _has_weights(folder: pathlib.Path) -> bool:
+  if (folder / WEIGHTS).exists():
+    return True
+  return (folder / INDEX).exists() and all((folder / shard).exists() for shard in shards(folder / INDEX))
 
 
 def shards(index: pathlib.Path) -> list[str]:

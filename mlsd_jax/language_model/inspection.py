@@ -20,11 +20,11 @@ def residual_stream(params: Any, tokens_BT: jax.Array, config: gpt.GPTConfig) ->
 
   The blocks are those of models/gpt.py, run one by one; without attention sublayers the weights are [N, B, 0, T, T].
   """
-  module = adapter.bind(gpt.GPT, dataclasses.replace(config, scan_layers=False), params)
+  module = adapter.bind(gpt.GPT, config, params)
   batch, length = tokens_BT.shape
   x_BTD = module.embed(tokens_BT, jnp.arange(length))
   stream, maps = [x_BTD], []
-  for block in module.blocks:
+  for block in module.block_list():
     if config.sublayers == 'mlp':
       maps.append(jnp.zeros((batch, 0, length, length)))
     else:

@@ -12,6 +12,7 @@ from mlsd_jax.data.tokens import TokenDataset
 from mlsd_jax.data.vocabulary import tokenizer_for
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import Tokenizer
+from mlsd_jax.training import distributed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,19 @@ def open_text(config: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> 
   )
   split = lambda name: TokenDataset.open(folder, name, tokenizer=tokenizer)
   return Text(source, tokenizer, split('train'), split('val'))
+
+
+def keep_tokenizer(workdir: pathlib.Path, tokenizer: Tokenizer) -> None:
+  """Writes the tokenizer of a run into its workdir, or checks that the run began with the same.
+
+  Raises:
+    UserError: it began with another one, of which its checkpoints are.
+  """
+  path = workdir / 'tokenizer.json'
+  if path.exists() and tokenizers.load(path).fingerprint != tokenizer.fingerprint:
+    raise UserError(f'{path} is not what the text gives: it has changed since the run began; choose another --workdir')
+  if distributed.is_main():
+    tokenizer.save(path)
 
 
 def run_tokenizer(workdir: pathlib.Path) -> Tokenizer:

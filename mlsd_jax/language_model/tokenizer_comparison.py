@@ -20,7 +20,7 @@ def steps_for(config: gpt.GPTConfig, tokens_per_step: int, teraflops: float) -> 
 
 
 def train_on(
-  tokenizer: str, source: str, settings: Mapping[str, Any], workdir: pathlib.Path
+  tokenizer: str, source: str, settings: Mapping[str, Any], workdir: pathlib.Path, *, text_key: str = 'text'
 ) -> dict[str, float | int | str]:
   """Trains a GPT on `source` cut by `tokenizer`; a run that was stopped goes on.
 
@@ -29,11 +29,12 @@ def train_on(
   Args:
     tokenizer: as data.vocabulary.tokenizer_for takes it.
     settings: teraflops, batch_size, learning_rate, split and val_fraction, and the sizes of gpt.GPTConfig.
+    text_key: where in the documents of `source` the text is; as data.sources.open_source takes it.
 
   Returns:
     tokenizer, vocab_size, num_params, steps, text_megabytes (seen in training), val_loss (nats a token), bits_per_byte.
   """
-  data = {'source': source, 'text_key': 'text', 'tokenizer': tokenizer, 'folder': '', 'workers': 0}
+  data = {'source': source, 'text_key': text_key, 'tokenizer': tokenizer, 'folder': '', 'workers': 0}
   text = open_text(data | {name: settings[name] for name in ('split', 'val_fraction')})
   sizes = {name: settings[name] for name in ('context_length', 'num_layers', 'num_heads', 'embed_dim')}
   config = gpt.GPTConfig(vocab_size=text.tokenizer.vocab_size, **sizes)

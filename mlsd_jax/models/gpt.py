@@ -210,13 +210,14 @@ class GPT(nnx.Module):
     mask_BTS = mask_BTS | (positions_T[:, None] < cache.pad_B[:, None, None])
     x_BTD = self.embed(tokens_BT, jnp.maximum(positions_T - cache.pad_B[:, None], 0))
     keys, values = [], []
-    for block, past_k, past_v in zip(self._block_list(), cache.keys, cache.values, strict=True):
+    for block, past_k, past_v in zip(self.block_list(), cache.keys, cache.values, strict=True):
       x_BTD, past = block(x_BTD, past=(past_k, past_v, index), mask_BTS=mask_BTS)
       keys.append(past[0])
       values.append(past[1])
     return self.final_norm(x_BTD), Cache(keys, values, index + length, cache.pad_B)
 
-  def _block_list(self):
+  def block_list(self):
+    """The blocks one by one, stacked or not."""
     if not self.config.scan_layers:
       return list(self.blocks)
     graphdef, stacked = nnx.split(self.blocks)

@@ -5,6 +5,10 @@ import functools
 
 import numpy as np
 
+from mlsd_jax.errors import UserError
+
+MOST_ENTRIES = 2**26  # of a table: half a gigabyte, and counting holds some five of that size at once
+
 
 @dataclasses.dataclass(frozen=True)
 class NGram:
@@ -26,7 +30,15 @@ class NGram:
     Args:
       tokens: [N, T + 1] words; token 0 stands before each as often as is needed.
       weights: [N, T], 1 where tokens[:, 1:] counts.
+
+    Raises:
+      UserError: an order below 1, or the last table would have more than MOST_ENTRIES.
     """
+    if order < 1 or vocab_size**order > MOST_ENTRIES:
+      raise UserError(
+        f'n-grams of order {order} over {vocab_size} symbols cannot be counted: the order must be at least 1, '
+        f'and {vocab_size}^{order} at most {MOST_ENTRIES:,}'
+      )
     counted = weights.ravel() > 0
     targets = tokens[:, 1:].ravel()[counted]
     below = np.full((1, vocab_size), 1 / vocab_size)

@@ -146,7 +146,6 @@ def save(loaded: Loaded, folder: str | os.PathLike[str]) -> pathlib.Path:
   tensors = {}
   for name, tensor in _their_tensors(loaded.params, config):
     tensors[name if name.startswith(('cls.', 'classifier.')) else prefix + name] = tensor
-  sentence_model = architecture == 'BertModel'
   with files.atomic_folder(folder) as temporary:
     tensor_files.write(tensors, temporary / hub.WEIGHTS)
     files.write_json(temporary / 'config.json', _config_json(config, architecture))
@@ -160,7 +159,7 @@ def save(loaded: Loaded, folder: str | os.PathLike[str]) -> pathlib.Path:
     files.write_json(
       temporary / PROMPTS, {'prompts': {'query': loaded.query_prefix, 'document': loaded.passage_prefix}}
     )
-    if sentence_model:
+    if 'score' not in config.heads:  # which makes a scorer of pairs; all others give a text one vector
       files.write_json(temporary / POOLING, _pooling_json(config.embed_dim, loaded.pooling))
       files.write_json(temporary / 'modules.json', _MODULES)
   return folder

@@ -23,7 +23,7 @@ def html_to_markdown(text: str) -> tuple[str, str]:
   writer = _Writer()
   for kind, value in _events(text):
     getattr(writer, kind)(value)
-  body = re.sub(r'[ \t]+\n', '\n', ''.join(writer.parts))
+  body = '\n'.join(line.rstrip(' \t') for line in ''.join(writer.parts).split('\n'))
   body = re.sub(r'\n{3,}', '\n\n', body).strip() + '\n'
   title = ' '.join(writer.first_title.split())
   if not title:

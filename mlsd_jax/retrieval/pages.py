@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from mlsd_jax.data import fetch, python_docs
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.html_text import html_to_markdown
+from mlsd_jax.tokenizers.base import well_formed
 
 MARKDOWN, PLAIN = 'markdown', 'plain'
 _FORMATS = {
@@ -65,7 +66,7 @@ _VMWARE = fetch.RemoteFile(
 
 
 def read_pages(spec: str, warn: Callable[[str], None]) -> Iterator[Page]:
-  """The pages of a corpus, in the same order each time, each id once.
+  """The pages of a corpus, in the same order each time, each id once; a lone surrogate in them becomes U+FFFD.
 
   Args:
     spec: 'python_docs', 'vmware_docs', a file, or a folder (read recursively, hidden files left out).
@@ -75,7 +76,8 @@ def read_pages(spec: str, warn: Callable[[str], None]) -> Iterator[Page]:
     UserError: there is no such corpus, it holds no page, two pages share an id, or a given file cannot be read.
   """
   seen: set[str] = set()
-  for page in _read(spec, warn):
+  for read in _read(spec, warn):
+    page = Page(*map(well_formed, dataclasses.astuple(read)))
     if page.id in seen:
       raise UserError(f'{spec}: two pages have the id {page.id!r}; ids must be unique')
     if page.text.strip():

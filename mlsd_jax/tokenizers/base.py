@@ -99,17 +99,22 @@ class Tokenizer(abc.ABC):
   def offsets(self, ids: Ids) -> np.ndarray:
     """[len(ids), 2] int64: the characters of `decode(ids)` that each token has a part in, as start and end.
 
-    A token that holds only some bytes of a character spans that character; one that stands for nothing is empty.
+    A token that holds only some bytes of a character spans that character; one that stands for nothing is empty. What
+    decoding puts before a token (WordPiece's spaces) is the token's.
     """
     utf8 = codecs.getincrementaldecoder('utf-8')('replace')
     spans, complete = [], 0
-    for number in self._checked(ids).tolist():
-      token = self.decode_bytes([number])
+    for place, number in enumerate(self._checked(ids).tolist()):
+      token = self._added_bytes(number, is_first=not place)
       start = complete  # a character that an earlier token began is the next to be complete
       complete += len(utf8.decode(token))
       begun = bool(utf8.getstate()[0])
       spans.append((start, complete + begun if token else start))
     return np.array(spans, np.int64).reshape(-1, 2)
+
+  def _added_bytes(self, number: int, *, is_first: bool) -> bytes:
+    """What a token adds to the bytes of the tokens before it, if there are any."""
+    return self.decode_bytes([number])
 
   def save(self, path: str | pathlib.Path) -> pathlib.Path:
     """Writes the tokenizer to `path`, a .json file or else a folder that gets a tokenizer.json; returns the file."""
@@ -140,10 +145,13 @@ class StreamDecoder:
   def __init__(self, tokenizer: Tokenizer):
     self._tokenizer = tokenizer
     self._utf8 = codecs.getincrementaldecoder('utf-8')('replace')
+    self._is_first = True
 
   def push(self, token: int) -> str:
     """The characters that `token` completes; '' while one is still open."""
-    return self._utf8.decode(self._tokenizer.decode_bytes([token]))
+    added = self._tokenizer._added_bytes(token, is_first=self._is_first)
+    self._is_first = False
+    return self._utf8.decode(added)
 
   def flush(self) -> str:
     """What is left at the end: U+FFFD for a character that was never completed, else ''."""

@@ -53,6 +53,7 @@ class UnigramTokenizer(base.Tokenizer):
     self.name = f'unigram-{self.vocab_size}'
     identity = [self.pattern.plain, [token.hex() for token in self.learned], self.log_probs.tolist()]
     self.fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    self._tokens = (*(bytes([byte]) for byte in range(256)), *self.learned, base.END_OF_TEXT.encode())
     self._scores = _with_bytes(self.learned, self.log_probs)
     self._longest = max(map(len, self._scores))
 
@@ -113,8 +114,7 @@ class UnigramTokenizer(base.Tokenizer):
     return ids[::-1]
 
   def decode_bytes(self, ids: base.Ids) -> bytes:
-    tokens = [*(bytes([byte]) for byte in range(256)), *self.learned, base.END_OF_TEXT.encode()]
-    return b''.join([tokens[i] for i in self._checked(ids).tolist()])
+    return b''.join([self._tokens[i] for i in self._checked(ids).tolist()])
 
   def state(self) -> dict[str, Any]:
     pattern = self.pattern.plain if self.pattern.name == 'own' else self.pattern.name

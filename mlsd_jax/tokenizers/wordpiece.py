@@ -160,7 +160,11 @@ class WordPieceTokenizer(base.Tokenizer):
   def decode_bytes(self, ids: base.Ids) -> bytes:
     """Pieces joined to words, words with one space between."""
     pieces = [self.vocabulary[i] for i in self._checked(ids).tolist()]
-    return ' '.join(pieces).replace(f' {PREFIX}', '').encode()
+    return _joined(' '.join(pieces))
+
+  def _added_bytes(self, number: int, *, is_first: bool) -> bytes:
+    piece = self.vocabulary[self._checked([number])[0]]
+    return _joined(piece if is_first else f' {piece}')
 
   def state(self) -> dict[str, Any]:
     return {'vocabulary': list(self.vocabulary), 'lowercase': self.lowercase}
@@ -168,6 +172,11 @@ class WordPieceTokenizer(base.Tokenizer):
   @classmethod
   def from_state(cls, state: Mapping[str, Any]) -> Self:
     return cls(state['vocabulary'], lowercase=state['lowercase'])
+
+
+def _joined(pieces: str) -> bytes:
+  """Pieces with spaces between as the text they spell."""
+  return pieces.replace(f' {PREFIX}', '').encode()
 
 
 class _Remembered(dict[str, tuple[int, ...]]):

@@ -40,6 +40,9 @@ class TrainConfig:
     for name in ('steps', 'batch_size', 'accumulation', 'steps_per_dispatch', 'keep_checkpoints'):
       if getattr(self, name) < 1:
         raise UserError(f'train.{name} must be at least 1, got {getattr(self, name)}')
+    for name in ('log_every', 'eval_every', 'checkpoint_every'):
+      if getattr(self, name) < 0:
+        raise UserError(f'train.{name} must be at least 0, got {getattr(self, name)}')
     for name, known in (('step', STEP_KINDS), ('dtype', tuple(DTYPES)), ('rng', ('threefry2x32', 'rbg'))):
       if getattr(self, name) not in known:
         raise UserError(f'train.{name}={getattr(self, name)!r} is not one of {", ".join(known)}')

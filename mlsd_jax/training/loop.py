@@ -184,6 +184,8 @@ class _Run:
               self.last_metrics = self._evaluate(step, state.params, eval_data, log)
             if saving:
               log.writer.flush()
+              if config.keep_best:
+                self.best.wait()  # a run that goes on from this checkpoint counts on the best up to it
               self.checkpoints.save(step, state)
         if interrupted:
           log.progress.print(f'told to stop: step {step} is being saved; the same command goes on from there')

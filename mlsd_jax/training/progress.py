@@ -1,6 +1,7 @@
 """How a run shows itself: a bar on a terminal, plain lines elsewhere."""
 
 import collections
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,33 +16,40 @@ class Throughput:
   """Steps a second over the recent past, without compiling, evaluating or saving.
 
   `mark` is told of steps as they are finished; time counts from one mark to the next, but not before the first, nor
-  before the first after a `pause`: that interval holds what is not training.
+  before the first after a `pause`: that interval holds what is not training. A window of math.inf is the whole run.
   """
 
   def __init__(self, window_seconds: float = _WINDOW_SECONDS, clock: Any = time.perf_counter):
     self._clock = clock
     self._window = window_seconds
-    self._intervals: collections.deque[tuple[int, float]] = collections.deque()  # (steps, seconds)
+    self._intervals: collections.deque[tuple[int, float]] = collections.deque()  # (steps, seconds) that may still go
+    self._steps, self._seconds = 0, 0.0  # of the window
     self._last: tuple[int, float] | None = None
 
   def mark(self, step: int) -> None:
     """`step` is finished. A step that was marked already counts once."""
     now = self._clock()
     if self._last is not None and step > self._last[0]:
-      self._intervals.append((step - self._last[0], now - self._last[1]))
-      while len(self._intervals) > 1 and sum(seconds for _, seconds in self._intervals) > self._window:
-        self._intervals.popleft()
+      self._add(step - self._last[0], now - self._last[1])
     if self._last is None or step > self._last[0]:
       self._last = (step, now)
 
   def pause(self) -> None:
     self._last = None
 
+  def _add(self, steps: int, seconds: float) -> None:
+    self._steps, self._seconds = self._steps + steps, self._seconds + seconds
+    if self._window == math.inf:
+      return
+    self._intervals.append((steps, seconds))
+    while len(self._intervals) > 1 and self._seconds > self._window:
+      steps, seconds = self._intervals.popleft()
+      self._steps, self._seconds = self._steps - steps, self._seconds - seconds
+
   @property
   def steps_per_second(self) -> float | None:
     """None until two marks have been made."""
-    seconds = sum(seconds for _, seconds in self._intervals)
-    return sum(steps for steps, _ in self._intervals) / seconds if seconds > 0 else None
+    return self._steps / self._seconds if self._seconds > 0 else None
 
 
 class Progress:

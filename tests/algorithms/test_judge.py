@@ -206,6 +206,22 @@ def test_checkers(pool, tmp_path, convention):
       assert report.results[0].message == 'not a sum'
 
 
+@pytest.mark.parametrize(
+  ('convention', 'right', 'wrong'), [('kattis', {42}, {43}), ('testlib', {0}, {1, 2})], ids=['kattis', 'testlib']
+)
+def test_a_checker_that_ends_unlike_its_convention_is_at_fault(pool, tmp_path, convention, right, wrong):
+  """Exit code 1 of a Kattis validator is Python's own, for an exception."""
+  (tmp_path / 'checker.py').write_text('import sys\nsys.exit(int(open(sys.argv[1]).read()))')
+  (tmp_path / 'program.py').write_text('')
+  checker = Checker(build(tmp_path / 'checker.py', tmp_path / 'checker', pool), convention)
+  program = build(tmp_path / 'program.py', tmp_path / 'build', pool)
+  codes = (0, 1, 2, 3, 42, 43)
+  cases = [Case(str(code), str(code).encode(), b'') for code in codes]
+  report = judge(program, cases, pool=pool, limits=LIMITS, check=checker, stop_at_first=False)
+  expected = ['AC' if code in right else 'WA' if code in wrong else 'JE' for code in codes]
+  assert [each.verdict for each in report.results] == expected
+
+
 INTERACTOR = """
   import sys
   secret = int(open(sys.argv[1]).read())

@@ -112,14 +112,16 @@ def test_a_log_cut_at_any_byte_has_all_that_was_acknowledged(tmp_path, no_flush)
       store.close()
 
 
-def test_a_damaged_record_with_others_behind_it_is_an_error(tmp_path):
+def test_a_damaged_record_with_others_behind_it_is_an_error(tmp_path, no_flush):
   history(tmp_path / 'log')
-  data = bytearray((tmp_path / 'log').read_bytes())
-  data[10] ^= 1
-  (tmp_path / 'log').write_bytes(data)
-  with pytest.raises(UserError, match='damaged at byte 0, with whole records behind it'):
-    KeyValueStore(str(tmp_path / 'log'))
-  assert (tmp_path / 'log').read_bytes() == data
+  whole = (tmp_path / 'log').read_bytes()
+  for bit in (*range(64), 80):  # of the length, of the checksum, of what is recorded
+    data = bytearray(whole)
+    data[bit // 8] ^= 1 << bit % 8
+    (tmp_path / 'log').write_bytes(data)
+    with pytest.raises(UserError, match='damaged at byte 0, with whole records behind it'):
+      KeyValueStore(str(tmp_path / 'log'))
+    assert (tmp_path / 'log').read_bytes() == data
 
 
 @pytest.mark.parametrize('call', ['pwrite', 'fsync', 'ftruncate'])

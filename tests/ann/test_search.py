@@ -169,6 +169,12 @@ def test_tuning_finds_the_recall_and_keeps_it(tmp_path):
   assert 'recall@10' in curve.table()
 
 
+def test_tuning_without_partitions_says_nothing_of_how_many_to_search():
+  index = Index.build(VECTORS, settings=Settings(kind='ah'))
+  curve = tuning.tune(index, QUERIES, 10, wanted=0.9)
+  assert index.settings == Settings(kind='ah', reorder=curve.chosen.reorder)
+
+
 def test_tuning_says_what_it_cannot_do():
   with pytest.raises(UserError, match='nothing to tune'):
     tuning.tune(Index.build(VECTORS), QUERIES)

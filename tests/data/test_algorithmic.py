@@ -25,6 +25,14 @@ def test_sources_are_of_their_part_and_fit(problem, held_out):
     assert problem.decode(problem.encode(source)) == source
 
 
+def test_a_rare_part_is_found():
+  """Of 20 sources at a time most draws bring none, as only five in a thousand are held out."""
+  problem = Addition(digits=4, held_out=0.005)
+  found = problem.sources(RNG(0), 20, held_out=True)
+  assert len(found) == 20
+  assert all(map(problem.is_held_out, found))
+
+
 @pytest.mark.parametrize('problem', PROBLEMS, ids=str)
 def test_the_longest_are_as_long_as_said(problem):
   sources = problem.draw(RNG(0), 5000)

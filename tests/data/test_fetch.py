@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import http.server
 import threading
@@ -13,19 +14,22 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture
 def home():
-  """The URL of a server that has CONTENT at /file and, moved there, at /moved."""
+  """The URL of a server that has CONTENT at /file, packed if that is welcome, and, moved there, at /moved."""
   requests = []
 
   class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
       requests.append(self.path)
+      body = CONTENT if self.path == '/file' else b''
       self.send_response({'/file': 200, '/moved': 302}.get(self.path, 404))
       if self.path == '/moved':
         self.send_header('Location', '/file')
-      self.send_header('Content-Length', str(len(CONTENT) if self.path == '/file' else 0))
+      if 'gzip' in self.headers.get('Accept-Encoding', ''):
+        body = gzip.compress(body)
+        self.send_header('Content-Encoding', 'gzip')
+      self.send_header('Content-Length', str(len(body)))
       self.end_headers()
-      if self.path == '/file':
-        self.wfile.write(CONTENT)
+      self.wfile.write(body)
 
     def log_message(self, *args):
       pass

@@ -111,6 +111,22 @@ def test_bad_input_is_one_line(call, tmp_path, arguments, message):
   assert not (tmp_path / 'w' / 'checkpoints').exists()
 
 
+def test_a_run_does_not_go_on_with_another_tokenizer(call, tmp_path, text, monkeypatch):
+  def killed(*_, **__):
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(gpt2, 'fit', killed)
+  assert call('--workdir=w')[0] == 130
+  kept = (tmp_path / 'w' / 'tokenizer.json').read_bytes()
+  assert call('--workdir=w')[0] == 130
+  text.write_text(text.read_text() + 'Ω')
+  code, _, err = call('--workdir=w')
+  assert code == 2
+  assert 'has changed since the run began' in err
+  assert err.count('\n') == 1
+  assert (tmp_path / 'w' / 'tokenizer.json').read_bytes() == kept
+
+
 @pytest.mark.parametrize(('content', 'message'), [(b'', 'empty'), (b'\xff\xfe\x00abc' * 99, 'UTF-8')])
 def test_unreadable_text_is_one_line(call, text, content, message):
   text.write_bytes(content)

@@ -1,10 +1,13 @@
 """The makemore experiment as a user calls it."""
 
+import importlib
 import json
 
 import pytest
 
 from experiments import makemore as experiment
+from mlsd_jax.data.words import WordList
+from mlsd_jax.makemore import ladder
 from mlsd_jax.training import devices
 
 LADDER = "--config.ladder=('ngram', 'bigram', 'mlp_norm', 'gru')"
@@ -54,6 +57,18 @@ def test_the_ladder_and_what_can_be_asked_of_it(call, tmp_path):
   ]:
     code, _, err = call(*arguments)
     assert (code, message in err, err.strip().count('\n')) == (2, True, 0), err
+
+
+@pytest.mark.parametrize('name', ['quickstart', 'transformer', 'two_thousand_steps'])
+def test_every_rung_that_is_shipped_has_settings_of_its_kind(name):
+  config = importlib.import_module(f'configs.makemore.{name}').get_config()
+  words = WordList.split('few', ['ab', 'ba', 'abba', 'baab'])
+  for settings in config.models.values():
+    assert experiment._train_config(config, settings, 0).steps == settings.get('steps', config.train.steps)
+    if settings.kind == ladder.COUNTED:
+      assert ladder.counted_order(settings, words) == settings.order
+    else:
+      assert ladder.model_config(settings, words).kind == settings.kind
 
 
 @pytest.mark.slow

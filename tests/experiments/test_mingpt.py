@@ -6,7 +6,7 @@ import json
 import pytest
 
 from experiments import mingpt
-from mlsd_jax.language_model import ladder_chart
+from mlsd_jax.language_model import ladder, ladder_chart
 from mlsd_jax.training import devices
 
 pytestmark = pytest.mark.slow
@@ -63,6 +63,16 @@ def test_the_ladder_and_what_it_shows(call, tmp_path):
   assert 'no attention' in err
 
 
+def test_the_ladder_does_not_go_on_with_another_tokenizer(call, tmp_path, monkeypatch):
+  with monkeypatch.context() as patch:
+    patch.setattr(ladder, 'train_rung', lambda *_: None)  # as when it is interrupted
+    assert call("--config.parts=('ladder',)")[0] == 0
+  (tmp_path / 'song.txt').write_text((tmp_path / 'song.txt').read_text() + 'Ω')
+  code, _, err = call("--config.parts=('ladder',)")
+  assert code == 2
+  assert 'has changed since the run began' in err
+
+
 def test_adder_asks_for_every_sum(call, tmp_path):
   code, out, err = call('--mode=adder')
   assert code == 0, err
@@ -74,11 +84,13 @@ def test_adder_asks_for_every_sum(call, tmp_path):
 
 
 def test_sums_beyond_those_of_training(call, tmp_path):
-  options = ['--config.adder.problem.min_digits=1', '--config.adder.test_digits=(1,2,3)', '--config.adder.test_sums=50']
+  options = ['--config.adder.problem.min_digits=1', '--config.adder.test_digits=(3,1)', '--config.adder.test_sums=50']
   code, _, err = call('--mode=adder', *options)
   assert code == 0, err
   result = json.loads((tmp_path / 'w' / 'result.json').read_text())
-  assert list(result['adder_accuracy_by_digits']) == ['1', '2', '3']
+  by_digits = result['adder_accuracy_by_digits']
+  assert list(by_digits) == ['1', '2', '3']  # those of training, too
+  assert result['adder_accuracy'] == by_digits['2']
 
 
 def test_seq2seq_compares_beams_and_averages(call, tmp_path):

@@ -2,10 +2,14 @@
 
 import importlib.util
 import json
+import pathlib
 
 import pytest
 
 from experiments import retrieval as experiment
+from mlsd_jax.models import bert
+from mlsd_jax.retrieval.encoder_training import fresh_encoder
+from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 from mlsd_jax.training import devices
 
 SUBJECTS = {
@@ -100,6 +104,74 @@ def test_a_folder_from_files_to_answers(call, tmp_path):
   code, out, _ = call('--mode=ask', '--query=how do I draw a circle')
   assert '1. Handbook page on paint' in out
   assert 'page on copy' not in out
+
+
+@pytest.fixture
+def small(tmp_path):
+  """Arguments for an encoder with random weights, which is fast."""
+  tokenizer = WordPieceTokenizer.train(list(SUBJECTS.values()), 200)
+  config = bert.BertConfig(
+    vocab_size=tokenizer.vocab_size, context_length=64, num_layers=1, num_heads=2, embed_dim=16, mlp_dim=16
+  )
+  fresh_encoder('small', config, tokenizer).save(tmp_path / 'small')
+  return '--config.corpus=docs', '--config.encoder.name=small', '--config.encoder.max_length=64'
+
+
+def killed(*_, **__):
+  raise KeyboardInterrupt
+
+
+def test_a_build_killed_before_it_was_evaluated_goes_on(call, small, monkeypatch, tmp_path):
+  with monkeypatch.context() as patch:
+    patch.setattr(experiment, '_evaluate', killed)
+    assert call(*small)[0] == 130
+  assert 'num_pages' in json.loads((tmp_path / 'w' / 'result.json').read_text())
+  evaluated = []
+  monkeypatch.setattr(experiment, '_evaluate', lambda run, _: evaluated.append(run.write_result({'ndcg@10': {}})))
+  code, out, err = call(*small)
+  assert code == 0, err
+  assert 'is finished' not in out
+  assert 'is finished' in call(*small)[1]
+  assert len(evaluated) == 1
+
+
+def test_a_training_goes_on_only_with_what_it_began_with(call, small, monkeypatch, tmp_path):
+  monkeypatch.setattr(experiment, '_evaluate', lambda *_: None)
+  assert call(*small)[0] == 0
+  pairs = ('--mode=train', '--config.pairs.min_words=5', '--config.pairs.too_near=9.0')
+  began = []
+
+  def train(encoder, rest, config, folder, held):
+    began.append(folder)
+    (folder / 'checkpoints').mkdir(exist_ok=True)
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(experiment, 'train_cross_encoder', train)
+  assert call(*small, *pairs, '--config.pairs.negatives=99')[0] == 2  # which leaves the folder to the mended command
+  assert call(*small, *pairs, '--config.pairs.negatives=1')[0] == 130
+  assert call(*small, *pairs, '--config.pairs.negatives=1', '--config.train.log_every=7')[0] == 130
+  code, _, err = call(*small, *pairs, '--config.pairs.negatives=2', '--config.train.steps=3')
+  assert code == 2
+  assert 'w/cross_encoder holds a training with another config' in err
+  assert 'pairs.negatives: 1 there, 2 here' in err
+  assert 'train.steps: 700 there, 3 here' in err
+  assert 'log_every' not in err
+  (tmp_path / 'docs' / 'more.md').write_text(titled('more', 'There is more of it now.'))
+  assert call(*small, '--mode=update')[0] == 0
+  code, _, err = call(*small, *pairs, '--config.pairs.negatives=1')
+  assert code == 2
+  assert "index: 'generation-000001' there" in err
+  assert began == [pathlib.Path('w', 'cross_encoder')] * 2
+
+
+def test_a_corpus_too_small_for_pairs_is_told_in_one_line(call, small, monkeypatch, tmp_path):
+  for name in list(SUBJECTS)[2:]:
+    (tmp_path / 'docs' / f'{name}.md').unlink()
+  monkeypatch.setattr(experiment, '_evaluate', lambda *_: None)
+  assert call(*small)[0] == 0
+  code, _, err = call(*small, '--mode=train', '--config.pairs.min_words=5')
+  assert code == 2
+  assert 'error: w: no query finds 3 passages of other pages' in err
 
 
 @pytest.mark.parametrize(

@@ -114,11 +114,32 @@ def test_analyse(call, tmp_path):
   assert 'empty' in err
 
 
+def test_another_text_is_compared_anew(call, tmp_path, monkeypatch):
+  folders = []
+
+  def train_on(spec, source, settings, workdir, *, text_key):
+    folders.append(workdir)
+    return dict(vocab_size=1, num_params=1, steps=1, text_megabytes=1.0, val_loss=1.0, bits_per_byte=1.0)
+
+  monkeypatch.setattr(experiment.tokenizer_comparison, 'train_on', train_on)
+  options = ('--mode=compare', *TRAIN, "--config.language_model.tokenizers=('bytes',)")
+  assert call(*options)[0] == 0
+  assert call(*options)[0] == 0
+  assert folders[0] == folders[1]
+  assert call(*options, '--config.text_key=line')[0] == 0
+  (tmp_path / 'song.txt').write_text('row, row, row your boat gently down the stream\n' * 50)
+  assert call(*options)[0] == 0
+  assert len(set(folders)) == 3
+
+
 def test_compare_by_bits_a_byte(call, tmp_path):
+  lines = (tmp_path / 'song.txt').read_text().splitlines()
+  (tmp_path / 'song.jsonl').write_text('\n'.join(json.dumps({'line': line}) for line in lines))
   small = dict(
     context_length=32, num_layers=1, num_heads=2, embed_dim=16, batch_size=8, teraflops=0.001, split='contiguous'
   )
   options = [f'--config.language_model.{name}={value}' for name, value in small.items()]
+  options += ['--config.files=song.jsonl', '--config.text_key=line']
   code, out, err = call('--mode=compare', *TRAIN, *options, "--config.language_model.tokenizers=('bytes', 'bpe:300')")
   assert code == 0, err
   rows = json.loads((tmp_path / 'w' / 'compare.json').read_text())

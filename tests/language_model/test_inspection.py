@@ -1,11 +1,14 @@
 """What inspection reports against the model itself, and against models whose heads are known."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mlsd_jax.language_model import inspection
+from mlsd_jax.language_model.huggingface import convert
 from mlsd_jax.models import gpt
 
 CONFIG = gpt.GPTConfig(vocab_size=13, context_length=16, num_layers=2, num_heads=2, embed_dim=16)
@@ -28,6 +31,12 @@ def test_the_last_lens_is_the_model(params, tokens):
   assert log_probs.shape == (3, 3, 10, 13)
   np.testing.assert_allclose(log_probs[-1], jax.nn.log_softmax(gpt.apply(params, tokens, CONFIG)), atol=1e-5)
   np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1.0, rtol=1e-5)
+
+
+def test_stacked_layers_are_looked_into_one_by_one(params, tokens):
+  stacked, config = convert(params, CONFIG, dataclasses.replace(CONFIG, scan_layers=True))
+  for look in (inspection.attention_maps, inspection.logit_lens):
+    np.testing.assert_allclose(look(stacked, tokens, config), look(params, tokens, CONFIG), atol=1e-5)
 
 
 def test_maps_are_causal_distributions(params, tokens):

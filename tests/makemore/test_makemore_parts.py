@@ -11,7 +11,7 @@ import pytest
 from mlsd_jax.data import fetch
 from mlsd_jax.data.words import WordBatches, WordList, load_words
 from mlsd_jax.errors import UserError
-from mlsd_jax.makemore import sampling, search, statistics, task
+from mlsd_jax.makemore import ladder, sampling, search, statistics, task
 from mlsd_jax.models import name_models
 from mlsd_jax.models.name_models import NameConfig
 from mlsd_jax.models.ngram import NGram
@@ -84,6 +84,43 @@ class TestNGram:
     rng = np.random.default_rng(0)
     made = [tuple(model.sample(rng, 4)) for _ in range(3000)]
     assert np.mean([word[:1] == (1,) for word in made]) == pytest.approx(table[0, 1], abs=0.03)
+
+  def test_tables_that_no_memory_holds_are_refused(self):
+    with pytest.raises(UserError, match='order 5 over 100 symbols'):
+      NGram.count(self.encoded['tokens'], self.encoded['weights'], 100, 5)
+    with pytest.raises(UserError, match='order 0'):
+      NGram.count(self.encoded['tokens'], self.encoded['weights'], 3, 0)
+
+
+class TestRungs:
+  def test_a_rung_counts_as_far_as_its_words_allow(self):
+    many = WordList.split('many', [chr(0x4E00 + i) * 2 for i in range(100)])
+    settings = dict(kind='ngram', order=5, published=2.0)
+    assert ladder.counted_order(settings, many) == 3
+    assert ladder.counted_order(settings, WORDS) == 5
+    model = ladder.load_rung(dict(settings, order=3), WORDS, 'nowhere')
+    assert model.mean_loss(WORDS.val) < np.log(WORDS.vocab_size)
+
+  @pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+      (dict(kind='mlp', embed_dims=5), "'mlp' has no setting 'embed_dims'"),
+      (dict(kind='mlp', order=5), "'mlp' has no setting 'order'"),
+      (dict(kind='mlp', vocab_size=5), "'mlp' has no setting 'vocab_size'"),
+      (dict(embed_dim=5), 'kind'),
+      (dict(kind='cnn'), "no model 'cnn'"),
+    ],
+  )
+  def test_a_setting_that_a_model_does_not_have_is_refused(self, settings, message):
+    with pytest.raises(UserError, match=message):
+      ladder.model_config(settings, WORDS)
+
+  @pytest.mark.parametrize(
+    ('settings', 'message'), [(dict(steps=5), "'ngram' has no setting 'steps'"), (dict(order=0), 'order 0')]
+  )
+  def test_so_is_one_that_counting_does_not_have(self, settings, message):
+    with pytest.raises(UserError, match=message):
+      ladder.counted_order(dict(settings, kind='ngram'), WORDS)
 
 
 class TestSearch:

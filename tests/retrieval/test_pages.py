@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -105,9 +106,47 @@ def test_html_keeps_what_is_read_and_drops_the_rest():
 BOMBS = ('<div>', '<svg>', '</x>', '<p', '<!--', '&lt;', '<a title="', '<a ">', '<script>', '<pre>', '<', '<![CDATA[')
 
 
+class Watched(str):
+  """Text that counts the characters which searches in it look at."""
+
+  looked_at = 0
+
+  def find(self, part, start=0, end=None):
+    found = super().find(part, start, end)
+    self.looked_at += self._until(end) - start if found < 0 else found - start
+    return found
+
+  def count(self, part, start=0, end=None):
+    self.looked_at += self._until(end) - start
+    return super().count(part, start, end)
+
+  def _until(self, end):
+    return len(self) if end is None else min(end, len(self))
+
+
+class WatchedPattern:
+  """A pattern whose searches count the same way."""
+
+  def __init__(self, pattern):
+    self.pattern = pattern
+
+  def search(self, text, start):
+    found = self.pattern.search(text, start)
+    text.looked_at += (found.start() if found else len(text)) - start
+    return found
+
+
 @pytest.mark.parametrize('bomb', BOMBS)
-def test_html_bombs_are_read_in_linear_time_and_without_recursion(bomb):
-  html_to_markdown(f'<title>t</title>{bomb * 100_000}')
+def test_html_bombs_are_read_in_linear_time_and_without_recursion(bomb, monkeypatch):
+  compiled = re.compile
+  pages = [Watched(f'<title>t</title>{bomb * number}') for number in (10_000, 40_000)]
+  with monkeypatch.context() as patch:
+    patch.setattr(re, 'compile', lambda *arguments: WatchedPattern(compiled(*arguments)))
+    titles = [html_to_markdown(page)[0] for page in pages]
+  assert titles == ['t', 't']
+  short, long = (page.looked_at for page in pages)
+  assert short > 0
+  assert long < 6 * short  # where each mark is searched from to the end of the page it is 16 times
 
 
 @given(st.text('<>/!-"= \nabp&;', max_size=60))

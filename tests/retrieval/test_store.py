@@ -16,6 +16,7 @@ from mlsd_jax.retrieval.build import BuildConfig, Progress, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig, chunk_text
 from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.encoder_training import fresh_encoder
+from mlsd_jax.retrieval.pages import read_pages
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
 from mlsd_jax.retrieval.store import open_store
 
@@ -68,6 +69,13 @@ def test_what_was_built_is_opened(folder, pages, encoder):
   np.testing.assert_allclose(store.vectors.vectors(store.ids), encoder.encode(texts), atol=1e-5)
   assert (store.owner[store.starts] == np.arange(24)).all()
   np.testing.assert_array_equal(store.rows(store.ids), np.arange(store.num_chunks))
+
+
+def test_a_page_with_half_a_character_is_built(tmp_path, encoder):
+  (tmp_path / 'rows.jsonl').write_text('{"id": "\\ud800", "title": "\\udfff", "text": "half \\ud83d of it"}')
+  build_store(read_pages(str(tmp_path), print), tmp_path / 'store', encoder, BuildConfig())
+  (page,) = open_store(tmp_path / 'store', encoder).pages()
+  assert (page.id, page.title, page.text) == ('\ufffd', '\ufffd', 'half \ufffd of it')
 
 
 def test_building_again_does_nothing(folder, pages, encoder):

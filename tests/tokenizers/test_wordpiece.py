@@ -78,6 +78,20 @@ def test_longest_piece_first_and_unknown_words():
   assert tokenizer.encode('una unb ' + 'un' * 51).tolist() == [1, 5, 0, 0]
 
 
+PIECES = WordPieceTokenizer(['[UNK]', 'ab', '##é', '##', 'é', '漢', '##漢#', '##a ##b', '', '#'])
+
+
+@given(ids=st.lists(st.integers(0, PIECES.vocab_size - 1), max_size=12))
+def test_streaming_and_offsets_are_of_what_decoding_gives(ids):
+  """Of any ids, as a model may sample them: a piece that goes on may come first."""
+  stream = tokenizers.StreamDecoder(PIECES)
+  streamed = [stream.push(number) for number in ids]
+  assert ''.join(streamed) + stream.flush() == PIECES.decode(ids)
+  offsets = PIECES.offsets(ids).tolist()
+  assert [PIECES.decode(ids)[start:end] for start, end in offsets] == streamed
+  assert [start for start, _ in offsets] == [0, *(end for _, end in offsets)][: len(ids)]
+
+
 def test_saved_and_from_vocab_txt(tmp_path):
   TRAINED.save(tmp_path)
   assert tokenizers.load(tmp_path).fingerprint == TRAINED.fingerprint

@@ -166,6 +166,27 @@ def test_best_parameters_are_kept(tmp_path):
   assert result.metrics['loss'] == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_the_best_is_whole_before_a_checkpoint_that_counts_on_it(tmp_path, monkeypatch):
+  """Else a kill between the two leaves a run that knows the best loss and has not its parameters."""
+  seal, save, found = Checkpoints._seal, Checkpoints.save, []
+
+  def slow_seal(self, step, note):
+    time.sleep(0.3 if self.folder.name == 'best' else 0.0)
+    seal(self, step, note)
+
+  def watched_save(self, step, state):
+    if self.folder.name == 'checkpoints':
+      losses = {r['step']: r['val_loss'] for r in read_metrics(tmp_path) if 'val_loss' in r}
+      found.append((Checkpoints(tmp_path / 'best').steps(), [min(losses, key=losses.get)]))
+    save(self, step, state)
+
+  monkeypatch.setattr(Checkpoints, '_seal', slow_seal)
+  monkeypatch.setattr(Checkpoints, 'save', watched_save)
+  fit(regression(), Lines(), Lines(), settings(keep_best=True, eval_every=10, steps=30), tmp_path)
+  assert len(found) == 3
+  assert all(whole == best for whole, best in found)
+
+
 def test_fine_tuning_starts_from_the_given_parameters(tmp_path):
   start = {'kernel': jnp.asarray(TRUTH, jnp.float32), 'bias': jnp.zeros(())}
   frozen = OptimizerConfig(learning_rate=0.0, schedule='constant')
@@ -187,6 +208,9 @@ def test_profile_writes_a_trace(tmp_path):
     ({'wings': 2}, "config.train has no key 'wings'"),
     ({'optimizer': {'wings': 2}}, "config.train.optimizer has no key 'wings'"),
     ({'log_every': 'often'}, 'config.train.log_every must be int'),
+    ({'log_every': -1}, 'train.log_every must be at least 0, got -1'),
+    ({'eval_every': -1}, 'train.eval_every must be at least 0, got -1'),
+    ({'checkpoint_every': -1}, 'train.checkpoint_every must be at least 0, got -1'),
   ],
 )
 def test_bad_settings_are_one_line(changes, message):

@@ -1,4 +1,5 @@
 import io
+import math
 
 import pytest
 from rich.console import Console
@@ -44,6 +45,17 @@ def test_throughput_is_of_the_recent_past():
     clock.now += 0.5
     throughput.mark(step)
   assert throughput.steps_per_second == pytest.approx(1 / 0.5)
+
+
+@pytest.mark.parametrize('window', [10.0, math.inf])
+def test_a_mark_costs_the_same_however_long_the_run_is(window):
+  clock = FakeClock()
+  throughput = Throughput(window, clock)
+  for step in range(10_000):
+    clock.now += 1 if step < 5000 else 3
+    throughput.mark(step)
+  assert throughput.steps_per_second == pytest.approx(9999 / (4999 + 15_000) if window == math.inf else 1 / 3)
+  assert len(throughput._intervals) <= 10  # that are kept, and would be summed
 
 
 def test_a_step_marked_twice_counts_once():
