@@ -19,6 +19,7 @@ from mlsd_jax.training.task import Task
 TOWER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('vocab', None)), ('item_bias$', ('vocab', None)))
 _USERS_AT_ONCE = 1024
 _BOOSTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0)
+_ENOUGH, _ASKED = 10_000, (512, 2048)  # purchases by which they are chosen, by so many users at least and at most
 
 
 def tower_task(
@@ -125,15 +126,17 @@ def some_users(
   return np.concatenate(parts)
 
 
-def factor_boost(
-  params: Any, data: TowerData, config: TwoTowerConfig, targets: Targets, k: int, users: int = 512
-) -> float:
+def factor_boost(params: Any, data: TowerData, config: TwoTowerConfig, targets: Targets, k: int) -> float:
   """What the weight of the factors is to be multiplied by, so that most of a week's purchases are among the best `k`.
+
+  Of the week some users are asked, more where each of them buys little.
 
   Likelihood weighs factors as if each nat of them were as good as any other; whether a purchase comes back hangs little
   on how often there was one, so that for the first 1,000 they deserve more.
   """
-  asked = np.sort(np.random.default_rng(0).permutation(targets.users)[:users])
+  users = targets.users
+  enough = int(np.clip(_ENOUGH * len(users) / len(targets.user), *_ASKED))
+  asked = np.sort(np.random.default_rng(0).permutation(users)[:enough])
   vectors, items = some_users(params, data, config, data.histories, asked, targets.cut), all_items(params, data, config)
   wide = slice(config.embed_dim, config.embed_dim + config.factor_dim)
   found = np.zeros(len(_BOOSTS))

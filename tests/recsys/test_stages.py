@@ -76,7 +76,7 @@ def test_a_short_history_gives_fewer_weeks(made):
 def test_factors_are_weighed_by_a_week_that_is_not_learnt(made, tmp_path, monkeypatch):
   data, seen = made.dataset, []
 
-  def factor_boost(params, known, config, targets, k, users=512):
+  def factor_boost(params, known, config, targets, k):
     assert k == min(settings.depth, data.num_items // 20)
     seen.append((int(known.cut.max()), int(known.histories.time.max()), targets.cut))
     return 3.0
