@@ -52,7 +52,7 @@ def seconds(events: pl.LazyFrame, name: str) -> pl.Expr:
 def _numbers(events: pl.LazyFrame, time: pl.Expr, name: str) -> pl.Expr:
   bounds = events.select(time.min().alias('low'), time.max().alias('high')).collect(engine='streaming')
   low, high = (float(bounds[column][0] or 0) for column in ('low', 'high'))
-  written = _written(events, time)
+  written = _written(events, time, low, high)
   if written is not None:
     return written
   if low >= 190_001 and high <= 210_012:
@@ -64,9 +64,11 @@ def _numbers(events: pl.LazyFrame, time: pl.Expr, name: str) -> pl.Expr:
   return (days * DAY).cast(pl.Int64)
 
 
-def _written(events: pl.LazyFrame, time: pl.Expr) -> pl.Expr | None:
-  """Numbers as digits of a date, if every one of them is; None if they are not."""
+def _written(events: pl.LazyFrame, time: pl.Expr, low: float, high: float) -> pl.Expr | None:
+  """Numbers from `low` to `high` as digits of a date, if every one of them is; None if they are not."""
   for form, digits in (('%Y%m%d', 8), ('%d%m%Y', 8), ('%m%d%Y', 8), ('%Y%m%d%H%M', 12), ('%Y%m%d%H%M%S', 14)):
+    if low < 10 ** (digits - 2) or high >= 10**digits:  # a day of the month has one digit or two
+      continue
     text = time.cast(pl.Int64).cast(pl.String).str.zfill(digits)
     found = (text + '00' if digits == 12 else text).str.to_datetime(form + '%S' * (digits == 12), strict=False)
     sound = (text.str.len_chars() == digits) & found.dt.year().is_between(1900, 2100).fill_null(False)
