@@ -62,12 +62,16 @@ class Dataset:
 
   @functools.cached_property
   def fingerprint(self) -> str:
-    """Of every event and of all that is known of users and items."""
-    digest = hashlib.blake2b(digest_size=16)
+    """Of the events, in whatever order those of one moment come, and of the ids of users and items."""
+    rows = np.zeros(self.events.height, np.uint64)
     for column in self.events:
-      digest.update(np.ascontiguousarray(column.to_numpy()))
+      values = column.to_numpy()
+      rows ^= values.view(f'u{values.itemsize}').astype(np.uint64)
+      rows *= np.uint64(0x9E3779B97F4A7C15)  # mixes the bits (Knuth's multiplicative hashing)
+      rows ^= rows >> np.uint64(29)
+    digest = hashlib.blake2b(np.array([len(rows), rows.sum(), np.bitwise_xor.reduce(rows)], np.uint64), digest_size=16)
     for table in (self.users, self.items):
-      digest.update(table.write_csv().encode())
+      digest.update('\n'.join(table['id']).encode())
     return digest.hexdigest()
 
   @functools.cached_property
@@ -153,7 +157,7 @@ def make_dataset(
       pl.col('quantity').cast(pl.Float32, strict=False).fill_null(1).fill_nan(1),
       place.replace_strict(places, pl.int_range(len(places), eager=True), return_dtype=pl.Int32),
     )
-    .sort('time', 'user', 'item')
+    .sort('time', 'user', 'item', 'quantity', 'price', 'place')  # by all, so that each reading gives the same order
     .collect(engine='streaming')
   )
   rows = found.select(pl.len()).collect().item()

@@ -180,7 +180,7 @@ def _stream_transactions(path: pathlib.Path, users: pl.DataFrame, items: pl.Data
       pl.lit(1, pl.Float32).alias('quantity'),
       pl.col('sales_channel_id').cast(pl.Int32, strict=False).fill_null(0).alias('place'),
     )
-    .sort('time', 'user', 'item')
+    .sort('time', 'user', 'item', 'price', 'place')
   )
   with files.atomic_path(target) as temporary:
     coded.sink_parquet(temporary, engine='streaming')

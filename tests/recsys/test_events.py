@@ -1,5 +1,6 @@
 """Events as one table: ids become rows, whatever is wrong is told in one line."""
 
+import dataclasses
 import datetime
 
 import polars as pl
@@ -26,14 +27,24 @@ def test_rows_are_sorted_by_time_and_named_by_number():
   assert data.events['quantity'].to_list() == [1.0] * 3
 
 
+def test_a_fingerprint_is_of_what_was_bought_and_of_no_order():
+  rows = {'user_id': list('aab'), 'item_id': list('xxy'), 'time': [5, 5, 9], 'price': [1.0, 2.0, 3.0]}
+  data = make_dataset('shop', pl.DataFrame(rows))
+  swapped = dataclasses.replace(data, events=data.events[[1, 0, 2]])
+  assert swapped.fingerprint == data.fingerprint
+  others = [{'price': [1.0, 2.0, 4.0]}, {'time': [5, 5, 8]}, {'item_id': list('xyx')}, {'user_id': list('aac')}]
+  found = {make_dataset('shop', pl.DataFrame(rows | other)).fingerprint for other in others}
+  assert len(found | {data.fingerprint}) == 5
+
+
 def test_a_place_that_is_missing_is_no_other_place():
   places = make_dataset('shop', _events(place=['A', None, 'B'])).events['place'].to_list()
   assert len(set(places)) == 3
 
 
-@given(st.permutations(range(3)))
+@given(st.permutations(range(6)))
 def test_order_of_the_rows_does_not_matter(order):
-  events = _events(price=[1.0, 2.0, 3.0])
+  events = pl.concat([_events(price=[1.0, 2.0, 3.0]), _events(price=[3.0, 1.0, 2.0])])  # two of each user and moment
   assert make_dataset('shop', events[list(order)]).events.equals(make_dataset('shop', events).events)
 
 
