@@ -25,7 +25,8 @@ def dataset(config: Any) -> Dataset:
   try:
     data = _read(config)
   except (pl.exceptions.PolarsError, OSError, EOFError) as error:
-    raise UserError(f'{config.data.path or config.data.source} cannot be read: {str(error).splitlines()[0]}') from error
+    what = next(iter(str(error).splitlines()), type(error).__name__)
+    raise UserError(f'{config.data.path or config.data.source} cannot be read: {what}') from error
   if not config.funnel.skip:
     return data
   earlier = data.until(int(data.events['time'][-1]) + 1 - config.funnel.skip * splits.WEEK)

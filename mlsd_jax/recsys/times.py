@@ -65,14 +65,20 @@ def _numbers(events: pl.LazyFrame, time: pl.Expr, name: str) -> pl.Expr:
 
 
 def _written(events: pl.LazyFrame, time: pl.Expr, low: float, high: float) -> pl.Expr | None:
-  """Numbers from `low` to `high` as digits of a date, if every one of them is; None if they are not."""
-  for form, digits in (('%Y%m%d', 8), ('%d%m%Y', 8), ('%m%d%Y', 8), ('%Y%m%d%H%M', 12), ('%Y%m%d%H%M%S', 14)):
-    if low < 10 ** (digits - 2) or high >= 10**digits:  # a day of the month has one digit or two
-      continue
-    text = time.cast(pl.Int64).cast(pl.String).str.zfill(digits)
-    found = (text + '00' if digits == 12 else text).str.to_datetime(form + '%S' * (digits == 12), strict=False)
-    sound = (text.str.len_chars() == digits) & found.dt.year().is_between(1900, 2100).fill_null(False)
-    if events.select((sound | time.is_null()).all()).collect(engine='streaming').item():
+  """Numbers from `low` to `high` as digits of a date; None if they are not.
+
+  Year first if all lie where such dates do, else day or month first if every one of them is a date so.
+  """
+  digits = time.cast(pl.Int64).cast(pl.String)
+  for unit, clock in ((1, '000000'), (10**4, '00'), (10**6, '')):  # of the clock as much as is missing
+    if low >= 19_000_101 * unit and high < 21_001_232 * unit:
+      return (digits + clock).str.to_datetime('%Y%m%d%H%M%S', strict=False).dt.epoch('s')
+  if low < 1_011_900 or high > 31_122_100:  # without their zeros
+    return None
+  for form in ('%d%m%Y', '%m%d%Y'):
+    found = digits.str.zfill(8).str.to_date(form, strict=False)
+    sound = found.dt.year().is_between(1900, 2100).fill_null(False) | time.is_null()
+    if events.select(sound.all()).collect(engine='streaming').item():
       return found.dt.epoch('s')
   return None
 

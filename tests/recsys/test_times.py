@@ -84,6 +84,8 @@ def test_day_or_month_first_is_decided_for_the_whole_column(days, day_first):
 
 def test_what_cannot_be_read():
   assert _read(['2019-02-30', 'soon', '', None, '2019-01-31']) == [None] * 4 + [1_548_892_800]
+  assert _read([20190131, 20190230]) == [1_548_892_800, None]
+  assert _read([20190131000000, 20190230000000]) == [1_548_892_800, None]
   with pytest.raises(UserError, match='times from 201901 to 201902 are months'):
     _read([201901, 201902])
   with pytest.raises(UserError, match='times of type Boolean cannot be read'):
