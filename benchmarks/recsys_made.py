@@ -30,12 +30,12 @@ def dataset(scale: float) -> Dataset:
 
 def retriever(data: Dataset, histories: Histories, cut: int, config: ConfigDict) -> Retriever:
   """Untrained towers of a config's shape with their factors at a cut, and the index of their items."""
-  codes, nothing = tower_examples.item_codes(data), np.zeros(0, np.int32)
+  codes = tower_examples.item_codes(data)
   of_users = tower_examples.user_codes(data)
   began = time.perf_counter()
   factors = Factors.at(histories, cut, data.num_items, config.tower.factors)
   tell(f'{config.tower.factors} factors', began)
-  known = tower_examples.TowerData(nothing, nothing, nothing, histories, codes, of_users, np.zeros(len(codes)), factors)
+  known = tower_examples.TowerData(histories, codes, of_users, factors)
   model = config.tower.model.to_dict() | {'history_code': len(data.categories) - 1}
   tower = towers.model_config(known, model)
   params = jax.device_get(two_tower.init(jax.random.key(0), tower))

@@ -11,6 +11,7 @@ os.environ.setdefault('MLSD_CACHE_DIR', str(_CACHE))
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(_CACHE / 'jax'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 os.environ.setdefault('JAX_NUM_CPU_DEVICES', '8')
+os.environ.setdefault('NPROC', '32')  # threads of the eight devices (mlsd_jax/training/devices.py)
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 import shutil

@@ -182,9 +182,23 @@ def item_vectors(params: adapter.Params, items_N: jax.Array, known: Items, confi
   Args:
     items_N: rows of the item table.
   """
-  module = adapter.bind(TwoTower, config, params)
-  vectors_ND, rows_N = _scaled(module.items(items_N, known.codes_IC), config), module.rows(items_N)
-  return jnp.concatenate([vectors_ND, known.factors_IK[rows_N], known.popularity_I[rows_N][:, None]], -1)
+  rows_N = adapter.bind(TwoTower, config, params).rows(items_N)
+  return item_vectors_told(
+    params, items_N, known.codes_IC, known.factors_IK[rows_N], known.popularity_I[rows_N], config
+  )
+
+
+def item_vectors_told(
+  params: adapter.Params,
+  items_N: jax.Array,
+  codes_IC: jax.Array,
+  factors_NK: jax.Array,
+  popularity_N: jax.Array,
+  config: TwoTowerConfig,
+) -> jax.Array:
+  """The same of items whose factors and popularity are told, as they were at some other time."""
+  vectors_ND = _scaled(adapter.bind(TwoTower, config, params).items(items_N, codes_IC), config)
+  return jnp.concatenate([vectors_ND, factors_NK, popularity_N[:, None]], -1)
 
 
 def user_vectors(

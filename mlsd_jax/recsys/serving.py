@@ -207,9 +207,8 @@ def load(root: pathlib.Path) -> State:
   ranker = from_mapping(SparseNNConfig, lists(described['ranker']), 'ranker')
   codes, user_codes = np.asarray(array('codes')), np.asarray(array('user_codes'))
   histories = Histories(array('history_start'), array('history_item'), array('history_time'), described['origin'])
-  nothing = np.zeros(0, np.int32)
   factors = Factors(array('factors'), array('damping'), array('popularity'))
-  data = TowerData(nothing, nothing, nothing, histories, codes, user_codes, np.zeros(len(codes)), factors)
+  data = TowerData(histories, codes, user_codes, factors)
   retriever = Retriever(
     _nested(safetensors.numpy.load_file(folder / 'tower.safetensors')),
     tower,

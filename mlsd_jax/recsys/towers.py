@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.optimize
 
 from mlsd_jax.models import two_tower
 from mlsd_jax.models.two_tower import TwoTowerConfig
@@ -18,7 +19,7 @@ from mlsd_jax.training.task import Task
 # Rows of the big tables are split over the mesh; an id's row then lives on one device.
 TOWER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('vocab', None)), ('item_bias$', ('vocab', None)))
 _USERS_AT_ONCE = 1024
-_BOOSTS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0)
+_STRENGTHS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 22.0)  # of factors, that a boost may make of theirs
 _ENOUGH, _ASKED = 10_000, (512, 2048)  # purchases by which they are chosen, by so many users at least and at most
 
 
@@ -32,16 +33,18 @@ def tower_task(
       popular items are pushed down (Yi et al. 2019, eq. 3).
     uniform_negatives: mixed negative sampling (Yang et al. 2020), so that items that are never bought are seen too.
   """
-  known = data.items
-  expected = batch_size * data.share + (batch_size / (len(data.share) - 1) if uniform_negatives else 0.0)
-  log_expected_I = jnp.asarray(np.log(np.maximum(expected, 1e-9)), jnp.float32)
+  known, num_items = data.items, len(data.codes) - 1
+  names = ('item', 'negative') if uniform_negatives else ('item',)
 
   def metrics_of(params, batch):
+    pool_N, told_NK = (jnp.concatenate([batch[name + what] for name in names]) for what in ('', '_known'))
+    factors_NK, popularity_N, share_N = told_NK[:, :-2], told_NK[:, -2], told_NK[:, -1]
     users_BD = _users(params, batch, known.codes_IC, config)
-    pool_N = jnp.concatenate([batch['item'], batch['negative']]) if uniform_negatives else batch['item']
-    logits_BN = (users_BD @ two_tower.item_vectors(params, pool_N, known, config).T).astype(jnp.float32)
+    items_ND = two_tower.item_vectors_told(params, pool_N, known.codes_IC, factors_NK, popularity_N, config)
+    logits_BN = (users_BD @ items_ND.T).astype(jnp.float32)
     if log_q:
-      logits_BN = logits_BN - log_expected_I[pool_N][None]
+      expected_N = batch_size * (share_N + uniform_negatives / num_items)
+      logits_BN = logits_BN - jnp.log(jnp.maximum(expected_N, 1e-9))[None]
     size = len(batch['item'])
     own_BN = jnp.arange(size)[:, None] == jnp.arange(len(pool_N))[None]
     same_item_BN = batch['item'][:, None] == pool_N[None]
@@ -53,7 +56,7 @@ def tower_task(
   def evaluate(params, batch):
     """Nats of a purchase under the softmax over all items, and the share of purchases among the best 1,000."""
     users_BD = _users(params, batch, known.codes_IC, config)
-    items_ID = two_tower.item_vectors(params, jnp.arange(1, len(data.share)), known, config)
+    items_ID = two_tower.item_vectors(params, jnp.arange(1, num_items + 1), known, config)
     logits_BI = users_BD @ items_ID.T
     asked_BP = jnp.clip(batch['positives'] - 1, 0)
     weights_BP = (batch['positives'] > 0) * batch['counted'][:, None]
@@ -77,6 +80,29 @@ def tower_task(
     items_per_batch=batch_size,
     item_name='examples',
   )
+
+
+def with_wide_weights(task: Task, params: Any, batch: dict[str, np.ndarray]) -> Any:
+  """The parameters with those weights of factors and popularity that make a batch likeliest, all else as it is.
+
+  An optimiser's steps are too small to come there in time where they begin or end up far off (factors that are newer
+  than those of training may cost tens of nats): until then the deep part would learn to undo them. In the two weights
+  the loss is convex.
+  """
+
+  def loss(weights, params, batch):
+    return task.loss(_weighed(params, weights), batch, jax.random.key(0))[0]
+
+  slope, (tables, told) = jax.jit(jax.value_and_grad(loss)), jax.device_put((params, batch))
+  numbers = lambda weights: [np.asarray(x, np.float64) for x in slope(weights.astype(np.float32), tables, told)]
+  start = np.array([np.exp(params['factor_strength']), params['popularity_weight']], np.float64)
+  found = scipy.optimize.minimize(numbers, start, jac=True, method='L-BFGS-B', bounds=((0.01, 20.0), (0.0, 3.0)))
+  return _weighed(params, found.x.astype(np.float32))
+
+
+def _weighed(params: Any, weights: Any) -> Any:
+  """Parameters with weights [2] of factors and of popularity."""
+  return params | {'factor_strength': jnp.log(weights[0]), 'popularity_weight': weights[1]}
 
 
 def _users(params: Any, batch: Any, codes_IC: jax.Array, config: TwoTowerConfig) -> jax.Array:
@@ -139,19 +165,20 @@ def factor_boost(params: Any, data: TowerData, config: TwoTowerConfig, targets: 
   asked = np.sort(np.random.default_rng(0).permutation(users)[:enough])
   vectors, items = some_users(params, data, config, data.histories, asked, targets.cut), all_items(params, data, config)
   wide = slice(config.embed_dim, config.embed_dim + config.factor_dim)
-  found = np.zeros(len(_BOOSTS))
+  boosts = [1.0, *(x for x in np.array(_STRENGTHS) / np.exp(params['factor_strength']) if x > 1)]
+  found = np.zeros(len(boosts))
   for first in range(0, len(asked), 128):
     some, rows = asked[first : first + 128], slice(first, first + 128)
     factors = vectors[rows, wide] @ items[:, wide].T
     scores = vectors[rows] @ items.T - factors
     mine = np.isin(targets.user, some)
     row, item = np.searchsorted(some, targets.user[mine]), targets.item[mine]
-    for place, boost in enumerate(_BOOSTS):
+    for place, boost in enumerate(boosts):
       boosted = scores + boost * factors
       last = np.partition(boosted, -k, 1)[:, -k]
       hits = np.bincount(row, boosted[row, item] >= last[row], minlength=len(some))
       found[place] += (hits / np.maximum(np.bincount(row, minlength=len(some)), 1)).sum()
-  return _BOOSTS[int(found.argmax())]
+  return float(boosts[int(found.argmax())])
 
 
 class _Array:

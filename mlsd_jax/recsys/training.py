@@ -21,6 +21,8 @@ from mlsd_jax.recsys.tower_examples import TowerBatches, TowerEval
 from mlsd_jax.training.config import TrainConfig, from_mapping
 from mlsd_jax.training.loop import Result, fit
 
+_BATCHES = 4  # of a span of the towers' examples, at least
+
 
 @dataclasses.dataclass(frozen=True)
 class TowerSettings:
@@ -31,7 +33,7 @@ class TowerSettings:
     log_q, uniform_negatives: see towers.tower_task.
     factors: of the wide part (factors.py), 0 for none.
     refresh: weeks after which the towers go on learning from what was bought since; 0 for never.
-    refresh_steps: updates of each such time, at three tenths of the rates.
+    refresh_steps: updates of each such time.
     depth: candidates that will be asked for, of few items a twentieth at most: the factors' weight is chosen so that
       most purchases are among so many. What is best for a thousand is not for a hundred.
     epochs: no more updates than go through the examples so often: a small table is soon known by heart.
@@ -71,16 +73,15 @@ def train_towers(
   latest = before - splits.WEEK
   spare = dataset.between(latest, before).height and dataset.before(latest).height
   learnt = latest if spare else before
-  data = tower_examples.tower_data(dataset, learnt, weeks, settings.factors)
-  if not len(data.item):
+  data, spans = tower_examples.tower_data(dataset, learnt, weeks, settings.factors, least=_BATCHES * train.batch_size)
+  examples = sum(len(span.item) for span in spans)
+  if not examples:
     raise UserError(
       f'{dataset.name}: too little was bought before the first week of the ranker for the towers to learn'
     )
   if previous:
-    slower = {name: 0.3 * getattr(train.optimizer, name) for name in ('learning_rate', 'table_learning_rate')}
-    optimizer = dataclasses.replace(train.optimizer, **slower)
-    train = dataclasses.replace(train, steps=settings.refresh_steps, eval_every=0, optimizer=optimizer)
-  train = within(train, settings.epochs, len(data.item))
+    train = dataclasses.replace(train, steps=settings.refresh_steps, eval_every=0)
+  train = within(train, settings.epochs, examples)
   model = dict(settings.model)
   if dataset.categories:
     model['history_code'] = len(dataset.categories) - 1
@@ -88,7 +89,8 @@ def train_towers(
   task = towers.tower_task(
     config, data, batch_size=train.batch_size, log_q=settings.log_q, uniform_negatives=settings.uniform_negatives
   )
-  batches = TowerBatches(data, config, train.batch_size, seed=train.seed)
+  batches = TowerBatches(data, spans, config, train.batch_size, seed=train.seed)
+  params = previous.params if previous else jax.device_get(jax.jit(task.init)(jax.random.key(train.seed)))
   following = splits.targets(dataset, before)
   histories = Histories.of(dataset.before(before), dataset.num_users)
   judged = len(following.user) and not previous
@@ -99,7 +101,7 @@ def train_towers(
     held_out,
     train,
     folder,
-    init_params=previous.params if previous else None,
+    init_params=towers.with_wide_weights(task, params, next(batches.batches(0))),
     metadata={'model': 'two_tower', 'config': dataclasses.asdict(config)},
   )
   params = jax.device_get(result.params)
@@ -109,8 +111,7 @@ def train_towers(
     boost = towers.factor_boost(params, data, config, splits.targets(dataset, latest), depth)
     config = dataclasses.replace(config, factor_boost=boost)
   index = from_mapping(Settings, {'kind': settings.index}, 'tower')
-  lean = dataclasses.replace(data.lean, histories=histories)
-  return Retriever.at(params, config, lean, histories, before, index), result
+  return Retriever.at(params, config, dataclasses.replace(data, histories=histories), histories, before, index), result
 
 
 def within(train: TrainConfig, epochs: float, examples: int) -> TrainConfig:

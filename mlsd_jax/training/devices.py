@@ -38,6 +38,8 @@ PEAK_FLOPS = {
   'TPU v4': 275e12,
 }
 
+_THREADS = 4  # of a simulated device
+
 
 def configure_backend(*, bfloat16: bool = False) -> None:
   """Compiler flags and compile cache. To be called before JAX touches a device.
@@ -53,6 +55,11 @@ def configure_backend(*, bfloat16: bool = False) -> None:
     flags = [flag for flag in CPU_FLAGS if flag.split('=')[0] not in given]
     os.environ['XLA_FLAGS'] = ' '.join([given, *flags]).strip()
     warnings.filterwarnings('ignore', 'Error writing persistent compilation cache entry', UserWarning)
+  simulated = int(os.environ.get('JAX_NUM_CPU_DEVICES') or 1)
+  if simulated > 1:
+    # XLA has as many threads as devices, and in a collective each waits for the others: two collectives that do not
+    # hang on each other could block all of them. It takes the number of threads from NPROC.
+    os.environ.setdefault('NPROC', str(_THREADS * simulated))
   jax.config.update('jax_compilation_cache_dir', str(cache_folder() / 'jax'))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)

@@ -110,7 +110,7 @@ def test_towers_find_more_with_factors_than_without(made):
   bought = splits.targets(made.dataset, cut)
 
   def found(dim):
-    data = tower_examples.tower_data(made.dataset, cut, 4, dim)
+    data, _ = tower_examples.tower_data(made.dataset, cut, 4, dim)
     config = towers.model_config(data, SMALL)
     params = two_tower.init(jax.random.key(0), config)
     users = towers.some_users(params, data, config, data.histories, bought.users, cut)
@@ -123,7 +123,7 @@ def test_towers_find_more_with_factors_than_without(made):
 
 def test_the_boost_is_the_one_that_finds_most(made):
   cut = splits.cuts(made.dataset, 1)[0]
-  data = tower_examples.tower_data(made.dataset, cut, 4, 16)
+  data, _ = tower_examples.tower_data(made.dataset, cut, 4, 16)
   config = towers.model_config(data, SMALL)
   params = two_tower.init(jax.random.key(0), config)
   bought = splits.targets(made.dataset, cut)

@@ -27,7 +27,7 @@ def state(made):
   """A state of untrained models: what matters here is that it answers, and answers the same."""
   dataset = made.dataset
   cut = splits.cuts(dataset, 1)[0]
-  data = tower_examples.tower_data(dataset, cut, 4, factor_dim=8)
+  data, _ = tower_examples.tower_data(dataset, cut, 4, factor_dim=8)
   config = towers.model_config(data, {'embed_dim': 8, 'hidden_dim': 8, 'history_length': 8, 'sequence_length': 4})
   retriever = Retriever.build(jax.device_get(two_tower.init(jax.random.key(0), config)), config, data)
   histories = Histories.of(dataset.events, dataset.num_users)

@@ -78,17 +78,24 @@ def test_factors_are_weighed_by_a_week_that_is_not_learnt(made, tmp_path, monkey
 
   def factor_boost(params, known, config, targets, k):
     assert k == min(settings.depth, data.num_items // 20)
-    seen.append((int(known.cut.max()), int(known.histories.time.max()), targets.cut))
+    seen.append((learnt.pop(), int(known.histories.time.max()), targets.cut))
     return 3.0
 
+  def tower_data(*arguments, **named):
+    known, spans = make(*arguments, **named)
+    learnt.append(max(int(span.cut.max()) for span in spans))
+    return known, spans
+
+  make, learnt = training.tower_examples.tower_data, []
+  monkeypatch.setattr(training.tower_examples, 'tower_data', tower_data)
   monkeypatch.setattr(training.towers, 'factor_boost', factor_boost)
   cut = funnel.weeks_of(data, 1)[0]
   settings = TowerSettings(MODEL, weeks=4, factors=8, depth=7)
   found, _ = training.train_towers(data, cut, settings, TRAIN, tmp_path / 'first')
   again, _ = training.train_towers(data, cut + splits.WEEK, settings, TRAIN, tmp_path / 'second', found)
-  for before, (learnt, last_day, judged) in zip((cut, cut + splits.WEEK), seen, strict=True):
+  for before, (latest, last_day, judged) in zip((cut, cut + splits.WEEK), seen, strict=True):
     assert judged == before - splits.WEEK
-    assert learnt + splits.WEEK <= judged
+    assert latest + splits.WEEK <= judged
     assert last_day <= found.data.histories.moments(judged)
   assert found.config.factor_boost == again.config.factor_boost == 3.0
   first_day = int(data.events['time'][0])
