@@ -97,7 +97,7 @@ def with_wide_weights(task: Task, params: Any, batch: dict[str, np.ndarray]) -> 
   numbers = lambda weights: [np.asarray(x, np.float64) for x in slope(weights.astype(np.float32), tables, told)]
   start = np.array([np.exp(params['factor_strength']), params['popularity_weight']], np.float64)
   found = scipy.optimize.minimize(numbers, start, jac=True, method='L-BFGS-B', bounds=((0.01, 20.0), (0.0, 3.0)))
-  return _weighed(params, found.x.astype(np.float32))
+  return jax.device_get(_weighed(params, found.x.astype(np.float32)))
 
 
 def _weighed(params: Any, weights: Any) -> Any:
