@@ -12,11 +12,11 @@ import pytest
 from mlsd_jax.language_model import pretrained
 from mlsd_jax.training.metrics import read_metrics
 
-STEPS, KILLS = 3000, 20
+STEPS, KILLS = 6000, 20
 OPTIONS = [
   *('--config.data.tokenizer=bytes', '--config.data.split=contiguous', f'--config.train.steps={STEPS}'),
-  *('--config.train.batch_size=4', '--config.train.log_every=10', '--config.train.eval_every=250'),
-  *('--config.train.checkpoint_every=35', '--config.train.rng=rbg', '--config.train.optimizer.warmup_steps=20'),
+  *('--config.train.batch_size=4', '--config.train.log_every=10', '--config.train.eval_every=500'),
+  *('--config.train.checkpoint_every=70', '--config.train.rng=rbg', '--config.train.optimizer.warmup_steps=20'),
   *('--config.model.context_length=32', '--config.model.num_layers=2', '--config.model.embed_dim=32'),
   *('--config.model.num_heads=2', '--config.model.dropout=0.1'),
   *('--config.sample.max_new_tokens=20', '--config.sample.num_samples=1'),
@@ -45,9 +45,9 @@ def test_killed_twenty_times(tmp_path):
   for kill in range(KILLS):
     process = start('killed')
     if kill % 5:  # every fifth falls anywhere in the start, the others while it trains
-      # Told in lines of ten steps, not in seconds: after 40 or so a checkpoint is there, however slow the machine.
+      # Told in lines of ten steps, not in seconds: after 150 steps a checkpoint is there, however slow the machine.
       lines = (line for line in process.stdout if line.startswith('step '))
-      for _ in range(moments.randint(1, 12)):
+      for _ in range(moments.randint(1, 25)):
         next(lines)
       time.sleep(moments.uniform(0.0, 0.05))
     else:
