@@ -78,7 +78,11 @@ class Retriever:
     return found
 
   def scored(self, candidates: Candidates, vectors: np.ndarray) -> Candidates:
-    """The towers' score also of candidates that other sources found."""
+    """The towers' score of all candidates, in standard deviations from the mean of their user's union.
+
+    A softmax does not tell what is added to all scores of a user, and how far they lie apart grows with training:
+    products themselves mean another thing after each refresh, and what had learnt from the one would misread the next.
+    """
     column = candidates.sources.index(NAME)
     score, row = candidates.score.copy(), candidates.row
     # Of many users all products with the items that any of them has cost less than looking up each pair.
@@ -92,4 +96,8 @@ class Retriever:
         items, place = np.unique(item, return_inverse=True)
         products = vectors[first : first + at_once] @ self.items[items].T
         score[some, column] = products[row[some] - first, place]
+    number = np.maximum(np.diff(candidates.start), 1)
+    mean_of = lambda values: (np.bincount(row, values, len(vectors)) / number)[row]
+    apart = score[:, column] - mean_of(score[:, column])
+    score[:, column] = apart / (np.sqrt(mean_of(apart**2)) + 1e-6)
     return dataclasses.replace(candidates, score=score)

@@ -60,7 +60,8 @@ def prepare(
   """The ranker's examples and what else there is before it; None if told to stop.
 
   Towers are trained up to the ranker's first week and go on every `tower.refresh` weeks, so that those asked about a
-  week know none of it and are fewer than `tower.refresh` weeks old; their factors are renewed every week.
+  week know none of it and are fewer than `tower.refresh` weeks old; their factors are renewed every week. The blend is
+  fitted anew as often, on the week before: candidates that an old one chose are not those of the week held out.
 
   Args:
     cuts: of the week held out, then of the ranker's weeks, the latest first.
@@ -96,7 +97,7 @@ def prepare(
       parts.append(funnel.groups_of(pool, of_users, settings.group, len(parts)))
       latest = [*latest[1 - _LATEST :], funnel.sampled(pool)]
       del pool  # at full size there is no room for two, neither of these nor of weeks
-      if age == 1:
+      if (age - 1) % refresh == 0:
         blend = funnel.fit_blend(week)
       del week
       memory.give_back()

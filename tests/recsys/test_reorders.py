@@ -31,18 +31,19 @@ def test_rates_are_those_of_a_loop(made):
     asked = np.array([of(pair) for pair in risk])
     for each in range(0, number, 7):
       mine = asked == each
-      wanted = 100 * (np.array(back)[mine].sum() + 20 * usual) / (mine.sum() + 20)
+      wanted = 10 * (np.array(back)[mine].sum() / usual + 20) / (mine.sum() + 20)
       assert rates[each] == pytest.approx(wanted, rel=1e-5)
 
   of_last = {pair for pair, at in zip(pairs, week, strict=True) if 0 < at <= reorders.BEFORE}
   last = list(zip(risk, back, strict=True))[: len(of_last)]
+  usual = np.mean([came for _, came in last])
   for each in range(0, data.num_items, 7):
     mine = [came for pair, came in last if pair[1] == each]
-    assert state['reorder_item'][each, 1] == pytest.approx(100 * (sum(mine) + 20 * usual) / (len(mine) + 20), rel=1e-5)
+    assert state['reorder_item'][each, 1] == pytest.approx(10 * (sum(mine) / usual + 20) / (len(mine) + 20), rel=1e-5)
 
 
-def test_without_anything_at_risk_nothing_comes_back():
+def test_without_anything_at_risk_all_rates_are_the_usual_one():
   history = pl.DataFrame({'user': [0, 1], 'item': [0, 1], 'age': [1.0, 2.0]})
   found = reorders.reorders(history, np.zeros((1, 2), np.int32), 3, 2)
-  assert found['reorder_item'].tolist() == [[0, 0], [0, 0]]
-  assert found['reorder_user'].tolist() == [0, 0, 0]
+  assert found['reorder_item'].tolist() == [[10, 10], [10, 10]]
+  assert found['reorder_user'].tolist() == [10, 10, 10]

@@ -53,8 +53,18 @@ def test_towers_score_every_candidate_of_the_union(state, number):
   sources = {name: source for name, source in SOURCES.items() if name in PER_SOURCE}
   union = collect(state.snapshot, users, sources | {NAME: state.retriever.source(vectors)}, PER_SOURCE)
   scored = state.retriever.scored(union, vectors).score[:, union.sources.index(NAME)]
-  plain = np.einsum('nw,nw->n', vectors[union.row], state.retriever.items[union.item])
-  np.testing.assert_allclose(scored, plain, rtol=1e-4, atol=1e-5)
+  products = np.einsum('nw,nw->n', vectors[union.row], state.retriever.items[union.item])
+  for user in users:
+    mine = products[union.row == user]
+    np.testing.assert_allclose(scored[union.row == user], (mine - mine.mean()) / mine.std(), rtol=1e-3, atol=1e-4)
+
+
+def test_towers_scores_are_the_same_on_another_scale(state):
+  users = np.arange(5)
+  vectors = state.retriever.users(state.histories, users, state.snapshot.cut)
+  union = collect(state.snapshot, users, {NAME: state.retriever.source(vectors)}, PER_SOURCE)
+  found = state.retriever.scored(union, vectors).score
+  np.testing.assert_allclose(state.retriever.scored(union, 3 * vectors).score, found, rtol=1e-4, atol=1e-5)
 
 
 def test_dense_names_fit_the_columns(state):
