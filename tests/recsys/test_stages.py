@@ -1,4 +1,4 @@
-"""The weeks before a cut: towers never know the week they are asked about, and are fresh for the one held out."""
+"""The weeks before a cut: what is asked about a week never knows it, and is fresh for the one held out."""
 
 from mlsd_jax.recsys import funnel, splits, stages, training
 from mlsd_jax.recsys.funnel import FunnelConfig
@@ -47,6 +47,29 @@ def test_towers_are_no_newer_than_the_week_they_are_asked_about(made, tmp_path, 
   assert ready.latest[-1].candidates.users.tolist() == splits.targets(data, cuts[1]).users.tolist()
   assert len(groups) <= sum(len(splits.targets(data, cut).users) for cut in cuts[1:])
   assert sum('of what is bought' in line for line in lines) == 4
+
+
+def test_blends_are_as_fresh_as_the_towers(made, tmp_path, monkeypatch):
+  fitted, used = [], []
+
+  def fit_blend(week):
+    fitted.append((real_fit(week), week.snapshot.cut))
+    return fitted[-1][0]
+
+  def pool(week, by, keep, bag_length):
+    used.append((week.snapshot.cut, next(cut for blend, cut in fitted if blend is by)))
+    return real_pool(week, by, keep, bag_length)
+
+  real_fit, real_pool = funnel.fit_blend, funnel.pool
+  monkeypatch.setattr(funnel, 'fit_blend', fit_blend)
+  monkeypatch.setattr(funnel, 'pool', pool)
+  cuts = funnel.weeks_of(made.dataset, 5)
+  tower = TowerSettings(MODEL, weeks=4, factors=8, refresh=2, refresh_steps=3)
+  _, ready = stages.prepare(made.dataset, cuts, SETTINGS, tower, TRAIN, 4, tmp_path, 10**6, tell=lambda _: None)
+  # Nothing is older than the first week, whose blend is its own.
+  assert used == [(cuts[5], cuts[5]), (cuts[4], cuts[5]), (cuts[3], cuts[5]), (cuts[2], cuts[3]), (cuts[1], cuts[3])]
+  assert ready.blend is fitted[-1][0]
+  assert fitted[-1][1] == cuts[1]
 
 
 def test_no_more_users_are_made_ready_than_the_ranker_sees(made, tmp_path):
