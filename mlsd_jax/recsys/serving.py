@@ -39,7 +39,7 @@ from mlsd_jax.recsys.splits import Targets
 from mlsd_jax.recsys.tower_examples import TowerData
 from mlsd_jax.training.config import from_mapping
 
-_LAYOUT = 4  # of a saved state's files
+_LAYOUT = 5  # of a saved state's files and of what their columns mean
 _NOBODY = Targets(0, *[np.zeros(0, np.int32)] * 2, *[np.zeros(0, np.float32)] * 2)
 
 

@@ -97,7 +97,7 @@ def prepare(
       parts.append(funnel.groups_of(pool, of_users, settings.group, len(parts)))
       latest = [*latest[1 - _LATEST :], funnel.sampled(pool)]
       del pool  # at full size there is no room for two, neither of these nor of weeks
-      if (age - 1) % refresh == 0:
+      if (age - 1) % refresh == 0 and len(parts) > 1:  # the first week's is of that week already
         blend = funnel.fit_blend(week)
       del week
       memory.give_back()
