@@ -60,7 +60,12 @@ def reliability(probability: np.ndarray, bought: np.ndarray, path: pathlib.Path,
     axes.plot([low, top], [low, top], color='#94a3b8', linewidth=1, linestyle=(0, (5, 3)))
     bars = np.minimum(error, 0.99 * was)
     axes.errorbar(said, was, yerr=bars, color='#c2410c', marker='o', markersize=4, linewidth=1.4)
-    axes.set(xscale='log', yscale='log', xlim=(low, top), ylim=(low, top))
+    axes.set(xscale='log', yscale='log')
+    ticks = [tick for exponent in range(-6, 1) for tick in np.array([1, 3]) * 10.0**exponent if low <= tick <= top]
+    for axis in (axes.xaxis, axes.yaxis):
+      axis.set_ticks(ticks, [f'{tick:g}' for tick in ticks])
+      axis.set_ticks([], minor=True)  # matplotlib names these too where there are few decades, one over the other
+    axes.set(xlim=(low, top), ylim=(low, top))
     axes.set(title='Reliability at the natural rate', xlabel='predicted probability', ylabel='share bought')
 
 
