@@ -10,7 +10,7 @@ from mlsd_jax.recsys.features import edges, promotions
 from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot
 
 _BINS = 10
-_RIDGE = 1e-5
+_RIDGE = 32.0  # on each weight but the constant, however many rows: it is what a shop with few purchases needs most
 _STILL = 0.01  # a step of Newton's method that moves no weight farther is its last: the next would be some 1e-4
 _ROWS = 4096  # at once
 _LEVELS = 2  # of the categories, the finest
@@ -66,11 +66,13 @@ def fit(found: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: in
   bounds = edges(found, _BINS)
   x, y = _buckets(found[chosen], bounds), labels[chosen].astype(np.float32)
   weights = np.zeros(x.shape[1], np.float32)
+  ridge = np.full_like(weights, _RIDGE)
+  ridge[0] = 0.01  # hardly any: where no candidate was bought the constant would go on for ever
   for _ in range(steps):
     p = 1 / (1 + np.exp(-x @ weights))
     hessian = _squares(x, np.sqrt(np.maximum(p * (1 - p), 1e-5)))
-    hessian[np.diag_indices_from(hessian)] += _RIDGE * len(x)
-    move = np.linalg.solve(hessian, x.T @ (y - p) - _RIDGE * len(x) * weights).astype(np.float32)
+    hessian[np.diag_indices_from(hessian)] += ridge
+    move = np.linalg.solve(hessian, x.T @ (y - p) - ridge * weights).astype(np.float32)
     weights = weights + move
     if np.abs(move).max() < _STILL:
       break
