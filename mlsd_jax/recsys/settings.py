@@ -96,5 +96,17 @@ def described(data: Dataset, cuts: Sequence[int]) -> str:
       f'held out: the week from {stages.day(cuts[0])} on, {len(held_out.users):,} users, {len(held_out.user):,} '
       f'purchases; {cold_users:,} users and {cold_items:,} of the items were never seen before',
       *data.notes,
+      *_in_nobodys_name(data),
     ]
   )
+
+
+def _in_nobodys_name(data: Dataset) -> list[str]:
+  """A line on a user with more purchases than people make, such as the 0 that some tables have for a missing id."""
+  counts = data.events['user'].value_counts(sort=True).head(2)
+  most, next_to_it = [*counts['count'], 0][:2]
+  if most < data.events.height / 20 or most < 10 * next_to_it:
+    return []
+  name, share = data.users['id'][int(counts['user'][0])], most / data.events.height
+  told = f'user {name!r} has {share:.0%} of all purchases, the next {next_to_it / data.events.height:.1%}'
+  return [f'{told}: if that id stands for whoever is not known, leave it empty in the table']
