@@ -25,6 +25,9 @@ hypothesis.settings.register_profile('same', derandomize=True, deadline=None)
 hypothesis.settings.register_profile('search', max_examples=100_000, deadline=None)
 hypothesis.settings.load_profile('same')
 
+# Most of a test's time is LLVM's. Runs that a test starts as processes of their own are compiled as a user's are.
+jax.config.update('jax_disable_most_optimizations', True)
+
 
 @pytest.fixture
 def key() -> jax.Array:
