@@ -38,8 +38,8 @@ PAIRS = [Pair(f'which is {name}', f'{colour} {colour}') for name, colour in zip(
 ARRAYS = dict(query_prefix='', passage_prefix='', query_length=6, passage_length=5)
 
 
-def train_config(steps, **other):
-  optimizer = OptimizerConfig(learning_rate=1e-2, weight_decay=0.0, schedule='constant')
+def train_config(steps, learning_rate=1e-2, **other):
+  optimizer = OptimizerConfig(learning_rate=learning_rate, weight_decay=0.0, schedule='constant')
   return TrainConfig(steps=steps, batch_size=8, optimizer=optimizer, log_every=20, steps_per_dispatch=20, **other)
 
 
@@ -172,7 +172,8 @@ def test_contrastive_training_learns_and_is_saved(encoder, tmp_path):
 @pytest.mark.slow
 def test_cross_encoder_training_learns_and_is_saved(encoder, tmp_path):
   lists = [Ranked(p.query, (p.passage, *(o.passage for o in PAIRS if o != p)), (1.0, *[0.0] * 7)) for p in PAIRS]
-  config = CrossEncoderConfig(train_config(200), length=12)
+  # At 1e-2 four of six seeds end with pairs of animals that it does not tell apart, at 3e-3 none.
+  config = CrossEncoderConfig(train_config(400, learning_rate=3e-3), length=12)
   scorer, result = train_cross_encoder(encoder, lists, config, tmp_path / 'run', held_out=lists)
   assert result.metrics['accuracy'] == 1.0
   scores = scorer.score_pairs([(p.query, o.passage) for p in PAIRS for o in PAIRS]).reshape(8, 8)
