@@ -1,5 +1,6 @@
 """Pictures of the recommender."""
 
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -17,19 +18,29 @@ def recall_curves(curves: Mapping[str, Sequence[float]], path: pathlib.Path) -> 
   with figures.figure(path, size=(8.5, 5), font_size=9) as (_, ((axes,),)):
     ordered = sorted(curves, key=lambda name: -curves[name][-1])
     color_of = {name: COLORS[i % len(COLORS)] for i, name in enumerate(curves)}
-    places: list[float] = []
     for name in ordered:
       width = 2.6 if name in ('blend', 'ranker') else 1.5
       axes.plot(DEPTHS, curves[name], color=color_of[name], linewidth=width, marker='o', markersize=3)
-      # Names beside the ends of the lines, pushed apart where they would overlap.
-      places.append(min(curves[name][-1], places[-1] - 0.03) if places else curves[name][-1])
-    for name, place in zip(ordered, places, strict=True):
+    ends = [curves[name][-1] for name in ordered]
+    for name, place in zip(ordered, _apart(ends, 0.05 * max(ends)), strict=True):
       text = f'{name}  {curves[name][-1]:.3f}'
       axes.annotate(text, (DEPTHS[-1] * 1.08, place), color=color_of[name], va='center', annotation_clip=False)
     axes.set(xscale='log', xlim=(DEPTHS[0], DEPTHS[-1]), ylim=(0, None), xlabel='items a user', ylabel='recall')
     axes.set_xticks(DEPTHS, [f'{depth:,}' for depth in DEPTHS])
     axes.minorticks_off()
     axes.set_title("Recall of next week's purchases by source and stage")
+
+
+def _apart(ends: Sequence[float], gap: float) -> list[float]:
+  """Heights of names beside the ends of lines, the highest first: `gap` apart, and the last of them above the axis."""
+  places = [math.inf]
+  for end in ends:
+    places.append(min(end, places[-1] - gap))
+  floor = gap / 2
+  for each in reversed(range(len(places))):
+    places[each] = max(places[each], floor)
+    floor = places[each] + gap
+  return places[1:]
 
 
 def funnel(table: Mapping[str, Mapping[str, Estimate]], path: pathlib.Path) -> None:
