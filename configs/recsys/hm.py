@@ -8,7 +8,7 @@ kaggle.com/c/h-and-m-personalized-fashion-recommendations. Fashion is bought aga
 changes with the season: fewer repurchases, more of what is popular now, a shorter memory.
 
 Measured on generated files of that form and size (benchmarks/recsys_hm_files.py), with a tenth of the steps and two
-weeks: 31m7s on two slow CPU cores, 20.7 GB of memory at most, a request 22.0 ms (4.6 on a quicker machine); see
+weeks: 30m25s on two slow CPU cores, 20.9 GB of memory at most, a request 20.2 ms (4.6 on a quicker machine); see
 docs/recsys.md, Scale. It wants a machine of 24 GB.
 """
 
