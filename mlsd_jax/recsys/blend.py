@@ -11,6 +11,7 @@ from mlsd_jax.recsys.snapshot import AFFINITY, PAIR, Snapshot
 
 _BINS = 10
 _RIDGE = 32.0  # on each weight but the constant, however many rows: it is what a shop with few purchases needs most
+_CONSTANT_RIDGE = 0.01  # hardly any: where no candidate was bought the constant would go on for ever
 _STILL = 0.01  # a step of Newton's method that moves no weight farther is its last: the next would be some 1e-4
 _ROWS = 4096  # at once
 _LEVELS = 2  # of the categories, the finest
@@ -67,7 +68,7 @@ def fit(found: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: in
   x, y = _buckets(found[chosen], bounds), labels[chosen].astype(np.float32)
   weights = np.zeros(x.shape[1], np.float32)
   ridge = np.full_like(weights, _RIDGE)
-  ridge[0] = 0.01  # hardly any: where no candidate was bought the constant would go on for ever
+  ridge[0] = _CONSTANT_RIDGE
   for _ in range(steps):
     p = 1 / (1 + np.exp(-x @ weights))
     hessian = _squares(x, np.sqrt(np.maximum(p * (1 - p), 1e-5)))
