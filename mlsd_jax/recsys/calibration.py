@@ -27,17 +27,24 @@ def calibration_error(probability: np.ndarray, bought: np.ndarray, bins: int = 1
   return float(sum(gaps) / max(len(probability), 1))
 
 
-def straight_line(logits: np.ndarray, bought: np.ndarray, steps: int = 20) -> tuple[float, float]:
+def straight_line(
+  logits: np.ndarray, bought: np.ndarray, weights: np.ndarray | None = None, steps: int = 20
+) -> tuple[float, float]:
   """(slope, shift) by which slope * logits + shift are most likely (Platt 1999), by Newton's method.
 
   Raises no error where all or none were bought: the logits stay as they are.
+
+  Args:
+    logits, bought: [N].
+    weights: [N] how many rows each stands for; one if not told.
   """
   if not 0 < bought.sum() < len(bought):
     return 1.0, 0.0
   x = np.stack([logits.astype(np.float64), np.ones(len(logits))], 1)
-  weights = np.array([1.0, 0.0])
+  rows = np.ones(len(logits)) if weights is None else weights.astype(np.float64)
+  line = np.array([1.0, 0.0])
   for _ in range(steps):
-    p = 1 / (1 + np.exp(-x @ weights))
-    curvature = np.maximum(p * (1 - p), 1e-9)
-    weights = weights + np.linalg.solve((x * curvature[:, None]).T @ x + 1e-6 * np.eye(2), x.T @ (bought - p))
-  return float(weights[0]), float(weights[1])
+    p = 1 / (1 + np.exp(-x @ line))
+    curvature = rows * np.maximum(p * (1 - p), 1e-9)
+    line = line + np.linalg.solve((x * curvature[:, None]).T @ x + 1e-6 * np.eye(2), x.T @ (rows * (bought - p)))
+  return float(line[0]), float(line[1])

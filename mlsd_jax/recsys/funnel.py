@@ -105,6 +105,7 @@ class Pool:
   Attributes:
     bags: [U + 1, L], see `bags`.
     open_log: [N] added to logits for days on which the shop is closed, see `open_log`.
+    weight: [N] candidates that each stands for.
   """
 
   candidates: Candidates
@@ -112,13 +113,14 @@ class Pool:
   labels: ranking.Labels
   bags: np.ndarray
   open_log: np.ndarray
+  weight: np.ndarray
 
 
 def pool(week: Week, by: Blend, keep: int, bag_length: int) -> Pool:
   best, found = narrowed(week, by, keep)
   labels = ranking.label(best, week.targets, week.snapshot.num_items)
   closed = open_log(week.snapshot, best.user)
-  return Pool(best, found, labels, bags(week.snapshot, max(bag_length, 1)), closed)
+  return Pool(best, found, labels, bags(week.snapshot, max(bag_length, 1)), closed, np.ones(len(closed), np.float32))
 
 
 def groups_of(pool: Pool, user_codes: np.ndarray, size: int, seed: int) -> Groups:
@@ -130,15 +132,23 @@ def groups_of(pool: Pool, user_codes: np.ndarray, size: int, seed: int) -> Group
 
 
 def sampled(pool: Pool, rows: int = 400_000, seed: int = 0) -> Pool:
-  """At most so many candidates of a pool, drawn at random: their features and labels; `candidates` stays whole."""
-  number = len(pool.labels.bought)
-  if number <= rows:
-    return pool
-  some = np.sort(np.random.default_rng(seed).choice(number, rows, replace=False))
+  """Every purchase and as many of the others, drawn at random, as make up so many rows; `candidates` stays whole.
+
+  Where one in 300 is bought, a line fitted on rows drawn alike would hang on a few hundred purchases.
+  """
+  bought = np.flatnonzero(pool.labels.bought)
+  others = np.flatnonzero(~pool.labels.bought)
+  number = min(max(rows - len(bought), 1), len(others))
+  drawn = np.random.default_rng(seed).choice(others, number, replace=False)
+  some = np.sort(np.concatenate([bought, drawn]))
   pick = lambda values: dataclasses.replace(
     values, **{field.name: getattr(values, field.name)[some] for field in dataclasses.fields(values)}
   )
-  return dataclasses.replace(pool, features=pick(pool.features), labels=pick(pool.labels), open_log=pool.open_log[some])
+  labels = pick(pool.labels)
+  weight = np.where(labels.bought, 1.0, len(others) / max(number, 1)).astype(np.float32)
+  return dataclasses.replace(
+    pool, features=pick(pool.features), labels=labels, open_log=pool.open_log[some], weight=weight
+  )
 
 
 def open_log(snapshot: Snapshot, users: np.ndarray) -> np.ndarray:
@@ -158,7 +168,8 @@ def calibrated(scorer: Scorer, pools: Sequence[Pool], user_codes: np.ndarray) ->
   """The ranker with its probabilities put right on some weeks: trained on more, it has the rate of all of them."""
   of = lambda pool: scorer(pool.features, user_codes, pool.bags)[:, 0] + pool.open_log
   logits = np.concatenate([of(pool) for pool in pools])
-  return scorer.moved(*calibration.straight_line(logits, np.concatenate([pool.labels.bought for pool in pools])))
+  bought = np.concatenate([pool.labels.bought for pool in pools])
+  return scorer.moved(*calibration.straight_line(logits, bought, np.concatenate([pool.weight for pool in pools])))
 
 
 @dataclasses.dataclass(frozen=True)
