@@ -152,21 +152,30 @@ def some_users(
   return np.concatenate(parts)
 
 
-def factor_boost(params: Any, data: TowerData, config: TwoTowerConfig, targets: Targets, k: int) -> float:
+def factor_boost(
+  params: Any, data: TowerData, config: TwoTowerConfig, targets: Targets, k: int, usual: float | None = None
+) -> float:
   """What the weight of the factors is to be multiplied by, so that most of a week's purchases are among the best `k`.
 
   Of the week some users are asked, more where each of them buys little.
 
   Likelihood weighs factors as if each nat of them were as good as any other; whether a purchase comes back hangs little
   on how often there was one, so that for the first 1,000 they deserve more.
+
+  Args:
+    usual: weight that earlier towers had: it stays unless another finds more by over two standard errors, as whoever
+      learnt from the earlier ones' scores would misread those of another weight.
   """
   users = targets.users
   enough = int(np.clip(_ENOUGH * len(users) / len(targets.user), *_ASKED))
   asked = np.sort(np.random.default_rng(0).permutation(users)[:enough])
   vectors, items = some_users(params, data, config, data.histories, asked, targets.cut), all_items(params, data, config)
   wide = slice(config.embed_dim, config.embed_dim + config.factor_dim)
-  boosts = [1.0, *(x for x in np.array(_STRENGTHS) / np.exp(params['factor_strength']) if x > 1)]
-  found = np.zeros(len(boosts))
+  own = float(np.exp(params['factor_strength']))
+  boosts = [1.0, *(x / own for x in _STRENGTHS if x > own)]
+  if usual is not None:
+    boosts = [usual / own, *boosts]
+  found = np.zeros((len(boosts), len(asked)))
   for first in range(0, len(asked), 128):
     some, rows = asked[first : first + 128], slice(first, first + 128)
     factors = vectors[rows, wide] @ items[:, wide].T
@@ -177,8 +186,17 @@ def factor_boost(params: Any, data: TowerData, config: TwoTowerConfig, targets: 
       boosted = scores + boost * factors
       last = np.partition(boosted, -k, 1)[:, -k]
       hits = np.bincount(row, boosted[row, item] >= last[row], minlength=len(some))
-      found[place] += (hits / np.maximum(np.bincount(row, minlength=len(some)), 1)).sum()
-  return float(boosts[int(found.argmax())])
+      found[place, rows] = hits / np.maximum(np.bincount(row, minlength=len(some)), 1)
+  best = int(found.mean(1).argmax())
+  if usual is not None:
+    gain = found[best] - found[0]
+    best = best if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)) else 0
+  return float(boosts[best])
+
+
+def factor_weight(params: Any, config: TwoTowerConfig) -> float:
+  """What the factors of towers count, their boost included."""
+  return config.factor_boost * float(np.exp(params['factor_strength']))
 
 
 class _Array:

@@ -108,7 +108,8 @@ def train_towers(
   if settings.factors and spare and not result.interrupted:
     depth = max(min(settings.depth, dataset.num_items // 20), 1)
     data = dataclasses.replace(data, factors=Factors.at(data.histories, latest, dataset.num_items, settings.factors))
-    boost = towers.factor_boost(params, data, config, splits.targets(dataset, latest), depth)
+    usual = towers.factor_weight(previous.params, previous.config) if previous else None
+    boost = towers.factor_boost(params, data, config, splits.targets(dataset, latest), depth, usual)
     config = dataclasses.replace(config, factor_boost=boost)
   index = from_mapping(Settings, {'kind': settings.index}, 'tower')
   return Retriever.at(params, config, dataclasses.replace(data, histories=histories), histories, before, index), result

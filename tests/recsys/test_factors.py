@@ -1,5 +1,7 @@
 """Factors: what they tell apart, what they are zero for, and that they know nothing past their cut."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import polars as pl
@@ -140,3 +142,19 @@ def test_the_boost_is_the_one_that_finds_most(made):
     return (np.bincount(row, hit) / np.bincount(row)).mean()
 
   assert recall(boost) == pytest.approx(max(map(recall, (1.0, 1.5, 2.0, 3.0, 4.0, 6.0))), abs=1e-3)
+
+
+def test_a_refresh_keeps_the_usual_weight_unless_another_is_clearly_better(made):
+  cut = splits.cuts(made.dataset, 1)[0]
+  data, _ = tower_examples.tower_data(made.dataset, cut, 4, 16)
+  config = towers.model_config(data, SMALL)
+  params = two_tower.init(jax.random.key(0), config)
+  own = float(np.exp(params['factor_strength']))
+  boost = lambda usual=None: towers.factor_boost(
+    params, data, config, splits.targets(made.dataset, cut), 40, usual and usual * own
+  )
+  best = boost()
+  assert boost(0.9 * best) == pytest.approx(0.9 * best)  # finds nearly as much
+  assert boost(1e-3) == boost()  # as if there were no factors
+  boosted = dataclasses.replace(config, factor_boost=best)
+  assert towers.factor_weight(params, boosted) == pytest.approx(best * own)

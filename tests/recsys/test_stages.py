@@ -1,5 +1,8 @@
 """The weeks before a cut: what is asked about a week never knows it, and is fresh for the one held out."""
 
+import numpy as np
+import pytest
+
 from mlsd_jax.recsys import funnel, splits, stages, training
 from mlsd_jax.recsys.funnel import FunnelConfig
 from mlsd_jax.recsys.training import TowerSettings
@@ -97,10 +100,11 @@ def test_a_short_history_gives_fewer_weeks(made):
 
 
 def test_factors_are_weighed_by_a_week_that_is_not_learnt(made, tmp_path, monkeypatch):
-  data, seen = made.dataset, []
+  data, seen, usuals = made.dataset, [], []
 
-  def factor_boost(params, known, config, targets, k):
+  def factor_boost(params, known, config, targets, k, usual):
     assert k == min(settings.depth, data.num_items // 20)
+    usuals.append(usual)
     seen.append((learnt.pop(), int(known.histories.time.max()), targets.cut))
     return 3.0
 
@@ -121,6 +125,7 @@ def test_factors_are_weighed_by_a_week_that_is_not_learnt(made, tmp_path, monkey
     assert latest + splits.WEEK <= judged
     assert last_day <= found.data.histories.moments(judged)
   assert found.config.factor_boost == again.config.factor_boost == 3.0
+  assert usuals == [None, pytest.approx(3.0 * np.exp(found.params['factor_strength']))]
   first_day = int(data.events['time'][0])
   alone, _ = training.train_towers(data, first_day + splits.WEEK, settings, TRAIN, tmp_path / 'alone')
   assert alone.config.factor_boost == 1.0
