@@ -10,7 +10,7 @@ import polars as pl
 
 from mlsd_jax import files, folders
 from mlsd_jax.errors import UserError
-from mlsd_jax.recsys import tables
+from mlsd_jax.recsys import table_files, tables
 from mlsd_jax.recsys.events import Dataset, make_dataset
 
 HM_FILES = ('articles.csv', 'customers.csv', 'transactions_train.csv')
@@ -203,7 +203,7 @@ def online_retail(path: str | pathlib.Path) -> Dataset:
   Lines that say of nobody what he bought are left out, and `notes` says how many: cancelled invoices, returns, lines
   without a customer, and codes that are no goods (POST, D, BANK CHARGES, ...).
   """
-  table = tables.scan(path)
+  table = table_files.scan(path)
   names = {name.replace(' ', '').lower(): name for name in table.collect_schema().names()}
   pick = lambda *choices: next((names[c] for c in choices if c in names), None)
   chosen = {

@@ -1,18 +1,17 @@
 """Any CSV or Parquet file or workbook with a purchase a row, its columns told by name."""
 
-import gzip
 import pathlib
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 
-import fastexcel
 import polars as pl
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys.events import Dataset, make_dataset
+from mlsd_jax.recsys.table_files import scan
 
 NEEDED = ('user_id', 'item_id', 'time')
 COLUMNS = (*NEEDED, 'price', 'quantity', 'place', 'name')
-WORKBOOKS = ('.xlsx', '.xlsm', '.xlsb', '.xls', '.ods')
 
 
 def table(path: str | pathlib.Path, columns: Mapping[str, str], categories: tuple[str, ...] = ()) -> Dataset:
@@ -49,54 +48,42 @@ def table(path: str | pathlib.Path, columns: Mapping[str, str], categories: tupl
     *(pl.col(theirs).alias(ours) for ours, theirs in chosen.items() if theirs),
     *(pl.col(name).cast(pl.String).alias(f'category:{name}') for name in categories),
   )
+  with tempfile.TemporaryDirectory() as folder:
+    numbers = [name for name in ('price', 'quantity') if chosen[name]]
+    return _dataset(_with_numbers(events, numbers, pathlib.Path(folder)), path.stem, numbers, categories)
+
+
+def _with_numbers(events: pl.LazyFrame, names: Sequence[str], folder: pathlib.Path) -> pl.LazyFrame:
+  """The rows with texts of some columns read as numbers, and `strange:NAME` where that failed.
+
+  They are gone through several times: kept in a file, they are read and parsed once, however many they are.
+  """
+  path = folder / 'events.parquet'
+  read = events.with_columns(number(name).alias(f'read:{name}') for name in names)
+  read = read.with_columns((~empty(name) & pl.col(f'read:{name}').is_null()).alias(f'strange:{name}') for name in names)
+  read = read.with_columns(pl.col(f'read:{name}').alias(name) for name in names)
+  read.drop(f'read:{name}' for name in names).sink_parquet(path, engine='streaming')
+  return pl.scan_parquet(path)
+
+
+def _dataset(events: pl.LazyFrame, shop: str, numbers: Sequence[str], categories: tuple[str, ...]) -> Dataset:
   events = events.with_columns(_ids(events, 'user_id'), _ids(events, 'item_id'))
-  numbers = [name for name in ('price', 'quantity') if chosen[name]]
-  strange = events.select(pl.len().alias(''), *((~empty(name) & number(name).is_null()).sum() for name in numbers))
-  told = strange.collect(engine='streaming').row(0, named=True)
+  told = events.select(pl.len().alias(''), *(pl.col(f'strange:{name}').sum().alias(name) for name in numbers))
+  count = told.collect(engine='streaming').row(0, named=True)
   unread = tuple(
-    f'{name} that is no number, so not known: {told[name]:,} of {told[""]:,} lines' for name in numbers if told[name]
+    f'{name} that is no number, so not known: {count[name]:,} of {count[""]:,} lines' for name in numbers if count[name]
   )
-  events = events.with_columns(number(name) for name in numbers)
   left_out = {f'without a {name.removesuffix("_id")}': empty(name) for name in NEEDED}
-  if chosen['quantity']:
+  if 'quantity' in numbers:
     left_out['of no or a negative quantity'] = pl.col('quantity').fill_null(1) <= 0
-  events, notes = without(events, left_out)
+  events, notes = without(events.drop(f'strange:{name}' for name in numbers), left_out)
   described = [f'category:{name}' for name in categories]
-  described += ['name'] if chosen['name'] and 'name' not in categories else []
+  described += ['name'] if 'name' in events.collect_schema().names() and 'name' not in categories else []
   items = None
   if described:
     first = (pl.col(name).drop_nulls().first().alias(name.removeprefix('category:')) for name in described)
     items = events.group_by(pl.col('item_id').alias('id')).agg(*first).sort('id').collect(engine='streaming')
-  return make_dataset(path.stem, events.drop(described), None, items, categories=categories, notes=(*notes, *unread))
-
-
-def scan(path: str | pathlib.Path) -> pl.LazyFrame:
-  """A CSV file (its separator found out, every column text), a workbook (every column text) or a Parquet file."""
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise UserError(f'no such file: {path}')
-  if path.suffix.lower() in WORKBOOKS:
-    return _workbook(path).lazy()
-  if path.suffix.lower() in ('.parquet', '.pq'):
-    return pl.scan_parquet(path)
-  with gzip.open(path) if path.suffix == '.gz' else path.open('rb') as file:
-    head = file.readline().decode('utf-8-sig', 'replace')
-  if not head.strip():
-    raise UserError(f'{path} is empty: its first line must name the columns')
-  separator = max(',;\t|', key=head.count)
-  return pl.scan_csv(path, separator=separator, infer_schema=False, encoding='utf8-lossy')
-
-
-def _workbook(path: pathlib.Path) -> pl.DataFrame:
-  """Rows of a workbook's largest sheet and of those with the same columns (a sheet ends at 1,048,576 rows)."""
-  try:
-    sheets = list(pl.read_excel(path, sheet_id=0, infer_schema_length=0, raise_if_empty=False).values())
-  except (fastexcel.FastExcelError, pl.exceptions.PolarsError) as error:
-    raise UserError(f'{path} cannot be read as a workbook: {str(error).splitlines()[0]}') from None
-  largest = max(sheets, key=lambda sheet: sheet.height)
-  if not largest.width:
-    raise UserError(f'{path} is empty: the first line of a sheet must name the columns')
-  return pl.concat(sheet for sheet in sheets if sheet.columns == largest.columns)
+  return make_dataset(shop, events.drop(described), None, items, categories=categories, notes=(*notes, *unread))
 
 
 def empty(name: str) -> pl.Expr:

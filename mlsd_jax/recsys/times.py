@@ -7,8 +7,8 @@
                         201901310805, 20190131080500; days since 1899-12-30 as spreadsheets count them; seconds or
                         days from any moment on
 
-Whether the day or the month comes first is decided for the whole column, by which reads more of it; month first if both
-read as much.
+Whether the day or the month comes first is decided for the whole column, by which reads more of its texts; month first
+if both read as much.
 """
 
 import polars as pl
@@ -42,7 +42,7 @@ def seconds(events: pl.LazyFrame, name: str) -> pl.Expr:
     text = time.str.strip_chars()
     numbers = text.str.contains(r'^\d+(\.\d+)?$') | (text == '')
     if not events.select(numbers.all()).collect(engine='streaming').item():
-      return _text(events, text).alias('time')
+      return _each_once(events, text).alias('time')
     time, dtype = text.cast(pl.Float64, strict=False), pl.Float64()
   if dtype.is_numeric():
     return _numbers(events, time, name).alias('time')
@@ -81,6 +81,16 @@ def _written(events: pl.LazyFrame, time: pl.Expr, low: float, high: float) -> pl
     if events.select(sound.all()).collect(engine='streaming').item():
       return found.dt.epoch('s')
   return None
+
+
+def _each_once(events: pl.LazyFrame, text: pl.Expr) -> pl.Expr:
+  """What `_text` says; of texts that occur often, as days do, each is read once."""
+  count = events.select(text.approx_n_unique().alias('texts'), pl.len().alias('rows')).collect(engine='streaming')
+  if 4 * count['texts'][0] > count['rows'][0]:
+    return _text(events, text)
+  texts = events.select(text.unique().alias('text')).collect(engine='streaming')
+  read = texts.select('text', _text(texts.lazy(), pl.col('text')).alias('seconds'))
+  return text.replace_strict(read['text'], read['seconds'], return_dtype=pl.Int64)
 
 
 def _text(events: pl.LazyFrame, text: pl.Expr) -> pl.Expr:

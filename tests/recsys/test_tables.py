@@ -1,6 +1,8 @@
 """Tables of purchases as shops export them."""
 
 import datetime
+import gzip
+import zipfile
 
 import polars as pl
 import pytest
@@ -84,6 +86,49 @@ def test_sheets_of_a_workbook_are_what_the_same_rows_are_as_csv(tmp_path):
   assert book.users.equals(csv.users)
   assert book.items.equals(csv.items)
   assert book.notes == csv.notes == ('left out: 1 of 4 lines, without a user',)
+
+
+def _archive(path, *held):
+  with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+    for name, content in held:
+      archive.writestr(name, content)
+  return path
+
+
+@pytest.mark.parametrize('suffix', ['csv', 'csv.gz', 'parquet', 'xlsx'])
+def test_a_table_in_an_archive_is_the_table(tmp_path, suffix):
+  bare = _table(tmp_path)
+  packed = tmp_path / f'log.{suffix}'
+  if suffix == 'csv.gz':
+    packed.write_bytes(gzip.compress(bare.read_bytes()))
+  elif suffix == 'xlsx':
+    _workbook(packed, {'log': [line.split(',') for line in bare.read_text().splitlines()]})
+  elif suffix == 'parquet':
+    _table(tmp_path, suffix=suffix)
+  held = [('__MACOSX/log.csv', 'x'), ('LICENSE', 'free'), (f'shop/log.{suffix}', packed.read_bytes())]
+  data = tables.table(_archive(tmp_path / 'Kaggle.ZIP', *held), COLUMNS)
+  plain = tables.table(bare, COLUMNS)
+  assert data.events.equals(plain.events)
+  assert (data.users.equals(plain.users), data.items.equals(plain.items)) == (True, True)
+
+
+def test_archives_that_cannot_be_read(tmp_path):
+  several = _archive(tmp_path / 'several.zip', ('a.csv', 'who'), ('b.csv', 'who'))
+  with pytest.raises(UserError, match=r'is to hold one table, and holds a\.csv, b\.csv: unpack it and name the file'):
+    tables.table(several, COLUMNS)
+  with pytest.raises(UserError, match=r'is to hold one table, and holds photo\.jpg: '):
+    tables.table(_archive(tmp_path / 'none.zip', ('photo.jpg', 'x')), COLUMNS)
+  content = bytearray(several.read_bytes())
+  (tmp_path / 'cut.zip').write_bytes(content[:40])
+  with pytest.raises(UserError, match=r'cut\.zip cannot be unpacked: '):
+    tables.table(tmp_path / 'cut.zip', COLUMNS)
+  whole = _archive(tmp_path / 'whole.zip', ('a.csv', 'who,what,when\n' + 'a,b,2020-01-01\n' * 99)).read_bytes()
+  (tmp_path / 'flipped.zip').write_bytes(whole[:60] + bytes([whole[60] ^ 255]) + whole[61:])
+  with pytest.raises(UserError, match=r'flipped\.zip cannot be unpacked: '):
+    tables.table(tmp_path / 'flipped.zip', COLUMNS)
+  several.rename(tmp_path / 'several.csv')
+  with pytest.raises(UserError, match='is no text in UTF-8'):
+    tables.table(tmp_path / 'several.csv', COLUMNS)
 
 
 def test_what_is_left_out_is_told(tmp_path):

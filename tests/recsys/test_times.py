@@ -82,6 +82,12 @@ def test_day_or_month_first_is_decided_for_the_whole_column(days, day_first):
   assert _read(['02/03/2019']) == _read(['2019-02-03'])
 
 
+def test_texts_that_occur_often_are_read_as_those_that_do_not():
+  once = ['1/31/2019 8:05 PM', '31-Jan-2019', '', 'tomorrow', None, '2019-02-01T00:00:00+01:00', '2/3/2019']
+  assert _read(once * 8) == _read(once) * 8
+  assert [value is None for value in _read(once)] == [False, False, True, True, True, False, False]
+
+
 def test_what_cannot_be_read():
   assert _read(['2019-02-30', 'soon', '', None, '2019-01-31']) == [None] * 4 + [1_548_892_800]
   assert _read([20190131, 20190230]) == [1_548_892_800, None]
