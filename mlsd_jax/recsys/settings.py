@@ -89,12 +89,11 @@ def described(data: Dataset, cuts: Sequence[int]) -> str:
   cold_users = len(np.setdiff1d(held_out.users, history['user'].unique().to_numpy()))
   cold_items = len(np.setdiff1d(held_out.item, history['item'].unique().to_numpy()))
   days = [stages.day(data.events['time'][place]) for place in (0, -1)]
-  week = stages.first_day(data, cuts[0])
   return '\n'.join(
     [
       f'{data.name}: {data.events.height:,} purchases of {data.num_users:,} users, {data.num_items:,} items, '
       f'{days[0]} to {days[1]}',
-      f'held out: the week from {week} on, {len(held_out.users):,} users, {len(held_out.user):,} '
+      f'held out: the week from {stages.first_day(cuts[0])} on, {len(held_out.users):,} users, {len(held_out.user):,} '
       f'purchases; {cold_users:,} users and {cold_items:,} of the items were never seen before',
       *data.notes,
       *_in_nobodys_name(data),

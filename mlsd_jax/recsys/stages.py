@@ -9,7 +9,7 @@ import numpy as np
 
 from mlsd_jax.recsys import funnel, memory, report, snapshot, splits, training
 from mlsd_jax.recsys.blend import Blend
-from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys.events import DAY, Dataset
 from mlsd_jax.recsys.funnel import FunnelConfig, Pool, Week
 from mlsd_jax.recsys.histories import Histories
 from mlsd_jax.recsys.ranking import Groups
@@ -81,7 +81,7 @@ def prepare(
     # Counted from the week held out, so that it is asked of fresh towers.
     bought_since = data.between(cut - refresh * splits.WEEK, cut).height
     if retriever is None or (age % refresh == 0 and bought_since):
-      tell(f'\ntwo towers, as of {first_day(data, cut)}')
+      tell(f'\ntwo towers, as of {first_day(cut)}')
       # Users of the weeks to learn from are asked about all at once, for which no index pays.
       settings_ = dataclasses.replace(tower, index='exact') if age else tower
       retriever, fitted = training.train_towers(data, cut, settings_, tower_train, folder / str(cut), retriever)
@@ -90,7 +90,7 @@ def prepare(
     else:
       retriever = retriever.renewed(histories, cut)
     week = week_at(data, cut, retriever, histories, sampled if age else settings)
-    tell(f'{first_day(data, cut)}: {report.union_line(week)}')
+    tell(f'{first_day(cut)}: {report.union_line(week)}')
     blend = blend or funnel.fit_blend(week)
     if age:
       pool = funnel.pool(week, blend, settings.keep, bag_length)
@@ -106,10 +106,9 @@ def prepare(
   return Groups.join(parts, seed), Prepared(latest, week, retriever, blend, histories)
 
 
-def first_day(data: Dataset, cut: int) -> np.datetime64:
-  """The day of the first purchase from `cut` on: where days are all that is known, cuts lie a second past midnight."""
-  following = data.events['time'][data.before(cut).height :]
-  return day(following[0] if len(following) else cut)
+def first_day(cut: int) -> np.datetime64:
+  """The day with which a week begins: where days are all that is known, cuts lie a second past the midnight before."""
+  return day(cut - 1 + DAY if cut % DAY == 1 else cut)
 
 
 def day(second: int) -> np.datetime64:

@@ -23,8 +23,9 @@ def test_a_user_that_stands_for_nobody_is_told(tmp_path, lines, share):
     assert 'of all purchases' not in said
 
 
-def test_a_week_of_days_begins_with_the_first_of_them(tmp_path):
-  days = pl.date_range(pl.date(2020, 1, 1), pl.date(2020, 3, 31), eager=True)
-  pl.DataFrame({'user_id': 'a', 'item_id': 'x', 'time': days}).write_csv(tmp_path / 'log.csv')
+@pytest.mark.parametrize(('hours', 'first'), [(24, '2020-03-25'), (7, '2020-03-23')])
+def test_a_week_of_days_begins_with_the_first_of_them(tmp_path, hours, first):
+  times = pl.datetime_range(pl.date(2020, 1, 1), pl.datetime(2020, 3, 31, 0), f'{hours}h', eager=True)
+  pl.DataFrame({'user_id': 'a', 'item_id': 'x', 'time': times}).write_csv(tmp_path / 'log.csv')
   data = tables.table(tmp_path / 'log.csv', {})
-  assert 'held out: the week from 2020-03-25 on, 1 users' in settings.described(data, funnel.weeks_of(data, 4))
+  assert f'held out: the week from {first} on, 1 users' in settings.described(data, funnel.weeks_of(data, 4))
