@@ -33,7 +33,7 @@ def base():
         'users': 10_000,  # of each week, drawn where more bought (of the ranker's, what its updates see); 0 for all
         'per_source': {
           'repurchase': 600,
-          'popular': 400,
+          'popular': 1000,
           'place': 400,
           'category': 500,
           'covisit': 300,
