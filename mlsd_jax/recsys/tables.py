@@ -59,10 +59,9 @@ def _with_numbers(events: pl.LazyFrame, names: Sequence[str], folder: pathlib.Pa
   They are gone through several times: kept in a file, they are read and parsed once, however many they are.
   """
   path = folder / 'events.parquet'
-  read = events.with_columns(number(name).alias(f'read:{name}') for name in names)
-  read = read.with_columns((~empty(name) & pl.col(f'read:{name}').is_null()).alias(f'strange:{name}') for name in names)
-  read = read.with_columns(pl.col(f'read:{name}').alias(name) for name in names)
-  read.drop(f'read:{name}' for name in names).sink_parquet(path, engine='streaming')
+  read = events.with_columns(*map(number, names), *((~empty(name)).alias(f'strange:{name}') for name in names))
+  read = read.with_columns(pl.col(f'strange:{name}') & pl.col(name).is_null() for name in names)
+  read.sink_parquet(path, engine='streaming')
   return pl.scan_parquet(path)
 
 
