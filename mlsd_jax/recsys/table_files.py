@@ -43,12 +43,7 @@ def _unzipped(path: pathlib.Path) -> tuple[str, bytes]:
         held = ', '.join((tables or files)[:5]) or 'nothing'
         raise UserError(f'{path} is to hold one table, and holds {held}: unpack it and name the file')
       return tables[0], archive.read(tables[0])
-  except (
-    zipfile.BadZipFile,
-    zlib.error,
-    RuntimeError,
-    NotImplementedError,
-  ) as error:  # the latter: a password, an unknown method
+  except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # the last: a password, an unknown method
     raise UserError(f'{path} cannot be unpacked: {error}') from None
 
 
