@@ -12,7 +12,7 @@ import pytest
 from experiments import contract
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-PAGES = [REPOSITORY / 'README.md', *sorted((REPOSITORY / 'docs').glob('*.md'))]
+PAGES = [REPOSITORY / 'README.md', *sorted((REPOSITORY / 'docs').rglob('*.md'))]
 CONFIGS = sorted(path for path in (REPOSITORY / 'configs').rglob('*.py') if not path.stem.startswith('_'))
 
 
@@ -52,7 +52,7 @@ def test_links_and_pictures_are_there():
 
 
 def test_the_system_of_the_docs_runs(tmp_path):
-  text = (REPOSITORY / 'docs' / 'your_own_system.md').read_text()
+  text = (REPOSITORY / 'docs' / 'how-to' / 'your_own_system.md').read_text()
   experiment, config = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
   for name, code in (('experiments/parity.py', experiment), ('configs/parity/quickstart.py', config)):
     (tmp_path / name).parent.mkdir(parents=True)

@@ -2,7 +2,7 @@
 
     python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py
 
-Written for jit over 8 GPUs, data parallel (docs/cluster.md).
+Written for jit over 8 GPUs, data parallel (docs/how-to/cluster.md).
 Not run to the end: no cluster was at hand. Cost by arithmetic, 6 N a token: 2.3e+20 FLOP,
 or a day of eight H100 at 40% of their peak.
 On TPU: --config.model.attention=splash. On other devices: --config.model.attention=xla.

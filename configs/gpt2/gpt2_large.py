@@ -2,7 +2,7 @@
 
     python -m experiments.gpt2 --config=configs/gpt2/gpt2_large.py
 
-Written for 8 GPUs, parameters and optimiser state split over fsdp (docs/cluster.md).
+Written for 8 GPUs, parameters and optimiser state split over fsdp (docs/how-to/cluster.md).
 Not run to the end: no cluster was at hand. Cost by arithmetic, 6 N a token: 1.5e+21 FLOP,
 or 5 days of eight H100 at 40% of their peak.
 On TPU: --config.model.attention=splash. On other devices: --config.model.attention=xla.

@@ -3,7 +3,7 @@
 python -m experiments.makemore
 
 Measured: WaveNet 1.9693 nats a character on the validation words, 1.9669 on the test words; 129 s of training, 153 s
-in all on two CPU cores beside other work. All rungs stand in docs/ladders.md.
+in all on two CPU cores beside other work. All rungs stand in docs/explanation/makemore.md.
 """
 
 from configs.makemore._base import base

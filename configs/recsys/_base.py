@@ -71,7 +71,7 @@ def base():
           'steps_per_dispatch': 10,
           'log_every': 100,
           'checkpoint_every': 100,
-          # Rows of ids learn what few households bought by heart at any faster rate (docs/recsys.md).
+          # Rows of ids learn what few households bought by heart at any faster rate (docs/notes/recsys.md).
           'optimizer': dict(rowwise, learning_rate=2e-3, table_learning_rate=3e-4),
         },
       },

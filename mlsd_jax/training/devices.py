@@ -9,7 +9,8 @@ import jax
 from mlsd_jax.folders import cache_folder
 
 # XLA's own matrix products on a CPU do bfloat16 fast in one layout only and the backward pass needs the others; oneDNN
-# does all three (docs/performance.md). The empty ynn list keeps another library from claiming the products first.
+# does all three (docs/explanation/performance.md). The empty ynn list keeps another library from claiming the products
+# first.
 CPU_FLAGS = (
   '--xla_cpu_use_onednn=true',
   '--xla_cpu_experimental_onednn_custom_call=true',
