@@ -12,7 +12,7 @@ import pytest
 from experiments import contract
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-PAGES = [REPOSITORY / 'README.md', *sorted((REPOSITORY / 'docs').rglob('*.md'))]
+PAGES = [REPOSITORY / 'README.md', REPOSITORY / 'CONTRIBUTING.md', *sorted((REPOSITORY / 'docs').rglob('*.md'))]
 CONFIGS = sorted(path for path in (REPOSITORY / 'configs').rglob('*.py') if not path.stem.startswith('_'))
 
 
