@@ -83,11 +83,11 @@ def part_build(options: argparse.Namespace) -> dict:
 
 
 def part_batch(options: argparse.Namespace) -> dict:
-  from mlsd_jax.ann import Index, engine, tuning
+  from mlsd_jax.ann import Index, scann_engine, tuning
 
   folder = pathlib.Path(options.folder)
   queries = np.load(folder / 'queries.npy')
-  engine._scann()
+  scann_engine._scann()
   before = resident()
   index = Index.open(folder / 'index')
   index.search(queries[:1], 10)
@@ -114,10 +114,10 @@ def part_batch(options: argparse.Namespace) -> dict:
 
 
 def part_sizes(options: argparse.Namespace) -> dict:
-  from mlsd_jax.ann import Index, engine, tuning
+  from mlsd_jax.ann import Index, scann_engine, tuning
 
   queries = np.load(pathlib.Path(options.folder) / 'queries.npy')[:500]
-  engine._scann()
+  scann_engine._scann()
   before = resident()
   index = Index.open(pathlib.Path(options.folder) / 'index')
   index.search(queries[:1], 10)

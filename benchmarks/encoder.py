@@ -40,11 +40,11 @@ def main() -> None:
   if options.side:
     serve(options.side, pathlib.Path(options.folder), options.batch_tokens)
     return
-  from mlsd_jax.retrieval import bert_folder
+  from mlsd_jax.encoder import model_folder
 
-  model = options.model or bert_folder.MINILM
-  source = bert_folder.source_folder(model)
-  texts, tokens = real_texts(options.corpus, options.chunks, bert_folder.load(model), options.pieces)
+  model = options.model or model_folder.MINILM
+  source = model_folder.source_folder(model)
+  texts, tokens = real_texts(options.corpus, options.chunks, model_folder.load(model), options.pieces)
   kind, low, high = 'pieces' if options.pieces else 'chunks', np.quantile(tokens, 0.1), np.quantile(tokens, 0.9)
   spread = f'{np.mean(tokens):.0f} tokens each (10% under {low:.0f}, 10% over {high:.0f})'
   print(f'{len(texts)} {kind} of {options.corpus}, {spread}', flush=True)
@@ -76,8 +76,8 @@ def main() -> None:
 
 def real_texts(corpus: str, count: int, model, pieces: bool) -> tuple[list[str], list[int]]:
   """`count` texts spread over the corpus, and their tokens: chunks as the retrieval system cuts them, or any pieces."""
+  from mlsd_jax.encoder.length_batches import text_ids
   from mlsd_jax.retrieval.chunking import ChunkConfig, chunk_text, cut
-  from mlsd_jax.retrieval.length_batches import text_ids
   from mlsd_jax.retrieval.pages import read_pages
 
   counts = lambda texts: [len(model.tokenizer.first_ids(text, None)) for text in texts]
@@ -102,11 +102,11 @@ def serve(side: str, folder: pathlib.Path, batch_tokens: int) -> None:
 
   kind, dtype = side.split()
   devices.configure_backend(bfloat16=dtype == 'bfloat16')
-  from mlsd_jax.retrieval import bert_folder
-  from mlsd_jax.retrieval.encoder import Encoder
+  from mlsd_jax.encoder import model_folder
+  from mlsd_jax.encoder.encoder import Encoder
 
   plan = json.loads((folder / 'plan.json').read_text())
-  encoder = Encoder(bert_folder.load(plan['model']), dtype, batch_tokens or None)
+  encoder = Encoder(model_folder.load(plan['model']), dtype, batch_tokens or None)
   encode = encoder.encode if kind == 'ours' else naive(encoder)
   print('ready', flush=True)
   for _ in sys.stdin:
@@ -120,8 +120,8 @@ def serve(side: str, folder: pathlib.Path, batch_tokens: int) -> None:
 def naive(encoder):
   import jax
 
+  from mlsd_jax.encoder.length_batches import padded, text_ids
   from mlsd_jax.models import bert
-  from mlsd_jax.retrieval.length_batches import padded, text_ids
 
   model = encoder.model
   forward = jax.jit(lambda params, tokens, mask: bert.embed(params, tokens, mask, model.config, model.pooling))

@@ -27,7 +27,7 @@ import numpy as np
 from mlsd_jax.generation import decode
 from mlsd_jax.generation.generate import GPTDecoder
 from mlsd_jax.generation.sampling import SamplingConfig
-from mlsd_jax.language_model import huggingface
+from mlsd_jax.language_model import gpt2_folder
 from mlsd_jax.models import gpt
 from mlsd_jax.training.step import cast_floating
 
@@ -88,7 +88,7 @@ def main() -> None:
     print('no peer: give --peer_python or MLSD_PEER_PYTHON, an interpreter with torch and transformers')
   with tempfile.TemporaryDirectory() as folder:
     if options.peer_python:
-      huggingface.save_gpt2(jax.device_get(params), config, f'{folder}/gpt2')
+      gpt2_folder.save_gpt2(jax.device_get(params), config, f'{folder}/gpt2')
     for batch in options.batch:
       sides: dict[str, Callable[[], float]] = {}
       for name, dtype in DTYPES.items():

@@ -26,7 +26,7 @@ import numpy as np
 from experiments import contract
 from mlsd_jax import files
 from mlsd_jax.data.tokens import TokenBatches
-from mlsd_jax.language_model import huggingface
+from mlsd_jax.language_model import gpt2_folder
 from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.language_model.text import open_text
 from mlsd_jax.models import gpt
@@ -59,7 +59,7 @@ def main() -> None:
   if 'torch' not in losses:
     with tempfile.TemporaryDirectory() as name:
       folder = pathlib.Path(name)
-      huggingface.save_gpt2(jax.device_get(params), model, folder / 'gpt2')
+      gpt2_folder.save_gpt2(jax.device_get(params), model, folder / 'gpt2')
       np.save(folder / 'batches.npy', batches)
       plan = {
         'dropout': model.dropout,

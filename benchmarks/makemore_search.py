@@ -29,7 +29,7 @@ def main() -> None:
   options = parser.parse_args()
 
   from mlsd_jax.data.words import WordBatches, WordEval, WordList, load_words
-  from mlsd_jax.makemore.search import Trials, search
+  from mlsd_jax.makemore.hyperparameter_search import Trials, search
   from mlsd_jax.makemore.task import name_task
   from mlsd_jax.models.name_models import NameConfig
   from mlsd_jax.training.config import TrainConfig

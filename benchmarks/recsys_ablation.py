@@ -12,7 +12,11 @@ import tempfile
 import numpy as np
 
 from experiments import contract
-from mlsd_jax.recsys import candidates, evaluation, settings, snapshot, splits, training
+from mlsd_jax.recsys import settings, training
+from mlsd_jax.recsys.judging import measures
+from mlsd_jax.recsys.known import snapshot
+from mlsd_jax.recsys.purchases import weeks
+from mlsd_jax.recsys.stages import candidates
 
 VARIANTS = {
   'all': ({}, {}),
@@ -34,11 +38,11 @@ def main() -> None:
   _, config = contract.load_config(options.config)
   data, (tower, train) = settings.dataset(config), settings.of_towers(config)
   train = dataclasses.replace(train, steps=options.steps or train.steps, eval_every=0, checkpoint_every=0, log_every=0)
-  cut = splits.cuts(data, 1)[0]
-  state, bought = snapshot.take(data, cut), splits.targets(data, cut)
+  cut = weeks.cuts(data, 1)[0]
+  state, bought = snapshot.take(data, cut), weeks.targets(data, cut)
   histories = training.histories_of(data)
   cold = np.isin(bought.item, np.flatnonzero(state.column('item', 'n') < 5))
-  popular = evaluation.evaluate(bought.users, candidates.popular(state, bought.users, 1000)[0], bought, data.num_items)
+  popular = measures.evaluate(bought.users, candidates.popular(state, bought.users, 1000)[0], bought, data.num_items)
   print(
     f'{data.name}: {len(bought.users):,} users, {cold.sum():,} of {len(cold):,} purchases of items sold under 5 times'
   )
@@ -63,10 +67,10 @@ def main() -> None:
       _tell('  of it what is counted alone', wide)
 
 
-def _measured(retriever, vectors: np.ndarray, state, bought: splits.Targets, cold: np.ndarray) -> tuple[float, ...]:
+def _measured(retriever, vectors: np.ndarray, state, bought: weeks.Targets, cold: np.ndarray) -> tuple[float, ...]:
   """Recall at 100, at 1,000, and at 1,000 of rare items."""
   ranking, _ = retriever.source(vectors)(state, bought.users, min(1000, state.num_items))
-  values = evaluation.evaluate(bought.users, ranking, bought, state.num_items)
+  values = measures.evaluate(bought.users, ranking, bought, state.num_items)
   rows = np.searchsorted(bought.users, bought.user[cold])
   rare = (ranking[rows] == bought.item[cold][:, None]).any(1).mean() if cold.any() else float('nan')
   return float(values['recall@100'].mean()), float(values['recall@1000'].mean()), float(rare)

@@ -16,7 +16,7 @@ import polars as pl
 import recsys_made as made
 
 from mlsd_jax import files
-from mlsd_jax.recsys import readers
+from mlsd_jax.recsys.purchases import readers
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mlsd_jax import files, resampling
-from mlsd_jax.recsys import evaluation, funnel, serving, settings, stages
+from mlsd_jax.recsys import funnel, preparation, serving, settings
+from mlsd_jax.recsys.judging import measures
 
 
 def main() -> None:
@@ -32,7 +33,9 @@ def main() -> None:
   bag = state.scorer.config.bag_length
   cuts = funnel.weeks_of(data, chosen.weeks)
   visits = ranker_train.steps * ranker_train.batch_size
-  prepared = stages.prepare(data, cuts, chosen, tower, tower_train, bag, workdir / 'tower', visits, seed=config.seed)
+  prepared = preparation.prepare(
+    data, cuts, chosen, tower, tower_train, bag, workdir / 'tower', visits, seed=config.seed
+  )
   assert prepared is not None
   groups, ready = prepared
   week, arrays = ready.week, groups.arrays
@@ -57,12 +60,12 @@ def main() -> None:
   print(f'{len(y):,} training candidates, {x.shape[1]} features, {len(best.item):,} candidates judged')
   by_user = {}
   for name, (score, seconds) in values.items():
-    metrics = evaluation.evaluate(best.users, best.ranked(score, chosen.keep), week.targets, data.num_items)
+    metrics = measures.evaluate(best.users, best.ranked(score, chosen.keep), week.targets, data.num_items)
     by_user[name] = metrics['map@12']
     cells = '  '.join(f'{metric} {resampling.bootstrap(metrics[metric])}' for metric in ('map@12', 'recall@100'))
     print(f'{name:<32} {cells}' + (f'  {seconds:6.1f} s of training' if seconds else ''))
   for name in list(values)[1:]:
-    compared = evaluation.paired(by_user['sparsenn'], by_user[name])
+    compared = measures.paired(by_user['sparsenn'], by_user[name])
     ratio = by_user['sparsenn'].mean() / by_user[name].mean()
     print(f'map@12, sparsenn - {name}: {compared.difference}, p = {compared.p:.4f}, ratio {ratio:.3f}')
   print(f'{pool.labels.bought.mean():.2%} of the candidates judged were bought')

@@ -9,14 +9,16 @@ from ml_collections import ConfigDict
 
 from mlsd_jax.models import sparsenn, two_tower
 from mlsd_jax.models.sparsenn import SparseNNConfig
-from mlsd_jax.recsys import features, funnel, serving, splits, tower_examples, towers
-from mlsd_jax.recsys.events import Dataset
-from mlsd_jax.recsys.factors import Factors
-from mlsd_jax.recsys.generator import Synthetic, generate
-from mlsd_jax.recsys.histories import Histories
-from mlsd_jax.recsys.ranking import Scorer
-from mlsd_jax.recsys.retrieval import Retriever
-from mlsd_jax.recsys.snapshot import Snapshot
+from mlsd_jax.recsys import funnel, serving
+from mlsd_jax.recsys.known.snapshot import Snapshot
+from mlsd_jax.recsys.purchases import weeks
+from mlsd_jax.recsys.purchases.events import Dataset
+from mlsd_jax.recsys.purchases.generator import Synthetic, generate
+from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.stages import features, tower_examples, towers
+from mlsd_jax.recsys.stages.factors import Factors
+from mlsd_jax.recsys.stages.ranker import Scorer
+from mlsd_jax.recsys.stages.tower_source import Retriever
 
 USERS, ITEMS = 1_371_980, 105_542
 _BLENDED = 2000  # users on whom the blend is fitted
@@ -47,7 +49,7 @@ def state(
 ) -> serving.State:
   """A state of a config's shape, its blend fitted to the week after the snapshot, its ranker untrained."""
   per_source, keep = config.funnel.per_source.to_dict(), config.funnel.keep
-  following = splits.targets(data, taken.cut)
+  following = weeks.targets(data, taken.cut)
   some = following.of(np.random.default_rng(0).permutation(following.users)[:_BLENDED])
   week = funnel.prepare(taken, some, some.users, towers_, histories, per_source)
   blend = funnel.fit_blend(week)

@@ -9,8 +9,8 @@ import numpy as np
 from ranx import Qrels, Run
 from ranx import evaluate as ranx_evaluate
 
-from mlsd_jax.recsys import evaluation
-from mlsd_jax.recsys.splits import Targets
+from mlsd_jax.recsys.judging import measures
+from mlsd_jax.recsys.purchases.weeks import Targets
 
 
 def main() -> None:
@@ -24,12 +24,12 @@ def main() -> None:
   user = np.repeat(np.arange(users, dtype=np.int32), [len(each) for each in bought])
   item = np.concatenate(bought).astype(np.int32)
   targets = Targets(0, user, item, np.zeros(len(user), np.float32), np.ones(len(user), np.float32))
-  hits, relevant = evaluation.relevance(np.arange(users, dtype=np.int32), ranking, targets, items)
+  hits, relevant = measures.relevance(np.arange(users, dtype=np.int32), ranking, targets, items)
   ours = {
-    'recall@100': evaluation.recall(hits, relevant, 100),
-    'ndcg@12': evaluation.ndcg(hits, relevant, 12),
+    'recall@100': measures.recall(hits, relevant, 100),
+    'ndcg@12': measures.ndcg(hits, relevant, 12),
     # ranx divides by all that is relevant, Kaggle by at most 12.
-    'map@12': evaluation.average_precision(hits, relevant, 12) * np.minimum(12, relevant) / relevant,
+    'map@12': measures.average_precision(hits, relevant, 12) * np.minimum(12, relevant) / relevant,
   }
   qrels = Qrels({f'u{u}': {f'i{i}': 1 for i in each} for u, each in enumerate(bought)})
   run = Run({f'u{u}': {f'i{i}': float(depth - place) for place, i in enumerate(row)} for u, row in enumerate(ranking)})

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlsd_jax.recsys.generator import Synthetic, generate
+from mlsd_jax.recsys.purchases.generator import Synthetic, generate
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
 from mlsd_jax.training.optimizers import OptimizerConfig

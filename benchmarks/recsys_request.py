@@ -22,19 +22,22 @@ import recsys_made as made
 from ml_collections import ConfigDict
 
 from configs.recsys import hm
-from mlsd_jax.recsys import blend, candidates, features, funnel, ranking, retrieval, serving, snapshot, splits
-from mlsd_jax.recsys.events import Dataset
-from mlsd_jax.recsys.histories import Histories
+from mlsd_jax.recsys import funnel, serving
+from mlsd_jax.recsys.known import snapshot
+from mlsd_jax.recsys.purchases import weeks
+from mlsd_jax.recsys.purchases.events import Dataset
+from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.stages import blend, candidates, features, ranker, tower_source
 
 STAGES = {
-  'user vector': (retrieval.Retriever, 'users'),
-  'index search': (retrieval.Index, 'search'),
-  'towers score the union': (retrieval.Retriever, 'scored'),
+  'user vector': (tower_source.Retriever, 'users'),
+  'index search': (tower_source.Index, 'search'),
+  'towers score the union': (tower_source.Retriever, 'scored'),
   'merge': (candidates, 'merge'),
   'signals of the blend': (blend, 'signals'),
   'blend': (blend.Blend, 'score'),
   'features of the ranker': (features, 'features'),
-  'ranker': (ranking.Scorer, '__call__'),
+  'ranker': (ranker.Scorer, '__call__'),
 }
 
 
@@ -54,7 +57,7 @@ def main() -> None:
 
 
 def save(data: Dataset, root: pathlib.Path, config: ConfigDict) -> None:
-  cut = splits.cuts(data, 1)[0]
+  cut = weeks.cuts(data, 1)[0]
   taken, histories = snapshot.take(data, cut), Histories.of(data.before(cut), data.num_users)
   serving.save(
     made.state(data, taken, histories, made.retriever(data, histories, cut, config), config), root, {'data': data.name}

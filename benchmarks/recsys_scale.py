@@ -14,8 +14,10 @@ import numpy as np
 import recsys_made as made
 
 from configs.recsys import hm
-from mlsd_jax.recsys import serving, snapshot, splits
-from mlsd_jax.recsys.histories import Histories
+from mlsd_jax.recsys import serving
+from mlsd_jax.recsys.known import snapshot
+from mlsd_jax.recsys.purchases import weeks
+from mlsd_jax.recsys.purchases.histories import Histories
 
 _AT_ONCE = 65_536
 
@@ -35,7 +37,7 @@ def main() -> None:
   made.tell(f'{data.events.height:,} purchases of {users:,} users generated', began)
 
   began = time.perf_counter()
-  cut = splits.cuts(data, 1)[0]
+  cut = weeks.cuts(data, 1)[0]
   taken = snapshot.take(data, cut)
   made.tell('snapshot', began)
   for name in sorted(taken.arrays, key=lambda name: -taken[name].nbytes)[:8]:

@@ -71,7 +71,8 @@ def serve(folder: pathlib.Path, whole: bool) -> None:
   import jax
 
   from mlsd_jax.models.sparsenn import SparseNNConfig
-  from mlsd_jax.recsys import ranking, serving
+  from mlsd_jax.recsys import serving
+  from mlsd_jax.recsys.stages import ranker
   from mlsd_jax.training import sharding, step
   from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
 
@@ -84,7 +85,7 @@ def serve(folder: pathlib.Path, whole: bool) -> None:
     code_sizes=CODES,
     user_sizes=USERS,
   )
-  task = ranking.ranker_task(config, codes, edges, batch_size=arrays['item'].shape[1])
+  task = ranker.ranker_task(config, codes, edges, batch_size=arrays['item'].shape[1])
   settings = OptimizerConfig(
     name='rowwise_adagrad',
     learning_rate=RATE,

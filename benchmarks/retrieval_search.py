@@ -44,7 +44,7 @@ def main() -> None:
   print(f'vectors indexed in {time.perf_counter() - began:.0f} s', flush=True)
 
   os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
-  from mlsd_jax.retrieval.encoder import load_encoder
+  from mlsd_jax.encoder.encoder import load_encoder
   from mlsd_jax.retrieval.search import SearchConfig, Searcher
 
   store = types.SimpleNamespace(

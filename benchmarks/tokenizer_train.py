@@ -82,14 +82,14 @@ def train_minbpe(documents: Iterable[str], vocab_size: int, pattern: str) -> lis
 
 
 def serve(name: str, options: argparse.Namespace) -> None:
-  from mlsd_jax.tokenizers import huggingface
+  from mlsd_jax.tokenizers import tokenizer_json
   from mlsd_jax.tokenizers.patterns import PATTERNS
 
   pattern = PATTERNS[options.pattern].plain
   if name == 'ours':
     pattern = options.pattern
   elif name == 'tokenizers':
-    pattern = huggingface.oniguruma(PATTERNS[options.pattern])
+    pattern = tokenizer_json.oniguruma(PATTERNS[options.pattern])
   elif name == 'minbpe':
     sys.path.insert(0, options.minbpe)
   documents = texts(options.source, options.gigabytes)

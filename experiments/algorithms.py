@@ -26,7 +26,7 @@ from rich.text import Text
 
 from experiments import contract
 from mlsd_jax import files
-from mlsd_jax.algorithms import growth, packages, practice, report, stress
+from mlsd_jax.algorithms import growth, packages, practice, stress, verdict_table
 from mlsd_jax.algorithms.comparison import Comparison
 from mlsd_jax.algorithms.judge import Report, judge
 from mlsd_jax.algorithms.languages import build
@@ -56,7 +56,7 @@ def list_(run: contract.Run) -> None:
     complexity = ', '.join(f'{each} O({cost})' for each, cost in problem.complexity.items())
     rows.append(_row(name, problem.title, 'design', 'WA' if mismatch else 'AC', complexity, started))
     if mismatch:
-      report.print_mismatch(_console(), mismatch)
+      verdict_table.print_mismatch(_console(), mismatch)
   with _bench() as (pool, folder):
     for name, path in practice.contest_problems().items():
       started = time.perf_counter()
@@ -64,7 +64,7 @@ def list_(run: contract.Run) -> None:
       found = judge(program, packages.sample_cases(path.parent, path.stem), pool=pool, limits=limits)
       rows.append(_row(name, _first_line(path), 'contest', found.verdict, '', started))
       if found.verdict != 'AC':
-        report.print_report(_console(), found)
+        verdict_table.print_report(_console(), found)
   _print_rows(rows)
   files.write_text(run.workdir / 'metrics.jsonl', ''.join(json.dumps(row) + '\n' for row in rows))
   passed = sum(row['verdict'] == 'AC' for row in rows)
@@ -107,7 +107,7 @@ def _test_class(
     problem, path, cases, pool=pool, limits=_limits(run), build_folder=folder / 'build'
   )
   if mismatch is None:
-    report.print_report(_console(), found)
+    verdict_table.print_report(_console(), found)
     return found
   again = lambda calls: practice.judge_class(
     problem, path, [practice.operations_case(problem, calls, 'shrunk')], pool=pool, limits=_limits(run),
@@ -127,7 +127,7 @@ def _test_class(
 
   stress.shrink(rest, stress.at_most(300, fails))
   run.print(f'{found.program}: {found.verdict}; {found.results[-1].message}\n')
-  report.print_mismatch(_console(), smallest)
+  verdict_table.print_mismatch(_console(), smallest)
   return found
 
 
@@ -145,7 +145,7 @@ def _test_program(run: contract.Run, name: str, solution: str, pool: Pool, folde
   cases = packages.sample_cases(given.parent, given.stem) if given else packages.sample_cases(where)
   program = build(solution or str(given), folder / 'build', pool)
   found = judge(program, cases, pool=pool, limits=limits, check=_check(run))
-  report.print_report(_console(), found)
+  verdict_table.print_report(_console(), found)
   return found
 
 
@@ -159,7 +159,7 @@ def _test_package(run: contract.Run, where: pathlib.Path, solution: str, pool: P
   limits = package.limits
   if solution:
     found = ask(build(solution, folder / 'build', pool), limits)
-    report.print_report(_console(), found)
+    verdict_table.print_report(_console(), found)
     if package.groups:
       run.print(f'score {package.score(found):g}')
     return found
@@ -220,7 +220,7 @@ def stress_(run: contract.Run) -> None:
   if found is None:
     return run.print(f'no difference in {run.config.rounds} rounds')
   run.print(f'seed {found.seed}: {found.verdict}; {found.message}\n')
-  report.print_case(_console(), found.input, found.expected, found.actual)
+  verdict_table.print_case(_console(), found.input, found.expected, found.actual)
   path = run.workdir / 'counterexample.in'
   files.write_text(path, found.input.decode(errors='replace'))
   return run.print(f'wrote {path}')
@@ -236,7 +236,7 @@ def prove(run: contract.Run) -> None:
               f'{time.perf_counter() - started:.1f} s')  # fmt: skip
     if mismatch:
       failed += 1
-      report.print_mismatch(_console(), mismatch)
+      verdict_table.print_mismatch(_console(), mismatch)
   run.print(f'{len(_chosen(run)) - failed} passed, {failed} failed')
 
 
@@ -312,7 +312,7 @@ def _print_rows(rows: Sequence[dict[str, str | float]]) -> None:
     table.add_column(column)
   for row in rows:
     text = str(row['complexity'] or row['title'])
-    table.add_row(str(row['name']), report.verdict_text(str(row['verdict'])), Text(text))
+    table.add_row(str(row['name']), verdict_table.verdict_text(str(row['verdict'])), Text(text))
   _console().print(table)
 
 

@@ -17,12 +17,12 @@ from absl import flags
 
 from experiments import contract
 from mlsd_jax import files
-from mlsd_jax.data.bigram import bigram_val_loss
+from mlsd_jax.data.bigram_baseline import bigram_val_loss
 from mlsd_jax.data.tokens import EvalBatches, TokenBatches, TokenDataset
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
-from mlsd_jax.language_model import evaluation, huggingface, pretrained
+from mlsd_jax.language_model import gpt2_folder, pretrained, text_scores
 from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.language_model.text import Text, keep_tokenizer, open_text, run_tokenizer, split_prompts
 from mlsd_jax.models import gpt
@@ -95,14 +95,14 @@ def evaluate(run: contract.Run) -> None:
   text = open_text(config.data, tokenizer)
   stride = config.eval.stride or model.context_length
   batches = EvalBatches(text.val, config.train.batch_size, model.context_length, stride)
-  score = evaluation.score_text(params, model, batches, num_bytes=batches.target_bytes)
+  score = text_scores.score_text(params, model, batches, num_bytes=batches.target_bytes)
   values: dict[str, Any] = {'val_loss': score.loss, 'perplexity': score.perplexity}
   values |= {'bits_per_byte': score.bits_per_byte, 'window': model.context_length, 'stride': stride}
   if config.eval.hellaswag:
-    choice = evaluation.hellaswag(params, model, tokenizer, config.eval.hellaswag)
+    choice = text_scores.hellaswag(params, model, tokenizer, config.eval.hellaswag)
     values |= {f'hellaswag_{name}': value for name, value in dataclasses.asdict(choice).items()}
   if config.eval.lambada:
-    last_word = evaluation.lambada(params, model, tokenizer, config.eval.lambada)
+    last_word = text_scores.lambada(params, model, tokenizer, config.eval.lambada)
     values |= {f'lambada_{name}': value for name, value in dataclasses.asdict(last_word).items()}
   files.write_json(run.workdir / 'eval.json', values)
   run.print('\n'.join(f'{name:<24} {value:.6g}' for name, value in values.items()))
@@ -118,7 +118,7 @@ def export(run: contract.Run) -> None:
   """Writes WORKDIR/huggingface, a folder that transformers loads."""
   params, model, tokenizer = _load(run)
   folder = run.workdir / 'huggingface'
-  huggingface.save_gpt2(params, model, folder, tokenizer)
+  gpt2_folder.save_gpt2(params, model, folder, tokenizer)
   run.print(f'wrote {folder}; transformers.GPT2LMHeadModel.from_pretrained({str(folder)!r}) loads it')
 
 

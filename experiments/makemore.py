@@ -19,11 +19,11 @@ from absl import flags
 
 from experiments import contract
 from mlsd_jax import files
-from mlsd_jax.data.progress import progress_bar
+from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.words import WordList, load_words
 from mlsd_jax.errors import UserError
-from mlsd_jax.makemore import charts, ladder, search, statistics
-from mlsd_jax.makemore.sampling import novel_share
+from mlsd_jax.makemore import hyperparameter_search, ladder, loss_charts, statistics
+from mlsd_jax.makemore.new_words import novel_share
 from mlsd_jax.models.name_models import NameConfig
 from mlsd_jax.training.config import TrainConfig, from_mapping
 
@@ -76,7 +76,7 @@ def train(run: contract.Run) -> None:
       'uniform_guess': guess,
     }
   )
-  charts.ladder(mean('val_loss'), published, guess, run.workdir / 'plots' / 'ladder.png')
+  loss_charts.ladder(mean('val_loss'), published, guess, run.workdir / 'plots' / 'ladder.png')
   return run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
 
 
@@ -99,14 +99,14 @@ def score(run: contract.Run) -> None:
     for name, values in losses.items():
       run.print(f'{name:<22}' + ''.join(f'{value:6.2f}' for value in values) + f'{sum(values):9.2f}')
     picture = run.workdir / 'plots' / f'score_{word}.png'
-    charts.scores(word, losses, picture)
+    loss_charts.scores(word, losses, picture)
     run.print(f'wrote {picture}')
 
 
 def search_(run: contract.Run) -> None:
   """Trains many MLPs of other learning rates, widths and seeds in one program; draws loss by learning rate."""
   words, settings = _words(run), run.config.search
-  trials = search.Trials.draw(
+  trials = hyperparameter_search.Trials.draw(
     settings.trials, low=settings.low, high=settings.high, widths=tuple(settings.widths), seed=settings.seed
   )
   config = NameConfig(
@@ -117,17 +117,17 @@ def search_(run: contract.Run) -> None:
     embed_dim=settings.embed_dim,
   )
   with progress_bar(f'{len(trials)} trials', settings.steps, unit='steps') as advance:
-    losses = search.search(
+    losses = hyperparameter_search.search(
       trials, words, config, steps=settings.steps, batch_size=settings.batch_size, on_steps=advance
     )
-  finder = search.find_learning_rate(words, config)
+  finder = hyperparameter_search.find_learning_rate(words, config)
   order = np.argsort(losses, kind='stable')
   run.print(f'{"validation loss":>16} {"learning rate":>14} {"units":>6} {"seed":>5}')
   for i in order[:10]:
     run.print(f'{losses[i]:16.4f} {trials.learning_rate[i]:14.3g} {trials.width[i]:6d} {trials.seed[i]:5d}')
   run.print(f'{np.isinf(losses).sum()} of {len(trials)} diverged; the learning-rate finder says {finder[2]:.2g}')
   picture = run.workdir / 'plots' / 'search.png'
-  charts.search(trials, losses, finder, picture)
+  loss_charts.search(trials, losses, finder, picture)
   columns = {'val_loss': losses, 'learning_rate': trials.learning_rate, 'width': trials.width, 'seed': trials.seed}
   rows = [{name: column[i].item() for name, column in columns.items()} for i in order if np.isfinite(losses[i])]
   files.write_json(run.workdir / 'search.json', rows)
@@ -152,7 +152,7 @@ def diagnose(run: contract.Run) -> None:
       f'{each.dead_units[0]:11d}  {ratios}'
     )
   picture = run.workdir / 'plots' / 'diagnose.png'
-  charts.statistics(found, picture)
+  loss_charts.statistics(found, picture)
   run.print(f'wrote {picture}')
 
 

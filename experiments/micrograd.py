@@ -17,7 +17,7 @@ from experiments import contract
 from mlsd_jax import files
 from mlsd_jax.autograd import classifier, datasets, drawing, pictures
 from mlsd_jax.autograd.engine import Value
-from mlsd_jax.data.progress import progress_bar
+from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.errors import UserError
 
 FREE = ('draw_with', 'gif_frames')

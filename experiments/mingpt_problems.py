@@ -14,7 +14,7 @@ from mlsd_jax import files
 from mlsd_jax.data import algorithmic
 from mlsd_jax.data.algorithmic import PROBLEMS, Addition, Problem, Sorting, held_out_sources
 from mlsd_jax.errors import UserError
-from mlsd_jax.language_model import answers, inspection_charts
+from mlsd_jax.language_model import exact_answers, inspection_charts
 from mlsd_jax.language_model import seq2seq as encoder_decoder
 from mlsd_jax.language_model.ladder import capped, merged
 from mlsd_jax.models import gpt, transformer
@@ -41,12 +41,12 @@ def adder(run: contract.Run) -> bool:
   model = _decoder(problem, config['model'], 'adder.model', extra)
   train = _train(run, config, 'adder')
   run.claim(FREE)
-  done = answers.train_decoder(problem, model, train, run.workdir / 'adder')
+  done = exact_answers.train_decoder(problem, model, train, run.workdir / 'adder')
   if done.interrupted:
     return False
   if problem.digits <= 2 and not config['test_digits']:
     sources = problem.all_sources()
-    right = answers.right_answers(done.params, model, problem, sources)
+    right = exact_answers.right_answers(done.params, model, problem, sources)
     held_out = [problem.is_held_out(source) for source in sources]
     values: dict[str, Any] = {
       'adder_accuracy': float(right.mean()),
@@ -58,7 +58,7 @@ def adder(run: contract.Run) -> bool:
     if wrong:
       run.print(f'wrong: {" ".join(wrong[:10])}')
   else:
-    by_digits = answers.accuracy_by_digits(done.params, model, problem, lengths, config['test_sums'])
+    by_digits = exact_answers.accuracy_by_digits(done.params, model, problem, lengths, config['test_sums'])
     values = {'adder_accuracy': by_digits[str(problem.digits)], 'adder_accuracy_by_digits': by_digits}
   run.write_result(values | {'adder_train_seconds': done.train_seconds, 'adder_steps': done.step})
   run.print(f'adder: {_adder_line(values | {"adder_train_seconds": done.train_seconds})}')
@@ -76,11 +76,11 @@ def sort(run: contract.Run) -> bool:
   model = _decoder(problem, config['model'], 'sort.model')
   train = _train(run, config, 'sort')
   run.claim(FREE)
-  done = answers.train_decoder(problem, model, train, run.workdir / 'sort')
+  done = exact_answers.train_decoder(problem, model, train, run.workdir / 'sort')
   if done.interrupted:
     return False
   sources = held_out_sources(problem, config['test_examples'], seed=2)
-  accuracy = float(answers.right_answers(done.params, model, problem, sources).mean())
+  accuracy = float(exact_answers.right_answers(done.params, model, problem, sources).mean())
   run.write_result({'sort_accuracy': accuracy, 'sort_train_seconds': done.train_seconds})
   run.print(f'sort: {accuracy:.2%} of {len(sources):,} held-out rows right, {done.train_seconds:.0f} s')
   return True

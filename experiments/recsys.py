@@ -21,21 +21,12 @@ from absl import flags
 from experiments import contract
 from mlsd_jax import files
 from mlsd_jax.errors import UserError
-from mlsd_jax.recsys import (
-  funnel,
-  judged,
-  memory,
-  readers,
-  report,
-  serving,
-  settings,
-  simulation,
-  snapshot,
-  stages,
-  training,
-)
-from mlsd_jax.recsys.events import Dataset
-from mlsd_jax.recsys.tower_examples import item_codes, user_codes
+from mlsd_jax.recsys import funnel, memory, preparation, serving, settings, training
+from mlsd_jax.recsys.judging import judge, simulation, tables
+from mlsd_jax.recsys.known import snapshot
+from mlsd_jax.recsys.purchases import readers
+from mlsd_jax.recsys.purchases.events import Dataset
+from mlsd_jax.recsys.stages.tower_examples import item_codes, user_codes
 
 FREE = ('serve',)
 
@@ -59,7 +50,7 @@ def train(run: contract.Run) -> None:
       f'trains on {len(cuts) - 1} weeks, not {asked.weeks}: the others are empty or have too little before them'
     )
   bag, visits = config.ranker.model.bag_length, ranker_train.steps * ranker_train.batch_size
-  prepared = stages.prepare(
+  prepared = preparation.prepare(
     data, cuts, asked, tower, tower_train, bag, run.workdir / 'tower', visits, tell=run.print, seed=config.seed
   )
   if prepared is None:
@@ -83,9 +74,9 @@ def train(run: contract.Run) -> None:
   scorer = funnel.calibrated(scorer, ready.latest, of_users)
   ranked = funnel.rank(week, ready.blend, scorer, of_users, asked.keep, ready.retriever, ready.histories)
   plots = run.workdir / 'plots'
-  values = judged.judge(data, week, ranked, run.workdir, run.print)
-  judged.draw_items(data, week, ready.retriever.items, plots)
-  judged.draw_training(run.workdir / 'tower' / str(cuts[-1]), plots)
+  values = judge.judge(data, week, ranked, run.workdir, run.print)
+  judge.draw_items(data, week, ready.retriever.items, plots)
+  judge.draw_training(run.workdir / 'tower' / str(cuts[-1]), plots)
   now = int(data.events['time'][-1]) + 1
   histories, retriever, blend = ready.histories, ready.retriever, ready.blend
   del ready, week, ranked  # at full size what serves needs their room
@@ -136,13 +127,13 @@ def evaluate(run: contract.Run) -> None:
   if not path.exists():
     raise UserError(f'{run.workdir} holds no evaluation; run --mode=train first')
   table, result = pl.read_parquet(path), run.result() or {}
-  run.print(report.funnel_table(report.estimates(table)))
-  run.print('\n' + report.segment_table(table, ('repurchase + popular', 'blend', 'ranker')))
+  run.print(tables.funnel_table(tables.estimates(table)))
+  run.print('\n' + tables.segment_table(table, ('repurchase + popular', 'blend', 'ranker')))
   run.print()
   for first, second in (('ranker', 'repurchase + popular'), ('ranker', 'blend'), ('tower', 'popular')):
     if {first, second} <= set(table['stage']):
       for metric in ('map@12', 'recall@1000'):
-        run.print(report.comparison(table, first, second, metric))
+        run.print(tables.comparison(table, first, second, metric))
   names = ('normalized_entropy', 'calibration_error_share', 'base_rate', 'coverage@12', 'novelty_bits')
   run.print('\n' + '\n'.join(f'{name:<24} {result[name]:.4f}' for name in names if name in result))
 
@@ -171,7 +162,7 @@ def recommend(run: contract.Run) -> None:
     if item < 0:
       break
     row = int(np.searchsorted(answer.candidates.item, item))
-    why = report.reason(state, user, int(item), answer.candidates.rank[row], answer.candidates.sources)
+    why = tables.reason(state, user, int(item), answer.candidates.rank[row], answer.candidates.sources)
     run.print(f'{number:3d} {chance:7.1%}  {_name(state, int(item)):<44.44} {why.sources:<44.44} {why.why}')
 
 

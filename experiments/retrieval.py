@@ -22,15 +22,10 @@ from absl import flags
 from experiments import contract
 from mlsd_jax import files
 from mlsd_jax.ann import tuning
-from mlsd_jax.data.progress import progress_bar
-from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval import answers, charts, expansion, judged, relevance_judge, report, screen, store, training_data
-from mlsd_jax.retrieval.bm25 import BM25Config
-from mlsd_jax.retrieval.build import BuildConfig, Difference, Progress, build_store
-from mlsd_jax.retrieval.chunking import ChunkConfig
-from mlsd_jax.retrieval.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
-from mlsd_jax.retrieval.encoder_data import Pair
-from mlsd_jax.retrieval.encoder_training import (
+from mlsd_jax.data.reading_progress import progress_bar
+from mlsd_jax.encoder.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
+from mlsd_jax.encoder.examples import Pair
+from mlsd_jax.encoder.training import (
   ContrastiveConfig,
   CrossEncoderConfig,
   MaskedLMConfig,
@@ -38,10 +33,25 @@ from mlsd_jax.retrieval.encoder_training import (
   train_contrastive,
   train_cross_encoder,
 )
-from mlsd_jax.retrieval.evaluation import Judgements
+from mlsd_jax.errors import UserError
+from mlsd_jax.ranking_measures import Judgements
+from mlsd_jax.retrieval import (
+  answers,
+  expansion,
+  judged_collections,
+  query_pairs,
+  relevance_judge,
+  stage_charts,
+  stage_table,
+  store,
+  terminal,
+)
+from mlsd_jax.retrieval.bm25 import BM25Config
+from mlsd_jax.retrieval.build import BuildConfig, Difference, Progress, build_store
+from mlsd_jax.retrieval.chunking import ChunkConfig
 from mlsd_jax.retrieval.pages import Page
+from mlsd_jax.retrieval.query_pairs import PairConfig
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
-from mlsd_jax.retrieval.training_data import PairConfig
 from mlsd_jax.training.config import TrainConfig, from_mapping
 
 FREE = ('search', 'cross_encoder', 'generator', 'evaluate', 'answer', 'tune', 'shard_size', 'pairs', 'train')
@@ -95,11 +105,11 @@ def tune(run: contract.Run) -> None:
     tuning.plot(curve, plots / 'recall_speed.png', run.config.corpus)
     run.print(curve.table())
   searcher = Searcher(opened, encoder, dataclasses.replace(_search_config(run), rerank=0))
-  weights, measured = report.fusion_sweep(searcher, queries, judgements)
+  weights, measured = stage_table.fusion_sweep(searcher, queries, judgements)
   run.print('\nnDCG@10 by weight of the dense ranking\n' + ' ' * 10 + ''.join(f'{weight:>8.1f}' for weight in weights))
   for name, values in measured.items():
     run.print(f'{name:<10}' + ''.join(f'{value:8.4f}' for value in values))
-  charts.fusion(weights, measured, plots / 'fusion.png', run.config.corpus)
+  stage_charts.fusion(weights, measured, plots / 'fusion.png', run.config.corpus)
 
 
 def train(run: contract.Run) -> None:
@@ -121,9 +131,7 @@ def train(run: contract.Run) -> None:
     use = 'encoder.name'
   elif config.kind == 'cross_encoder':
     lists = CrossEncoderConfig(trainer, length=config.length)
-    trained, result = train_cross_encoder(
-      encoder, training_data.ranked(rest), lists, folder, training_data.ranked(held)
-    )
+    trained, result = train_cross_encoder(encoder, query_pairs.ranked(rest), lists, folder, query_pairs.ranked(held))
     use = 'cross_encoder'
   else:
     texts = [opened.chunk_text(row) for row in range(opened.num_chunks)]
@@ -167,7 +175,7 @@ def _pairs(run: contract.Run, encoder: Encoder) -> tuple[list[Pair], list[Pair]]
   rest: list[Pair] = []
   for workdir in workdirs:
     opened = store.open_store(workdir / 'index', encoder)
-    made = training_data.make_pairs(opened, encoder, config, _generator(run))
+    made = query_pairs.make_pairs(opened, encoder, config, _generator(run))
     if not made:
       raise UserError(
         f'{workdir}: no query finds {config.negatives} passages of other pages that are not too near its own; '
@@ -214,7 +222,7 @@ def ask(run: contract.Run) -> None:
       write=write if run.config.generator else None,
     )
     seconds = time.perf_counter() - began
-    screen.show(searcher, query, found, said, shown=settings.shown, seconds=seconds)
+    terminal.show(searcher, query, found, said, shown=settings.shown, seconds=seconds)
 
   if run.flags['query'] is not None:
     return respond(run.flags['query'])
@@ -250,7 +258,7 @@ def _evaluated(run: contract.Run, encoder: Encoder) -> tuple[store.Store, dict[s
   if bool(config.queries) != bool(config.qrels):
     raise UserError('evaluate.queries and evaluate.qrels want each other: queries by id, and what is right for them')
   if config.queries:
-    own = judged.read_judged(pathlib.Path(config.queries), pathlib.Path(config.qrels))
+    own = judged_collections.read_judged(pathlib.Path(config.queries), pathlib.Path(config.qrels))
     opened = store.open_store(run.workdir / 'index', encoder)
     right = [page for grades in own.judgements.values() for page, grade in grades.items() if grade > 0]
     if right and not set(right) & set(opened.page_ids):
@@ -259,7 +267,7 @@ def _evaluated(run: contract.Run, encoder: Encoder) -> tuple[store.Store, dict[s
   pages, asked = _pages(run)
   if asked is not None:
     return store.open_store(run.workdir / 'index', encoder), dict(asked.queries), asked.judgements
-  hidden, asked = judged.known_items(pages, config.known_items)
+  hidden, asked = judged_collections.known_items(pages, config.known_items)
   queries = _sample(asked.queries, config.max_queries, config.seed)
   drawn = f', {len(queries):,} of them drawn' if len(queries) < len(asked.queries) else ''
   run.print(f'\n{len(asked.queries):,} pages can be asked for by what is then hidden from their text{drawn}')
@@ -272,30 +280,30 @@ def _evaluate(run: contract.Run, encoder: Encoder) -> None:
   searcher = _searcher(run, opened, encoder)
   write = _generator(run)
   kind = run.config.search.expansion
-  made = report.evaluate(
+  made = stage_table.evaluate(
     searcher,
     queries,
     judgements,
     ask=relevance_judge.command(run.config.evaluate.judge) if run.config.evaluate.judge else None,
     rewrite=lambda query: expansion.rewrites(query, kind, write),
-    others={path.name: judged.read_run(path) for path in map(pathlib.Path, run.config.evaluate.runs)},
+    others={path.name: judged_collections.read_run(path) for path in map(pathlib.Path, run.config.evaluate.runs)},
   )
   run.print('\n' + made.table())
   for stage in made.found:
     files.write_text(run.workdir / 'runs' / f'{stage}.trec', made.trec(stage))
   files.write_json(run.workdir / 'calibration.json', dataclasses.asdict(made.calibration))
   plots = run.workdir / 'plots'
-  charts.stages(made.estimates, plots / 'stages.png', f'{run.config.corpus}: {len(queries):,} queries')
-  charts.latency(made.milliseconds, plots / 'latency.png')
-  charts.embedding_map(
+  stage_charts.stages(made.estimates, plots / 'stages.png', f'{run.config.corpus}: {len(queries):,} queries')
+  stage_charts.latency(made.milliseconds, plots / 'latency.png')
+  stage_charts.embedding_map(
     opened.page_vectors(), opened.folders, plots / 'map.png', f'{len(opened.page_ids):,} pages of {run.config.corpus}'
   )
   run.write_result(made.result())  # last: by this `build` knows that nothing is left to do
   run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
 
 
-def _pages(run: contract.Run) -> tuple[list[Page], judged.Judged | None]:
-  pages, asked = judged.open_collection(run.config.corpus, lambda line: print(line, file=sys.stderr))
+def _pages(run: contract.Run) -> tuple[list[Page], judged_collections.Judged | None]:
+  pages, asked = judged_collections.open_collection(run.config.corpus, lambda line: print(line, file=sys.stderr))
   return list(pages), asked
 
 

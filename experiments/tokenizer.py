@@ -21,11 +21,11 @@ from absl import flags
 
 from experiments import contract
 from mlsd_jax import files, tokenizers
-from mlsd_jax.data.progress import progress_bar
+from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.sources import Source, open_source
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import pretrained, tokenizer_comparison
-from mlsd_jax.tokenizers import analysis, exchange, flaws, huggingface, page, report
+from mlsd_jax.tokenizers import analysis, exchange, flaws, token_page, token_tables, tokenizer_json
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.patterns import pattern_for
 from mlsd_jax.tokenizers.pieces import Counts, count_pieces
@@ -77,11 +77,11 @@ def train(run: contract.Run) -> None:
     )
   train_seconds = time.perf_counter() - began
   _write(run, tokenizer)
-  run.print(report.first_merges(tokenizer, saved))
+  run.print(token_tables.first_merges(tokenizer, saved))
 
   texts = list(_sample(source, config.sample_megabytes))
   usages = [analysis.usage(each, texts) for each in [tokenizer, *_others(run, config.compare)]]
-  run.print(report.usage_table(usages))
+  run.print(token_tables.usage_table(usages))
   curve = analysis.compression_curve(saved, total)
   sizes = {u.name: (len(u.counts), u.bytes_per_token) for u in usages[1:]}
   analysis.plot_compression(curve, sizes, run.workdir / 'plots' / 'compression.png', title=f'BPE on {source.name}')
@@ -115,11 +115,11 @@ def show(run: contract.Run) -> None:
     if sys.stdout.isatty():
       import rich
 
-      rich.print(page.in_terminal(tokenizer, text))
+      rich.print(token_page.in_terminal(tokenizer, text))
     else:
-      run.print(page.in_plain_text(tokenizer, text))
+      run.print(token_page.in_plain_text(tokenizer, text))
   file = run.workdir / 'tokens.html'
-  files.write_text(file, page.html_page(every, text))
+  files.write_text(file, token_page.html_page(every, text))
   run.print(f'\nwrote {file}')
 
 
@@ -130,14 +130,14 @@ def analyse(run: contract.Run) -> None:
   if not isinstance(bpe, BPETokenizer):
     raise UserError(f'{run.workdir} holds {bpe!r}; only byte-pair encodings are analysed')
   texts = list(_sample(open_source(config.files or config.source, config.text_key), config.sample_megabytes))
-  parts = [report.flaws_of(bpe, analysis.usage(bpe, texts).counts)]
+  parts = [token_tables.flaws_of(bpe, analysis.usage(bpe, texts).counts)]
   for other in map(exchange.as_bpe, _others(run, config.compare)):
     if other is not None:
-      parts.append(report.flaws_of(other, analysis.usage(other, texts).counts))
+      parts.append(token_tables.flaws_of(other, analysis.usage(other, texts).counts))
   if run.flags['gpt2']:
     parts.append(_least_trained(run.flags['gpt2'], texts))
-  parts.append(report.pattern_table(texts, bpe.vocab_size, config.workers))
-  parts.append(report.dropout_table(bpe, texts))
+  parts.append(token_tables.pattern_table(texts, bpe.vocab_size, config.workers))
+  parts.append(token_tables.dropout_table(bpe, texts))
   text = '\n\n'.join(parts)
   run.print(text)
   files.write_text(run.workdir / 'analysis.txt', text + '\n')
@@ -198,7 +198,7 @@ def _write(run: contract.Run, tokenizer: BPETokenizer) -> None:
   """The tokenizer in every format that can hold it."""
   workdir = run.workdir
   tokenizer.save(workdir / 'tokenizer.json')
-  huggingface.save(tokenizer, workdir / 'huggingface')
+  tokenizer_json.save(tokenizer, workdir / 'huggingface')
   exchange.save_ranks(tokenizer, workdir / 'ranks.tiktoken')
   try:
     exchange.save_minbpe(tokenizer, workdir / 'minbpe')
@@ -238,7 +238,7 @@ def _least_trained(spec: str, texts: Sequence[str]) -> str:
   if not unused:
     raise UserError(f'{spec}: every token occurs in the text, so none is known to be untrained')
   distances = flaws.under_trained(np.asarray(params['token_embedding'])[: bpe.vocab_size], unused)
-  return f'{spec}: {report.flaws_of(bpe, counts, distances)}'
+  return f'{spec}: {token_tables.flaws_of(bpe, counts, distances)}'
 
 
 def _summary(result: dict[str, Any]) -> str:

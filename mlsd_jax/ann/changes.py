@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from mlsd_jax.ann.config import Settings
 from mlsd_jax.ann.delta import Delta
 from mlsd_jax.ann.segment import Segment
-from mlsd_jax.ann.settings import Settings
-from mlsd_jax.ann.store import Store
+from mlsd_jax.ann.vector_store import Store
 
 Living = tuple[Segment, np.ndarray | None]  # a segment, and which of its vectors are not deleted; None: all of them
 

@@ -12,12 +12,12 @@ import polars as pl
 from mlsd_jax.ann import changes, checks
 from mlsd_jax.ann.changes import Change
 from mlsd_jax.ann.checks import Metric
+from mlsd_jax.ann.config import Settings
 from mlsd_jax.ann.delta import Delta
 from mlsd_jax.ann.filters import Where, expression
 from mlsd_jax.ann.folder import FORMAT, Folder, writing
 from mlsd_jax.ann.journal import Journal
 from mlsd_jax.ann.segment import Segment
-from mlsd_jax.ann.settings import Settings
 from mlsd_jax.ann.shards import Shard, gather
 from mlsd_jax.ann.state import Effort, Neighbours, State
 from mlsd_jax.errors import UserError

@@ -11,9 +11,9 @@ import polars as pl
 
 from mlsd_jax import files
 from mlsd_jax.ann import exact
-from mlsd_jax.ann.engine import Engine, available
-from mlsd_jax.ann.settings import Settings
-from mlsd_jax.ann.store import Store
+from mlsd_jax.ann.config import Settings
+from mlsd_jax.ann.scann_engine import Engine, available
+from mlsd_jax.ann.vector_store import Store
 from mlsd_jax.errors import UserError
 
 # Filtered: this few rows that may be returned are scored exactly, all of them.

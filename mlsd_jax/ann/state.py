@@ -8,12 +8,12 @@ import polars as pl
 
 from mlsd_jax.ann import changes
 from mlsd_jax.ann.changes import Change
+from mlsd_jax.ann.config import Settings
 from mlsd_jax.ann.delta import Delta
 from mlsd_jax.ann.exact import order
 from mlsd_jax.ann.filters import keep_rows
 from mlsd_jax.ann.segment import Segment
-from mlsd_jax.ann.settings import Settings
-from mlsd_jax.ann.store import Store
+from mlsd_jax.ann.vector_store import Store
 
 _LOCAL = 40  # bits of a place within its segment
 

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable
 
 from mlsd_jax import files, folders
-from mlsd_jax.data.progress import progress_bar
+from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.errors import UserError
 
 

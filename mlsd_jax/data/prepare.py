@@ -13,11 +13,21 @@ from typing import Any, Literal
 import numpy as np
 
 from mlsd_jax import files, folders
-from mlsd_jax.data import manifest
 from mlsd_jax.data.encoding import encode_chunks
-from mlsd_jax.data.manifest import Manifest, Shard
-from mlsd_jax.data.progress import progress_bar
-from mlsd_jax.data.shards import EncodedSegment, Segment, write_part
+from mlsd_jax.data.reading_progress import progress_bar
+from mlsd_jax.data.shards import (
+  FORMAT,
+  MANIFEST,
+  EncodedSegment,
+  Manifest,
+  Segment,
+  Shard,
+  check_content,
+  check_size,
+  differences,
+  read_manifest,
+  write_part,
+)
 from mlsd_jax.data.sources import Source
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers.base import Tokenizer
@@ -72,7 +82,7 @@ def prepare(
   if shard_tokens < 1:
     raise UserError(f'shard_tokens must be at least 1, not {shard_tokens}')
   identity = {
-    'format': manifest.FORMAT,
+    'format': FORMAT,
     'source': source.name,
     'source_fingerprint': source.fingerprint(),
     'tokenizer': tokenizer.name,
@@ -97,20 +107,20 @@ def default_folder(identity: dict[str, Any]) -> pathlib.Path:
 
 
 def _is_prepared(folder: pathlib.Path, identity: dict[str, Any]) -> bool:
-  if not (folder / manifest.NAME).exists():
+  if not (folder / MANIFEST).exists():
     return False
-  found = manifest.read(folder)
+  found = read_manifest(folder)
   _refuse_other(folder, found.identity, identity)
   for shards in found.splits.values():
     for shard in shards:
-      manifest.check_size(folder, shard, np.dtype(found.dtype).itemsize)
+      check_size(folder, shard, np.dtype(found.dtype).itemsize)
   return True
 
 
 def _refuse_other(folder: pathlib.Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
   if found != wanted:
-    differences = manifest.differences(found, wanted)
-    raise UserError(f'{folder} holds another preparation ({differences}): name another folder or delete this one')
+    differing = differences(found, wanted)
+    raise UserError(f'{folder} holds another preparation ({differing}): name another folder or delete this one')
 
 
 @contextlib.contextmanager
@@ -188,8 +198,8 @@ def _finished_parts(folder: pathlib.Path, identity: dict[str, Any], itemsize: in
   _refuse_other(folder, content['identity'], identity)
   for part in content['parts']:
     for shard in part['shards'].values():
-      manifest.check_size(folder, Shard(**shard), itemsize)
-      manifest.check_content(folder, Shard(**shard))
+      check_size(folder, Shard(**shard), itemsize)
+      check_content(folder, Shard(**shard))
   return content['parts']
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mlsd_jax.data import manifest
-from mlsd_jax.data.manifest import Shard
+from mlsd_jax.data.shards import Shard, check_content, check_size, read_manifest
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers.base import Tokenizer
 
@@ -78,7 +77,7 @@ class TokenDataset:
       UserError: no such preparation, another tokenizer, ids out of range, or a shard missing, truncated or damaged.
     """
     folder = pathlib.Path(folder)
-    found = manifest.read(folder)
+    found = read_manifest(folder)
     shards = found.splits.get(split)
     if not shards:
       raise UserError(f'{folder} has no {split!r} split; it has {", ".join(n for n, s in found.splits.items() if s)}')
@@ -88,9 +87,9 @@ class TokenDataset:
       )
     limit = found.vocab_size if vocab_size is None else vocab_size
     for shard in shards:
-      manifest.check_size(folder, shard, np.dtype(found.dtype).itemsize)
+      check_size(folder, shard, np.dtype(found.dtype).itemsize)
       if verify:
-        manifest.check_content(folder, shard)
+        check_content(folder, shard)
       if shard.max_token >= limit:
         raise UserError(
           f'shard {folder / shard.file} holds token id {shard.max_token}, out of range for {limit} tokens'

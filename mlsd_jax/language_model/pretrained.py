@@ -8,7 +8,7 @@ import jax
 from jax.sharding import Mesh
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.language_model import huggingface
+from mlsd_jax.language_model import gpt2_folder
 from mlsd_jax.language_model.task import GPT_RULES
 from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.models import gpt
@@ -34,11 +34,11 @@ def load(spec: str, **options: Any) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
   """
   if spec.startswith('hf:'):
     folder = spec.removeprefix('hf:')
-    params, config = huggingface.load_gpt2(folder, **options)
-    return params, config, huggingface.load_tokenizer(folder, config)
+    params, config = gpt2_folder.load_gpt2(folder, **options)
+    return params, config, gpt2_folder.load_tokenizer(folder, config)
   params, config = load_run(pathlib.Path(spec))
   tokenizer = run_tokenizer(pathlib.Path(spec))
-  return *huggingface.convert(params, config, dataclasses.replace(config, **options)), tokenizer
+  return *gpt2_folder.convert(params, config, dataclasses.replace(config, **options)), tokenizer
 
 
 def load_run(workdir: pathlib.Path, mesh: Mesh | None = None) -> tuple[Any, gpt.GPTConfig]:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlsd_jax import tokenizers
+from mlsd_jax.data.named_tokenizer import tokenizer_for
 from mlsd_jax.data.prepare import prepare
 from mlsd_jax.data.sources import Source, open_source
 from mlsd_jax.data.tokens import TokenDataset
-from mlsd_jax.data.vocabulary import tokenizer_for
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed

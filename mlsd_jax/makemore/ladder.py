@@ -12,7 +12,7 @@ import numpy as np
 from mlsd_jax import files
 from mlsd_jax.data.words import WordBatches, WordEval, WordList
 from mlsd_jax.errors import UserError
-from mlsd_jax.makemore import sampling, task
+from mlsd_jax.makemore import new_words, task
 from mlsd_jax.models import name_models
 from mlsd_jax.models.name_models import NameConfig
 from mlsd_jax.models.ngram import MOST_ENTRIES, NGram
@@ -123,7 +123,7 @@ def load_rung(settings: Mapping[str, Any], words: WordList, folder: pathlib.Path
   params = task.calibrated(params, words.encode(words.train), config)
   return Trained(
     losses=lambda chosen: task.score(params, words, chosen, config),
-    make=lambda number, seed: sampling.make_words(params, words, config, number, jax.random.key(seed)),
+    make=lambda number, seed: new_words.make_words(params, words, config, number, jax.random.key(seed)),
   )
 
 

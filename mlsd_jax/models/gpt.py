@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from mlsd_jax.models import adapter, attention, cached_attention, layers
+from mlsd_jax.models import adapter, attention, layers
 from mlsd_jax.models.cross_entropy import linear_cross_entropy
 
 SIZES = {
@@ -103,10 +103,10 @@ class Attention(nnx.Module):
     q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD), axis=2)
     if past is not None:
       past_keys, past_values, index = past
-      past_keys, past_values = cached_attention.update(past_keys, past_values, k_BSHK, v_BSHK, index)
+      past_keys, past_values = attention.update_cache(past_keys, past_values, k_BSHK, v_BSHK, index)
       past = (past_keys, past_values)
       if mask_BTS.shape[-1] == past_keys.shape[3]:
-        return self.out(cached_attention.attend_cached(q_BTHK, past_keys, past_values, mask_BTS)), past
+        return self.out(attention.attend_cached(q_BTHK, past_keys, past_values, mask_BTS)), past
     y_BTHK = attention.attend(
       q_BTHK,
       k_BSHK,

@@ -215,7 +215,7 @@ def user_vectors(
   Args:
     history_BH: rows of the item table, the latest last, -1 where there is none.
     ages_BH: days since each was bought.
-    factors_BK: of all that each user bought (recsys/factors.py).
+    factors_BK: of all that each user bought (recsys/stages/factors.py).
     user_codes_BU: codes of the user's columns.
   """
   module = adapter.bind(TwoTower, config, params)

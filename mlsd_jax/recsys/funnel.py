@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.recsys import blend, calibration, chunks, features, ranking, splits
-from mlsd_jax.recsys.blend import Blend
-from mlsd_jax.recsys.candidates import SOURCES, Candidates, Source, collect, fill, popular
-from mlsd_jax.recsys.events import Dataset
-from mlsd_jax.recsys.features import Features
-from mlsd_jax.recsys.histories import Histories
-from mlsd_jax.recsys.ranking import Groups, Scorer
-from mlsd_jax.recsys.retrieval import NAME, Retriever
-from mlsd_jax.recsys.snapshot import Snapshot
-from mlsd_jax.recsys.splits import Targets
+from mlsd_jax.recsys import user_slices
+from mlsd_jax.recsys.known.snapshot import Snapshot
+from mlsd_jax.recsys.purchases import weeks as splits
+from mlsd_jax.recsys.purchases.events import Dataset
+from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.purchases.weeks import Targets
+from mlsd_jax.recsys.stages import blend, calibration, features, ranker
+from mlsd_jax.recsys.stages.blend import Blend
+from mlsd_jax.recsys.stages.candidates import SOURCES, Candidates, Source, collect, fill, popular
+from mlsd_jax.recsys.stages.features import Features
+from mlsd_jax.recsys.stages.ranker import Groups, Scorer
+from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
 
 _HISTORY = 4  # weeks before the ranker's first
 
@@ -72,12 +74,12 @@ def prepare(
       union = towers.scored(union, vectors[chosen])
     return union, blend.signals(snapshot, union)
 
-  unions, signals = zip(*chunks.over_users(some, len(users)), strict=True)
+  unions, signals = zip(*user_slices.over_users(some, len(users)), strict=True)
   return Week(snapshot, targets, Candidates.join(unions), np.concatenate(signals))
 
 
 def fit_blend(week: Week) -> Blend:
-  return blend.fit(week.signals, ranking.label(week.candidates, week.targets, week.snapshot.num_items).bought)
+  return blend.fit(week.signals, ranker.label(week.candidates, week.targets, week.snapshot.num_items).bought)
 
 
 def narrowed(week: Week, by: Blend, keep: int) -> tuple[Candidates, Features]:
@@ -89,7 +91,7 @@ def narrowed(week: Week, by: Blend, keep: int) -> tuple[Candidates, Features]:
     best = week.candidates.of(chosen).best(by.score(signals), keep)
     return best, features.features(week.snapshot, best)
 
-  best, found = zip(*chunks.over_users(some, len(week.candidates.users)), strict=True)
+  best, found = zip(*user_slices.over_users(some, len(week.candidates.users)), strict=True)
   return Candidates.join(best), Features.join(found)
 
 
@@ -110,7 +112,7 @@ class Pool:
 
   candidates: Candidates
   features: Features
-  labels: ranking.Labels
+  labels: ranker.Labels
   bags: np.ndarray
   open_log: np.ndarray
   weight: np.ndarray
@@ -118,7 +120,7 @@ class Pool:
 
 def pool(week: Week, by: Blend, keep: int, bag_length: int) -> Pool:
   best, found = narrowed(week, by, keep)
-  labels = ranking.label(best, week.targets, week.snapshot.num_items)
+  labels = ranker.label(best, week.targets, week.snapshot.num_items)
   closed = open_log(week.snapshot, best.user)
   return Pool(best, found, labels, bags(week.snapshot, max(bag_length, 1)), closed, np.ones(len(closed), np.float32))
 
@@ -126,7 +128,7 @@ def pool(week: Week, by: Blend, keep: int, bag_length: int) -> Pool:
 def groups_of(pool: Pool, user_codes: np.ndarray, size: int, seed: int) -> Groups:
   """Training examples of one week, `size` candidates a user."""
   users = pool.candidates.users
-  return ranking.make_groups(
+  return ranker.make_groups(
     pool.candidates, pool.features, pool.labels, user_codes[users], pool.bags[users], size=size, seed=seed
   )
 
@@ -181,7 +183,7 @@ class Ranked:
   candidates: Candidates
   features: Features
   logits: np.ndarray
-  labels: ranking.Labels
+  labels: ranker.Labels
 
 
 def rank(
@@ -209,7 +211,7 @@ def rank(
     blended = by.score(week.signals[union.start[rows.start] : union.start[rows.stop]])
     return found | {'blend': fill(union.of(rows).ranked(blended, depth), everyone)}
 
-  parts = chunks.over_users(some, len(users))
+  parts = user_slices.over_users(some, len(users))
   rankings = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
   chosen = pool(week, by, keep, scorer.config.bag_length)
   best, logits = chosen.candidates, scorer(chosen.features, user_codes, chosen.bags)

@@ -24,19 +24,20 @@ from mlsd_jax.ann import Index
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
-from mlsd_jax.recsys import funnel, snapshot
-from mlsd_jax.recsys.blend import Blend
-from mlsd_jax.recsys.candidates import Candidates
-from mlsd_jax.recsys.events import Dataset
-from mlsd_jax.recsys.factors import Factors
-from mlsd_jax.recsys.features import Features
+from mlsd_jax.recsys import funnel
 from mlsd_jax.recsys.funnel import Week
-from mlsd_jax.recsys.histories import Histories
-from mlsd_jax.recsys.ranking import Scorer
-from mlsd_jax.recsys.retrieval import Retriever
-from mlsd_jax.recsys.snapshot import Snapshot
-from mlsd_jax.recsys.splits import Targets
-from mlsd_jax.recsys.tower_examples import TowerData
+from mlsd_jax.recsys.known import snapshot
+from mlsd_jax.recsys.known.snapshot import Snapshot
+from mlsd_jax.recsys.purchases.events import Dataset
+from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.purchases.weeks import Targets
+from mlsd_jax.recsys.stages.blend import Blend
+from mlsd_jax.recsys.stages.candidates import Candidates
+from mlsd_jax.recsys.stages.factors import Factors
+from mlsd_jax.recsys.stages.features import Features
+from mlsd_jax.recsys.stages.ranker import Scorer
+from mlsd_jax.recsys.stages.tower_examples import TowerData
+from mlsd_jax.recsys.stages.tower_source import Retriever
 from mlsd_jax.training.config import from_mapping
 
 _LAYOUT = 5  # of a saved state's files and of what their columns mean

@@ -7,11 +7,12 @@ import numpy as np
 import polars as pl
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.recsys import funnel, generator, readers, splits, stages, tables
-from mlsd_jax.recsys.events import Dataset
+from mlsd_jax.recsys import funnel, preparation
 from mlsd_jax.recsys.funnel import FunnelConfig
-from mlsd_jax.recsys.generator import Synthetic
-from mlsd_jax.recsys.ranking import Losses
+from mlsd_jax.recsys.purchases import generator, own_table, readers, weeks
+from mlsd_jax.recsys.purchases.events import Dataset
+from mlsd_jax.recsys.purchases.generator import Synthetic
+from mlsd_jax.recsys.stages.ranker import Losses
 from mlsd_jax.recsys.training import TowerSettings
 from mlsd_jax.training.config import TrainConfig, from_mapping
 
@@ -29,7 +30,7 @@ def dataset(config: Any) -> Dataset:
     raise UserError(f'{config.data.path or config.data.source} cannot be read: {what}') from error
   if not config.funnel.skip:
     return data
-  earlier = data.until(int(data.events['time'][-1]) + 1 - config.funnel.skip * splits.WEEK)
+  earlier = data.until(int(data.events['time'][-1]) + 1 - config.funnel.skip * weeks.WEEK)
   if not earlier.events.height:
     raise UserError(f'config.funnel.skip={config.funnel.skip} leaves no purchase of {data.name}')
   return earlier
@@ -52,7 +53,7 @@ def _read(config: Any) -> Dataset:
     return readers.online_retail(data.path)
   categories = data.categories  # a tuple in a config, names with commas between on the command line
   names = [name.strip() for name in categories.split(',')] if isinstance(categories, str) else categories
-  return tables.table(data.path, data.columns.to_dict(), tuple(filter(None, names)))
+  return own_table.table(data.path, data.columns.to_dict(), tuple(filter(None, names)))
 
 
 def synthetic(config: Any) -> Synthetic:
@@ -85,16 +86,16 @@ def _train(config: Any, section: str) -> TrainConfig:
 
 def described(data: Dataset, cuts: Sequence[int]) -> str:
   """Lines on what the data holds, the week held out and what was left out in reading."""
-  held_out, history = splits.targets(data, cuts[0]), data.before(cuts[0])
+  held_out, history = weeks.targets(data, cuts[0]), data.before(cuts[0])
   cold_users = len(np.setdiff1d(held_out.users, history['user'].unique().to_numpy()))
   cold_items = len(np.setdiff1d(held_out.item, history['item'].unique().to_numpy()))
-  days = [stages.day(data.events['time'][place]) for place in (0, -1)]
+  days = [preparation.day(data.events['time'][place]) for place in (0, -1)]
   return '\n'.join(
     [
       f'{data.name}: {data.events.height:,} purchases of {data.num_users:,} users, {data.num_items:,} items, '
       f'{days[0]} to {days[1]}',
-      f'held out: the week from {stages.first_day(cuts[0])} on, {len(held_out.users):,} users, {len(held_out.user):,} '
-      f'purchases; {cold_users:,} users and {cold_items:,} of the items were never seen before',
+      f'held out: the week from {preparation.first_day(cuts[0])} on, {len(held_out.users):,} users, '
+      f'{len(held_out.user):,} purchases; {cold_users:,} users and {cold_items:,} of the items were never seen before',
       *data.notes,
       *_in_nobodys_name(data),
     ]

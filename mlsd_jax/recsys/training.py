@@ -11,13 +11,14 @@ import numpy as np
 from mlsd_jax.ann import Settings
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
-from mlsd_jax.recsys import features, ranking, splits, tower_examples, towers
-from mlsd_jax.recsys.events import Dataset
-from mlsd_jax.recsys.factors import Factors
-from mlsd_jax.recsys.histories import Histories
-from mlsd_jax.recsys.ranking import Groups, Losses, Scorer
-from mlsd_jax.recsys.retrieval import Retriever
-from mlsd_jax.recsys.tower_examples import TowerBatches, TowerEval
+from mlsd_jax.recsys.purchases import weeks as splits
+from mlsd_jax.recsys.purchases.events import Dataset
+from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.stages import features, ranker, tower_examples, towers
+from mlsd_jax.recsys.stages.factors import Factors
+from mlsd_jax.recsys.stages.ranker import Groups, Losses, Scorer
+from mlsd_jax.recsys.stages.tower_examples import TowerBatches, TowerEval
+from mlsd_jax.recsys.stages.tower_source import Retriever
 from mlsd_jax.training.config import TrainConfig, from_mapping
 from mlsd_jax.training.loop import Result, fit
 
@@ -146,8 +147,8 @@ def train_ranker(
   }
   config = from_mapping(SparseNNConfig, dict(model) | described, 'ranker.model')
   bounds = features.edges(dense, max(config.bins, 1))
-  task = ranking.ranker_task(config, codes, bounds, batch_size=train.batch_size, losses=losses)
-  batches = ranking.GroupBatches(groups, train.batch_size, train.seed)
+  task = ranker.ranker_task(config, codes, bounds, batch_size=train.batch_size, losses=losses)
+  batches = ranker.GroupBatches(groups, train.batch_size, train.seed)
   result = fit(task, batches, None, train, folder, metadata={'model': 'sparsenn', 'config': dataclasses.asdict(config)})
   return Scorer(jax.device_get(result.params), config, codes, bounds), result
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.retrieval.chunking import plain_text
-from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.search import Found, Searcher
 
 _SENTENCE = re.compile(r'(?<=[.!?])["\')\]]*\s+|\n\s*\n|\n(?=\s*[-*#|]|\s*\d+\.\s|\s*```)')

@@ -12,12 +12,12 @@ import numpy as np
 
 from mlsd_jax import files
 from mlsd_jax.ann import Index
+from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval import near_duplicates
 from mlsd_jax.retrieval.bm25 import BM25, BM25Config
 from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_text, cut
 from mlsd_jax.retrieval.embeddings import EmbeddingStore, Encode
-from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.pages import Page
 from mlsd_jax.retrieval.store import PAGE_COLUMNS, VERSION, Store, open_store
 

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval.evaluation import Judgements
+from mlsd_jax.ranking_measures import Judgements
 
 type Ask = Callable[[str], str]  # prompt -> what the model says
 

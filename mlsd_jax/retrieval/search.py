@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from mlsd_jax.encoder.encoder import CrossEncoder, Encoder
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.bm25 import top
-from mlsd_jax.retrieval.encoder import CrossEncoder, Encoder
 from mlsd_jax.retrieval.fusion import FUSIONS, best, fuse, weighted_fusion
 from mlsd_jax.retrieval.store import Store
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from mlsd_jax import files
 from mlsd_jax.ann import Index
+from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.bm25 import BM25
 from mlsd_jax.retrieval.chunking import Chunk, chunk_text
-from mlsd_jax.retrieval.encoder import Encoder
 from mlsd_jax.retrieval.pages import Page
 
 VERSION = 2  # of the files below

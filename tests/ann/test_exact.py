@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlsd_jax.ann import exact
-from mlsd_jax.ann.store import Store
+from mlsd_jax.ann.vector_store import Store
 
 
 def reference(queries, vectors, k):

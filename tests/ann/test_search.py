@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mlsd_jax.ann import Index, Settings, engine, segment, tuning
+from mlsd_jax.ann import Index, Settings, scann_engine, segment, tuning
 from mlsd_jax.errors import UserError
 
 
@@ -207,6 +207,6 @@ print('scann' in sys.modules, 'tensorflow' in sys.modules)
 
 
 def test_what_scann_writes_beside_warnings_is_shown(capfd):
-  with engine._quiet():
+  with scann_engine._quiet():
     subprocess.run([sys.executable, '-c', 'import os; os.write(2, b"I0 hidden\\nW0 hidden\\nE0 shown\\n")'], check=True)
   assert capfd.readouterr().err == 'E0 shown\n'

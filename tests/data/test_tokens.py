@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mlsd_jax import files
-from mlsd_jax.data.manifest import Manifest, Shard
+from mlsd_jax.data.shards import Manifest, Shard
 from mlsd_jax.data.tokens import EvalBatches, TokenBatches, TokenDataset
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import ByteTokenizer, CharacterTokenizer

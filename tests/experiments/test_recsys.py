@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from experiments import recsys
-from mlsd_jax.recsys.generator import Synthetic, generate
+from mlsd_jax.recsys.purchases.generator import Synthetic, generate
 
 TINY = [
   '--config.funnel.weeks=1',

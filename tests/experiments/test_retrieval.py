@@ -7,8 +7,8 @@ import pathlib
 import pytest
 
 from experiments import retrieval as experiment
+from mlsd_jax.encoder.training import fresh_encoder
 from mlsd_jax.models import bert
-from mlsd_jax.retrieval.encoder_training import fresh_encoder
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 from mlsd_jax.training import devices
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlsd_jax.language_model import inspection
-from mlsd_jax.language_model.huggingface import convert
+from mlsd_jax.language_model.gpt2_folder import convert
 from mlsd_jax.models import gpt
 
 CONFIG = gpt.GPTConfig(vocab_size=13, context_length=16, num_layers=2, num_heads=2, embed_dim=16)

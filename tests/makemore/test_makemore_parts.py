@@ -11,7 +11,7 @@ import pytest
 from mlsd_jax.data import fetch
 from mlsd_jax.data.words import WordBatches, WordList, load_words
 from mlsd_jax.errors import UserError
-from mlsd_jax.makemore import ladder, sampling, search, statistics, task
+from mlsd_jax.makemore import hyperparameter_search, ladder, new_words, statistics, task
 from mlsd_jax.models import name_models
 from mlsd_jax.models.name_models import NameConfig
 from mlsd_jax.models.ngram import NGram
@@ -46,13 +46,13 @@ def test_loss_is_the_mean_over_characters_and_ends():
 def test_words_are_drawn_by_the_models_probabilities():
   config = NameConfig('bigram', WORDS.vocab_size, WORDS.length)
   logits = np.array([[-9, 0, 1, -9], [2, -9, 0, 0], [0, 1, -9, -9], [0, 0, 0, 0]], np.float32)
-  made = sampling.make_words({'logits': jnp.asarray(logits)}, WORDS, config, 4000, jax.random.key(0))
+  made = new_words.make_words({'logits': jnp.asarray(logits)}, WORDS, config, 4000, jax.random.key(0))
   probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
   assert np.mean([word[:1] == 'b' for word in made]) == pytest.approx(probs[0, 2], abs=0.03)
   starts_a = [word for word in made if word[:1] == 'a']
   assert np.mean([word == 'a' for word in starts_a]) == pytest.approx(probs[1, 0], abs=0.03)
   assert max(map(len, made)) <= WORDS.length - 1
-  assert sampling.novel_share(['zz', WORDS.train[0]], WORDS) == 0.5
+  assert new_words.novel_share(['zz', WORDS.train[0]], WORDS) == 0.5
 
 
 class TestNGram:
@@ -124,37 +124,43 @@ class TestRungs:
 
 
 class TestSearch:
-  trials = search.Trials(
+  trials = hyperparameter_search.Trials(
     np.array([1e-2, 3e-2, 1e-2, 1e9], np.float32), np.array([6, 6, 3, 6], np.int32), np.array([0, 0, 1, 0], np.int32)
   )
 
   def test_trials_side_by_side_are_trials_alone(self):
-    together = search.search(self.trials, WORDS, CONFIG, steps=30, batch_size=4)
+    together = hyperparameter_search.search(self.trials, WORDS, CONFIG, steps=30, batch_size=4)
     for i in range(3):
-      alone = search.Trials(*(getattr(self.trials, name)[i : i + 1] for name in ('learning_rate', 'width', 'seed')))
-      np.testing.assert_allclose(search.search(alone, WORDS, CONFIG, steps=30, batch_size=4), together[i], rtol=1e-4)
+      alone = hyperparameter_search.Trials(
+        *(getattr(self.trials, name)[i : i + 1] for name in ('learning_rate', 'width', 'seed'))
+      )
+      np.testing.assert_allclose(
+        hyperparameter_search.search(alone, WORDS, CONFIG, steps=30, batch_size=4), together[i], rtol=1e-4
+      )
     assert not together[3] < 10  # a rate that large leads nowhere
 
   def test_an_untrained_trial_has_the_loss_of_its_model(self):
-    losses = search.search(self.trials, WORDS, CONFIG, steps=0, batch_size=4)
+    losses = hyperparameter_search.search(self.trials, WORDS, CONFIG, steps=0, batch_size=4)
     for i in range(len(self.trials)):
       config = dataclasses.replace(CONFIG, hidden_dim=int(self.trials.width[i]))
       params = name_models.init(jax.random.key(int(self.trials.seed[i])), config)
       assert losses[i] == pytest.approx(task.mean_loss(params, WORDS, WORDS.val, config), rel=1e-5)
 
   def test_drawn_trials(self):
-    trials = search.Trials.draw(500, low=1e-3, high=1e-1, widths=(4, 8))
+    trials = hyperparameter_search.Trials.draw(500, low=1e-3, high=1e-1, widths=(4, 8))
     assert 1e-3 <= trials.learning_rate.min() < 2e-3
     assert 5e-2 < trials.learning_rate.max() <= 0.1
     assert set(trials.width.tolist()) == {4, 8}
     for options in (dict(low=0.0, high=1.0), dict(low=1.0, high=0.1), dict(low=0.1, high=float('nan'))):
       with pytest.raises(UserError, match='cannot draw'):
-        search.Trials.draw(3, widths=(4,), **options)
+        hyperparameter_search.Trials.draw(3, widths=(4,), **options)
     with pytest.raises(UserError, match='without normalisation'):
-      search.search(trials, WORDS, dataclasses.replace(CONFIG, norm=True), steps=1, batch_size=1)
+      hyperparameter_search.search(trials, WORDS, dataclasses.replace(CONFIG, norm=True), steps=1, batch_size=1)
 
   def test_the_finder_stops_before_the_loss_explodes(self):
-    rates, losses, suggestion = search.find_learning_rate(WORDS, CONFIG, high=1e3, steps=300, batch_size=16)
+    rates, losses, suggestion = hyperparameter_search.find_learning_rate(
+      WORDS, CONFIG, high=1e3, steps=300, batch_size=16
+    )
     assert len(rates) == len(losses) == 300
     assert losses[-1] > losses.min() + 0.5
     assert 1e-3 < suggestion < 1.0

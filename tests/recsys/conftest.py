@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlsd_jax.recsys.generator import Generated, Synthetic, generate
+from mlsd_jax.recsys.purchases.generator import Generated, Synthetic, generate
 
 
 @pytest.fixture(scope='session')

@@ -7,9 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mlsd_jax.recsys import blend, candidates, features, snapshot, splits
-from mlsd_jax.recsys.events import DAY, make_dataset
-from mlsd_jax.recsys.features import PROMOTED
+from mlsd_jax.recsys.known import snapshot
+from mlsd_jax.recsys.purchases import weeks
+from mlsd_jax.recsys.purchases.events import DAY, make_dataset
+from mlsd_jax.recsys.stages import blend, candidates, features
+from mlsd_jax.recsys.stages.features import PROMOTED
 
 USERS = np.array([0, 1, 2], np.int32)
 
@@ -47,7 +49,7 @@ def _week(first_day: int) -> tuple[datetime.date, datetime.date]:
 
 
 def _cut(data):
-  return splits.cuts(data, 1)[0]
+  return weeks.cuts(data, 1)[0]
 
 
 def test_only_the_week_after_the_cut_is_seen():

@@ -12,12 +12,15 @@ from mlsd_jax.ann import Index
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import sparsenn, two_tower
 from mlsd_jax.models.sparsenn import SparseNNConfig
-from mlsd_jax.recsys import features, funnel, serving, snapshot, splits, tower_examples, towers
-from mlsd_jax.recsys.candidates import SOURCES, collect
-from mlsd_jax.recsys.histories import Histories
-from mlsd_jax.recsys.ranking import Scorer
-from mlsd_jax.recsys.report import reason
-from mlsd_jax.recsys.retrieval import NAME, Retriever
+from mlsd_jax.recsys import funnel, serving
+from mlsd_jax.recsys.judging.tables import reason
+from mlsd_jax.recsys.known import snapshot
+from mlsd_jax.recsys.purchases import weeks
+from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.stages import features, tower_examples, towers
+from mlsd_jax.recsys.stages.candidates import SOURCES, collect
+from mlsd_jax.recsys.stages.ranker import Scorer
+from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
 
 PER_SOURCE = {'repurchase': 20, 'popular': 20, 'place': 20, 'category': 20, 'covisit': 20, NAME: 20}
 
@@ -26,12 +29,12 @@ PER_SOURCE = {'repurchase': 20, 'popular': 20, 'place': 20, 'category': 20, 'cov
 def state(made):
   """A state of untrained models: what matters here is that it answers, and answers the same."""
   dataset = made.dataset
-  cut = splits.cuts(dataset, 1)[0]
+  cut = weeks.cuts(dataset, 1)[0]
   data, _ = tower_examples.tower_data(dataset, cut, 4, factor_dim=8)
   config = towers.model_config(data, {'embed_dim': 8, 'hidden_dim': 8, 'history_length': 8, 'sequence_length': 4})
   retriever = Retriever.build(jax.device_get(two_tower.init(jax.random.key(0), config)), config, data)
   histories = Histories.of(dataset.events, dataset.num_users)
-  taken, found = snapshot.take(dataset, cut), splits.targets(dataset, cut)
+  taken, found = snapshot.take(dataset, cut), weeks.targets(dataset, cut)
   week = funnel.prepare(taken, found, found.users, retriever, histories, PER_SOURCE)
   blend = funnel.fit_blend(week)
   _, seen = funnel.narrowed(week, blend, 30)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from mlsd_jax.encoder.training import fresh_encoder
 from mlsd_jax.models import bert
-from mlsd_jax.retrieval.encoder_training import fresh_encoder
 from mlsd_jax.retrieval.pages import MARKDOWN, Page
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 

@@ -10,12 +10,12 @@ import time
 import numpy as np
 import pytest
 
+from mlsd_jax.encoder import model_folder
+from mlsd_jax.encoder.encoder import Encoder
+from mlsd_jax.encoder.training import fresh_encoder
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval import bert_folder
 from mlsd_jax.retrieval.build import BuildConfig, Progress, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig, chunk_text
-from mlsd_jax.retrieval.encoder import Encoder
-from mlsd_jax.retrieval.encoder_training import fresh_encoder
 from mlsd_jax.retrieval.pages import read_pages
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
 from mlsd_jax.retrieval.store import open_store
@@ -163,8 +163,8 @@ def test_no_pages_is_an_error_and_nothing_built_too(folder, encoder, tmp_path):
 SCRIPT = """
 import json, pathlib, resource, signal, sys
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval.bert_folder import load
-from mlsd_jax.retrieval.encoder import Encoder
+from mlsd_jax.encoder.model_folder import load
+from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.retrieval.pages import Page
 from mlsd_jax.retrieval.build import BuildConfig, build_store
 from mlsd_jax.retrieval.store import open_store
@@ -185,8 +185,8 @@ except UserError as error:
 @pytest.fixture
 def model(encoder, tmp_path):
   """The encoder as a folder, and as it is when read from there."""
-  bert_folder.save(encoder.model, tmp_path / 'model')
-  return tmp_path / 'model', Encoder(bert_folder.load(tmp_path / 'model'))
+  model_folder.save(encoder.model, tmp_path / 'model')
+  return tmp_path / 'model', Encoder(model_folder.load(tmp_path / 'model'))
 
 
 @pytest.mark.parametrize('limit', [100, 2_000])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlsd_jax.tokenizers import BPETokenizer, flaws, report
+from mlsd_jax.tokenizers import BPETokenizer, flaws, token_tables
 
 
 def test_a_token_whose_text_is_cut_otherwise_is_unreachable():
@@ -40,7 +40,7 @@ def test_embeddings_that_were_never_trained_are_alike():
 def test_report_names_them():
   tokenizer = BPETokenizer([(97, 98), (98, 99), (97, 257)], pattern='gpt2')
   counts = np.bincount(tokenizer.encode('ab ab bc'), minlength=tokenizer.vocab_size)
-  text = report.flaws_of(tokenizer, counts, distances=np.linspace(0, 1, tokenizer.vocab_size))
+  text = token_tables.flaws_of(tokenizer, counts, distances=np.linspace(0, 1, tokenizer.vocab_size))
   assert "1 never occur, others: 'abc'" in text
   assert "1 are unreachable: 'abc'" in text
   assert "'ab' (0.99, 2)" in text

@@ -1,0 +1,166 @@
+"""Encoders trained through `fit`: on raw text, on (query, passage) pairs, on ranked lists.
+
+pairs = [Pair('copy a file', 'shutil.copy2(src, dst) ...'), ...]
+tuned, result = train_contrastive(load_encoder(), pairs, ContrastiveConfig(train=TrainConfig(...)), workdir)
+tuned.save(folder)
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mlsd_jax.encoder import examples as encoder_data
+from mlsd_jax.encoder.encoder import CrossEncoder, Encoder
+from mlsd_jax.encoder.examples import Examples, HeldOut, Pair, Ranked
+from mlsd_jax.encoder.model_folder import Loaded
+from mlsd_jax.encoder.tasks import contrastive_task, cross_encoder_task, masked_lm_task
+from mlsd_jax.errors import UserError
+from mlsd_jax.models import bert
+from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
+from mlsd_jax.training.config import TrainConfig
+from mlsd_jax.training.loop import Result, fit
+from mlsd_jax.training.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedLMConfig:
+  train: TrainConfig
+  length: int = 128
+  dropout: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class ContrastiveConfig:
+  train: TrainConfig
+  temperature: float = 0.05
+  query_length: int = 32
+  passage_length: int = 128
+  chunks: int = 1  # parts in which a batch is encoded; see contrastive_task. Not train.accumulation: fewer negatives
+  dropout: float = 0.0
+
+  def __post_init__(self):
+    if not self.temperature > 0.0:
+      raise UserError(f'temperature={self.temperature} must be above 0')
+    if self.train.batch_size % self.chunks:
+      raise UserError(f'chunks={self.chunks} do not divide batch_size={self.train.batch_size}')
+    if self.train.step == 'shard_map':
+      raise UserError("train.step='shard_map' would hide a device's passages from the others' queries; use 'jit'")
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossEncoderConfig:
+  train: TrainConfig
+  length: int = 160
+  loss: str = 'listwise'  # binary, distil
+  dropout: float = 0.0
+
+
+def fresh_encoder(name: str, config: bert.BertConfig, tokenizer: WordPieceTokenizer, *, seed: int = 0) -> Encoder:
+  """An untrained encoder of `config`, with mean pooling and no prefixes."""
+  params = jax.device_get(jax.jit(bert.init, static_argnums=1)(jax.random.key(seed), config))
+  return Encoder(Loaded(name, params, config, tokenizer, 'mean', config.context_length, '', ''))
+
+
+def pretrain_mlm(
+  encoder: Encoder, texts: Sequence[str], config: MaskedLMConfig, workdir: pathlib.Path, held_out: Sequence[str] = ()
+) -> tuple[Encoder, Result]:
+  """Goes on with, or begins, an encoder's pretraining by masked words. The head for them is kept in the result."""
+  model = _with_heads(encoder.model, ('mlm',), config.dropout, config.train.seed)
+  task = masked_lm_task(model.config, batch_size=config.train.batch_size, length=config.length)
+  arrays = lambda some: encoder_data.text_arrays(some, model.tokenizer, length=config.length)
+  mask = encoder_data.masker(model.tokenizer)
+  trained, result = _fit(
+    task, model, arrays(texts), arrays(held_out) if held_out else None, config.train, workdir, mask
+  )
+  return Encoder(trained, encoder.dtype, encoder.batch_tokens), result
+
+
+def train_contrastive(
+  encoder: Encoder,
+  pairs: Sequence[Pair],
+  config: ContrastiveConfig,
+  workdir: pathlib.Path,
+  held_out: Sequence[Pair] = (),
+) -> tuple[Encoder, Result]:
+  """Adapts an encoder so that queries come near their passages; every pair must have as many negatives.
+
+  Raises:
+    UserError: no pairs, uneven negatives, or what `fit` raises.
+  """
+  model = encoder.model
+  model = _with_heads(model, tuple(head for head in model.config.heads if head == 'pooler'), config.dropout, 0)
+  arrays = lambda some: encoder_data.pair_arrays(
+    some,
+    model.tokenizer,
+    query_prefix=model.query_prefix,
+    passage_prefix=model.passage_prefix,
+    query_length=config.query_length,
+    passage_length=config.passage_length,
+  )
+  data = arrays(pairs)
+  passages = data['passages'].shape[1]
+  task = contrastive_task(
+    model.config,
+    batch_size=config.train.batch_size,
+    passages=passages,
+    length=config.query_length + passages * config.passage_length,
+    pooling=model.pooling,
+    temperature=config.temperature,
+    chunks=config.chunks,
+  )
+  trained, result = _fit(task, model, data, arrays(held_out) if held_out else None, config.train, workdir)
+  return Encoder(trained, encoder.dtype, encoder.batch_tokens), result
+
+
+def train_cross_encoder(
+  encoder: Encoder | CrossEncoder,
+  lists: Sequence[Ranked],
+  config: CrossEncoderConfig,
+  workdir: pathlib.Path,
+  held_out: Sequence[Ranked] = (),
+) -> tuple[CrossEncoder, Result]:
+  """A scorer of (query, passage) from an encoder's weights and a fresh head, or from a cross-encoder's.
+
+  Raises:
+    UserError: no lists, uneven ones, or what `fit` raises.
+  """
+  model = _with_heads(encoder.model, ('pooler', 'score'), config.dropout, config.train.seed)
+  model = dataclasses.replace(model, query_prefix='', passage_prefix='', max_length=max(config.length, 3))
+  arrays = lambda some: encoder_data.ranked_arrays(some, model.tokenizer, length=config.length)
+  data = arrays(lists)
+  task = cross_encoder_task(
+    model.config,
+    batch_size=config.train.batch_size,
+    passages=data['pairs'].shape[1],
+    length=config.length,
+    loss=config.loss,
+  )
+  trained, result = _fit(task, model, data, arrays(held_out) if held_out else None, config.train, workdir)
+  return CrossEncoder(trained, encoder.dtype, encoder.batch_tokens), result
+
+
+def _with_heads(model: Loaded, heads: tuple[str, ...], dropout: float, seed: int) -> Loaded:
+  params, config = bert.with_heads(model.params, model.config, heads, jax.random.key(seed))
+  return dataclasses.replace(model, params=params, config=dataclasses.replace(config, dropout=dropout))
+
+
+def _fit(
+  task: Task,
+  model: Loaded,
+  data: dict[str, np.ndarray],
+  held_out: dict[str, np.ndarray] | None,
+  train: TrainConfig,
+  workdir: pathlib.Path,
+  arrange: Any = None,
+) -> tuple[Loaded, Result]:
+  options = {} if arrange is None else {'arrange': arrange}
+  examples = Examples(data, train.batch_size, train.seed, **options)
+  watched = None if held_out is None else HeldOut(held_out, train.batch_size, **options)
+  metadata = {'model': 'bert', 'config': dataclasses.asdict(model.config)}
+  result = fit(task, examples, watched, train, workdir, init_params=model.params, metadata=metadata)
+  params = jax.tree.map(np.asarray, jax.device_get(result.params))
+  return dataclasses.replace(model, params=params, config=dataclasses.replace(model.config, dropout=0.0)), result

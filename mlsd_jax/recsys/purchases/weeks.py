@@ -1,0 +1,89 @@
+"""Splits by time only: what happened before a cut may be known, what follows within a week is to be foretold."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.recsys.purchases.events import DAY, Dataset
+
+WEEK = 7 * DAY
+
+
+@dataclasses.dataclass(frozen=True)
+class Targets:
+  """What was bought in one week: the distinct (user, item) pairs, sorted.
+
+  Attributes:
+    cut: the week is cut <= time < cut + WEEK.
+    user, item: [N] int32.
+    days: [N] float32, days from the cut to the first purchase.
+    quantity: [N] float32, how many were bought in the week.
+  """
+
+  cut: int
+  user: np.ndarray
+  item: np.ndarray
+  days: np.ndarray
+  quantity: np.ndarray
+
+  @property
+  def users(self) -> np.ndarray:
+    """Users who bought anything, ascending."""
+    return np.unique(self.user)
+
+  def of(self, users: np.ndarray) -> 'Targets':
+    """Those of some users."""
+    keep = np.isin(self.user, users)
+    return Targets(self.cut, self.user[keep], self.item[keep], self.days[keep], self.quantity[keep])
+
+  def sample(self, users: int, seed: int = 0) -> 'Targets':
+    """Those of `users` users drawn at random; all of them if they are fewer, or if `users` is 0."""
+    found = self.users
+    if not users or len(found) <= users:
+      return self
+    return self.of(np.sort(np.random.default_rng([seed, self.cut]).choice(found, users, replace=False)))
+
+
+def cuts(dataset: Dataset, weeks: int) -> list[int]:
+  """The cuts of the last `weeks` weeks of the data, the last week's first.
+
+  Raises:
+    UserError: the data does not reach back far enough to leave a history before the earliest.
+  """
+  first, last = dataset.events['time'][0], dataset.events['time'][-1]
+  found = [last + 1 - WEEK * number for number in range(1, weeks + 1)]
+  if found[-1] <= first:
+    fewer = ', or a smaller config.funnel.weeks' if weeks > 2 else ''
+    raise UserError(
+      f'{dataset.name} spans {(last - first) / DAY:.0f} days, too few to hold out {weeks} weeks and leave a '
+      f'history: at least {7 * weeks + 1} days{fewer}'
+    )
+  return found
+
+
+def targets(dataset: Dataset, cut: int) -> Targets:
+  """What was bought in the week from `cut` on; empty where that week has no events."""
+  pairs = (
+    dataset.between(cut, cut + WEEK)
+    .group_by('user', 'item')
+    .agg(pl.col('time').min(), pl.col('quantity').sum())
+    .sort('user', 'item')
+  )
+  days = (pairs['time'].to_numpy() - cut) / DAY
+  return Targets(
+    cut,
+    pairs['user'].to_numpy(),
+    pairs['item'].to_numpy(),
+    days.astype(np.float32),
+    pairs['quantity'].to_numpy(),
+  )
+
+
+def segments(history: pl.DataFrame, num_users: int, light: int = 10) -> np.ndarray:
+  """[num_users] of 'cold' (no purchase in the history), 'light' (up to `light` distinct days) and 'heavy'."""
+  days = history.group_by('user').agg((pl.col('time') // DAY).n_unique().alias('days'))
+  visits = np.zeros(num_users, np.int64)
+  visits[days['user'].to_numpy()] = days['days'].to_numpy()
+  return np.select([visits == 0, visits <= light], ['cold', 'light'], 'heavy')

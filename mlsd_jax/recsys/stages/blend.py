@@ -1,0 +1,102 @@
+"""The light first stage: orders the union of the sources by a logistic regression on what they said, keeps the best."""
+
+import dataclasses
+
+import numpy as np
+from scipy.linalg import blas
+
+from mlsd_jax.recsys.known.snapshot import AFFINITY, PAIR, Snapshot
+from mlsd_jax.recsys.stages.candidates import Candidates
+from mlsd_jax.recsys.stages.features import edges, promotions
+
+_BINS = 10
+_RIDGE = 32.0  # on each weight but the constant, however many rows: it is what a shop with few purchases needs most
+_CONSTANT_RIDGE = 0.01  # hardly any: where no candidate was bought the constant would go on for ever
+_STILL = 0.01  # a step of Newton's method that moves no weight farther is its last: the next would be some 1e-4
+_ROWS = 4096  # at once
+_LEVELS = 2  # of the categories, the finest
+
+
+@dataclasses.dataclass(frozen=True)
+class Blend:
+  """Weights [1 + F * (_BINS + 1)] over buckets of the columns of `signals` and their bounds [F, _BINS + 1]."""
+
+  weights: np.ndarray
+  edges: np.ndarray
+
+  def score(self, signals: np.ndarray) -> np.ndarray:
+    """Log-odds [N] of a purchase, up to the constant of sampling."""
+    columns = signals.shape[1]
+    there, slopes = self.weights[1 : 1 + columns], self.weights[1 + columns :].reshape(columns, -1)
+    # What buckets reached add up to is a broken line between the bounds: interpolation never makes the buckets.
+    height = np.pad(np.cumsum(slopes, 1), ((0, 0), (1, 0)))
+    total = (signals != 0) @ there + self.weights[0]
+    for column in range(columns):
+      total += np.interp(signals[:, column], self.edges[column], height[column]).astype(np.float32)
+    return total
+
+
+def signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
+  """[N, F] float32: rank and score of each source, counts of the pair, the item and its categories, promotions."""
+  user, item = candidates.user, candidates.item
+  pair = snapshot.pair_rows(user, item)
+  pick = lambda table, names, chosen: [table[:, names.index(name)] for name in chosen]
+  columns = pick(pair, PAIR, ('n7', 'n30', 'n180', 'weeks12', 'decayed', 'slow', 'since', 'days'))
+  columns += pick(pair, PAIR, ('trips10', 'trips_since', 'trips'))
+  for level in range(len(snapshot.categories))[-_LEVELS:]:
+    columns += pick(snapshot.affinity_rows(level, user, item), AFFINITY, ('n30', 'decayed', 'since'))
+  columns += [snapshot.column('item', name)[item] for name in ('n7', 'n30', 'n90', 'repeat', 'interval')]
+  columns += [snapshot.column('user', name)[user] for name in ('n30', 'days30', 'since')]
+  known = np.log1p(np.stack(columns, 1))
+  rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
+  score = np.sign(candidates.score) * np.log1p(np.abs(candidates.score))
+  announced = promotions(snapshot, user, item)
+  return np.concatenate([known, rank, score, announced], 1).astype(np.float32)
+
+
+def fit(found: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: int = 8, seed: int = 0) -> Blend:
+  """Newton's method on a sample in which every purchase is kept.
+
+  Args:
+    found: signals [N, F].
+    labels: [N] bool.
+  """
+  rng = np.random.default_rng(seed)
+  share = min(1.0, rows / max(len(labels), 1))
+  chosen = np.flatnonzero(labels | (rng.random(len(labels)) < share))
+  bounds = edges(found, _BINS)
+  x, y = _buckets(found[chosen], bounds), labels[chosen].astype(np.float32)
+  weights = np.zeros(x.shape[1], np.float32)
+  ridge = np.full_like(weights, _RIDGE)
+  ridge[0] = _CONSTANT_RIDGE
+  for _ in range(steps):
+    p = 1 / (1 + np.exp(-x @ weights))
+    hessian = _squares(x, np.sqrt(np.maximum(p * (1 - p), 1e-5)))
+    hessian[np.diag_indices_from(hessian)] += ridge
+    move = np.linalg.solve(hessian, x.T @ (y - p) - ridge * weights).astype(np.float32)
+    weights = weights + move
+    if np.abs(move).max() < _STILL:
+      break
+  return Blend(weights, bounds)
+
+
+def _squares(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
+  """[F, F]: the matrix x' diag(scale)^2 x, of which BLAS makes one triangle (half the products)."""
+  upper = np.zeros((x.shape[1],) * 2, np.float32, order='F')
+  for first in range(0, len(x), _ROWS):
+    rows = slice(first, first + _ROWS)
+    upper = blas.ssyrk(1.0, (x[rows] * scale[rows, None]).T, beta=1.0, c=upper, overwrite_c=1)
+  return np.triu(upper) + np.triu(upper, 1).T
+
+
+def _buckets(found: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+  """[N, 1 + F * (_BINS + 1)]: one, whether each value is there at all, how far it reaches into each bucket."""
+  low, width = bounds[:, :-1], np.diff(bounds)
+  columns = found.shape[1]
+  out = np.ones((len(found), 1 + columns + low.size), np.float32)
+  for first in range(0, len(found), _ROWS):  # what becomes of all rows at once would take many times their room
+    rows = slice(first, first + _ROWS)
+    out[rows, 1 : 1 + columns] = found[rows] != 0
+    reach = np.clip((found[rows, :, None] - low) / width, 0.0, 1.0)
+    out[rows, 1 + columns :] = reach.reshape(len(reach), -1)
+  return out

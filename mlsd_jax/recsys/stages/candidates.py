@@ -1,0 +1,269 @@
+"""Where candidates come from: each source gives a user its best items; `merge` keeps who said what.
+
+    repurchase    what the user bought, by decayed count
+    popular       what everyone bought this week
+    place         what was bought in the user's usual place (store, channel) in 30 days
+    category      what is popular in the categories the user buys from
+    covisit       what is bought together with the user's recent items
+    tower         what the two towers find near the user (towers.py)
+
+Names: U users asked for, K candidates of a source, S sources, N candidates in all.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import scipy.sparse as sp
+
+from mlsd_jax.recsys.known.snapshot import AFFINITY, Snapshot, once
+from mlsd_jax.recsys.purchases.histories import ranges
+
+_CHUNK = 1024  # users whose sparse scores are in memory at once
+_OF_CATEGORY = 100  # items of a category that can become candidates
+RECENT_HALF = 21.0  # days after which a recent item weighs half in co-visitation
+
+type Found = tuple[np.ndarray, np.ndarray]  # items [U, K] int32 (-1: none), scores [U, K] float32, best first
+type Source = Callable[[Snapshot, np.ndarray, int], Found]
+
+
+def repurchase(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+  """What each user bought, by slowly decayed counts: a purchase weighs half after 3 HALF days."""
+  starts, stops = snapshot.pairs_of(users)
+  rows = np.repeat(np.arange(len(users)), stops - starts)
+  flat = ranges(starts, stops)
+  items = (snapshot['pair_key'][flat] % snapshot.num_items).astype(np.int32)
+  return _top(rows, items, snapshot.column('pair', 'slow')[flat], len(users), k)
+
+
+def popular(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+  """What everyone bought in the last 7 days; ties by 30 days."""
+  items, scores = _best_everywhere(snapshot, k)
+  return np.tile(items, (len(users), 1)), np.tile(scores, (len(users), 1))
+
+
+@once
+def _best_everywhere(snapshot: Snapshot, k: int) -> Found:
+  return _best(snapshot.column('item', 'n7') + 1e-3 * snapshot.column('item', 'n30'), k)
+
+
+def place(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+  """What was bought in the user's usual place in 30 days; a user without one gets what is popular everywhere."""
+  items = np.full((len(users), k), -1, np.int32)
+  scores = np.zeros((len(users), k), np.float32)
+  usual = snapshot['place'][users]
+  for each in np.unique(usual):
+    items[usual == each], scores[usual == each] = _best_of_place(snapshot, int(each), k)
+  return items, scores
+
+
+@once
+def _best_of_place(snapshot: Snapshot, place: int, k: int) -> Found:
+  everywhere = snapshot.column('item', 'n30')
+  score = 1e-3 * everywhere / max(float(everywhere.sum()), 1.0)
+  key = snapshot['place_key']
+  first, last = np.searchsorted(key, [place * snapshot.num_items, (place + 1) * snapshot.num_items])
+  if place >= 0 and last > first:
+    score[key[first:last] - place * snapshot.num_items] += snapshot['place_count'][first:last, 0]
+  return _best(score, k)
+
+
+def category(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+  """What the user bought of each category, decayed, times the item's share of that category; all levels added up."""
+  levels = range(len(snapshot.categories))
+  by_user = sp.hstack([_bought_of(snapshot, users, level) for level in levels], format='csr')
+  return _product(by_user, best_of_categories(snapshot), k)
+
+
+def _bought_of(snapshot: Snapshot, users: np.ndarray, level: int) -> sp.csr_matrix:
+  """[U, C] decayed purchases of each category of a level."""
+  size = int(snapshot['category'][level].max()) + 1
+  key, table = snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}']
+  starts, stops = np.searchsorted(key, users * np.int64(size)), np.searchsorted(key, (users + 1) * np.int64(size))
+  flat = ranges(starts, stops)
+  start = np.concatenate([[0], np.cumsum(stops - starts)])
+  return sp.csr_matrix((table[flat, AFFINITY.index('decayed')], key[flat] % size, start), (len(users), size))
+
+
+@once
+def best_of_categories(snapshot: Snapshot) -> sp.csr_matrix:
+  """[C of all levels, I]: the share that each of the best items of a category has of what was bought of it."""
+  return sp.vstack([_best_of_level(snapshot, codes) for codes in snapshot['category']], format='csr')
+
+
+def _best_of_level(snapshot: Snapshot, codes: np.ndarray) -> sp.csr_matrix:
+  counts = snapshot.column('item', 'n30') + 0.05 * snapshot.column('item', 'n90')
+  size = int(codes.max()) + 1
+  totals = np.bincount(codes, counts, minlength=size)
+  share = (counts / np.maximum(totals[codes], 1.0)).astype(np.float32)
+  best = np.lexsort((-share, codes))
+  place = np.arange(len(codes)) - np.searchsorted(codes[best], codes[best])
+  best = best[(place < _OF_CATEGORY) & (share[best] > 0)]
+  return sp.csr_matrix((share[best], (codes[best], best)), (size, snapshot.num_items))
+
+
+def covisit(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+  """Items bought in one basket with the user's recent ones, the latest weighing most."""
+  recent, age = snapshot['recent'][users], snapshot['recent_age'][users]
+  rows, columns = np.nonzero(recent >= 0)
+  weights = 0.5 ** (age[rows, columns] / RECENT_HALF)
+  shape = (len(users), snapshot.num_items)
+  by_user = sp.csr_matrix((weights.astype(np.float32), (rows, recent[rows, columns])), shape)
+  return _product(by_user, together(snapshot), k)
+
+
+@once
+def together(snapshot: Snapshot) -> sp.csr_matrix:
+  """Co-visitation [I, I] as the snapshot has it."""
+  arrays = (snapshot['covisit_score'], snapshot['covisit_item'], snapshot['covisit_start'])
+  return sp.csr_matrix(arrays, (snapshot.num_items, snapshot.num_items))
+
+
+SOURCES: Mapping[str, Source] = {
+  'repurchase': repurchase,
+  'popular': popular,
+  'place': place,
+  'category': category,
+  'covisit': covisit,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+  """The union of several sources.
+
+  Attributes:
+    users: [U] int32.
+    start: [U + 1]; candidates of users[u] are start[u]:start[u + 1], ascending by item.
+    item: [N] int32.
+    rank: [N, S] int16: place in each source from 1 on, 0 where it did not name the item.
+    score: [N, S] float32, 0 where it did not.
+    sources: S names.
+  """
+
+  users: np.ndarray
+  start: np.ndarray
+  item: np.ndarray
+  rank: np.ndarray
+  score: np.ndarray
+  sources: tuple[str, ...]
+
+  @property
+  def row(self) -> np.ndarray:
+    """[N] which of `users` each candidate is of."""
+    return np.repeat(np.arange(len(self.users)), np.diff(self.start))
+
+  @property
+  def user(self) -> np.ndarray:
+    return self.users[self.row]
+
+  @classmethod
+  def join(cls, parts: Sequence['Candidates']) -> 'Candidates':
+    """Those of several groups of users, one group behind the other."""
+    whole = lambda name: np.concatenate([getattr(part, name) for part in parts])
+    before = np.cumsum([0, *(len(part.item) for part in parts)])
+    start = np.concatenate([[0], *(part.start[1:] + first for part, first in zip(parts, before, strict=False))])
+    return cls(whole('users'), start, whole('item'), whole('rank'), whole('score'), parts[0].sources)
+
+  def of(self, users: slice) -> 'Candidates':
+    """Those of users[first:last]."""
+    start = self.start[users.start : users.stop + 1]
+    rows = slice(start[0], start[-1])
+    return Candidates(
+      self.users[users], start - start[0], self.item[rows], self.rank[rows], self.score[rows], self.sources
+    )
+
+  def ranked(self, score: np.ndarray, k: int) -> np.ndarray:
+    """[U, k] items by a score [N], best first, -1 behind the last."""
+    return _top(self.row, self.item, score, len(self.users), k)[0]
+
+  def keep(self, mask: np.ndarray) -> 'Candidates':
+    """Those of a mask [N]."""
+    start = np.concatenate([[0], np.cumsum(mask)])[self.start]
+    return Candidates(self.users, start, self.item[mask], self.rank[mask], self.score[mask], self.sources)
+
+  def best(self, score: np.ndarray, k: int) -> 'Candidates':
+    """The first `k` of each user by a score [N]."""
+    order = best_first(self.row, score)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - self.start[self.row[order]]
+    return self.keep(place < k)
+
+
+def merge(users: np.ndarray, found: Mapping[str, Found], num_items: int) -> Candidates:
+  """The union of what the sources found, each item of a user once."""
+  keys, owners, ranks, scores = [], [], [], []
+  for number, (items, score) in enumerate(found.values()):
+    rows, columns = np.nonzero(items >= 0)
+    keys.append(rows.astype(np.int64) * num_items + items[rows, columns])
+    owners.append(np.full(len(rows), number, np.int32))
+    ranks.append((columns + 1).astype(np.int16))
+    scores.append(score[rows, columns])
+  key, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+  owner = np.concatenate(owners)
+  rank = np.zeros((len(key), len(found)), np.int16)
+  score_ = np.zeros((len(key), len(found)), np.float32)
+  rank[inverse, owner] = np.concatenate(ranks)
+  score_[inverse, owner] = np.concatenate(scores)
+  start = np.searchsorted(key, np.arange(len(users) + 1, dtype=np.int64) * num_items)
+  return Candidates(users, start, (key % num_items).astype(np.int32), rank, score_, tuple(found))
+
+
+def collect(
+  snapshot: Snapshot, users: np.ndarray, sources: Mapping[str, Source], k: Mapping[str, int] | int
+) -> Candidates:
+  """Asks every source for its best `k` (one number, or one a source) of each user."""
+  number = lambda name: k if isinstance(k, int) else k[name]
+  return merge(
+    users, {name: source(snapshot, users, number(name)) for name, source in sources.items()}, snapshot.num_items
+  )
+
+
+def fill(ranking: np.ndarray, with_items: np.ndarray) -> np.ndarray:
+  """`ranking` [U, K] with its empty places taken by the first of `with_items` [M] that are not there yet."""
+  out = ranking.copy()
+  for row in np.flatnonzero((ranking < 0).any(1)):
+    new = with_items[~np.isin(with_items, ranking[row])]
+    empty = np.flatnonzero(ranking[row] < 0)[: len(new)]
+    out[row, empty] = new[: len(empty)]
+  return out
+
+
+def _top(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, num_rows: int, k: int) -> Found:
+  """The best k of each row; `rows` ascend, and among equals what comes first stays first."""
+  order = best_first(rows, scores)
+  rows, items, scores = rows[order], items[order], scores[order]
+  place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(num_rows))[rows]
+  keep = place < k
+  out = np.full((num_rows, k), -1, np.int32)
+  values = np.zeros((num_rows, k), np.float32)
+  out[rows[keep], place[keep]] = items[keep]
+  values[rows[keep], place[keep]] = scores[keep]
+  return out, values
+
+
+def best_first(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+  """The order that sorts by row, then by falling score; stable. One sort of integers, as two of floats take thrice."""
+  bits = np.ascontiguousarray(-scores, np.float32).view(np.int32).astype(np.int64)
+  bits = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # two's complement orders as the floats do
+  return np.argsort((rows.astype(np.int64) << 32) + bits, kind='stable')
+
+
+def _best(score: np.ndarray, k: int) -> Found:
+  """The best k items [k] by a score [I] above 0, and their scores."""
+  best = np.argsort(-score, kind='stable')[:k]
+  best = best[score[best] > 0].astype(np.int32)
+  items, scores = np.full(k, -1, np.int32), np.zeros(k, np.float32)
+  items[: len(best)], scores[: len(best)] = best, score[best]
+  return items, scores
+
+
+def _product(left: sp.csr_matrix, right: sp.csr_matrix, k: int) -> Found:
+  """The best k of each row of a sparse product, some rows at a time."""
+  parts = []
+  for first in range(0, left.shape[0], _CHUNK):
+    scores = left[first : first + _CHUNK] @ right
+    scores.sort_indices()
+    rows = np.repeat(np.arange(scores.shape[0]), np.diff(scores.indptr))
+    parts.append(_top(rows, scores.indices, scores.data, scores.shape[0], k))
+  return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

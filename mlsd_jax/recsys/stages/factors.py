@@ -1,0 +1,108 @@
+"""What the towers are told without training: factors of all purchases, and how much each item sells.
+
+Factors are a truncated SVD of who bought what (PureSVD; Cremonesi et al. 2010): purchases lose half their weight in
+HALF days and count by their logarithm, frequent items and busy users are damped, each direction is shrunk as ridge
+regression would. The dot product of an item's factors with the sum of a user's says how well the item goes with all
+that the user ever bought, what it bought itself included.
+
+Names: U users, K factors.
+"""
+
+import dataclasses
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+from scipy.sparse import linalg
+
+from mlsd_jax.recsys.purchases.events import DAY
+from mlsd_jax.recsys.purchases.histories import Histories, ranges
+
+HALF = 180.0  # days
+_GAIN = 10.0  # a purchase of today counts log(1 + 10), two log(1 + 20)
+_ITEM_POWER, _USER_POWER = 0.5, 0.7  # of the lengths that columns and rows are divided by
+_FEW = 4096  # users
+_SAMPLE = 20_000  # purchases from which a usual score is taken
+_WINDOWS = ((7, 1.0), (30, 0.1), (90, 0.01))  # days, weight of a purchase in them
+
+
+@dataclasses.dataclass(frozen=True)
+class Factors:
+  """Of all purchases before a cut.
+
+  Attributes:
+    table: [num_items + 1, K] float32, row 0 (no item) zero; what a user bought itself scores about 1.
+    damping: [num_items + 1] float32, what a purchase of each item is multiplied by.
+    popularity: [num_items + 1] float32, logarithm of the purchases of the latest days.
+  """
+
+  table: np.ndarray
+  damping: np.ndarray
+  popularity: np.ndarray
+
+  @classmethod
+  def at(cls, histories: Histories, cut: int, num_items: int, dim: int) -> 'Factors':
+    """Factors of what was bought before `cut`; directions past the rank of the purchases are zero."""
+    users = np.arange(len(histories.start) - 2)
+    moment = histories.moments(cut)
+    earlier = histories.time < moment
+    age, item = (moment - histories.time[earlier]) / DAY, histories.item[earlier]
+    counts = [weight * np.bincount(item[age <= days], minlength=num_items + 1) for days, weight in _WINDOWS]
+    popularity = np.log(sum(counts) + 0.05).astype(np.float32)
+    table = np.zeros((num_items + 1, dim), np.float32)
+    bare = cls(table, np.ones(num_items + 1, np.float32), popularity)
+    if not dim:
+      return bare
+    weights = bare.weights(histories, users, np.full(len(users), cut))
+    columns = np.asarray(weights.power(2).sum(0)).ravel() + 1
+    damped = dataclasses.replace(bare, damping=(columns ** (-_ITEM_POWER / 2)).astype(np.float32))
+    matrix = damped.weights(histories, users, np.full(len(users), cut))
+    rank = min(dim, min(matrix.shape) - 1)
+    if rank < 1 or not matrix.nnz:
+      return damped
+    values, directions = _largest(matrix, rank)
+    shrunk = values**2 / np.maximum(values**2 + values.min() ** 2, 1e-12)
+    table[:, :rank] = directions * np.sqrt(shrunk)
+    table /= _usual_score(matrix, table)
+    return dataclasses.replace(damped, table=table)
+
+  def weights(self, histories: Histories, users: np.ndarray, cuts: np.ndarray) -> sp.csr_matrix:
+    """[U, num_items + 1] damped weights of what each user had bought at its cut."""
+    moments = histories.moments(cuts)
+    starts, stops = histories.start[users], histories.stops(users, moments)
+    flat, lengths = ranges(starts, stops), stops - starts
+    decayed = 0.5 ** ((np.repeat(moments, lengths) - histories.time[flat]) / (HALF * DAY))
+    start = np.concatenate([[0], np.cumsum(lengths)])
+    found = sp.csr_matrix((decayed.astype(np.float32), histories.item[flat], start), (len(users), len(self.damping)))
+    found.sum_duplicates()
+    found.data = np.log1p(_GAIN * found.data) * self.damping[found.indices]
+    lengths = np.sqrt(np.asarray(found.power(2).sum(1)).ravel())
+    scale = np.maximum(lengths, 1e-6) ** -_USER_POWER
+    found.data *= np.repeat(scale, np.diff(found.indptr)).astype(np.float32)
+    return found
+
+  def of_users(self, histories: Histories, users: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """[U, K] float32 factors of users as they were at cuts [U]."""
+    if not self.table.shape[1]:
+      return np.zeros((len(users), 0), np.float32)
+    return np.asarray(self.weights(histories, users, cuts) @ self.table, np.float32)
+
+
+def _largest(matrix: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+  """The `rank` largest singular values and their right singular vectors [columns, rank]."""
+  users = matrix.shape[0]
+  if users > _FEW:
+    _, values, directions = linalg.svds(matrix, k=rank, rng=np.random.default_rng(0))
+    return values, directions.T
+  # Of few users all products of two are fewer numbers than what the iterations of ARPACK would go through.
+  squares, left = scipy.linalg.eigh((matrix @ matrix.T).toarray(), subset_by_index=(users - rank, users - 1))
+  values = np.sqrt(np.maximum(squares, 0.0))
+  return values, (matrix.T @ left) / np.maximum(values, 1e-3 * max(float(values.max()), 1e-6))
+
+
+def _usual_score(matrix: sp.csr_matrix, table: np.ndarray) -> float:
+  """Square root of the median score of what was bought."""
+  some = np.random.default_rng(0).integers(0, matrix.nnz, _SAMPLE)
+  users, of = np.unique(np.searchsorted(matrix.indptr, some, side='right') - 1, return_inverse=True)
+  scores = np.einsum('nk,nk->n', (matrix[users] @ table)[of], table[matrix.indices[some]])
+  return max(float(np.median(scores)), 1e-6) ** 0.5

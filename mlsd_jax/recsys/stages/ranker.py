@@ -1,0 +1,265 @@
+"""Training the ranker: groups of candidates of one user and week, its Task, and scores at the natural rate.
+
+Negatives are the candidates that were not bought. Of each group all purchases and some of the others are kept; the
+logarithm of the share that was kept is added to the logits in training, so that the model itself learns the odds at the
+natural rate (prior correction; King & Zeng 2001, section 4.1) and needs none when it serves.
+
+Names: N groups, G candidates of a group, F dense features.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mlsd_jax.models import adapter, sparsenn
+from mlsd_jax.models.sparsenn import HEADS, SparseNNConfig
+from mlsd_jax.recsys.purchases.weeks import Targets
+from mlsd_jax.recsys.stages.candidates import Candidates, best_first
+from mlsd_jax.recsys.stages.features import Features
+from mlsd_jax.training.sharding import Rules
+from mlsd_jax.training.task import Task
+
+RANKER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('vocab', None)),)
+SOON = 3.0  # days
+_ROWS = 1 << 11  # scored at once: what they become fits a core's cache, and three times as many a second go through
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+  """What became of N candidates: bought [N] bool, soon [N] bool, quantity [N] float32 (0 if not bought)."""
+
+  bought: np.ndarray
+  soon: np.ndarray
+  quantity: np.ndarray
+
+
+def label(candidates: Candidates, targets: Targets, num_items: int) -> Labels:
+  """Labels of candidates from what was bought in the week."""
+  keys = targets.user.astype(np.int64) * num_items + targets.item
+  asked = candidates.user.astype(np.int64) * num_items + candidates.item
+  place = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
+  bought = keys[place] == asked if len(keys) else np.zeros(len(asked), bool)
+  of = lambda values: np.where(bought, values[place], 0.0) if len(keys) else np.zeros(len(asked))
+  return Labels(bought, bought & (of(targets.days) <= SOON), of(targets.quantity).astype(np.float32))
+
+
+@dataclasses.dataclass(frozen=True)
+class Groups:
+  """Training examples: dense [N, G, F], item [N, G], user_codes [N, columns], bag [N, L], labels [N, G, heads],
+  offset [N] (log of the kept share of purchases over that of the others), weights [N, G] (0
+  fills a group up)."""
+
+  arrays: dict[str, np.ndarray]
+
+  def __len__(self) -> int:
+    return len(self.arrays['offset'])
+
+  @classmethod
+  def join(cls, parts: Sequence['Groups'], seed: int = 0) -> 'Groups':
+    """All of several weeks in one shuffled order, so that a batch is a slice."""
+    order = np.random.default_rng(seed).permutation(sum(map(len, parts)))
+    return cls({name: np.concatenate([part.arrays[name] for part in parts])[order] for name in parts[0].arrays})
+
+
+def make_groups(
+  candidates: Candidates,
+  found: Features,
+  labels: Labels,
+  user_codes: np.ndarray,
+  bags: np.ndarray,
+  *,
+  size: int,
+  seed: int = 0,
+) -> Groups:
+  """One group a user who bought a candidate: up to size / 2 of the purchases, the rest drawn from the others.
+
+  Args:
+    user_codes: [U, columns] of candidates.users.
+    bags: [U, L] recent items of candidates.users.
+  """
+  rng = np.random.default_rng(seed)
+  row, bought = candidates.row, labels.bought
+  order = best_first(row, rng.random(len(row)).astype(np.float32) + bought)
+  place = np.arange(len(order)) - candidates.start[row[order]]
+  num_bought = np.bincount(row, bought, minlength=len(candidates.users)).astype(np.int64)
+  kept_bought = np.minimum(num_bought, size // 2)
+  num_others = np.diff(candidates.start) - num_bought
+  kept_others = np.minimum(num_others, size - kept_bought)
+  row_of, is_bought = row[order], bought[order]
+  slot = np.where(is_bought, place, place - num_bought[row_of] + kept_bought[row_of])
+  keep = np.where(is_bought, place < kept_bought[row_of], slot < (kept_bought + kept_others)[row_of])
+  keep &= (num_bought > 0)[row_of]
+  group = np.cumsum(num_bought > 0) - 1
+  chosen, group_of, slot = order[keep], group[row_of[keep]], slot[keep]
+  users = num_bought > 0
+  number = int(users.sum())
+
+  def spread(values: np.ndarray) -> np.ndarray:
+    out = np.zeros((number, size, *values.shape[1:]), values.dtype)
+    out[group_of, slot] = values[chosen]
+    return out
+
+  heads = np.stack([bought, labels.soon, np.log1p(labels.quantity)], 1).astype(np.float32)
+  shares = (kept_bought / np.maximum(num_bought, 1)) / (kept_others / np.maximum(num_others, 1)).clip(1e-6)
+  return Groups(
+    {
+      'dense': spread(found.dense),
+      'item': spread(found.item.astype(np.int32)),
+      'user_codes': user_codes[users],
+      'bag': bags[users],
+      'labels': spread(heads),
+      'offset': np.log(shares[users]).astype(np.float32),
+      'weights': spread(np.ones(len(row), np.float32)),
+    }
+  )
+
+
+class GroupBatches:
+  """Contiguous slices of shuffled groups, the slices in a new order each epoch (TrainData)."""
+
+  def __init__(self, groups: Groups, batch_size: int, seed: int = 0):
+    self.groups, self.batch_size, self.seed = groups, min(batch_size, len(groups)), seed
+
+  def batches(self, start: int, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
+    number, per_epoch = start, len(self.groups) // self.batch_size
+    while True:
+      epoch, place = divmod(number, per_epoch)
+      # Another beginning each epoch, so that slices are not cut at the same places.
+      shift = int(np.random.default_rng([self.seed, epoch]).integers(len(self.groups)))
+      first = (shift + self._order(epoch)[place] * self.batch_size) % len(self.groups)
+      chosen = slice(first, first + self.batch_size)
+      yield {name: _wrapped(array, chosen)[rows] for name, array in self.groups.arrays.items()}
+      number += 1
+
+  @functools.lru_cache(maxsize=2)  # noqa: B019
+  def _order(self, epoch: int) -> np.ndarray:
+    return np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.groups) // self.batch_size)
+
+
+def _wrapped(array: np.ndarray, chosen: slice) -> np.ndarray:
+  part = array[chosen]
+  missing = chosen.stop - chosen.start - len(part)
+  return np.concatenate([part, array[:missing]]) if missing else part
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+  """Weights of the parts of the loss; a part of weight 0 is not computed."""
+
+  bce: float = 1.0
+  pairwise: float = 0.0  # RankNet (Burges et al. 2005): log(1 + exp(s_other - s_bought)) over pairs of a group
+  listwise: float = 0.0  # softmax over the group (ListNet with equal shares of the purchases; Cao et al. 2007)
+  soon: float = 0.2
+  quantity: float = 0.05
+
+
+def ranker_task(
+  config: SparseNNConfig, codes: np.ndarray, bounds: np.ndarray, *, batch_size: int, losses: Losses = Losses()
+) -> Task:
+  """Trains SparseNN on batches of Groups.
+
+  Args:
+    codes: [num_items + 1, C].
+    bounds: [F, Q + 1] of the dense features' buckets.
+    batch_size: groups.
+  """
+  codes_IC, edges_FQ = jnp.asarray(codes), jnp.asarray(bounds)
+
+  def lookups(batch):
+    return sparsenn.lookups(_flat(batch), codes_IC, config)
+
+  def metrics_of(params, batch):
+    weights_NG = batch['weights']
+    logits_BO = sparsenn.apply_to_rows(params, _flat(batch), edges_FQ, config)
+    logits_NGO = logits_BO.reshape(*weights_NG.shape, -1).astype(jnp.float32)
+    bought_NG, soon_NG, quantity_NG = jnp.moveaxis(batch['labels'] * weights_NG[..., None], -1, 0)
+    score_NG = logits_NGO[..., 0]
+    shifted_NG = score_NG + batch['offset'][:, None]
+    bce_NG = optax.sigmoid_binary_cross_entropy(shifted_NG, bought_NG)
+    total_NG = losses.bce * bce_NG
+    if losses.soon:
+      soon = optax.sigmoid_binary_cross_entropy(logits_NGO[..., 1] + batch['offset'][:, None], soon_NG)
+      total_NG += losses.soon * soon
+    if losses.quantity:
+      total_NG += losses.quantity * bought_NG * jnp.square(logits_NGO[..., 2] - quantity_NG)
+    per_group_N = jnp.zeros(len(score_NG))
+    hidden_NG = jnp.where(weights_NG > 0, score_NG, -1e9)
+    purchases_N = jnp.maximum(bought_NG.sum(-1), 1.0)
+    if losses.listwise:
+      nll_NG = jax.nn.logsumexp(hidden_NG, -1)[:, None] - score_NG
+      per_group_N += losses.listwise * (nll_NG * bought_NG).sum(-1) / purchases_N
+    if losses.pairwise:
+      pairs_NGH = bought_NG[:, :, None] * ((1 - bought_NG) * weights_NG)[:, None]
+      cost_NGH = jax.nn.softplus(score_NG[:, None] - score_NG[:, :, None]) * pairs_NGH
+      per_group_N += losses.pairwise * cost_NGH.sum((1, 2)) / jnp.maximum(pairs_NGH.sum((1, 2)), 1.0)
+    rows = weights_NG.sum()
+    loss = ((total_NG * weights_NG).sum() / jnp.maximum(rows, 1.0)) + per_group_N.mean() * 0.1
+    return {'loss': (loss * rows, rows), 'bce': ((bce_NG * weights_NG).sum(), rows)}
+
+  def loss(params, batch, key):
+    del key
+    metrics = metrics_of(params, batch)
+    return metrics['loss'][0] / jnp.maximum(metrics['loss'][1], 1.0), metrics
+
+  return Task(
+    init=lambda key: sparsenn.init(key, config),
+    loss=loss,
+    evaluate=lambda params, batch: metrics_of(adapter.look_up(params, lookups(batch)), batch),
+    lookups=lookups,
+    sharding_rules=RANKER_RULES,
+    items_per_batch=batch_size,
+    item_name='groups',
+  )
+
+
+def _flat(batch: dict[str, Any]) -> dict[str, Any]:
+  """What the model wants of a batch of groups: their candidates one under the other."""
+  dense_NGF, item_NG = batch['dense'], batch['item']
+  of_rows = {'dense': dense_NGF.reshape(-1, dense_NGF.shape[-1]), 'item': item_NG.reshape(-1)}
+  return of_rows | {'user_codes': batch['user_codes'], 'bag': batch['bag']}
+
+
+class Scorer:
+  """A trained ranker on fixed tables: (features, user columns, bags) -> logits at the natural rate."""
+
+  def __init__(self, params: Any, config: SparseNNConfig, codes: np.ndarray, bounds: np.ndarray):
+    self.params, self.config, self.codes, self.edges = params, config, codes, bounds
+    codes_IC, edges_FQ = jnp.asarray(codes), jnp.asarray(bounds)
+    self._apply = jax.jit(lambda params, rows: sparsenn.apply(params, rows, codes_IC, edges_FQ, config))
+
+  def moved(self, slope: float, shift: float) -> 'Scorer':
+    """The same ranker with slope * logit + shift as the logit of a purchase; folded into the last layer."""
+    out = self.params['out']
+    kernel, bias = np.array(out['kernel']), np.array(out['bias'])
+    kernel[:, 0] *= slope
+    bias[0] = slope * bias[0] + shift
+    params = self.params | {'out': out | {'kernel': kernel, 'bias': bias}}
+    return Scorer(params, self.config, self.codes, self.edges)
+
+  def __call__(self, found: Features, user_codes: np.ndarray, bags: np.ndarray) -> np.ndarray:
+    """[N, heads].
+
+    Args:
+      user_codes, bags: of every user of the data set, by number.
+    """
+    parts = []
+    for first in range(0, len(found.item), _ROWS):
+      some = slice(first, first + _ROWS)
+      number = len(found.item[some])
+      # Few shapes, each compiled once: powers of two, from what one request has up.
+      padded = max(128, 1 << (number - 1).bit_length())
+      rows = {
+        'dense': found.dense[some],
+        'item': found.item[some],
+        'user_codes': user_codes[found.user[some]],
+        'bag': bags[found.user[some]],
+      }
+      rows = {name: np.pad(x, ((0, padded - number), *[(0, 0)] * (x.ndim - 1))) for name, x in rows.items()}
+      parts.append(np.asarray(self._apply(self.params, rows))[:number])
+    return np.concatenate(parts) if parts else np.zeros((0, len(HEADS)), np.float32)

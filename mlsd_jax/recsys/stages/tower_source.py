@@ -1,0 +1,103 @@
+"""Candidates from the two towers: item vectors in the shared nearest-neighbour index, asked with user vectors."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from mlsd_jax.ann import Index, Settings
+from mlsd_jax.models.two_tower import TwoTowerConfig
+from mlsd_jax.recsys.known.snapshot import Snapshot
+from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.stages import towers
+from mlsd_jax.recsys.stages.candidates import Candidates, Found, Source
+from mlsd_jax.recsys.stages.factors import Factors
+from mlsd_jax.recsys.stages.tower_examples import TowerData
+
+NAME = 'tower'
+_TOGETHER = 64  # users
+
+
+@dataclasses.dataclass(frozen=True)
+class Retriever:
+  """Trained towers with everything a request needs.
+
+  Attributes:
+    data: codes and factors; its examples are not used.
+    items: [num_items, W] vectors of the items.
+    index: of those vectors.
+    settings: of the index.
+  """
+
+  params: Any
+  config: TwoTowerConfig
+  data: TowerData
+  items: np.ndarray
+  index: Index
+  settings: Settings | None = None
+
+  @classmethod
+  def build(cls, params: Any, config: TwoTowerConfig, data: TowerData, settings: Settings | None = None) -> 'Retriever':
+    vectors = towers.all_items(params, data, config)
+    return cls(params, config, data, vectors, Index.build(vectors, metric='dot', settings=settings), settings)
+
+  @classmethod
+  def at(
+    cls,
+    params: Any,
+    config: TwoTowerConfig,
+    data: TowerData,
+    histories: Histories,
+    cut: int,
+    settings: Settings | None = None,
+  ) -> 'Retriever':
+    """Towers with factors and popularity as of a cut."""
+    factors = Factors.at(histories, cut, len(data.codes) - 1, config.factor_dim)
+    return cls.build(params, config, dataclasses.replace(data, factors=factors), settings)
+
+  def renewed(self, histories: Histories, cut: int) -> 'Retriever':
+    """The same towers as of another cut."""
+    return self.at(self.params, self.config, self.data, histories, cut, self.settings)
+
+  def users(self, histories: Histories, users: np.ndarray, cut: int) -> np.ndarray:
+    """[U, W] vectors of users as they are at a cut."""
+    return towers.some_users(self.params, self.data, self.config, histories, users, cut)
+
+  def source(self, vectors: np.ndarray) -> Source:
+    """The towers as a source of candidates for users of whom `vectors` [U, W] are."""
+
+    def found(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+      del snapshot
+      near = self.index.search(vectors, k)
+      items = np.full((len(users), k), -1, np.int32)
+      scores = np.zeros((len(users), k), np.float32)
+      got = near.rows[0].shape[0] if len(users) else 0
+      items[:, :got], scores[:, :got] = np.stack(near.rows), np.stack(near.scores)
+      return items, scores
+
+    return found
+
+  def scored(self, candidates: Candidates, vectors: np.ndarray) -> Candidates:
+    """The towers' score of all candidates, in standard deviations from the mean of their user's union.
+
+    A softmax does not tell what is added to all scores of a user, and how far they lie apart grows with training:
+    products themselves mean another thing after each refresh, and what had learnt from the one would misread the next.
+    """
+    column = candidates.sources.index(NAME)
+    score, row = candidates.score.copy(), candidates.row
+    # Of many users all products with the items that any of them has cost less than looking up each pair.
+    at_once = _TOGETHER if len(vectors) >= _TOGETHER else 1
+    for first in range(0, len(vectors), at_once):
+      some = slice(candidates.start[first], candidates.start[min(first + at_once, len(vectors))])
+      item = candidates.item[some]
+      if at_once == 1:
+        score[some, column] = self.items[item] @ vectors[first]
+      else:
+        items, place = np.unique(item, return_inverse=True)
+        products = vectors[first : first + at_once] @ self.items[items].T
+        score[some, column] = products[row[some] - first, place]
+    number = np.maximum(np.diff(candidates.start), 1)
+    mean_of = lambda values: (np.bincount(row, values, len(vectors)) / number)[row]
+    apart = score[:, column] - mean_of(score[:, column])
+    score[:, column] = apart / (np.sqrt(mean_of(apart**2)) + 1e-6)
+    return dataclasses.replace(candidates, score=score)

@@ -1,0 +1,69 @@
+"""Splits by time: weeks do not overlap, cold users are named."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.recsys.purchases import weeks as splits
+from mlsd_jax.recsys.purchases.events import DAY, make_dataset
+
+
+def _shop(days):
+  return make_dataset(
+    'shop', pl.DataFrame({'user_id': ['a'] * len(days), 'item_id': ['x'] * len(days), 'time': [d * DAY for d in days]})
+  )
+
+
+def test_weeks_are_disjoint_and_reach_the_end():
+  data = _shop(range(30))
+  cuts = splits.cuts(data, 3)
+  weeks = [data.between(cut, cut + splits.WEEK)['time'].to_list() for cut in cuts]
+  assert [len(week) for week in weeks] == [7, 7, 7]
+  assert weeks[0][-1] == 29 * DAY
+  assert weeks[1][-1] == weeks[0][0] - DAY
+
+
+def test_too_little_data_is_told():
+  with pytest.raises(UserError, match='spans 10 days, too few to hold out 2 weeks'):
+    splits.cuts(_shop([0, 10]), 2)
+
+
+def test_targets_are_distinct_pairs_with_their_first_day():
+  events = pl.DataFrame(
+    {
+      'user_id': ['a', 'a', 'b'],
+      'item_id': ['x', 'x', 'x'],
+      'time': [10 * DAY, 12 * DAY, 11 * DAY],
+      'quantity': [1, 2, 1],
+    }
+  )
+  found = splits.targets(make_dataset('shop', events), 10 * DAY)
+  assert found.user.tolist() == [0, 1]
+  assert found.days.tolist() == [0.0, 1.0]
+  assert found.quantity.tolist() == [3.0, 1.0]
+  assert found.of(found.users[1:]).user.tolist() == [1]
+
+
+def test_a_week_without_purchases_is_empty():
+  found = splits.targets(_shop([0, 30]), 10 * DAY)
+  assert len(found.user) == len(found.users) == 0
+
+
+def test_segments():
+  data = make_dataset(
+    'shop',
+    pl.DataFrame({'user_id': ['a'] * 12 + ['b'], 'item_id': ['x'] * 13, 'time': [d * DAY for d in [*range(12), 30]]}),
+  )
+  assert splits.segments(data.before(20 * DAY), 2).tolist() == ['heavy', 'cold']
+  assert splits.segments(data.before(20 * DAY), 2, light=12).tolist() == ['light', 'cold']
+
+
+def test_a_sample_of_users_has_all_they_bought(made):
+  found = splits.targets(made.dataset, splits.cuts(made.dataset, 1)[0])
+  some = found.sample(10)
+  assert len(some.users) == 10
+  assert [*some.item] == [*found.item[np.isin(found.user, some.users)]]
+  assert [*found.sample(10).users] == [*some.users]
+  assert found.sample(0) is found
+  assert found.sample(10**6) is found

@@ -1,0 +1,155 @@
+"""Groups, prior correction and losses of the ranker."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlsd_jax.models import sparsenn
+from mlsd_jax.models.sparsenn import SparseNNConfig
+from mlsd_jax.recsys.stages import features, ranker
+from mlsd_jax.recsys.stages.candidates import Candidates
+from mlsd_jax.recsys.stages.features import Features
+from mlsd_jax.recsys.stages.ranker import GroupBatches, Groups, Labels, Losses
+from mlsd_jax.training import row_updates, sharding, step
+from mlsd_jax.training.config import TrainConfig
+from mlsd_jax.training.loop import fit
+from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
+
+CODES = np.zeros((51, 1), np.int32)
+
+
+def _problem(users: int, each: int, seed: int = 0, rate: float = -2.5):
+  """Candidates whose log-odds are `rate` plus their first dense feature."""
+  rng = np.random.default_rng(seed)
+  number = users * each
+  dense = rng.normal(size=(number, 2)).astype(np.float32)
+  bought = rng.random(number) < 1 / (1 + np.exp(-(rate + dense[:, 0])))
+  item = np.tile(np.arange(each, dtype=np.int32), users)
+  candidates = Candidates(
+    np.arange(users, dtype=np.int32),
+    np.arange(users + 1) * each,
+    item,
+    np.ones((number, 1), np.int16),
+    np.ones((number, 1), np.float32),
+    ('a',),
+  )
+  found = Features(dense, item + 1, np.repeat(np.arange(users, dtype=np.int32), each))
+  return candidates, found, Labels(bought, bought, bought.astype(np.float32))
+
+
+def _groups(candidates, found, labels, size, seed=0):
+  users = len(candidates.users)
+  return ranker.make_groups(
+    candidates, found, labels, np.zeros((users, 0), np.int32), np.zeros((users, 1), np.int32), size=size, seed=seed
+  )
+
+
+@given(st.integers(2, 12), st.integers(2, 30), st.integers(0, 5))
+def test_groups_keep_purchases_and_say_what_they_left_out(size, each, seed):
+  candidates, found, labels = _problem(6, each, seed, rate=-1.0)
+  groups = _groups(candidates, found, labels, size)
+  counts = labels.bought.reshape(6, each).sum(1)
+  with_any = np.flatnonzero(counts)
+  assert len(groups) == len(with_any)
+  bought, weights = groups.arrays['labels'][..., 0], groups.arrays['weights']
+  kept = np.minimum(counts[with_any], size // 2)
+  others = np.minimum(each - counts[with_any], size - kept)
+  np.testing.assert_array_equal((bought * weights).sum(1), kept)
+  np.testing.assert_array_equal(weights.sum(1), kept + others)
+  with np.errstate(divide='ignore'):
+    share = (kept / counts[with_any]) / (others / np.maximum(each - counts[with_any], 1))
+  some = (kept > 0) & (others > 0)
+  np.testing.assert_allclose(groups.arrays['offset'][some], np.log(share[some]), rtol=1e-5, atol=1e-6)
+  # No candidate stands there twice, and each has its own features.
+  for row, user in enumerate(with_any):
+    items = groups.arrays['item'][row][weights[row] > 0]
+    assert len(set(items.tolist())) == len(items)
+    np.testing.assert_array_equal(groups.arrays['dense'][row][weights[row] > 0], found.dense[user * each + items - 1])
+
+
+def _trained(groups, tmp_path, losses, steps=150):
+  bounds = features.edges(groups.arrays['dense'].reshape(-1, 2), 8)
+  config = SparseNNConfig(
+    num_dense=2, num_items=50, code_sizes=(1,), bins=8, sparse=False, bottom_dim=16, top_dims=(16,), cross_layers=1
+  )
+  optimizer = OptimizerConfig(name='adam', learning_rate=1e-2, schedule='linear')
+  train = TrainConfig(
+    steps=steps, batch_size=16, optimizer=optimizer, steps_per_dispatch=10, mesh={'data': 1, 'fsdp': -1}
+  )
+  task = ranker.ranker_task(config, CODES, bounds, batch_size=16, losses=losses)
+  result = fit(task, GroupBatches(groups, 16), None, train, tmp_path)
+  return ranker.Scorer(jax.device_get(result.params), config, CODES, bounds)
+
+
+def test_probabilities_are_at_the_natural_rate(tmp_path):
+  candidates, found, labels = _problem(400, 50)
+  groups = _groups(candidates, found, labels, 8)  # about half of what remains was bought
+  scorer = _trained(groups, tmp_path, Losses())
+  users = len(candidates.users)
+  logits = scorer(found, np.zeros((users, 0), np.int32), np.zeros((users, 1), np.int32))[:, 0]
+  probability = 1 / (1 + np.exp(-logits))
+  assert probability.mean() == pytest.approx(labels.bought.mean(), rel=0.12)
+  moved = scorer.moved(2.0, -0.5)(found, np.zeros((users, 0), np.int32), np.zeros((users, 1), np.int32))
+  np.testing.assert_allclose(moved[:, 0], 2 * logits - 0.5, rtol=1e-4, atol=1e-4)
+  truth = 1 / (1 + np.exp(-(-2.5 + found.dense[:, 0])))
+  assert np.corrcoef(logits, np.log(truth / (1 - truth)))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize('losses', [Losses(bce=0.0, pairwise=1.0), Losses(bce=0.0, listwise=1.0)])
+def test_ranking_losses_order_without_the_cross_entropy(losses, tmp_path):
+  candidates, found, labels = _problem(200, 40)
+  scorer = _trained(_groups(candidates, found, labels, 16), tmp_path, losses, steps=60)
+  logits = scorer(found, np.zeros((200, 0), np.int32), np.zeros((200, 1), np.int32))[:, 0]
+  assert np.corrcoef(logits, found.dense[:, 0])[0, 1] > 0.8
+
+
+def test_filled_up_places_do_not_count():
+  candidates, found, labels = _problem(6, 10, rate=-0.5)
+  groups = _groups(candidates, found, labels, 16)
+  bounds = features.edges(found.dense, 4)
+  config = SparseNNConfig(num_dense=2, num_items=50, code_sizes=(1,), bins=4, bottom_dim=8, top_dims=(8,), bag_length=1)
+  task = ranker.ranker_task(config, CODES, bounds, batch_size=len(groups), losses=Losses(pairwise=1.0, listwise=1.0))
+  params = sparsenn.init(jax.random.key(0), config)
+  loud = dict(groups.arrays)
+  loud['dense'] = np.where(loud['weights'][..., None] > 0, loud['dense'], 1e3).astype(np.float32)
+  loud['labels'] = np.where(loud['weights'][..., None] > 0, loud['labels'], 1.0).astype(np.float32)
+  loss_of = lambda arrays: task.evaluate(params, {k: jnp.asarray(v) for k, v in arrays.items()})['loss']
+  quiet_loss, loud_loss = (total / weight for total, weight in map(loss_of, (groups.arrays, loud)))
+  assert float(quiet_loss) == pytest.approx(float(loud_loss), rel=1e-5)
+
+
+def test_a_ranker_whose_tables_are_large_learns_the_same_by_rows():
+  candidates, found, labels = _problem(40, 20)
+  groups = _groups(candidates, found, labels, 8)
+  config = SparseNNConfig(
+    num_dense=2, num_items=2000, code_sizes=(900, 3), bins=4, bag_length=1, interaction='none', top_dims=(8,)
+  )
+  codes = np.random.default_rng(0).integers(0, (900, 3), (2001, 2)).astype(np.int32)
+  task = ranker.ranker_task(config, codes, features.edges(found.dense, 4), batch_size=8)
+  optimizer = make_optimizer(OptimizerConfig(name='rowwise_adagrad', table_learning_rate=0.05), 100)
+  batches = {name: np.stack([x[:8], x[8:16]]) for name, x in groups.arrays.items()}
+  batches['bag'] += np.arange(8, dtype=np.int32)[:, None] % 3
+  states = []
+  for by_rows in (True, False):
+    mesh = sharding.make_mesh({'data': 1}, jax.devices()[:1])
+    run = step.make_train_step(task, optimizer, mesh, by_rows=by_rows)
+    states.append(run(step.init_state(task, optimizer, jax.random.key(0)), batches)[0])
+  few = row_updates.of_batch(task, states[0].params, {name: x[0] for name, x in batches.items()})
+  assert set(few) == {'item_table', 'code_tables/0'}
+  first, second = (jax.device_get((state.params, state.opt_state)) for state in states)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), first, second)
+
+
+def test_batches_are_slices_that_any_start_finds_again():
+  candidates, found, labels = _problem(40, 20)
+  groups = Groups.join([_groups(candidates, found, labels, 8)])
+  batches = GroupBatches(groups, 8)
+  stream = batches.batches(0)
+  wanted = [next(stream) for _ in range(9)]
+  again = next(batches.batches(8))
+  for name in again:
+    np.testing.assert_array_equal(wanted[8][name], again[name])
+  assert all(len(batch['offset']) == 8 for batch in wanted)

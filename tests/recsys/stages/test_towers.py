@@ -1,0 +1,194 @@
+"""Tower examples see no future; sampled softmax with log Q against the full softmax; the task learns."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import polars as pl
+import pytest
+
+from mlsd_jax.models import two_tower
+from mlsd_jax.recsys.purchases import weeks
+from mlsd_jax.recsys.purchases.events import DAY
+from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.stages import tower_examples, towers
+from mlsd_jax.recsys.stages.factors import Factors
+from mlsd_jax.recsys.stages.tower_examples import TowerBatches, TowerEval
+from mlsd_jax.training.config import TrainConfig
+from mlsd_jax.training.loop import fit
+from mlsd_jax.training.optimizers import OptimizerConfig
+
+SMALL = {'embed_dim': 16, 'hidden_dim': 16, 'history_length': 16, 'sequence_length': 4, 'history_code': 1}
+
+
+@pytest.fixture(scope='module')
+def known(made):
+  return tower_examples.tower_data(made.dataset, weeks.cuts(made.dataset, 1)[0], 8, factor_dim=16, span=2)
+
+
+@pytest.fixture(scope='module')
+def data(known):
+  return known[0]
+
+
+@pytest.fixture(scope='module')
+def spans(known):
+  return known[1]
+
+
+def test_histories_end_before_the_cut(made):
+  events = made.dataset.events
+  histories = Histories.of(events, made.dataset.num_users)
+  rng = np.random.default_rng(0)
+  users = rng.integers(0, made.dataset.num_users + 1, 50)
+  cuts = rng.integers(int(events['time'][0]), int(events['time'][-1]), 50)
+  found = histories.at(users, cuts, 8)
+  for row in range(50):
+    mine = events.filter((pl.col('user') == int(users[row])) & (pl.col('time') < int(cuts[row])))
+    wanted = sorted(mine['time'].to_list())[-8:]
+    known = found['history'][row] >= 0
+    assert known.sum() == len(wanted)
+    np.testing.assert_allclose(found['ages'][row][known], [(cuts[row] - t) / DAY for t in wanted], atol=1e-3)
+    assert set(found['history'][row][known] - 1) <= set(mine['item'].to_list())
+
+
+def test_examples_lie_in_the_week_after_their_cut(made, spans):
+  events = made.dataset.events
+  for span in spans:
+    for row in np.random.default_rng(0).choice(len(span.item), 50, replace=False):
+      user, item, cut = int(span.user[row]), int(span.item[row]) - 1, int(span.cut[row])
+      mine = events.filter((pl.col('user') == user) & (pl.col('item') == item))
+      assert mine['time'].is_between(cut, cut + weeks.WEEK, closed='left').any()
+
+
+def test_what_an_item_is_told_to_be_ends_before_its_span(made, data, spans):
+  """Factors, popularity and shares of the items of a batch are those of its own weeks."""
+  last = weeks.cuts(made.dataset, 1)[0]
+  assert len(spans) > 1
+  for span in spans:
+    assert span.cut.max() < last
+    assert (last - span.cut.min()) % weeks.WEEK == 0
+    wanted = Factors.at(data.histories, int(span.cut.min()), made.dataset.num_items, 16)
+    np.testing.assert_array_equal(span.factors.popularity, wanted.popularity)
+    np.testing.assert_allclose(span.share.sum(), 1.0, rtol=1e-5)
+    last = int(span.cut.min())
+  batches = TowerBatches(data, spans, towers.model_config(data, SMALL), 64)
+  per_epoch = sum(round(len(span.item) / 64) for span in spans)
+  for batch, _ in zip(batches.batches(0), range(per_epoch), strict=False):
+    [span] = [span for span in spans if np.array_equal(span.factors.table[batch['item']], batch['item_known'][:, :-2])]
+    np.testing.assert_array_equal(span.factors.popularity[batch['negative']], batch['negative_known'][:, -2])
+    np.testing.assert_array_equal(span.share[batch['item']], batch['item_known'][:, -1])
+    assert (batch['item_known'][:, -1] > 0).all()
+
+
+@pytest.mark.parametrize(
+  ('counts', 'least', 'wanted'),
+  [
+    ([9] * 20, 0, [(0, 4), (4, 8), (8, 12), (12, 16), (16, 20)]),
+    ([9] * 10, 0, [(0, 4), (4, 10)]),
+    ([9] * 20, 60, [(0, 7), (7, 20)]),
+    ([9] * 20, 1000, [(0, 20)]),
+    ([5], 0, [(0, 1)]),
+    ([0, 0, 0], 8, [(0, 3)]),
+  ],
+)
+def test_spans_are_of_so_many_weeks_and_examples_at_least(counts, least, wanted):
+  assert tower_examples._weeks_of_spans(np.array(counts), 4, least) == wanted
+
+
+def test_the_wide_parts_weights_are_found_before_training(data, spans):
+  """From far off, where steps of the optimiser would not come in time, to where no grid point is better."""
+  config = towers.model_config(data, SMALL)
+  params = jax.device_get(two_tower.init(jax.random.key(0), config)) | {'factor_strength': np.float32(3.0)}
+  batch = next(TowerBatches(data, spans, config, 64).batches(0))
+  task = towers.tower_task(config, data, batch_size=64)
+  loss = jax.jit(lambda params: task.loss(params, batch, None)[0])
+  found = towers.with_wide_weights(task, params, batch)
+  assert loss(found) < loss(params) - 1
+  for strength in np.linspace(-3, 3, 13):
+    for weight in np.linspace(0, 1.5, 7):
+      grid = params | {'factor_strength': np.float32(strength), 'popularity_weight': np.float32(weight)}
+      assert loss(found) <= loss(grid) + 1e-4
+  unlike = [name for name in params if name not in ('factor_strength', 'popularity_weight')]
+  jax.tree.map(np.testing.assert_array_equal, *({name: tree[name] for name in unlike} for tree in (found, params)))
+
+
+def test_batches_are_the_same_from_any_start(data, spans):
+  config = towers.model_config(data, SMALL)
+  batches = TowerBatches(data, spans, config, 16)
+  stream = batches.batches(0)
+  for _ in range(3):
+    third = next(stream)
+  again = next(batches.batches(2))
+  for name in third:
+    np.testing.assert_array_equal(third[name], again[name])
+
+
+def test_log_q_makes_the_sampled_softmax_unbiased(data, spans):
+  """The gradient over many batches points where that of the full softmax does; without log Q it does not."""
+  config = dataclasses.replace(towers.model_config(data, SMALL), sequence_length=0)
+  params = two_tower.init(jax.random.key(0), config)
+  batches = TowerBatches(data, spans[:1], config, 64)  # the full softmax knows of no other
+  codes = jnp.asarray(data.codes)
+
+  def full(table, batch):
+    told = params | {'item_table': table}
+    users = two_tower.user_vectors(
+      told, *(batch[name] for name in ('history', 'ages', 'factors', 'user_codes')), codes, config
+    )
+    items = two_tower.item_vectors(told, jnp.arange(len(codes)), data.items, config)
+    logits = (users @ items.T).at[:, 0].set(-1e9)
+    return (jax.nn.logsumexp(logits, 1) - jnp.take_along_axis(logits, batch['item'][:, None], 1)[:, 0]).mean()
+
+  def mean_gradient(loss):
+    gradient = jax.jit(jax.grad(loss))
+    stream = batches.batches(0)
+    return sum(gradient(params['item_table'], next(stream)) for _ in range(40)) / 40
+
+  def sampled(log_q):
+    task = towers.tower_task(config, data, batch_size=64, log_q=log_q)
+    return mean_gradient(lambda table, batch: task.loss(params | {'item_table': table}, batch, None)[0])
+
+  wanted = mean_gradient(full)
+  off = lambda found: float(jnp.linalg.norm(found - wanted) / jnp.linalg.norm(wanted))
+  assert off(sampled(True)) < 0.25
+  assert off(sampled(True)) < 0.7 * off(sampled(False))
+
+
+def test_a_users_other_purchases_are_no_negatives(data, spans):
+  config = towers.model_config(data, SMALL)
+  params = two_tower.init(jax.random.key(0), config)
+  batch = next(TowerBatches(data, spans, config, 8).batches(0))
+  batch = {name: np.repeat(array[:1], 8, 0) for name, array in batch.items()}
+  batch['item'] = np.arange(1, 9)
+  task = towers.tower_task(config, data, batch_size=8, uniform_negatives=False)
+  # Eight purchases of one user: each stands alone, so there is nothing to choose from and nothing to lose.
+  assert float(task.loss(params, batch, None)[0]) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_towers_learn(made, data, spans, tmp_path):
+  config = towers.model_config(data, SMALL)
+  optimizer = OptimizerConfig(name='rowwise_adagrad', learning_rate=3e-3, table_learning_rate=0.1, weight_decay=0.0)
+  train = TrainConfig(steps=60, batch_size=64, optimizer=optimizer, steps_per_dispatch=10, eval_every=1000)
+  cut = weeks.cuts(made.dataset, 1)[0]
+  held_out = TowerEval(data, config, weeks.targets(made.dataset, cut), data.histories, 64)
+  task = towers.tower_task(config, data, batch_size=64)
+  before = towers.tower_task(config, data, batch_size=64).evaluate(
+    two_tower.init(jax.random.key(0), config), next(held_out.batches())
+  )
+  result = fit(task, TowerBatches(data, spans, config, 64), held_out, train, tmp_path)
+  assert result.metrics['loss'] < float(before['loss'][0] / before['loss'][1]) - 0.3
+
+
+def test_a_users_vector_is_its_own_whoever_stands_beside(made, data):
+  config = towers.model_config(data, SMALL)
+  params = two_tower.init(jax.random.key(0), config)
+  items = towers.all_items(params, data, config)
+  assert items.shape[0] == made.dataset.num_items
+  cut = weeks.cuts(made.dataset, 1)[0]
+  vectors = lambda rows: towers.some_users(params, data, config, data.histories, np.array(rows), cut)
+  together = vectors([0, 1, 2, 3, 4])
+  assert together.shape == (5, items.shape[1])
+  np.testing.assert_allclose(vectors([3, 1])[:, :], together[[3, 1]], rtol=1e-4, atol=1e-5)
+  assert not np.allclose(together[0], together[1], atol=1e-3)
