@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from mlsd_jax.autograd import classifier, datasets
+from mlsd_jax.autograd import classifier, compiled_classifier, datasets
 
 # `import micrograd` is to find the package, not this file.
 sys.path = [each for each in sys.path if pathlib.Path(each).resolve() != pathlib.Path(__file__).resolve().parent]
@@ -50,7 +50,7 @@ def main() -> None:
   print(f'moons, 100 points, MLP(2, [16, 16, 1]), {options.steps} steps')
 
   fresh = lambda: classifier.network(settings.hidden, options.seed)
-  compiled = classifier.train_compiled(fresh(), points, labels, settings)
+  compiled = compiled_classifier.train_compiled(fresh(), points, labels, settings)
   whole = compiled.prepare_seconds + compiled.run_seconds
   plain = classifier.train_interpreted(fresh(), points, labels, settings)
   sides = {

@@ -345,7 +345,8 @@ MODES = {'list': list_, 'test': test, 'new': new, 'stress': stress_, 'prove': pr
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('algorithms', MODES, 'quickstart', define_flags=_define_flags, uses_jax=False, argv=argv)
+  no_jax = lambda run: False
+  return contract.launch('algorithms', MODES, 'quickstart', define_flags=_define_flags, uses_jax=no_jax, argv=argv)
 
 
 if __name__ == '__main__':

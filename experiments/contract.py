@@ -111,7 +111,7 @@ def launch(
   default_config: str,
   *,
   define_flags: Callable[[flags.FlagValues], None] = lambda values: None,
-  uses_jax: bool = True,
+  uses_jax: Callable[[Run], bool] = lambda run: True,
   argv: Sequence[str] | None = None,
 ) -> int:
   """Parses the command line, runs a mode, and turns a user's mistake into one line on standard error.
@@ -121,7 +121,7 @@ def launch(
     modes: the first is the default.
     default_config: variant used when neither --config is given nor the workdir holds a run.
     define_flags: adds the experiment's own flags to the FlagValues it is handed.
-    uses_jax: whether devices and other processes are to be set up; an experiment without starts in a fifth of a second.
+    uses_jax: whether devices and other processes are to be set up; a run that needs none starts seconds sooner.
     argv: arguments without the program's name; None takes the process's.
 
   Returns:
@@ -135,8 +135,10 @@ def launch(
         print(_help(name, modes, values))
       return 0
     run, mode = _parse(name, argv, values, default_config)
-    if uses_jax:
+    if uses_jax(run):
       _set_up_jax(run, values)
+    else:
+      _check_is_one_process(values)
     with _quiet_exit():
       modes[mode](run)
     _barrier('finished')
@@ -156,6 +158,12 @@ def _set_up_jax(run: Run, values: flags.FlagValues) -> None:
   dtypes = [run.config.get(section, {}).get('dtype') for section in ('train', 'encoder')]
   devices.configure_backend(bfloat16='bfloat16' in dtypes)
   distributed.initialize(values.coordinator, values.num_processes, values.process_id)
+
+
+def _check_is_one_process(values: flags.FlagValues) -> None:
+  for name in ('coordinator', 'num_processes', 'process_id'):
+    if values[name].present:
+      raise UserError(f'--mode={values.mode} needs no JAX and runs in one process; leave --{name} out')
 
 
 def _define(name: str, modes: Mapping[str, Any], define_flags) -> flags.FlagValues:

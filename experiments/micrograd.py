@@ -53,6 +53,8 @@ def train(run: contract.Run) -> None:
 
 def _train_one(run: contract.Run, name: str) -> tuple[classifier.History, float]:
   """Trains, saves and draws one data set; its history and the accuracy on fresh points."""
+  from mlsd_jax.autograd import compiled_classifier  # brings JAX, which neither --help nor a refused config needs
+
   config = run.config
   settings = _settings(config, name)
   options = config[name]
@@ -60,7 +62,7 @@ def _train_one(run: contract.Run, name: str) -> tuple[classifier.History, float]
   fresh, fresh_labels = datasets.make(name, config.test_points, options.noise, config.seed + 1)
   model = classifier.network(settings.hidden, config.seed)
   if config.engine == 'compiled':
-    history = classifier.train_compiled(model, points, labels, settings)
+    history = compiled_classifier.train_compiled(model, points, labels, settings)
     how = (
       f'{history.num_nodes:,} nodes as {history.num_operations} array operations, recorded and compiled in '
       f'{history.prepare_seconds:.2f} s, {settings.steps:,} steps in {history.run_seconds:.3f} s'
@@ -69,7 +71,7 @@ def _train_one(run: contract.Run, name: str) -> tuple[classifier.History, float]
     with progress_bar(name, settings.steps) as advance:
       history = classifier.train_interpreted(model, points, labels, settings, lambda *_: advance(1))
     how = f'{settings.steps:,} steps, node by node, in {history.run_seconds:.1f} s'
-  scores = classifier.Scorer(settings.hidden)
+  scores = compiled_classifier.Scorer(settings.hidden)
   accuracy = _share(np.mean((scores(history.parameters[-1], fresh) > 0) == (fresh_labels > 0)))
   run.print(f'{name}: {how}')
   run.print(
@@ -106,12 +108,14 @@ def _neuron(seed: int) -> Value:
 
 def _speed(run: contract.Run) -> dict[str, float]:
   """The same training, the moons', by the interpreter and compiled: seconds a step, and the ratio."""
+  from mlsd_jax.autograd import compiled_classifier
+
   config = run.config
   settings = _settings(config, 'moons')
   points, labels = datasets.make('moons', config.moons.points, config.moons.noise, config.seed)
   few = classifier.Settings(**(vars(settings) | {'steps': config.interpreted_steps}))
   plain = classifier.train_interpreted(classifier.network(settings.hidden, config.seed), points, labels, few)
-  fast = classifier.train_compiled(classifier.network(settings.hidden, config.seed), points, labels, settings)
+  fast = compiled_classifier.train_compiled(classifier.network(settings.hidden, config.seed), points, labels, settings)
   interpreted, compiled = plain.run_seconds / few.steps, fast.run_seconds / settings.steps
   whole = interpreted * settings.steps / (fast.prepare_seconds + fast.run_seconds)
   run.print(

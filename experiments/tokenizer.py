@@ -24,7 +24,6 @@ from mlsd_jax import files, tokenizers
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.sources import Source, open_source
 from mlsd_jax.errors import UserError
-from mlsd_jax.language_model import pretrained, tokenizer_comparison
 from mlsd_jax.tokenizers import analysis, exchange, flaws, token_page, token_tables, tokenizer_json
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.patterns import pattern_for
@@ -145,6 +144,8 @@ def analyse(run: contract.Run) -> None:
 
 def compare(run: contract.Run) -> None:
   """Trains a small GPT on each tokenizer of language_model.tokenizers at equal compute: bits a byte."""
+  from mlsd_jax.language_model import tokenizer_comparison  # brings JAX, which only this and --gpt2 need
+
   config, settings = run.config, run.config.language_model
   source = config.files or config.source
   text = open_source(source, config.text_key).fingerprint()
@@ -228,6 +229,8 @@ def _sample(source: Source, megabytes: float) -> Iterator[str]:
 
 def _least_trained(spec: str, texts: Sequence[str]) -> str:
   """The tokens that the embeddings of a GPT, trained on texts such as these, know least."""
+  from mlsd_jax.language_model import pretrained
+
   params, _, tokenizer = pretrained.load(spec)
   bpe = exchange.as_bpe(tokenizer)
   if bpe is None:
@@ -262,7 +265,8 @@ MODES = {'train': train, 'show': show, 'analyse': analyse, 'compare': compare}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('tokenizer', MODES, 'quickstart', define_flags=_define_flags, argv=argv)
+  uses_jax = lambda run: run.flags['mode'] == 'compare' or bool(run.flags['gpt2'])
+  return contract.launch('tokenizer', MODES, 'quickstart', define_flags=_define_flags, uses_jax=uses_jax, argv=argv)
 
 
 if __name__ == '__main__':

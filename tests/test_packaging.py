@@ -63,3 +63,42 @@ def test_experiments_can_be_run_from_an_unpacked_sdist(built, tmp_path):
   done = subprocess.run(command, cwd=root, env={'PYTHONPATH': str(root)}, capture_output=True, text=True, check=True)
   assert done.stdout.startswith(str(root))
   assert 'configs: quickstart' in done.stdout
+
+
+def _heavy_modules_after(code):
+  """Which of the slow libraries a fresh interpreter has loaded once `code` has run."""
+  heavy = ('jax', 'flax', 'optax', 'orbax', 'grain', 'tensorflow', 'tensorflow_datasets', 'matplotlib')
+  code = f'import sys\n{code}\nprint([name for name in {heavy} if name in sys.modules])'
+  done = subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize('module', ['mlsd_jax', 'mlsd_jax.tokenizers', 'mlsd_jax.autograd', 'mlsd_jax.algorithms'])
+def test_an_import_of_what_needs_no_jax_loads_none(module):
+  assert _heavy_modules_after(f'import {module}') == '[]'
+
+
+@pytest.mark.parametrize('name', ['algorithms', 'micrograd', 'tokenizer'])
+def test_help_and_a_mistake_are_shown_without_jax(name):
+  calls = 'assert main(["--help"]) == 0; assert main(["--config.no_such_key=1"]) == 2'
+  assert _heavy_modules_after(f'from experiments.{name} import main; {calls}') == '[]'
+
+
+def test_a_tokenizer_is_trained_without_jax(tmp_path):
+  (tmp_path / 'text.txt').write_text('the cat sat on the mat, the rat sat on the cat. ' * 20)
+  arguments = [
+    f'--config.files={tmp_path / "text.txt"}',
+    '--config.vocab_size=270',
+    '--config.workers=1',
+    f'--workdir={tmp_path / "run"}',
+  ]
+  loaded = _heavy_modules_after(f'from experiments.tokenizer import main; assert main({arguments!r}) == 0')
+  assert loaded in ('[]', "['matplotlib']")  # which draws the curve
+
+
+def test_several_processes_are_refused_where_there_is_one(tmp_path, capsys):
+  from experiments import tokenizer
+
+  assert tokenizer.main(['--num_processes=2', f'--workdir={tmp_path}']) == 2
+  assert 'leave --num_processes out' in capsys.readouterr().err

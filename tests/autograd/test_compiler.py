@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlsd_jax.autograd import classifier, compiler, datasets, nn
+from mlsd_jax.autograd import classifier, compiled_classifier, compiler, datasets, nn
 from mlsd_jax.autograd.compiler import compile_graph
 from mlsd_jax.autograd.engine import Value
 from mlsd_jax.autograd.functions import gradients, softmax
@@ -153,10 +153,10 @@ def test_training_is_the_interpreters(momentum):
   options = classifier.Settings(hidden=(4, 3), steps=15, learning_rate=0.3, momentum=momentum)
   plain, fast = classifier.network((4, 3), 1), classifier.network((4, 3), 1)
   slow_history = classifier.train_interpreted(plain, points, labels, options)
-  fast_history = classifier.train_compiled(fast, points, labels, options)
+  fast_history = compiled_classifier.train_compiled(fast, points, labels, options)
   for field in ('losses', 'accuracies', 'parameters'):
     np.testing.assert_allclose(getattr(fast_history, field), getattr(slow_history, field), rtol=1e-11, atol=1e-12)
   assert slow_history.losses[-1] < slow_history.losses[0]
   np.testing.assert_allclose([p.data for p in fast.parameters()], fast_history.parameters[-1])
-  scores = classifier.Scorer((4, 3))(fast_history.parameters[-1], points)
+  scores = compiled_classifier.Scorer((4, 3))(fast_history.parameters[-1], points)
   np.testing.assert_allclose(scores, [fast(point).data for point in points.tolist()], rtol=1e-12, atol=1e-12)

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from experiments import tokenizer as experiment
 from mlsd_jax import tokenizers
+from mlsd_jax.language_model import tokenizer_comparison
 from mlsd_jax.tokenizers import exchange
 from mlsd_jax.training import devices
 
@@ -121,7 +122,7 @@ def test_another_text_is_compared_anew(call, tmp_path, monkeypatch):
     folders.append(workdir)
     return dict(vocab_size=1, num_params=1, steps=1, text_megabytes=1.0, val_loss=1.0, bits_per_byte=1.0)
 
-  monkeypatch.setattr(experiment.tokenizer_comparison, 'train_on', train_on)
+  monkeypatch.setattr(tokenizer_comparison, 'train_on', train_on)
   options = ('--mode=compare', *TRAIN, "--config.language_model.tokenizers=('bytes',)")
   assert call(*options)[0] == 0
   assert call(*options)[0] == 0
