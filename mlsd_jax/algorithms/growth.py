@@ -204,10 +204,10 @@ def draw(growths: Sequence[tuple[str, Growth]], path: pathlib.Path, unit: str) -
       for name, growth in among:
         relative = [cost / growth.costs[0] for cost in growth.costs]
         label = f'{name}.{growth.operation}' if len(among) <= 6 else None
-        axis.plot(growth.sizes, relative, color='#2563eb', alpha=0.35, linewidth=1.2, label=label)
+        axis.plot(growth.sizes, relative, color=figures.PALETTE[0], alpha=0.35, linewidth=1.2, label=label)
       sizes = among[0][1].sizes
       law = [_COMPLEXITIES[kind][1](size) / _COMPLEXITIES[kind][1](sizes[0]) for size in sizes]
-      axis.plot(sizes, law, color='#dc2626', linewidth=2, linestyle='--', label=f'O({kind})')
+      axis.plot(sizes, law, color=figures.OURS, linewidth=2, linestyle=figures.DASHED, label=f'O({kind})')
       axis.set_xscale('log', base=2)
       axis.set_yscale('log', base=2)
       top = max(max(law), *(max(growth.costs) / growth.costs[0] for _, growth in among))
@@ -216,5 +216,5 @@ def draw(growths: Sequence[tuple[str, Growth]], path: pathlib.Path, unit: str) -
         each.set_major_formatter('{x:,g}')
       axis.set_title(f'O({kind}): {len(among)} operations', fontsize=10)
       axis.set_xlabel('n')
-      axis.legend(frameon=False, fontsize=8, loc='upper left')
+      axis.legend(fontsize=8, loc='upper left')
     axes[0][0].set_ylabel(f'{unit} a call, relative to the smallest n')

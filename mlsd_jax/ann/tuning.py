@@ -145,12 +145,13 @@ def plot(curve: Curve, path: pathlib.Path, title: str = '') -> None:
     rates = lambda points: [point.queries_per_second for point in points]
     recalls = lambda points: [point.recall for point in points]
     chosen = curve.chosen
-    axis.semilogy(recalls(curve.points), rates(curve.points), '.', color='#94a3b8', label='tried')
-    axis.semilogy(recalls(front), rates(front), '-o', color='#2563eb', ms=4, label='best')
+    axis.semilogy(recalls(curve.points), rates(curve.points), '.', color=figures.GREY, label='tried')
+    axis.semilogy(recalls(front), rates(front), '-o', color=figures.PALETTE[0], ms=4, label='best')
     label = f'chosen: {chosen.queries_per_second:,.0f}/s at {chosen.recall:.3f}'
-    axis.plot(chosen.recall, chosen.queries_per_second, '*', color='#dc2626', ms=15, ls='none', label=label)
+    axis.plot(chosen.recall, chosen.queries_per_second, '*', color=figures.OURS, ms=15, ls='none', label=label)
     label = f'exact: {curve.exact_queries_per_second:,.0f}/s'
-    axis.axhline(curve.exact_queries_per_second, color='#334155', ls='--', lw=1.4, label=label)
-    axis.axvline(curve.wanted, color='#64748b', ls=':', lw=1.2)
-    axis.legend(loc='center left', frameon=False)
+    axis.axhline(curve.exact_queries_per_second, color=figures.GREY, ls=figures.DASHED, lw=1.4, label=label)
+    axis.axvline(curve.wanted, color=figures.GREY, ls=':', lw=1.2)
+    axis.legend(loc='center left')
+    figures.plain_ticks(axis.yaxis)
     axis.set(xlabel=f'recall@{curve.k}', ylabel='queries per second', title=title)

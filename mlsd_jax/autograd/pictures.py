@@ -10,7 +10,7 @@ import numpy as np
 from mlsd_jax import figures, files
 from mlsd_jax.autograd.classifier import History
 
-_NEGATIVE, _POSITIVE, _INK = '#1d4ed8', '#ea580c', '#0f172a'
+_NEGATIVE, _POSITIVE, _INK = '#1d4ed8', '#ea580c', figures.INK
 _BORDER = 0.3  # around the points, in their own units
 _LEVELS = np.array([-9, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 9.0])
 
@@ -63,7 +63,7 @@ def animation(scene: Scene, path: pathlib.Path, *, frames: int = 40, dpi: int = 
   steps = np.unique(np.round(scene.steps * np.linspace(0, 1, frames) ** 2).astype(int))
   figure, (above, below) = plt.subplots(2, 1, figsize=(4.2, 4.8), dpi=dpi, layout='constrained', height_ratios=(4, 1))
   losses = scene.history.losses
-  below.plot(losses, color='#94a3b8', linewidth=1.2)
+  below.plot(losses, color=figures.GREY, linewidth=1.2)
   (dot,) = below.plot([0], [losses[0]], 'o', color=_POSITIVE, markersize=5)
   below.set(xlim=(-0.01 * len(losses), 1.01 * len(losses)), yscale='log')
   below.set_xlabel('step', fontsize=8)

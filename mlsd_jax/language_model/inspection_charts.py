@@ -48,7 +48,7 @@ def head_scores(scores: HeadScores, path: pathlib.Path, *, title: str) -> None:
       image = panel.imshow(values, cmap='Oranges', vmin=0, vmax=1, aspect='auto')
       for layer, head in np.ndindex(layers, heads):
         value = values[layer, head]
-        panel.text(head, layer, f'{value:.2f}', ha='center', va='center', color='white' if value > 0.6 else '#1e293b')
+        panel.text(head, layer, f'{value:.2f}', ha='center', va='center', color='white' if value > 0.6 else figures.INK)
       panel.set(title=f'{kind} (even attention: {chance:.2f})', xlabel='head', ylabel='layer')
       panel.set_xticks(range(heads))
       panel.set_yticks(range(layers))
@@ -81,7 +81,7 @@ def logit_lens(log_probs: np.ndarray, text: str, characters: Sequence[str], path
         va='center',
         family='monospace',
         fontweight='bold' if best == truth[position] else 'normal',
-        color='white' if probability[state, position] > 0.6 else '#1e293b',
+        color='white' if probability[state, position] > 0.6 else figures.INK,
       )
     panel.set_yticks(range(states), names)
     panel.set_xticks(range(length), _shown(text[:-1]), family='monospace')

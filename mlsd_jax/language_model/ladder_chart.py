@@ -27,26 +27,16 @@ def draw(
   low, high = min([*lines, *train[:, 1], *val[:, 1]]), max([*lines, *val[:, 1]])
   with figures.figure(path, size=(8.5, 5), dpi=120, grid='y') as (_, ((axes,),)):
     axes.plot(*train.T, color=TRAIN, linewidth=0.8, alpha=0.35)
-    axes.plot(train[:, 0], smooth(train[:, 1]), color=TRAIN, linewidth=1.8, label=f'{label}, training')
-    axes.plot(*val.T, color=VALIDATION, linewidth=1.8, marker='o', markersize=3.5, label=f'{label}, validation')
-    bottom, top = low - 0.05 * (high - low), high + 0.06 * (high - low)
-    texts = [(loss, name, BASELINE) for name, loss in baselines.items()]
-    texts += [(loss, label, VALIDATION) for loss in val[-1:, 1]]
+    axes.plot(train[:, 0], smooth(train[:, 1]), color=TRAIN, linewidth=1.8)
+    axes.plot(*val.T, color=VALIDATION, linewidth=1.8, marker='o', markersize=3.5)
+    axes.set(title=title, xlabel='step', ylabel='loss, nats a character', xlim=(0, last))
+    axes.set_ylim(low - 0.05 * (high - low), high + 0.06 * (high - low))
     for loss in baselines.values():
-      axes.axhline(loss, color=BASELINE, linewidth=1, linestyle=(0, (5, 3)))
-    places = spread([loss for loss, *_ in texts], 0.042 * (top - bottom))
-    for (loss, name, colour), place in zip(texts, places, strict=True):
-      axes.annotate(
-        f'{loss:.3f}  {name}',
-        xy=(last, loss),
-        xytext=(last * 1.03, place),
-        color=colour,
-        va='center',
-        annotation_clip=False,
-        arrowprops=dict(arrowstyle='-', color='#cbd5e1', linewidth=0.8, shrinkA=2, shrinkB=0, relpos=(0, 0.5)),
-      )
-    axes.set(title=title, xlabel='step', ylabel='loss, nats a character', xlim=(0, last), ylim=(bottom, top))
-    axes.legend(frameon=False, loc='upper right', bbox_to_anchor=(1, 0.93))
+      axes.axhline(loss, color=BASELINE, linewidth=1, linestyle=figures.DASHED)
+    ends = [(last, loss, f'{loss:.3f}  {name}', BASELINE) for name, loss in baselines.items()]
+    ends += [(last, loss, f'{loss:.3f}  {label}', VALIDATION) for loss in val[-1:, 1]]
+    ends += [(last, loss, f'{loss:.3f}  the same, training', TRAIN) for loss in smooth(train[:, 1])[-1:]]
+    figures.label_ends(axes, ends)
 
 
 def draw_by_time(curves: Mapping[str, Sequence[Record]], path: pathlib.Path, *, title: str) -> None:
@@ -63,43 +53,9 @@ def draw_by_time(curves: Mapping[str, Sequence[Record]], path: pathlib.Path, *, 
       points = np.array([(r['seconds'], r['val_loss']) for r in records if r.get('val_loss') is not None], float)
       if len(points):
         axes.plot(*points.T, color=colour, linewidth=1.6, marker='o', markersize=3)
-        ends.append((points[-1], label, colour))
+        ends.append((*points[-1], f'{points[-1, 1]:.3f}  {label}', colour))
     axes.set(title=title, xlabel='seconds of training, compiling included', ylabel='validation loss, nats a character')
     axes.set_xscale('log')
-    plain = plt.FuncFormatter(lambda seconds, _: f'{seconds:g}' if f'{seconds:e}'[0] in '125' else '')
-    axes.xaxis.set_major_formatter(plain)
-    axes.xaxis.set_minor_formatter(plain)
-    right, (bottom, top) = axes.get_xlim()[1], axes.get_ylim()
-    places = spread([end[0][1] for end in ends], 0.042 * (top - bottom))
-    for (point, label, colour), place in zip(ends, places, strict=True):
-      axes.annotate(
-        f'{point[1]:.3f}  {label}',
-        xy=point,
-        xytext=(right * 1.05, place),
-        color=colour,
-        va='center',
-        annotation_clip=False,
-        arrowprops=dict(arrowstyle='-', color='#cbd5e1', linewidth=0.8, shrinkA=2, shrinkB=0, relpos=(0, 0.5)),
-      )
-
-
-def spread(values: Sequence[float], gap: float) -> list[float]:
-  """The values moved as little as needed, in their order, so that neighbours are `gap` apart or more."""
-  order = np.argsort(values, kind='stable')
-  groups: list[list[float]] = []  # neighbours that touch, each evenly spaced around the mean of its own
-  for value in np.asarray(values, float)[order]:
-    groups.append([value])
-    while len(groups) > 1 and _low(groups[-1], gap) - _high(groups[-2], gap) < gap:
-      groups[-2:] = [groups[-2] + groups[-1]]
-  placed = [_low(group, gap) + gap * i for group in groups for i in range(len(group))]
-  out = np.empty(len(order))
-  out[order] = placed
-  return out.tolist()
-
-
-def _low(group: list[float], gap: float) -> float:
-  return float(np.mean(group)) - gap * (len(group) - 1) / 2
-
-
-def _high(group: list[float], gap: float) -> float:
-  return float(np.mean(group)) + gap * (len(group) - 1) / 2
+    figures.plain_ticks(axes.xaxis)
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+    figures.label_ends(axes, ends)

@@ -8,19 +8,7 @@ import numpy as np
 from mlsd_jax import figures
 from mlsd_jax.resampling import Estimate
 
-_COLORS = ('#94a3b8', '#38bdf8', '#2563eb', '#7c3aed')
-_PALETTE = (
-  '#2563eb',
-  '#f97316',
-  '#16a34a',
-  '#dc2626',
-  '#7c3aed',
-  '#0891b2',
-  '#ca8a04',
-  '#db2777',
-  '#65a30d',
-  '#475569',
-)
+_NAMES = {'bm25': 'BM25'}
 
 
 def stages(measures: Mapping[str, Mapping[str, Estimate]], path: pathlib.Path, title: str) -> None:
@@ -29,16 +17,18 @@ def stages(measures: Mapping[str, Mapping[str, Estimate]], path: pathlib.Path, t
   columns = list(measures[names[0]])
   width = 0.8 / len(names)
   with figures.figure(path, size=(7, 3.8), grid='y') as (_, axes):
-    for number, (name, color) in enumerate(zip(names, _COLORS, strict=False)):
+    for number, (name, color) in enumerate(zip(names, figures.PALETTE, strict=False)):
       values = [measures[name][column] for column in columns]
       x = np.arange(len(columns)) + (number - (len(names) - 1) / 2) * width
       error = [[v.mean - v.low for v in values], [v.high - v.mean for v in values]]
-      bars = axes[0, 0].bar(x, [v.mean for v in values], width, color=color, label=name, yerr=error, ecolor='#334155')
+      bars = axes[0, 0].bar(
+        x, [v.mean for v in values], width, color=color, label=_NAMES.get(name, name), yerr=error, ecolor=figures.INK
+      )
       axes[0, 0].bar_label(bars, [f'{v.mean:.3f}' for v in values], label_type='center', fontsize=8, color='white')
     axes[0, 0].set_xticks(range(len(columns)), columns)
     axes[0, 0].set_ylim(0, 1)
-    axes[0, 0].set_title(title, loc='left')
-    axes[0, 0].legend(loc='upper left', ncols=len(names), frameon=False)
+    axes[0, 0].set_title(title)
+    axes[0, 0].legend(loc='upper left', ncols=len(names))
 
 
 def latency(milliseconds: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
@@ -48,25 +38,25 @@ def latency(milliseconds: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
   late = [float(np.percentile(milliseconds[name], 99)) for name in names]
   with figures.figure(path, size=(7, 0.5 * len(names) + 1.3), grid='x') as (_, axes):
     y = np.arange(len(names))[::-1]
-    axes[0, 0].hlines(y, middle, late, color='#94a3b8', linewidth=3)
-    axes[0, 0].plot(middle, y, 'o', color='#2563eb', label='median')
-    axes[0, 0].plot(late, y, 's', color='#f97316', label='99th percentile')
-    axes[0, 0].set_yticks(y, names)
+    axes[0, 0].hlines(y, middle, late, color=figures.RULE, linewidth=3)
+    axes[0, 0].plot(middle, y, 'o', color=figures.PALETTE[0], label='median')
+    axes[0, 0].plot(late, y, 's', color=figures.OURS, label='99th percentile')
+    axes[0, 0].set_yticks(y, [_NAMES.get(name, name) for name in names])
     axes[0, 0].set_xscale('log')
-    axes[0, 0].xaxis.set_major_formatter('{x:g}')
+    figures.plain_ticks(axes[0, 0].xaxis)
     axes[0, 0].set_xlabel('milliseconds a query')
-    axes[0, 0].legend(frameon=False)
+    axes[0, 0].legend()
 
 
 def fusion(weights: Sequence[float], measured: Mapping[str, Sequence[float]], path: pathlib.Path, title: str) -> None:
   """nDCG@10 of each fusion by the weight of the dense ranking."""
   with figures.figure(path, size=(6, 3.6)) as (_, axes):
-    for (name, values), color in zip(measured.items(), _PALETTE, strict=False):
+    for (name, values), color in zip(measured.items(), figures.PALETTE, strict=False):
       axes[0, 0].plot(weights, values, 'o-', color=color, label=name, markersize=4)
     axes[0, 0].set_xlabel('weight of the dense ranking')
     axes[0, 0].set_ylabel('nDCG@10')
-    axes[0, 0].set_title(title, loc='left')
-    axes[0, 0].legend(frameon=False)
+    axes[0, 0].set_title(title)
+    axes[0, 0].legend()
 
 
 def embedding_map(vectors: np.ndarray, folders: Sequence[str], path: pathlib.Path, title: str) -> None:
@@ -79,15 +69,15 @@ def embedding_map(vectors: np.ndarray, folders: Sequence[str], path: pathlib.Pat
   _, _, axes_ = np.linalg.svd(centred[:: max(len(centred) // 5000, 1)], full_matrices=False)
   x, y = (centred @ axes_[:2].T).T
   names, counts = np.unique(np.array(folders, object).astype(str), return_counts=True)
-  common = names[np.argsort(-counts, kind='stable')][: len(_PALETTE)]
+  common = names[np.argsort(-counts, kind='stable')][: len(figures.PALETTE)]
   with figures.figure(path, size=(8, 6), grid='none', frame=True) as (_, axes):
     plot = axes[0, 0]
     rest = ~np.isin(folders, common)
-    plot.scatter(x[rest], y[rest], s=4, color='#cbd5e1', linewidths=0, label=f'{len(names) - len(common)} others')
-    for name, color in zip(common, _PALETTE, strict=False):
+    plot.scatter(x[rest], y[rest], s=4, color=figures.GRID, linewidths=0, label=f'{len(names) - len(common)} others')
+    for name, color in zip(common, figures.PALETTE, strict=False):
       mine = np.array(folders, object) == name
       plot.scatter(x[mine], y[mine], s=7, color=color, linewidths=0, label=f'{name or "(top)"} ({mine.sum()})')
     plot.set_xticks([])
     plot.set_yticks([])
-    plot.set_title(title, loc='left')
-    plot.legend(loc='center left', bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2.5, fontsize=8)
+    plot.set_title(title)
+    plot.legend(loc='center left', bbox_to_anchor=(1, 0.5), markerscale=2.5, fontsize=8)

@@ -72,10 +72,10 @@ def plot_compression(
   """Bytes a token by vocabulary size, and other tokenizers as points (size, bytes a token); a PNG."""
   with figures.figure(path, size=(8, 4.5), dpi=150) as (_, ((axes,),)):
     sizes = 256 + np.arange(len(curve))
-    axes.plot(sizes, curve, color='#c2410c', linewidth=2)
+    axes.plot(sizes, curve, color=figures.OURS, linewidth=2)
     axes.annotate(f'{curve[-1]:.2f}', (sizes[-1], curve[-1]), (-6, 6), textcoords='offset points', ha='right')
     for i, (name, (size, value)) in enumerate(others.items()):
-      axes.plot(size, value, 'o', color='#475569')
+      axes.plot(size, value, 'o', color=figures.GREY)
       above_or_below = (6, 8 if i % 2 else -16)
       axes.annotate(f'{name} {value:.2f}', (size, value), above_or_below, textcoords='offset points', ha='right')
     axes.set(title=title, xlabel='vocabulary size', ylabel='bytes a token', xscale='log')
@@ -86,8 +86,8 @@ def plot_compression(
 def plot_zipf(usages: Sequence[Usage], path: pathlib.Path, *, title: str) -> None:
   """Frequency of each token by rank, on logarithmic axes; a PNG."""
   with figures.figure(path, size=(8, 4.5), dpi=150) as (_, ((axes,),)):
-    for used, color in zip(usages, ('#c2410c', '#475569', '#0f766e', '#7c3aed'), strict=False):
+    for used, color in zip(usages, figures.PALETTE, strict=False):
       counts = np.sort(used.counts[used.counts > 0])[::-1]
       axes.plot(np.arange(1, len(counts) + 1), counts, color=color, linewidth=1.6, label=used.name)
     axes.set(title=title, xlabel='rank of the token', ylabel='occurrences', xscale='log', yscale='log')
-    axes.legend(frameon=False)
+    axes.legend()

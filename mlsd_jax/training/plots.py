@@ -8,7 +8,7 @@ import numpy as np
 
 from mlsd_jax import figures
 
-TRAIN, VALIDATION, BASELINE = '#7a869a', '#c2410c', '#475569'
+TRAIN, VALIDATION, BASELINE = figures.PALETTE[0], figures.OURS, figures.GREY
 
 
 def loss_curve(
@@ -29,23 +29,23 @@ def loss_curve(
   val = np.array([(r['step'], r['val_loss']) for r in records if r.get('val_loss') is not None], float).reshape(-1, 2)
   with figures.figure(path, size=(8, 4.5), dpi=150, grid='y') as (_, ((axes,),)):
     axes.plot(*train.T, color=TRAIN, linewidth=0.8, alpha=0.35)
-    axes.plot(train[:, 0], smooth(train[:, 1]), color=TRAIN, linewidth=1.8, label='training')
+    axes.plot(train[:, 0], smooth(train[:, 1]), color=TRAIN, linewidth=1.8)
     marker = 'o' if len(val) <= 40 else None
-    axes.plot(*val.T, color=VALIDATION, linewidth=1.8, marker=marker, markersize=4, label='validation')
+    axes.plot(*val.T, color=VALIDATION, linewidth=1.8, marker=marker, markersize=4)
     last = max([*train[:, 0], *val[:, 0], 1])
-    for label, loss in (baselines or {}).items():
-      axes.axhline(loss, color=BASELINE, linewidth=1, linestyle=(0, (5, 3)))
-      axes.annotate(f'{label} {loss:.2f}', (last, loss), (0, 3), textcoords='offset points', ha='right', color=BASELINE)
-    if len(val):
-      best = val[val[:, 1].argmin()]
-      axes.annotate(
-        f'{best[1]:.3f}', best, (0, -14), textcoords='offset points', ha='center', color=VALIDATION, fontweight='bold'
-      )
-    axes.set(title=title, xlabel='step', ylabel=f'loss, {unit}', xlim=(0, last * 1.02))
     low = min([*smooth(train[:, 1]), *val[:, 1]], default=0.0)
     high = max([*train[:, 1], *val[:, 1], *(baselines or {}).values()], default=1.0)
+    axes.set(title=title, xlabel='step', ylabel=f'loss, {unit}', xlim=(0, last))
     axes.set_ylim(low - 0.08 * (high - low), high + 0.05 * (high - low))
-    axes.legend(frameon=False, loc='upper right', bbox_to_anchor=(1, 0.9))
+    ends = [(last, loss, f'{loss:.2f}  {label}', BASELINE) for label, loss in (baselines or {}).items()]
+    for _, loss, *_ in ends:
+      axes.axhline(loss, color=BASELINE, linewidth=1, linestyle=figures.DASHED)
+    if len(val):
+      step, best = val[val[:, 1].argmin()]
+      ends.append((step, best, f'{best:.3f}  validation', VALIDATION))
+    if len(train):
+      ends.append((train[-1, 0], smooth(train[:, 1])[-1], f'{smooth(train[:, 1])[-1]:.3f}  training', TRAIN))
+    figures.label_ends(axes, ends)
 
 
 def smooth(values: np.ndarray, share: float = 0.03) -> np.ndarray:

@@ -1,12 +1,11 @@
 """The MiniGPT experiment as a user calls it: the ladder, the problems, the pictures, and what it refuses."""
 
-import itertools
 import json
 
 import pytest
 
 from experiments import mingpt
-from mlsd_jax.language_model import ladder, ladder_chart
+from mlsd_jax.language_model import ladder
 from mlsd_jax.training import devices
 
 pytestmark = pytest.mark.slow
@@ -132,13 +131,3 @@ def test_mistakes_are_answered_in_one_line(call, tmp_path, arguments, text, mess
   assert err.startswith('error: ')
   assert err.count('\n') == 1
   assert not (tmp_path / 'w' / 'config.json').exists()  # so that the corrected command may use the workdir
-
-
-def test_labels_never_overlap_and_keep_their_order():
-  values = [2.5, 2.48, 4.2, 2.47, 1.8]
-  placed = ladder_chart.spread(values, 0.1)
-  assert sorted(range(5), key=values.__getitem__) == sorted(range(5), key=placed.__getitem__)
-  ordered = sorted(placed)
-  assert all(b - a >= 0.1 - 1e-9 for a, b in itertools.pairwise(ordered))
-  assert placed[2] == 4.2
-  assert placed[4] == 1.8

@@ -1,6 +1,6 @@
 """Pictures of the recommender."""
 
-import math
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -9,38 +9,23 @@ import numpy as np
 from mlsd_jax import figures
 from mlsd_jax.resampling import Estimate
 
-COLORS = ('#94a3b8', '#64748b', '#0f766e', '#2563eb', '#7c3aed', '#d97706', '#be123c', '#0f172a', '#c2410c')
 DEPTHS = (12, 25, 50, 100, 200, 500, 1000)
+_READABLE = {'covisit': 'bought together', 'tower': 'two towers', 'place': 'popular at the place'}
 
 
 def recall_curves(curves: Mapping[str, Sequence[float]], path: pathlib.Path) -> None:
   """Recall at DEPTHS by source and stage; a PNG."""
   with figures.figure(path, size=(8.5, 5), font_size=9) as (_, ((axes,),)):
-    ordered = sorted(curves, key=lambda name: -curves[name][-1])
-    color_of = {name: COLORS[i % len(COLORS)] for i, name in enumerate(curves)}
-    for name in ordered:
+    ends = []
+    for (name, recalls), color in zip(curves.items(), itertools.cycle(figures.PALETTE), strict=False):
       width = 2.6 if name in ('blend', 'ranker') else 1.5
-      axes.plot(DEPTHS, curves[name], color=color_of[name], linewidth=width, marker='o', markersize=3)
-    ends = [curves[name][-1] for name in ordered]
-    for name, place in zip(ordered, _apart(ends, 0.05 * max(ends)), strict=True):
-      text = f'{name}  {curves[name][-1]:.3f}'
-      axes.annotate(text, (DEPTHS[-1] * 1.08, place), color=color_of[name], va='center', annotation_clip=False)
+      axes.plot(DEPTHS, recalls, color=color, linewidth=width, marker='o', markersize=3)
+      ends.append((DEPTHS[-1], recalls[-1], f'{recalls[-1]:.3f}  {_READABLE.get(name, name)}', color))
     axes.set(xscale='log', xlim=(DEPTHS[0], DEPTHS[-1]), ylim=(0, None), xlabel='items a user', ylabel='recall')
     axes.set_xticks(DEPTHS, [f'{depth:,}' for depth in DEPTHS])
     axes.minorticks_off()
     axes.set_title("Recall of next week's purchases by source and stage")
-
-
-def _apart(ends: Sequence[float], gap: float) -> list[float]:
-  """Heights of names beside the ends of lines, the highest first: `gap` apart, and the last of them above the axis."""
-  places = [math.inf]
-  for end in ends:
-    places.append(min(end, places[-1] - gap))
-  floor = gap / 2
-  for each in reversed(range(len(places))):
-    places[each] = max(places[each], floor)
-    floor = places[each] + gap
-  return places[1:]
+    figures.label_ends(axes, ends)
 
 
 def funnel(table: Mapping[str, Mapping[str, Estimate]], path: pathlib.Path) -> None:
@@ -52,12 +37,12 @@ def funnel(table: Mapping[str, Mapping[str, Estimate]], path: pathlib.Path) -> N
       means = np.array([table[name][metric].mean for name in names])
       low = means - [table[name][metric].low for name in names]
       high = [table[name][metric].high for name in names] - means
-      colors = ['#c2410c' if name == 'ranker' else '#0f172a' if name == 'blend' else '#94a3b8' for name in names]
+      colors = [{'ranker': figures.OURS, 'blend': figures.INK}.get(name, figures.GREY) for name in names]
       each.barh(np.arange(len(names)), means, 0.62, color=colors, xerr=[low, high], error_kw=dict(linewidth=1))
       for place, (mean, up) in enumerate(zip(means, high, strict=True)):
         each.annotate(f'{mean:.3f}', (mean + up, place), (4, 0), textcoords='offset points', va='center')
       each.set(title=metric, xlim=(0, 1.22 * max(means + high)))
-    axes[0][0].set_yticks(np.arange(len(names)), names)
+    axes[0][0].set_yticks(np.arange(len(names)), [_READABLE.get(name, name) for name in names])
 
 
 def reliability(probability: np.ndarray, bought: np.ndarray, path: pathlib.Path, bins: int = 15) -> None:
@@ -68,9 +53,9 @@ def reliability(probability: np.ndarray, bought: np.ndarray, path: pathlib.Path,
   error = np.array([1.96 * np.sqrt(share * (1 - share) / len(part)) for share, part in zip(was, parts, strict=True)])
   with figures.figure(path, size=(5.2, 5), font_size=9) as (_, ((axes,),)):
     low, top = 0.7 * min(said.min(), was.min()), 1.4 * max(said.max(), was.max())
-    axes.plot([low, top], [low, top], color='#94a3b8', linewidth=1, linestyle=(0, (5, 3)))
+    axes.plot([low, top], [low, top], color=figures.GREY, linewidth=1, linestyle=figures.DASHED)
     bars = np.minimum(error, 0.99 * was)
-    axes.errorbar(said, was, yerr=bars, color='#c2410c', marker='o', markersize=4, linewidth=1.4)
+    axes.errorbar(said, was, yerr=bars, color=figures.OURS, marker='o', markersize=4, linewidth=1.4)
     axes.set(xscale='log', yscale='log')
     ticks = [tick for exponent in range(-6, 1) for tick in np.array([1, 3]) * 10.0**exponent if low <= tick <= top]
     for axis in (axes.xaxis, axes.yaxis):
@@ -85,12 +70,12 @@ def loss_and_recall(
 ) -> None:
   """Training loss (left axis) and recall of the week held out (right axis) by step; a PNG."""
   with figures.figure(path, size=(8, 4.4), font_size=9, grid='y', frame=True) as (_, ((axes,),)):
-    axes.plot(*np.array(losses, float).T, color='#64748b', linewidth=1.8)
+    axes.plot(*np.array(losses, float).T, color=figures.GREY, linewidth=1.8)
     axes.set(title=title, xlabel='step')
-    axes.set_ylabel('training loss, nats', color='#64748b')
+    axes.set_ylabel('training loss, nats', color=figures.GREY)
     beside = axes.twinx()
-    beside.plot(*np.array(recalls, float).T, color='#c2410c', linewidth=2, marker='o', markersize=4)
-    beside.set_ylabel('recall@1000', color='#c2410c')
+    beside.plot(*np.array(recalls, float).T, color=figures.OURS, linewidth=2, marker='o', markersize=4)
+    beside.set_ylabel('recall@1000', color=figures.OURS)
     beside.set_ylim(0, 1.15 * max(value for _, value in recalls))
 
 
@@ -100,12 +85,12 @@ def embedding_map(vectors: np.ndarray, groups: Sequence[str], path: pathlib.Path
   x, y = (centred @ np.linalg.svd(centred[:5000], full_matrices=False)[2][:2].T).T
   named = np.array(list(groups))
   names, counts = np.unique(named, return_counts=True)
-  largest = names[np.argsort(-counts, kind='stable')[: len(COLORS)]]
+  largest = names[np.argsort(-counts, kind='stable')[: len(figures.PALETTE)]]
   with figures.figure(path, size=(8.5, 5.4), font_size=9, grid='none') as (_, ((axes,),)):
     other = ~np.isin(named, largest)
-    axes.scatter(x[other], y[other], s=3, color='#e2e8f0', linewidths=0)
-    for color, name in zip(COLORS[::-1], largest, strict=False):
+    axes.scatter(x[other], y[other], s=3, color=figures.GRID, linewidths=0)
+    for color, name in zip(figures.PALETTE, largest, strict=False):
       mine = named == name
       axes.scatter(x[mine], y[mine], s=5, color=color, linewidths=0, alpha=0.6, label=f'{name} ({mine.sum():,})')
-    axes.legend(frameon=False, loc='center left', bbox_to_anchor=(1, 0.5), markerscale=3)
+    axes.legend(loc='center left', bbox_to_anchor=(1, 0.5), markerscale=3)
     axes.set(title='Items as the towers see them, by category', xlabel='first component', ylabel='second component')
