@@ -178,7 +178,7 @@ def _sample(run: contract.Run, rung: ladder.Rung, tokenizer: Tokenizer, prompts:
 
 def _draw(run: contract.Run, rungs: list[ladder.Rung], val_loss: dict[str, float], text: Text) -> None:
   *lower, top = rungs
-  title = f'{text.source.name}, {run.workdir.name}'
+  title = f'MiniGPT on {text.source.name}: what each part of a Transformer brings'
   baselines = {'random guess': val_loss['random']} | {rung.label: val_loss[rung.name] for rung in lower}
   records = ladder.curve(top, run.workdir)
   ladder_chart.draw(records, run.workdir / 'plots' / 'ladder.png', title=title, label=top.label, baselines=baselines)
