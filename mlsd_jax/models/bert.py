@@ -75,11 +75,13 @@ class Block(nnx.Module):
 
   def __call__(self, x_BTD, mask_BTS, key=None):
     keys = (None, None, None) if key is None else jax.random.split(key, 3)
-    q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD).astype(self.qkv.kernel.dtype), axis=2)
-    y_BTHK = attention.attend(q_BTHK, k_BSHK, v_BSHK, mask_BTS=mask_BTS, dropout_rate=self.dropout, key=keys[0])
-    x_BTD = self.norm_1(x_BTD + layers.dropout(self.out(y_BTHK), self.dropout, keys[1]))
-    y_BTD = self.down(jax.nn.gelu(self.up(x_BTD), approximate=False))
-    return self.norm_2(x_BTD + layers.dropout(y_BTD, self.dropout, keys[2]))
+    with jax.named_scope('attention'):
+      q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD).astype(self.qkv.kernel.dtype), axis=2)
+      y_BTHK = attention.attend(q_BTHK, k_BSHK, v_BSHK, mask_BTS=mask_BTS, dropout_rate=self.dropout, key=keys[0])
+      x_BTD = self.norm_1(x_BTD + layers.dropout(self.out(y_BTHK), self.dropout, keys[1]))
+    with jax.named_scope('mlp'):
+      y_BTD = self.down(jax.nn.gelu(self.up(x_BTD), approximate=False))
+      return self.norm_2(x_BTD + layers.dropout(y_BTD, self.dropout, keys[2]))
 
 
 class MaskedLMHead(nnx.Module):
@@ -117,11 +119,14 @@ class Bert(nnx.Module):
     if length > config.context_length:
       raise ValueError(f'a sequence of {length} tokens is longer than the {config.context_length} positions')
     keys = [None] * (config.num_layers + 1) if key is None else jax.random.split(key, config.num_layers + 1)
-    types_BTD = self.type_embedding[0] if types_BT is None else self.type_embedding[...][types_BT]
-    x_BTD = self.token_embedding[...][tokens_BT] + (self.position_embedding[:length] + types_BTD)
-    x_BTD = layers.dropout(self.embedding_norm(x_BTD), config.dropout, keys[0])
-    for block, block_key in zip(self.blocks, keys[1:], strict=True):
-      x_BTD = block(x_BTD, mask_BT[:, None, :], block_key)
+    # Scopes are named as the parameters are, so that a profile or a graph shows an operation where its weights lie.
+    with jax.named_scope('embedding'):
+      types_BTD = self.type_embedding[0] if types_BT is None else self.type_embedding[...][types_BT]
+      x_BTD = self.token_embedding[...][tokens_BT] + (self.position_embedding[:length] + types_BTD)
+      x_BTD = layers.dropout(self.embedding_norm(x_BTD), config.dropout, keys[0])
+    for n, (block, block_key) in enumerate(zip(self.blocks, keys[1:], strict=True)):
+      with jax.named_scope(f'blocks/{n}'):
+        x_BTD = block(x_BTD, mask_BT[:, None, :], block_key)
     return x_BTD
 
 
@@ -143,6 +148,7 @@ def apply(
   return adapter.bind(Bert, config, params).hidden(tokens_BT, mask_BT, types_BT, key)
 
 
+@jax.named_scope('pooling')
 def pool(hidden_BTD: jax.Array, mask_BT: jax.Array, pooling: str) -> jax.Array:
   """One float32 vector [B, D] of unit length a text.
 
