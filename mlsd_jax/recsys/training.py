@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from mlsd_jax.ann import Settings
+from mlsd_jax.data.batches import slices
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys.purchases import weeks as splits
@@ -17,7 +18,7 @@ from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages import features, ranker, tower_examples, towers
 from mlsd_jax.recsys.stages.factors import Factors
 from mlsd_jax.recsys.stages.ranker import Groups, Losses, Scorer
-from mlsd_jax.recsys.stages.tower_examples import TowerBatches, TowerEval
+from mlsd_jax.recsys.stages.tower_examples import TowerBatches, held_out_users
 from mlsd_jax.recsys.stages.tower_source import Retriever
 from mlsd_jax.training.config import TrainConfig, from_mapping
 from mlsd_jax.training.loop import Result, fit
@@ -95,7 +96,7 @@ def train_towers(
   following = splits.targets(dataset, before)
   histories = Histories.of(dataset.before(before), dataset.num_users)
   judged = len(following.user) and not previous
-  held_out = TowerEval(data, config, following, histories, train.batch_size) if judged else None
+  held_out = held_out_users(data, config, following, histories, train.batch_size) if judged else None
   result = fit(
     task,
     batches,
@@ -148,7 +149,7 @@ def train_ranker(
   config = from_mapping(SparseNNConfig, dict(model) | described, 'ranker.model')
   bounds = features.edges(dense, max(config.bins, 1))
   task = ranker.ranker_task(config, codes, bounds, batch_size=train.batch_size, losses=losses)
-  batches = ranker.GroupBatches(groups, train.batch_size, train.seed)
+  batches = slices(groups.arrays, train.batch_size, train.seed)
   result = fit(task, batches, None, train, folder, metadata={'model': 'sparsenn', 'config': dataclasses.asdict(config)})
   return Scorer(jax.device_get(result.params), config, codes, bounds), result
 

@@ -8,8 +8,7 @@ Names: N groups, G candidates of a group, F dense features.
 """
 
 import dataclasses
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -118,34 +117,6 @@ def make_groups(
       'weights': spread(np.ones(len(row), np.float32)),
     }
   )
-
-
-class GroupBatches:
-  """Contiguous slices of shuffled groups, the slices in a new order each epoch (TrainData)."""
-
-  def __init__(self, groups: Groups, batch_size: int, seed: int = 0):
-    self.groups, self.batch_size, self.seed = groups, min(batch_size, len(groups)), seed
-
-  def batches(self, start: int, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
-    number, per_epoch = start, len(self.groups) // self.batch_size
-    while True:
-      epoch, place = divmod(number, per_epoch)
-      # Another beginning each epoch, so that slices are not cut at the same places.
-      shift = int(np.random.default_rng([self.seed, epoch]).integers(len(self.groups)))
-      first = (shift + self._order(epoch)[place] * self.batch_size) % len(self.groups)
-      chosen = slice(first, first + self.batch_size)
-      yield {name: _wrapped(array, chosen)[rows] for name, array in self.groups.arrays.items()}
-      number += 1
-
-  @functools.lru_cache(maxsize=2)  # noqa: B019
-  def _order(self, epoch: int) -> np.ndarray:
-    return np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.groups) // self.batch_size)
-
-
-def _wrapped(array: np.ndarray, chosen: slice) -> np.ndarray:
-  part = array[chosen]
-  missing = chosen.stop - chosen.start - len(part)
-  return np.concatenate([part, array[:missing]]) if missing else part
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,13 +6,14 @@ The history ends at the cut, as it does when the towers are asked for candidates
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
+from mlsd_jax.data.batches import Batch, BatchList, Stream, padded
 from mlsd_jax.models import two_tower
 from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys.purchases.events import Dataset, vocabulary
@@ -138,10 +139,11 @@ def _weeks_of_spans(counts: np.ndarray, span: int, least: int) -> list[tuple[int
   return list(itertools.pairwise(ends))
 
 
-class TowerBatches:
+class TowerBatches(Stream):
   """Shuffled examples with one uniform negative each, those of a batch of one span (TrainData)."""
 
   def __init__(self, data: TowerData, spans: Sequence[Span], config: TwoTowerConfig, batch_size: int, *, seed: int = 0):
+    super().__init__(self._batch)
     self.data, self.spans, self.config, self.batch_size, self.seed = data, spans, config, batch_size, seed
     self._factors = [self._of_users(span) for span in spans]
 
@@ -151,27 +153,23 @@ class TowerBatches:
     parts = np.array_split(visits, max(visits.shape[1] // 1024, 1), axis=1)
     return np.concatenate([span.factors.of_users(self.data.histories, part[1], part[0]) for part in parts]), which
 
-  def batches(self, start: int, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
-    data, number = self.data, start
-    per_epoch = len(self._order(0))
-    while True:
-      epoch, place = divmod(number, per_epoch)
-      which, chosen = self._order(epoch)[place]
-      span, (factors, visit) = self.spans[which], self._factors[which]
-      rng = np.random.default_rng([self.seed, 1, number])
-      negative = rng.integers(1, len(data.codes), size=self.batch_size, dtype=np.int32)[rows]
-      chosen = chosen[rows]
-      users, items = span.user[chosen], span.item[chosen]
-      yield data.histories.at(users, span.cut[chosen], self.config.history_length) | {
-        'factors': factors[visit[chosen]],
-        'user_codes': data.user_codes[users],
-        'user': users,
-        'item': items,
-        'negative': negative,
-        'item_known': span.known(items),
-        'negative_known': span.known(negative),
-      }
-      number += 1
+  def _batch(self, number: int, rows: slice) -> Batch:
+    epoch, place = divmod(number, len(self._order(0)))
+    which, chosen = self._order(epoch)[place]
+    span, (factors, visit) = self.spans[which], self._factors[which]
+    rng = np.random.default_rng([self.seed, 1, number])
+    negative = rng.integers(1, len(self.data.codes), size=self.batch_size, dtype=np.int32)[rows]
+    chosen = chosen[rows]
+    users, items = span.user[chosen], span.item[chosen]
+    return self.data.histories.at(users, span.cut[chosen], self.config.history_length) | {
+      'factors': factors[visit[chosen]],
+      'user_codes': self.data.user_codes[users],
+      'user': users,
+      'item': items,
+      'negative': negative,
+      'item_known': span.known(items),
+      'negative_known': span.known(negative),
+    }
 
   @functools.lru_cache(maxsize=2)  # noqa: B019
   def _order(self, epoch: int) -> list[tuple[int, np.ndarray]]:
@@ -181,26 +179,17 @@ class TowerBatches:
     for which, span in enumerate(self.spans):
       count = max(round(len(span.item) / self.batch_size), 1)
       order = np.resize(rng.permutation(len(span.item)), count * self.batch_size)
-      parts += [(which, some) for some in order.reshape(count, self.batch_size)]
+      parts += [(which, chosen) for chosen in order.reshape(count, self.batch_size)]
     return [parts[place] for place in rng.permutation(len(parts))]
 
 
-class TowerEval:
-  """One batch of users at a cut with what they bought in the week after it (EvalData); users beyond it are left out."""
-
-  def __init__(self, data: TowerData, config: TwoTowerConfig, targets: Targets, histories: Histories, batch_size: int):
-    users = np.random.default_rng(0).permutation(targets.users)[:batch_size]
-    padded = np.resize(users, batch_size)
-    first = np.searchsorted(targets.user, padded)
-    place = first[:, None] + np.arange(_POSITIVES)
-    bought = (place < len(targets.user)) & (targets.user[np.minimum(place, len(targets.user) - 1)] == padded[:, None])
-    self.batch = data.users(histories, padded, np.full(batch_size, targets.cut), config.history_length) | {
-      'positives': np.where(bought, targets.item[np.minimum(place, len(targets.user) - 1)] + 1, -1).astype(np.int32),
-      'counted': (np.arange(batch_size) < len(users)).astype(np.float32),
-    }
-
-  def __len__(self) -> int:
-    return 1
-
-  def batches(self, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
-    yield {name: array[rows] for name, array in self.batch.items()}
+def held_out_users(
+  data: TowerData, config: TwoTowerConfig, targets: Targets, histories: Histories, batch_size: int
+) -> BatchList:
+  """One batch of users at a cut with what they bought in the week after it; users beyond it are left out."""
+  users = np.random.default_rng(0).permutation(targets.users)[:batch_size]
+  place = np.searchsorted(targets.user, users)[:, None] + np.arange(_POSITIVES)
+  bought = (place < len(targets.user)) & (targets.user[np.minimum(place, len(targets.user) - 1)] == users[:, None])
+  positives = np.where(bought, targets.item[np.minimum(place, len(targets.user) - 1)] + 1, -1).astype(np.int32)
+  known = data.users(histories, users, np.full(len(users), targets.cut), config.history_length)
+  return padded(known | {'positives': positives}, batch_size)

@@ -59,13 +59,16 @@ def tower_task(
     items_ID = two_tower.item_vectors(params, jnp.arange(1, num_items + 1), known, config)
     logits_BI = users_BD @ items_ID.T
     asked_BP = jnp.clip(batch['positives'] - 1, 0)
-    weights_BP = (batch['positives'] > 0) * batch['counted'][:, None]
+    weights_B = batch['weights']
+    weights_BP = (batch['positives'] > 0) * weights_B[:, None]
     own_BP = jnp.take_along_axis(logits_BI, asked_BP, 1)
     last_B = jax.lax.top_k(logits_BI, min(1000, logits_BI.shape[1]))[0][:, -1]
     found_B = ((own_BP >= last_B[:, None]) * weights_BP).sum(1) / jnp.maximum(weights_BP.sum(1), 1)
     nll_BP = jax.nn.logsumexp(logits_BI, 1)[:, None] - own_BP
-    users = batch['counted'].sum()
-    return {'loss': ((nll_BP * weights_BP).sum(), weights_BP.sum()), 'recall@1000': (found_B @ batch['counted'], users)}
+    return {
+      'loss': ((nll_BP * weights_BP).sum(), weights_BP.sum()),
+      'recall@1000': (found_B @ weights_B, weights_B.sum()),
+    }
 
   def loss(params, batch, key):
     del key

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlsd_jax.data.batches import slices
 from mlsd_jax.models import sparsenn
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys.stages import features, ranker
 from mlsd_jax.recsys.stages.candidates import Candidates
 from mlsd_jax.recsys.stages.features import Features
-from mlsd_jax.recsys.stages.ranker import GroupBatches, Groups, Labels, Losses
+from mlsd_jax.recsys.stages.ranker import Labels, Losses
 from mlsd_jax.training import row_updates, sharding, step
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
@@ -80,7 +81,7 @@ def _trained(groups, tmp_path, losses, steps=150):
     steps=steps, batch_size=16, optimizer=optimizer, steps_per_dispatch=10, mesh={'data': 1, 'fsdp': -1}
   )
   task = ranker.ranker_task(config, CODES, bounds, batch_size=16, losses=losses)
-  result = fit(task, GroupBatches(groups, 16), None, train, tmp_path)
+  result = fit(task, slices(groups.arrays, 16), None, train, tmp_path)
   return ranker.Scorer(jax.device_get(result.params), config, CODES, bounds)
 
 
@@ -141,15 +142,3 @@ def test_a_ranker_whose_tables_are_large_learns_the_same_by_rows():
   assert set(few) == {'item_table', 'code_tables/0'}
   first, second = (jax.device_get((state.params, state.opt_state)) for state in states)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), first, second)
-
-
-def test_batches_are_slices_that_any_start_finds_again():
-  candidates, found, labels = _problem(40, 20)
-  groups = Groups.join([_groups(candidates, found, labels, 8)])
-  batches = GroupBatches(groups, 8)
-  stream = batches.batches(0)
-  wanted = [next(stream) for _ in range(9)]
-  again = next(batches.batches(8))
-  for name in again:
-    np.testing.assert_array_equal(wanted[8][name], again[name])
-  assert all(len(batch['offset']) == 8 for batch in wanted)

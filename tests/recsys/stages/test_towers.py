@@ -14,7 +14,7 @@ from mlsd_jax.recsys.purchases.events import DAY
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages import tower_examples, towers
 from mlsd_jax.recsys.stages.factors import Factors
-from mlsd_jax.recsys.stages.tower_examples import TowerBatches, TowerEval
+from mlsd_jax.recsys.stages.tower_examples import TowerBatches, held_out_users
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
 from mlsd_jax.training.optimizers import OptimizerConfig
@@ -172,7 +172,7 @@ def test_the_towers_learn(made, data, spans, tmp_path):
   optimizer = OptimizerConfig(name='rowwise_adagrad', learning_rate=3e-3, table_learning_rate=0.1, weight_decay=0.0)
   train = TrainConfig(steps=60, batch_size=64, optimizer=optimizer, steps_per_dispatch=10, eval_every=1000)
   cut = weeks.cuts(made.dataset, 1)[0]
-  held_out = TowerEval(data, config, weeks.targets(made.dataset, cut), data.histories, 64)
+  held_out = held_out_users(data, config, weeks.targets(made.dataset, cut), data.histories, 64)
   task = towers.tower_task(config, data, batch_size=64)
   before = towers.tower_task(config, data, batch_size=64).evaluate(
     two_tower.init(jax.random.key(0), config), next(held_out.batches())
