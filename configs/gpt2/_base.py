@@ -8,7 +8,7 @@ def base() -> ConfigDict:
   return ConfigDict(
     {
       'data': {
-        'source': 'tfds:openwebtext',  # a name of data/sources.py, a local file or folder, tfds:NAME, hf:FOLDER
+        'source': 'hf:openwebtext',  # a name of data/sources.py, a local file or folder, tfds:NAME, hf:FOLDER
         'tokenizer': 'gpt2',  # bytes, char, bpe:N, unigram:N (learned from the source), cl100k_base, ..., or a file
         'text_key': 'text',  # the key or column of JSONL and Parquet that holds the text
         'val_fraction': 0.0005,

@@ -6,8 +6,8 @@ Written for 8 GPUs, parameters and optimiser state split over fsdp (docs/how-to/
 Not run to the end: no cluster was at hand. Cost by arithmetic, 6 N a token: 2.9e+21 FLOP,
 or 11 days of eight H100 at 40% of their peak.
 On TPU: --config.model.attention=splash. On other devices: --config.model.attention=xla.
-OpenWebText is read through tensorflow-datasets (tfds:openwebtext, prepared beforehand); for FineWeb name its folder of
-Parquet files, --config.data.source=hf:/path/to/fineweb.
+OpenWebText is read from a folder openwebtext of Parquet files (huggingface.co/datasets/Skylion007/openwebtext), FineWeb
+likewise with --config.data.source=hf:/path/to/fineweb.
 """
 
 from configs.gpt2._base import base
