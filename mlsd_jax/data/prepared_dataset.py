@@ -1,4 +1,10 @@
-"""Text datasets that the user has prepared with tensorflow-datasets, read without TensorFlow."""
+"""Text datasets that the user has prepared with tensorflow-datasets, read without TensorFlow.
+
+    python -c "import tensorflow_datasets as d; d.builder('lm1b', file_format='array_record').download_and_prepare()"
+
+prepares one; many builders use TensorFlow for it, which `uv run --with tensorflow-cpu python -c ...` adds. The program
+`tfds` (4.9.10) does the same, and does not start without TensorFlow, Apache Beam and mlcroissant.
+"""
 
 import hashlib
 import json
@@ -22,7 +28,7 @@ def documents(name: str, text_key: str) -> Iterator[Document]:
   except NotImplementedError as error:
     raise UserError(
       f'{name} in {builder.data_dir} is stored as {builder.info.file_format.value}, which only TensorFlow reads: '
-      f'prepare it anew with tfds build {name} --file_format=array_record'
+      f'prepare it anew with {_command(name)}'
     ) from error
   for i in range(len(examples)):
     yield from pieces_of(f'{name}:{i}', examples[i][text_key].decode())
@@ -43,8 +49,12 @@ def _builder(name: str, text_key: str) -> Any:
   except (tensorflow_datasets.core.DatasetNotFoundError, ValueError) as error:
     raise UserError(f'tensorflow-datasets knows no {name!r}, neither by name nor in its data folder') from error
   if 'train' not in builder.info.splits:
-    raise UserError(f'{name} is not prepared in {builder.data_dir}: run tfds build {name} --file_format=array_record')
+    raise UserError(f'{name} is not prepared in {builder.data_dir}: prepare it with {_command(name)}')
   if text_key not in builder.info.features:
     features = ', '.join(map(repr, sorted(builder.info.features)))
     raise UserError(f'{name} has no feature {text_key!r} (it has {features}); name the feature that holds the text')
   return builder
+
+
+def _command(name: str) -> str:
+  return f'tensorflow_datasets.builder({name!r}, file_format="array_record").download_and_prepare()'
