@@ -146,7 +146,7 @@ def check(problem: Problem, kind: type, calls: list[Call]) -> Mismatch | None:
 
 
 def read_operations(text: str) -> list[Call]:
-  """Calls from two JSON lists, of method names and of argument lists: ["LRUCache","put"] [[2],[1,1]].
+  """Calls from two JSON lists, of method names and of argument lists: `["LRUCache","put"] [[2],[1,1]]`.
 
   Raises:
     UserError: it is something else.

@@ -30,7 +30,8 @@ def check(
   Args:
     function: takes as many Values as there are numbers in `at`, gives one.
     step: of the differences.
-    relative, absolute: |gradient - difference| may be absolute + relative * |difference|.
+    relative: |gradient - difference| may be absolute + relative * |difference|.
+    absolute: see relative.
 
   Raises:
     AssertionError: an entry differs; the message has both numbers. At a kink, such as relu at 0, it does.

@@ -17,7 +17,8 @@ def attention(maps: np.ndarray, queries: Sequence[str], keys: Sequence[str], pat
 
   Args:
     maps: [N, H, T, S] weights.
-    queries, keys: what stands at each position.
+    queries: the token at each of the T positions.
+    keys: the token at each of the S positions.
   """
   layers, heads = maps.shape[:2]
   side = max(2.4, 0.11 * len(keys))

@@ -32,10 +32,13 @@ def attend(
   """softmax(q k' / sqrt(K)) v (Vaswani et al. 2017, arXiv:1706.03762, eq. 1), causal unless a mask says otherwise.
 
   Args:
-    q_BTHK, k_BSHK, v_BSHK: queries, keys, values, in one dtype.
+    q_BTHK: queries.
+    k_BSHK: keys, in the dtype of the queries.
+    v_BSHK: values, in the same.
     implementation: one of IMPLEMENTATIONS.
     mask_BTS: True where query t may see key s (broadcastable over B). None means causal with T == S.
-    dropout_rate, key: dropout on the attention weights; none without a key.
+    dropout_rate: of the attention weights.
+    key: for dropout; none without it.
 
   Returns:
     [B, T, H, K] in the dtype of q.

@@ -262,7 +262,8 @@ class BPETokenizer(base.Tokenizer):
     Args:
       texts: documents; no token reaches across two of them.
       vocab_size: the bytes, the merges and the special tokens together.
-      pattern, ties: see patterns.py and merges.learn_merges.
+      pattern: see patterns.py.
+      ties: see merges.learn_merges.
       workers: for counting pieces; 0 is one a core. The result does not depend on it.
 
     Raises:

@@ -14,7 +14,8 @@ def mo(
   """The answers to queries (left, right) about the places left to right - 1, in the order of the queries.
 
   Args:
-    add, remove: take a place in or out, at either end.
+    add: takes a place in, at either end.
+    remove: takes one out, at either end.
     answer: about the places that are in.
   """
   block = max(1, math.isqrt(length * length // max(1, len(queries))))

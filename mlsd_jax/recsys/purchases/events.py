@@ -117,8 +117,9 @@ def make_dataset(
   Args:
     events: user_id, item_id, time (see times.py); price, quantity and place where there are any. Order does not matter.
       A price that is missing, NaN or below 0 becomes 0, which features take as unknown.
-    users, items: tables with `id`; None makes them from the events. Ids there must be unique, and an event must not
-      name one that is not there.
+    users: a table with `id`; None makes it from the events. Ids there must be unique, and an event must not name one
+      that is not there.
+    items: the same of the items.
     promotions: item_id, place, start, stop, display, mailer, front; those of other items and places are left out.
 
   Raises:

@@ -35,7 +35,8 @@ def straight_line(
   Raises no error where all or none were bought: the logits stay as they are.
 
   Args:
-    logits, bought: [N].
+    logits: [N].
+    bought: [N], 0 or 1.
     weights: [N] how many rows each stands for; one if not told.
   """
   if not 0 < bought.sum() < len(bought):

@@ -217,7 +217,8 @@ class Scorer:
     """[N, heads].
 
     Args:
-      user_codes, bags: of every user of the data set, by number.
+      user_codes: of every user of the data set, by number.
+      bags: likewise.
     """
     parts = []
     for first in range(0, len(found.item), _ROWS):
