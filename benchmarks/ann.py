@@ -53,11 +53,11 @@ def write_vectors(path: pathlib.Path, data: str, count: int, dim: int, seed: int
 
 
 def part_build(options: argparse.Namespace) -> dict:
-  from mlsd_jax.ann import Index, Settings
+  from mlsd_jax.ann import Index, IndexConfig
 
   folder = pathlib.Path(options.folder)
   count = len(np.load(folder / 'vectors.npy', mmap_mode='r'))
-  settings = Settings(
+  settings = IndexConfig(
     shard_size=options.shard_size,
     reorder_dtype=options.reorder_dtype,
     stored=options.stored,

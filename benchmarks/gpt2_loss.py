@@ -23,7 +23,7 @@ devices.configure_backend(bfloat16=True)
 import jax
 import numpy as np
 
-from experiments import contract
+from experiments import config_files
 from mlsd_jax import files
 from mlsd_jax.data.tokens import TokenBatches
 from mlsd_jax.language_model import gpt2_folder
@@ -46,7 +46,7 @@ def main() -> None:
   if not options.peer_python:
     raise SystemExit('no peer: give --peer_python or MLSD_PEER_PYTHON, an interpreter with torch and transformers')
 
-  config = contract.load_config(options.config)[1]
+  config = config_files.load_config(options.config)[1]
   train = from_mapping(TrainConfig, config.train.to_dict(), 'train')
   text = open_text(config.data, None)
   model = from_mapping(gpt.GPTConfig, config.model.to_dict() | {'vocab_size': text.tokenizer.vocab_size}, 'model')

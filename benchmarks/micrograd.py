@@ -21,7 +21,9 @@ from mlsd_jax.autograd import classifier, compiled_classifier, datasets
 sys.path = [each for each in sys.path if pathlib.Path(each).resolve() != pathlib.Path(__file__).resolve().parent]
 
 
-def package(points: np.ndarray, labels: np.ndarray, settings: classifier.Settings, seed: int) -> tuple[float, float]:
+def package(
+  points: np.ndarray, labels: np.ndarray, settings: classifier.ClassifierConfig, seed: int
+) -> tuple[float, float]:
   """Seconds and last loss of the package, in its own idiom."""
   from micrograd.engine import Value
   from micrograd.nn import MLP
@@ -46,7 +48,7 @@ def main() -> None:
   parser.add_argument('--seed', type=int, default=1)
   options = parser.parse_args()
   points, labels = datasets.make('moons', 100, 0.1, options.seed)
-  settings = classifier.Settings(steps=options.steps)
+  settings = classifier.ClassifierConfig(steps=options.steps)
   print(f'moons, 100 points, MLP(2, [16, 16, 1]), {options.steps} steps')
 
   fresh = lambda: classifier.network(settings.hidden, options.seed)

@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 
-from experiments import contract
+from experiments import config_files
 from mlsd_jax.recsys import settings, training
 from mlsd_jax.recsys.judging import measures
 from mlsd_jax.recsys.known import snapshot
@@ -35,7 +35,7 @@ def main() -> None:
   parser.add_argument('--steps', type=int, default=0)
   parser.add_argument('--only', nargs='*', default=list(VARIANTS), choices=list(VARIANTS), help='some of the rows')
   options = parser.parse_args()
-  _, config = contract.load_config(options.config)
+  _, config = config_files.load_config(options.config)
   data, (tower, train) = settings.dataset(config), settings.of_towers(config)
   train = dataclasses.replace(train, steps=options.steps or train.steps, eval_every=0, checkpoint_every=0, log_every=0)
   cut = weeks.cuts(data, 1)[0]

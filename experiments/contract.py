@@ -7,7 +7,6 @@ An experiment is a dictionary of modes, each a function of a `Run`; `launch` doe
 """
 
 import contextlib
-import importlib.util
 import inspect
 import os
 import pathlib
@@ -18,10 +17,9 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from experiments import config_files
 from mlsd_jax import files
 from mlsd_jax.errors import UserError
-
-REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
 class Run:
@@ -31,10 +29,21 @@ class Run:
     config: locked ConfigDict.
     flags: values of the experiment's own flags by name.
     workdir: this run's folder.
+    stored: the config of the run that the workdir holds, as `config` would spell it; None if it holds none.
+    given: the keys that the command line sets.
   """
 
-  def __init__(self, name: str, config: ConfigDict, values: Mapping[str, Any], workdir: pathlib.Path):
+  def __init__(
+    self,
+    name: str,
+    config: ConfigDict,
+    values: Mapping[str, Any],
+    workdir: pathlib.Path,
+    stored: Mapping[str, Any] | None = None,
+    given: Sequence[str] = (),
+  ):
     self.name, self.config, self.flags, self.workdir = name, config, values, workdir
+    self.stored, self.given = stored, given
 
   def claim(self, free: Sequence[str] = ()) -> None:
     """Makes the workdir this config's own: writes config.json, or checks the one that is there.
@@ -45,14 +54,13 @@ class Run:
     Raises:
       UserError: the workdir holds a run of another config; the differing keys are named.
     """
-    path = self.workdir / 'config.json'
-    if path.exists():
-      differing = differences(files.read_json(path), self.config.to_dict(), free)
+    if self.stored is not None:
+      differing = config_files.differences(self.stored, self.config.to_dict(), free)
       if differing:
         raise UserError(f'{self.workdir} holds a run with another config ({differing}); choose another --workdir')
     _barrier('workdir-claimed')
     if _is_main():
-      files.write_json(path, self.config.to_dict())
+      files.write_json(self.workdir / 'config.json', self.config.to_dict())
 
   def result(self) -> dict[str, Any] | None:
     """What an earlier, finished run wrote to result.json."""
@@ -84,34 +92,29 @@ def _barrier(name: str) -> None:
     distributed.barrier(name)
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = ()) -> str:
-  """'train.steps: 10 there, 20 here; ...' for every leaf that differs outside of `free`; '' when none does."""
-  old_flat, new_flat = dict(_leaves(old)), dict(_leaves(new))
-  is_free = lambda key: any(key == name or key.startswith(name + '.') for name in free)
-  keys = [key for key in old_flat | new_flat if not is_free(key)]
-  show = lambda flat, key: repr(flat[key]) if key in flat else 'absent'
-  return '; '.join(
-    f'{key}: {show(old_flat, key)} there, {show(new_flat, key)} here'
-    for key in keys
-    if show(old_flat, key) != show(new_flat, key)
-  )
+def read_own_path(run: Run) -> None:
+  """A path in data.path is read as the same path in data.source is.
 
-
-def _leaves(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-  for key, value in tree.items():
-    if isinstance(value, Mapping):
-      yield from _leaves(value, f'{prefix}{key}.')
-    else:
-      yield prefix + key, list(value) if isinstance(value, tuple) else value
+  Raises:
+    UserError: the command line gives both.
+  """
+  data = run.config.get('data', {})
+  if not data.get('path'):
+    return
+  if {'data.path', 'data.source'} <= set(run.given):
+    raise UserError('--config.data.source and --config.data.path are both given; one of them says what is read')
+  data.source, data.path = data.path, ''
 
 
 def launch(
   name: str,
-  modes: Mapping[str, Callable[[Run], None]],
+  modes: Mapping[str, Callable[[Run], object]],
   default_config: str,
   *,
   define_flags: Callable[[flags.FlagValues], None] = lambda values: None,
   uses_jax: Callable[[Run], bool] = lambda run: True,
+  renamed: Mapping[str, str] = {},
+  settle: Callable[[Run], None] = read_own_path,
   argv: Sequence[str] | None = None,
 ) -> int:
   """Parses the command line, runs a mode, and turns a user's mistake into one line on standard error.
@@ -122,6 +125,10 @@ def launch(
     default_config: variant used when neither --config is given nor the workdir holds a run.
     define_flags: adds the experiment's own flags to the FlagValues it is handed.
     uses_jax: whether devices and other processes are to be set up; a run that needs none starts seconds sooner.
+    renamed: old spelling -> new one, of keys ('--config.words': '--config.data.source'; a section stands for all that
+      is in it), modes ('--mode=eval': '--mode=evaluate') and flags. An old spelling is refused; a workdir whose
+      config.json has it still opens.
+    settle: completes the config before a mode runs: what 'auto' is here, where a path leads.
     argv: arguments without the program's name; None takes the process's.
 
   Returns:
@@ -134,7 +141,8 @@ def launch(
       with _quiet_exit():
         print(_help(name, modes, values))
       return 0
-    run, mode = _parse(name, argv, values, default_config)
+    run, mode = _parse(name, argv, values, default_config, renamed)
+    settle(run)
     if uses_jax(run):
       _set_up_jax(run, values)
     else:
@@ -178,17 +186,24 @@ def _define(name: str, modes: Mapping[str, Any], define_flags) -> flags.FlagValu
   return values
 
 
-def _parse(name: str, argv: list[str], values: flags.FlagValues, default_config: str) -> tuple[Run, str]:
+def _parse(
+  name: str, argv: list[str], values: flags.FlagValues, default_config: str, renamed: Mapping[str, str]
+) -> tuple[Run, str]:
+  for argument in argv:
+    config_files.check_name('--' + argument.partition('=')[0].lstrip('-'), renamed)
+  config_files.check_name(f'--mode={_take(argv, "mode")[0]}', renamed)
   spec, argv = _take(argv, 'config')
+  read_stored = lambda workdir: config_files.read_stored(workdir, name, default_config, renamed)
   given_workdir = _take(argv, 'workdir')[0]
-  stored = pathlib.Path(given_workdir, 'config.json') if given_workdir else None
-  if spec is None and stored is not None and stored.exists():
-    variant, config = stored.parent.name, ConfigDict(_as_written(files.read_json(stored)))
+  stored = read_stored(pathlib.Path(given_workdir)) if given_workdir else None
+  if spec is None and given_workdir and stored is not None:
+    variant, config = pathlib.Path(given_workdir).name, ConfigDict(config_files.as_written(stored))
   else:
-    variant, config = load_config(spec or f'configs/{name}/{default_config}.py')
+    variant, config = config_files.load_config(spec or f'configs/{name}/{default_config}.py', renamed)
   overrides = [argument for argument in argv if argument.lstrip('-').startswith('config.')]
-  for override in overrides:
-    _check_key(config, override.lstrip('-').split('=')[0].removeprefix('config.'))
+  given = [override.lstrip('-').split('=')[0].removeprefix('config.') for override in overrides]
+  for key in given:
+    config_files.check_key(config, key)
   config_flags.DEFINE_config_dict('config', config, flag_values=values, sys_argv=[name, *argv])
   try:
     rest = values([name, *argv])[1:]
@@ -197,14 +212,8 @@ def _parse(name: str, argv: list[str], values: flags.FlagValues, default_config:
   if rest:
     raise UserError(f'unexpected argument {rest[0]!r}; flags look like --mode=train or --config.key=value')
   workdir = pathlib.Path(values.workdir or pathlib.Path('runs', name, variant))
-  return Run(name, values.config, values.flag_values_dict(), workdir), values.mode
-
-
-def _as_written(value: Any) -> Any:
-  """JSON's lists as the tuples they were in the config."""
-  if isinstance(value, dict):
-    return {key: _as_written(item) for key, item in value.items()}
-  return tuple(map(_as_written, value)) if isinstance(value, list) else value
+  stored = stored if given_workdir else read_stored(workdir)
+  return Run(name, values.config, values.flag_values_dict(), workdir, stored, given), values.mode
 
 
 def _take(argv: list[str], flag: str) -> tuple[str | None, list[str]]:
@@ -224,60 +233,16 @@ def _take(argv: list[str], flag: str) -> tuple[str | None, list[str]]:
   return value, rest
 
 
-def _check_key(config: ConfigDict, dotted: str) -> None:
-  node: Any = config
-  seen = 'config'
-  for part in dotted.split('.'):
-    part, _, index = part.partition('[')
-    if not isinstance(node, ConfigDict) or part not in node:
-      keys = f'its keys are {", ".join(node.keys())}' if isinstance(node, ConfigDict) else 'it is a single value'
-      raise UserError(f'{seen} has no key {part!r}; {keys}')
-    seen, node = f'{seen}.{part}', node[part]
-    if index:
-      return
-
-
-def load_config(spec: str) -> tuple[str, ConfigDict]:
-  """(variant name, get_config()) of 'configs/NAME/VARIANT.py' or 'configs/NAME/VARIANT.py:arg'.
-
-  A relative path is looked for in the current folder, then beside the package.
-
-  Raises:
-    UserError: no such file, no get_config in it, or it does not take the argument.
-  """
-  path, colon, argument = spec.partition(':')
-  candidates = [pathlib.Path(path), REPOSITORY / path]
-  found = next((candidate for candidate in candidates if candidate.is_file()), None)
-  if found is None:
-    known = ', '.join(_variants(REPOSITORY / pathlib.Path(path).parent))
-    raise UserError(f'no config file {path}' + (f'; {pathlib.Path(path).parent} has {known}' if known else ''))
-  module_spec = importlib.util.spec_from_file_location(f'config_{found.stem}', found)
-  if module_spec is None or module_spec.loader is None:
-    raise UserError(f'{path} is not a Python file')
-  module = importlib.util.module_from_spec(module_spec)
-  try:
-    module_spec.loader.exec_module(module)
-  except SyntaxError as error:
-    raise UserError(f'{path}, line {error.lineno}: {error.msg}') from error
-  if not hasattr(module, 'get_config'):
-    raise UserError(f'{path} has no get_config()')
-  takes_argument = bool(inspect.signature(module.get_config).parameters)
-  if colon and not takes_argument:
-    raise UserError(f'{path} takes no argument, but {argument!r} was given after the colon')
-  config = module.get_config(argument) if colon else module.get_config()
-  variant = f'{found.stem}-{argument}' if colon else found.stem
-  return variant, config.lock()
-
-
-def _variants(folder: pathlib.Path) -> list[str]:
-  return sorted(path.stem for path in folder.glob('*.py') if not path.stem.startswith('_'))
-
-
-def _help(name: str, modes: Mapping[str, Callable[[Run], None]], values: flags.FlagValues) -> str:
+def _help(name: str, modes: Mapping[str, Callable[[Run], object]], values: flags.FlagValues) -> str:
   lines = [
     f'python -m experiments.{name} [--config=configs/{name}/VARIANT.py] [--workdir=DIR] [--config.key=value ...]'
   ]
-  lines += ['', f'configs: {", ".join(_variants(REPOSITORY / "configs" / name))}', '', 'modes:']
+  lines += [
+    '',
+    f'configs: {", ".join(config_files.variants(config_files.REPOSITORY / "configs" / name))}',
+    '',
+    'modes:',
+  ]
   lines += [
     f'  {mode:<10} {(inspect.getdoc(function) or "").partition(chr(10))[0]}' for mode, function in modes.items()
   ]

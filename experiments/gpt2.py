@@ -35,7 +35,7 @@ from mlsd_jax.training.step import cast_floating
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
 FREE = (
-  *('profile', 'sample', 'eval', 'data.folder', 'data.workers'),
+  *('profile', 'sample', 'evaluate', 'data.folder', 'data.workers'),
   *('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints'),
 )
 
@@ -93,16 +93,16 @@ def evaluate(run: contract.Run) -> None:
   config = run.config
   params, model, tokenizer = _load(run)
   text = open_text(config.data, tokenizer)
-  stride = config.eval.stride or model.context_length
+  stride = config.evaluate.stride or model.context_length
   batches = EvalBatches(text.val, config.train.batch_size, model.context_length, stride)
   score = text_scores.score_text(params, model, batches, num_bytes=batches.target_bytes)
   values: dict[str, Any] = {'val_loss': score.loss, 'perplexity': score.perplexity}
   values |= {'bits_per_byte': score.bits_per_byte, 'window': model.context_length, 'stride': stride}
-  if config.eval.hellaswag:
-    choice = text_scores.hellaswag(params, model, tokenizer, config.eval.hellaswag)
+  if config.evaluate.hellaswag:
+    choice = text_scores.hellaswag(params, model, tokenizer, config.evaluate.hellaswag)
     values |= {f'hellaswag_{name}': value for name, value in dataclasses.asdict(choice).items()}
-  if config.eval.lambada:
-    last_word = text_scores.lambada(params, model, tokenizer, config.eval.lambada)
+  if config.evaluate.lambada:
+    last_word = text_scores.lambada(params, model, tokenizer, config.evaluate.lambada)
     values |= {f'lambada_{name}': value for name, value in dataclasses.asdict(last_word).items()}
   files.write_json(run.workdir / 'eval.json', values)
   run.print('\n'.join(f'{name:<24} {value:.6g}' for name, value in values.items()))
@@ -221,11 +221,12 @@ def _define_flags(values: flags.FlagValues) -> None:
   )
 
 
-MODES = {'train': train, 'eval': evaluate, 'sample': sample, 'export': export, 'import': import_}
+MODES = {'train': train, 'evaluate': evaluate, 'sample': sample, 'export': export, 'import': import_}
+RENAMED = {'--config.eval': '--config.evaluate', '--mode=eval': '--mode=evaluate'}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('gpt2', MODES, 'quickstart', define_flags=_define_flags, argv=argv)
+  return contract.launch('gpt2', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, argv=argv)
 
 
 if __name__ == '__main__':

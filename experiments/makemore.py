@@ -1,7 +1,7 @@
 """makemore: a ladder of models that learn a list of words and make more like them.
 
 python -m experiments.makemore                                          # the whole ladder on given names
-python -m experiments.makemore --config.words=rivers.txt --workdir=runs/rivers
+python -m experiments.makemore --config.data.source=rivers.txt --workdir=runs/rivers
 python -m experiments.makemore --mode=sample                            # new words from every rung
 python -m experiments.makemore --mode=score --word=isabella             # what each letter costs each model
 python -m experiments.makemore --mode=search                            # hundreds of learning rates at once
@@ -178,7 +178,7 @@ def _rungs(config: Any) -> dict[str, Any]:
 
 
 def _words(run: contract.Run) -> WordList:
-  return WordList.split(*load_words(run.config.words), run.config.split_seed)
+  return WordList.split(*load_words(run.config.data.source), run.config.data.split_seed)
 
 
 def _folder(run: contract.Run, name: str, seed: int) -> Any:
@@ -232,10 +232,11 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 
 MODES = {'train': train, 'sample': sample, 'score': score, 'search': search_, 'diagnose': diagnose}
+RENAMED = {'--config.words': '--config.data.source', '--config.split_seed': '--config.data.split_seed'}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('makemore', MODES, 'quickstart', define_flags=_define_flags, argv=argv)
+  return contract.launch('makemore', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, argv=argv)
 
 
 if __name__ == '__main__':

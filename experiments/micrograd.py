@@ -113,7 +113,7 @@ def _speed(run: contract.Run) -> dict[str, float]:
   config = run.config
   settings = _settings(config, 'moons')
   points, labels = datasets.make('moons', config.moons.points, config.moons.noise, config.seed)
-  few = classifier.Settings(**(vars(settings) | {'steps': config.interpreted_steps}))
+  few = classifier.ClassifierConfig(**(vars(settings) | {'steps': config.interpreted_steps}))
   plain = classifier.train_interpreted(classifier.network(settings.hidden, config.seed), points, labels, few)
   fast = compiled_classifier.train_compiled(classifier.network(settings.hidden, config.seed), points, labels, settings)
   interpreted, compiled = plain.run_seconds / few.steps, fast.run_seconds / settings.steps
@@ -130,10 +130,10 @@ def _speed(run: contract.Run) -> dict[str, float]:
   }
 
 
-def _settings(config: Any, name: str) -> classifier.Settings:
+def _settings(config: Any, name: str) -> classifier.ClassifierConfig:
   options = config[name]
   names = ('steps', 'learning_rate', 'momentum', 'l2')
-  return classifier.Settings(hidden=tuple(options.hidden), **{each: options[each] for each in names})
+  return classifier.ClassifierConfig(hidden=tuple(options.hidden), **{each: options[each] for each in names})
 
 
 def _check(config: Any) -> None:

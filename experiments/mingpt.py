@@ -31,7 +31,6 @@ def train(run: contract.Run) -> None:
   unknown = [part for part in run.config.parts if part not in PARTS]
   if unknown:
     raise UserError(f'config.parts names {unknown[0]!r}; known are {", ".join(PARTS)}')
-  _choose_source(run)
   for part in run.config.parts:
     if not PARTS[part](run):
       return
@@ -106,24 +105,6 @@ def explain(run: contract.Run) -> None:
   )
 
 
-def adder(run: contract.Run) -> None:
-  """Trains a GPT to add, and asks it for every 2-digit sum (or for sums of several lengths)."""
-  _choose_source(run)
-  mingpt_problems.adder(run)
-
-
-def sort(run: contract.Run) -> None:
-  """Trains a GPT to sort digits."""
-  _choose_source(run)
-  mingpt_problems.sort(run)
-
-
-def seq2seq(run: contract.Run) -> None:
-  """Trains the encoder-decoder Transformer; greedy and beam search, last and averaged checkpoints."""
-  _choose_source(run)
-  mingpt_problems.seq2seq(run)
-
-
 def _trained(run: contract.Run, name: str) -> tuple[ladder.Rung, Tokenizer]:
   """A rung of the workdir by name ('' is the top one) and the tokenizer of its text."""
   tokenizer = run_tokenizer(run.workdir)
@@ -144,13 +125,12 @@ def _scores(rung: ladder.Rung, scores: inspection.HeadScores) -> str:
   return '\n'.join([*lines, f'  random characters {first:.3f} nats each, the same once more {second:.3f}'])
 
 
-def _choose_source(run: contract.Run) -> None:
+def _settle(run: contract.Run) -> None:
   """Replaces data.source=auto by what is on this machine, or was when the run began."""
-  config = run.config
-  if config.data.source == 'auto':
-    stored = run.workdir / 'config.json'
+  contract.read_own_path(run)
+  if run.config.data.source == 'auto':
     found = 'tinyshakespeare' if fetch.locate('tinyshakespeare', 'input.txt') else 'python_docs'
-    config.data.source = files.read_json(stored)['data']['source'] if stored.exists() else found
+    run.config.data.source = found if run.stored is None else run.stored['data']['source']
 
 
 def _open(run: contract.Run) -> Text:
@@ -204,16 +184,16 @@ PARTS = {
 }
 MODES = {
   'train': train,
-  'adder': adder,
-  'sort': sort,
-  'seq2seq': seq2seq,
+  'adder': mingpt_problems.adder,
+  'sort': mingpt_problems.sort,
+  'seq2seq': mingpt_problems.seq2seq,
   'explain': explain,
   'sample': sample,
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('mingpt', MODES, 'quickstart', argv=argv)
+  return contract.launch('mingpt', MODES, 'quickstart', settle=_settle, argv=argv)
 
 
 if __name__ == '__main__':

@@ -29,7 +29,10 @@ FREE = (
 
 
 def adder(run: contract.Run) -> bool:
-  """2-digit sums: all 10,000 are asked. Longer ones: held-out sums of that length and each of adder.test_digits."""
+  """Trains a GPT to add, and asks it for every 2-digit sum (or for sums of several lengths).
+
+  Of sums longer than 2 digits, held-out ones of that length and of each of adder.test_digits are asked for.
+  """
   if 'adder_accuracy' in (run.result() or {}):
     run.claim(FREE)
     run.print(f'the adder in {run.workdir} is finished: {_adder_line(run.result() or {})}')
@@ -66,7 +69,7 @@ def adder(run: contract.Run) -> bool:
 
 
 def sort(run: contract.Run) -> bool:
-  """Held-out rows of digits, sorted."""
+  """Trains a GPT to sort digits, and asks it for held-out rows."""
   if 'sort_accuracy' in (run.result() or {}):
     run.claim(FREE)
     run.print(f'sort in {run.workdir} is finished: {(run.result() or {})["sort_accuracy"]:.2%} of held-out rows right')
@@ -87,7 +90,7 @@ def sort(run: contract.Run) -> bool:
 
 
 def seq2seq(run: contract.Run) -> bool:
-  """Held-out examples answered greedily and by beam search, by the last parameters and by an average."""
+  """Trains the encoder-decoder Transformer; greedy and beam search, last and averaged checkpoints."""
   if 'seq2seq_accuracy' in (run.result() or {}):
     run.claim(FREE)
     run.print(f'seq2seq in {run.workdir} is finished:\n{_seq2seq_table((run.result() or {})["seq2seq_accuracy"])}')

@@ -9,6 +9,7 @@ python -m experiments.recsys --config=configs/recsys/hm.py --config.data.path=FO
 """
 
 import math
+import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -199,6 +200,25 @@ def _summary(result: Mapping[str, Any]) -> str:
   )
 
 
+def _settle(run: contract.Run) -> None:
+  """A path given alone, as data.path or as data.source, is a table of the user's own.
+
+  Raises:
+    UserError: the command line gives a path to a source that has none.
+  """
+  data = run.config.data
+  if data.source not in settings.SOURCES and not data.path and pathlib.Path(data.source).exists():
+    data.source, data.path = 'table', data.source
+  if not data.path or data.source in settings.NEED_PATH:
+    return
+  if 'data.source' in run.given:
+    raise UserError(
+      f'--config.data.source={data.source} has no path; with --config.data.path it is one of '
+      f'{", ".join(settings.NEED_PATH)}, or left out for a table'
+    )
+  data.source = 'table'
+
+
 def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string('user', '', 'id of a user (--mode=recommend)', flag_values=values)
   flags.DEFINE_bool('exclude_bought', False, 'leave out what the user bought before', flag_values=values)
@@ -215,7 +235,7 @@ MODES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('recsys', MODES, 'quickstart', define_flags=_define_flags, argv=argv)
+  return contract.launch('recsys', MODES, 'quickstart', define_flags=_define_flags, settle=_settle, argv=argv)
 
 
 if __name__ == '__main__':

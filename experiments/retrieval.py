@@ -3,7 +3,7 @@
 python -m experiments.retrieval                                             # builds and evaluates the Python docs
 python -m experiments.retrieval --mode=ask --query="how do I copy a folder and keep its timestamps"
 python -m experiments.retrieval --mode=ask                                   # asks for queries
-python -m experiments.retrieval --config.corpus=FOLDER --workdir=runs/mine   # your own Markdown, HTML, text, JSONL
+python -m experiments.retrieval --config.data.source=FOLDER --workdir=runs/mine   # your own Markdown, HTML, text, JSONL
 python -m experiments.retrieval --mode=update --workdir=runs/mine            # the folder has changed
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import contract
+from experiments import config_files, contract
 from mlsd_jax import files
 from mlsd_jax.ann import tuning
 from mlsd_jax.data.reading_progress import progress_bar
@@ -102,14 +102,14 @@ def tune(run: contract.Run) -> None:
   else:
     curve = tuning.tune(index, vectors, config.k, wanted=config.recall)
     index.save()
-    tuning.plot(curve, plots / 'recall_speed.png', run.config.corpus)
+    tuning.plot(curve, plots / 'recall_speed.png', run.config.data.source)
     run.print(curve.table())
   searcher = Searcher(opened, encoder, dataclasses.replace(_search_config(run), rerank=0))
   weights, measured = stage_table.fusion_sweep(searcher, queries, judgements)
   run.print('\nnDCG@10 by weight of the dense ranking\n' + ' ' * 10 + ''.join(f'{weight:>8.1f}' for weight in weights))
   for name, values in measured.items():
     run.print(f'{name:<10}' + ''.join(f'{value:8.4f}' for value in values))
-  stage_charts.fusion(weights, measured, plots / 'fusion.png', run.config.corpus)
+  stage_charts.fusion(weights, measured, plots / 'fusion.png', run.config.data.source)
 
 
 def train(run: contract.Run) -> None:
@@ -159,7 +159,7 @@ def _claim_training(run: contract.Run, folder: pathlib.Path, opened: store.Store
     sections += ['pairs'] + (['generator'] if 'written' in config['pairs']['sources'] else [])
   mine = {'index': opened.folder.name} | {name: config[name] for name in sections}
   if path.exists() and (folder / 'checkpoints').exists():
-    differing = contract.differences(files.read_json(path), mine, FREE_IN_TRAINING)
+    differing = config_files.differences(files.read_json(path), mine, FREE_IN_TRAINING)
     if differing:
       raise UserError(f'{folder} holds a training with another config ({differing}); delete or rename it to train anew')
   run.claim(FREE)
@@ -293,17 +293,20 @@ def _evaluate(run: contract.Run, encoder: Encoder) -> None:
     files.write_text(run.workdir / 'runs' / f'{stage}.trec', made.trec(stage))
   files.write_json(run.workdir / 'calibration.json', dataclasses.asdict(made.calibration))
   plots = run.workdir / 'plots'
-  stage_charts.stages(made.estimates, plots / 'stages.png', f'{run.config.corpus}: {len(queries):,} queries')
+  stage_charts.stages(made.estimates, plots / 'stages.png', f'{run.config.data.source}: {len(queries):,} queries')
   stage_charts.latency(made.milliseconds, plots / 'latency.png')
   stage_charts.embedding_map(
-    opened.page_vectors(), opened.folders, plots / 'map.png', f'{len(opened.page_ids):,} pages of {run.config.corpus}'
+    opened.page_vectors(),
+    opened.folders,
+    plots / 'map.png',
+    f'{len(opened.page_ids):,} pages of {run.config.data.source}',
   )
   run.write_result(made.result())  # last: by this `build` knows that nothing is left to do
   run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
 
 
 def _pages(run: contract.Run) -> tuple[list[Page], judged_collections.Judged | None]:
-  pages, asked = judged_collections.open_collection(run.config.corpus, lambda line: print(line, file=sys.stderr))
+  pages, asked = judged_collections.open_collection(run.config.data.source, lambda line: print(line, file=sys.stderr))
   return list(pages), asked
 
 
@@ -365,10 +368,11 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 
 MODES = {'build': build, 'ask': ask, 'evaluate': evaluate, 'tune': tune, 'train': train, 'update': update}
+RENAMED = {'--config.corpus': '--config.data.source'}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('retrieval', MODES, 'quickstart', define_flags=_define_flags, argv=argv)
+  return contract.launch('retrieval', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, argv=argv)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """Tokenizers: train a byte-level BPE, compare it with OpenAI's, look at how texts are cut.
 
 python -m experiments.tokenizer                                              # 4,096 tokens on the Python documentation
-python -m experiments.tokenizer --config.files='texts/*.jsonl' --config.vocab_size=50257 --workdir=runs/mine
+python -m experiments.tokenizer --config.data.source='texts/*.jsonl' --config.vocab_size=50257 --workdir=runs/mine
 python -m experiments.tokenizer --mode=show --text='def copy(src, dst): ...'
 python -m experiments.tokenizer --mode=analyse [--gpt2=WORKDIR]             # what is wrong with it; patterns; dropout
 python -m experiments.tokenizer --mode=compare                               # bits a byte of a GPT trained on each
@@ -29,7 +29,7 @@ from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.patterns import pattern_for
 from mlsd_jax.tokenizers.pieces import Counts, count_pieces
 
-FREE = ('workers', 'compare', 'sample_megabytes', 'language_model')
+FREE = ('data.workers', 'compare', 'sample_megabytes', 'language_model')
 FREE_UNTIL_FINISHED = ('vocab_size', 'ties', 'special_tokens')  # what the counted pieces do not depend on
 _SAVE_EVERY = 2**28  # characters counted between two saves
 _TEXT = 'Tokenizers cut text: naïve café, 1999, def f(x): return x**2  # 日本語 😀'
@@ -48,7 +48,7 @@ def train(run: contract.Run) -> None:
   if finished:
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
   began = time.perf_counter()
-  source = open_source(config.files or config.source, config.text_key)
+  source = open_source(config.data.source, config.data.text_key)
   counts = _counts(run, source)
   total = sum(len(piece.encode()) * count for piece, count in counts.pieces.items())
   run.print(
@@ -128,14 +128,14 @@ def analyse(run: contract.Run) -> None:
   bpe = tokenizers.load(run.workdir)
   if not isinstance(bpe, BPETokenizer):
     raise UserError(f'{run.workdir} holds {bpe!r}; only byte-pair encodings are analysed')
-  texts = list(_sample(open_source(config.files or config.source, config.text_key), config.sample_megabytes))
+  texts = list(_sample(open_source(config.data.source, config.data.text_key), config.sample_megabytes))
   parts = [token_tables.flaws_of(bpe, analysis.usage(bpe, texts).counts)]
   for other in map(exchange.as_bpe, _others(run, config.compare)):
     if other is not None:
       parts.append(token_tables.flaws_of(other, analysis.usage(other, texts).counts))
   if run.flags['gpt2']:
     parts.append(_least_trained(run.flags['gpt2'], texts))
-  parts.append(token_tables.pattern_table(texts, bpe.vocab_size, config.workers))
+  parts.append(token_tables.pattern_table(texts, bpe.vocab_size, config.data.workers))
   parts.append(token_tables.dropout_table(bpe, texts))
   text = '\n\n'.join(parts)
   run.print(text)
@@ -147,15 +147,15 @@ def compare(run: contract.Run) -> None:
   from mlsd_jax.language_model import tokenizer_comparison  # brings JAX, which only this and --gpt2 need
 
   config, settings = run.config, run.config.language_model
-  source = config.files or config.source
-  text = open_source(source, config.text_key).fingerprint()
+  source, text_key = config.data.source, config.data.text_key
+  text = open_source(source, text_key).fingerprint()
   rows = []
   for spec in settings.tokenizers:
     run.print(f'\n{spec}')
     # Other settings or another text are another run: a finished one must not be taken for it.
-    key = hashlib.sha256(json.dumps([source, config.text_key, text, settings.to_dict()]).encode()).hexdigest()[:8]
+    key = hashlib.sha256(json.dumps([source, text_key, text, settings.to_dict()]).encode()).hexdigest()[:8]
     folder = run.workdir / 'language_model' / f'{re.sub(r"[^\w.-]+", "_", spec)}-{key}'
-    row = tokenizer_comparison.train_on(spec, source, settings, folder, text_key=config.text_key)
+    row = tokenizer_comparison.train_on(spec, source, settings, folder, text_key=text_key)
     rows.append({'spec': spec, **row})
     if math.isnan(rows[-1]['bits_per_byte']):
       return  # told to stop
@@ -190,7 +190,9 @@ def _counts(run: contract.Run, source: Source) -> Counts:
         saved_at = done
 
     texts = (document.text for document in source.documents())
-    counts = count_pieces(texts, pattern_for(config.pattern), workers=config.workers, start=start, on_chunk=on_chunk)
+    counts = count_pieces(
+      texts, pattern_for(config.pattern), workers=config.data.workers, start=start, on_chunk=on_chunk
+    )
   counts.save(file)
   return counts
 
@@ -262,11 +264,19 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 
 MODES = {'train': train, 'show': show, 'analyse': analyse, 'compare': compare}
+RENAMED = {
+  '--config.source': '--config.data.source',
+  '--config.files': '--config.data.path',
+  '--config.text_key': '--config.data.text_key',
+  '--config.workers': '--config.data.workers',
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
   uses_jax = lambda run: run.flags['mode'] == 'compare' or bool(run.flags['gpt2'])
-  return contract.launch('tokenizer', MODES, 'quickstart', define_flags=_define_flags, uses_jax=uses_jax, argv=argv)
+  return contract.launch(
+    'tokenizer', MODES, 'quickstart', define_flags=_define_flags, uses_jax=uses_jax, renamed=RENAMED, argv=argv
+  )
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ def base() -> ConfigDict:
     {
       'data': {
         'source': 'hf:openwebtext',  # a name of data/sources.py, a local file or folder, tfds:NAME, hf:FOLDER
+        'path': '',  # a file or folder of your own; the same as naming it as source
         'tokenizer': 'gpt2',  # bytes, char, bpe:N, unigram:N (learned from the source), cl100k_base, ..., or a file
         'text_key': 'text',  # the key or column of JSONL and Parquet that holds the text
         'val_fraction': 0.0005,
@@ -58,9 +59,9 @@ def base() -> ConfigDict:
         'keep_checkpoints': 2,
         'keep_best': False,
       },
-      'eval': {
-        'stride': 0,  # of --mode=eval's windows; 0 is the context: every token scored once, with what precedes it there
-        'hellaswag': '',  # local JSONL files for --mode=eval
+      'evaluate': {
+        'stride': 0,  # of the windows; 0 is the context: every token scored once, with what precedes it there
+        'hellaswag': '',  # local JSONL files for --mode=evaluate
         'lambada': '',
       },
       'sample': {

@@ -6,8 +6,11 @@ from ml_collections import ConfigDict
 def base():
   return ConfigDict(
     {
-      'words': 'names',  # names, babynames, or a file with a word on each line
-      'split_seed': 42,  # as in the lectures: 80, 10 and 10 percent
+      'data': {
+        'source': 'names',  # names, babynames, or a file with a word on each line
+        'path': '',  # such a file; the same as naming it as source
+        'split_seed': 42,  # as in the lectures: 80, 10 and 10 percent
+      },
       'seeds': (0,),  # each rung is trained once a seed
       'ladder': (),  # the rungs, in their order
       'models': {},  # by name: kind, the sizes of NameConfig, and what differs from train; published is shown beside

@@ -22,6 +22,7 @@ def base() -> ConfigDict:
       'parts': ('ladder',),  # what --mode=train does: ladder, adder, sort, seq2seq
       'data': {
         'source': 'auto',  # tinyshakespeare if it is on this machine, else python_docs; or as data.source of GPT-2
+        'path': '',  # a file or folder of your own; the same as naming it as source
         'tokenizer': 'char',
         'text_key': 'text',
         'val_fraction': 0.1,

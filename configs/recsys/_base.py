@@ -17,9 +17,9 @@ def base():
     {
       'seed': 0,
       'data': {
-        'source': 'completejourney',  # hm, online_retail, synthetic, or table
+        'source': 'completejourney',  # hm, online_retail, synthetic, table, or a table's file
         'promotions': True,  # completejourney: the displays and mailers planned for the week to come
-        'path': '',  # hm: its folder; online_retail and table: the file
+        'path': '',  # hm: its folder; online_retail and table: the file; alone: a table
         # table: the file's names of ours; '' is the column of our name, where there is one
         'columns': dict.fromkeys(('user_id', 'item_id', 'time', 'price', 'quantity', 'place', 'name'), ''),
         'categories': '',  # table: columns that describe an item, from coarse to fine, with commas between

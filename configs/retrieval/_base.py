@@ -12,7 +12,10 @@ def base() -> ConfigDict:
   """
   return ConfigDict(
     {
-      'corpus': 'python_docs',  # python_docs, vmware_docs, scifact, cranfield, a file, or a folder (BEIR's layout too)
+      'data': {
+        'source': 'python_docs',  # or vmware_docs, scifact, cranfield, a file, a folder (BEIR's layout too)
+        'path': '',  # a file or folder of your own; the same as naming it as source
+      },
       'encoder': {
         'name': 'sentence-transformers/all-MiniLM-L6-v2',  # or a folder, or another model of the hub
         'dtype': 'float32',

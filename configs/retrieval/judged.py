@@ -10,8 +10,8 @@ nine minutes on two CPU cores beside other work.
 from configs.retrieval._base import base
 
 
-def get_config(corpus: str = 'scifact'):
+def get_config(source: str = 'scifact'):
   config = base()
-  config.corpus = corpus
+  config.data.source = source
   config.chunk.max_tokens = 0  # abstracts: one chunk each, cut at the encoder's length, as published figures have it
   return config

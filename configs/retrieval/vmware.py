@@ -11,7 +11,7 @@ from configs.retrieval._base import base
 
 def get_config():
   config = base()
-  config.corpus = 'vmware_docs'
+  config.data.source = 'vmware_docs'
   config.encoder.dtype = 'bfloat16'
   config.evaluate.max_queries = 0
   return config

@@ -11,14 +11,16 @@ from ml_collections import ConfigDict
 def get_config():
   return ConfigDict(
     {
-      'source': 'python_docs',  # as data.source of GPT-2: a name, a file or folder, tfds:NAME, hf:FOLDER
-      'files': '',  # a file, folder or glob of one's own; goes before source
-      'text_key': 'text',
+      'data': {
+        'source': 'python_docs',  # as GPT-2's: a name, a file, folder or glob, tfds:NAME, hf:FOLDER
+        'path': '',  # a file, folder or glob of your own; the same as naming it as source
+        'text_key': 'text',  # the key or column of JSONL and Parquet that holds the text
+        'workers': 0,  # processes that count; 0 is one a core
+      },
       'vocab_size': 4096,
       'pattern': 'gpt4',  # none, gpt2, cl100k, gpt4, o200k, or a regular expression
       'ties': 'first',  # of equally frequent pairs, the one that occurs first in the text; or smallest (ids)
       'special_tokens': ('<|endoftext|>',),
-      'workers': 0,  # 0 is one a core
       'compare': ('gpt2', 'cl100k_base', 'o200k_base'),  # shown beside, where their ranks are at hand
       'sample_megabytes': 8,  # how much of the text is encoded to compare
       'language_model': {  # --mode=compare

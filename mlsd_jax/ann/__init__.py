@@ -9,8 +9,8 @@ index.save('index')
 index = Index.open('index', made_by='all-MiniLM-L6-v2')
 """
 
-from mlsd_jax.ann.config import Settings
+from mlsd_jax.ann.config import IndexConfig
 from mlsd_jax.ann.index import Index
 from mlsd_jax.ann.state import Neighbours
 
-__all__ = ['Index', 'Neighbours', 'Settings']
+__all__ = ['Index', 'IndexConfig', 'Neighbours']

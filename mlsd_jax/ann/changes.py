@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mlsd_jax.ann.config import Settings
+from mlsd_jax.ann.config import IndexConfig
 from mlsd_jax.ann.delta import Delta
 from mlsd_jax.ann.segment import Segment
 from mlsd_jax.ann.vector_store import Store
@@ -84,7 +84,7 @@ def to_merge(pairs: list[Living], added: int, largest: int) -> set[int]:
   return chosen
 
 
-def merge(pairs: list[Living], delta: Delta, settings: Settings) -> Segment | None:
+def merge(pairs: list[Living], delta: Delta, settings: IndexConfig) -> Segment | None:
   """One segment of all that lives in `pairs` and in the delta, in the order of their rows; None if nothing does."""
   vectors, rows, living = delta.view()
   sources = [(segment.store, segment.rows, segment.ids, segment.metadata, alive) for segment, alive in pairs]

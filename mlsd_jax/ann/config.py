@@ -12,7 +12,7 @@ SMALLEST = 256  # vectors a quantiser can be trained on; fewer are always search
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class IndexConfig:
   """What to build, and how hard to search it.
 
   ScaNN (Guo et al. 2020, arXiv:1908.10396) looks at the `leaves_to_search` partitions nearest to the query and scores
@@ -54,7 +54,7 @@ class Settings:
       ('stored', ('float32', 'bfloat16', 'int8')),
     ):
       if getattr(self, name) not in allowed:
-        raise UserError(f'Settings({name}={getattr(self, name)!r}): it is one of {", ".join(allowed)}')
+        raise UserError(f'IndexConfig({name}={getattr(self, name)!r}): it is one of {", ".join(allowed)}')
     for name in ('leaves', 'leaves_to_search'):
       if getattr(self, name) is not None:
         _whole(name, getattr(self, name))
@@ -62,7 +62,7 @@ class Settings:
       _whole(name, getattr(self, name))
     threshold = self.anisotropic_threshold
     if not isinstance(threshold, int | float) or not (math.isnan(threshold) or 0 <= threshold < 1):
-      raise UserError(f'Settings(anisotropic_threshold={threshold!r}): it is at least 0 and under 1, or NaN')
+      raise UserError(f'IndexConfig(anisotropic_threshold={threshold!r}): it is at least 0 and under 1, or NaN')
 
   def kind_for(self, count: int) -> Literal['exact', 'ah', 'tree']:
     """The kind of a shard of `count` vectors."""
@@ -83,4 +83,4 @@ class Settings:
 
 def _whole(name: str, value: object) -> None:
   if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-    raise UserError(f'Settings({name}={value!r}): it is a whole number of at least 1')
+    raise UserError(f'IndexConfig({name}={value!r}): it is a whole number of at least 1')

@@ -12,7 +12,7 @@ import polars as pl
 from mlsd_jax.ann import changes, checks
 from mlsd_jax.ann.changes import Change
 from mlsd_jax.ann.checks import Metric
-from mlsd_jax.ann.config import Settings
+from mlsd_jax.ann.config import IndexConfig
 from mlsd_jax.ann.delta import Delta
 from mlsd_jax.ann.filters import Where, expression
 from mlsd_jax.ann.folder import FORMAT, Folder, writing
@@ -34,7 +34,7 @@ class Index:
   """
 
   def __init__(
-    self, metric: Metric, dim: int, settings: Settings, id_type: pl.DataType, schema: Any, made_by: str | None
+    self, metric: Metric, dim: int, settings: IndexConfig, id_type: pl.DataType, schema: Any, made_by: str | None
   ):
     self.metric, self.dim, self.settings, self.made_by = metric, dim, settings, made_by
     self._id_type, self._schema = id_type, schema
@@ -55,7 +55,7 @@ class Index:
     *,
     metric: str = 'dot',
     metadata: Any = None,
-    settings: Settings | None = None,
+    settings: IndexConfig | None = None,
     made_by: str | None = None,
     folder: str | pathlib.Path | None = None,
   ) -> 'Index':
@@ -75,7 +75,7 @@ class Index:
     Raises:
       UserError: bad vectors, ids or metadata, named by the row; the folder cannot be written.
     """
-    settings = settings or Settings()
+    settings = settings or IndexConfig()
     kind = checks.metric(metric)
     index: Index | None = None
     target = Folder(folder) if folder is not None else None
@@ -349,7 +349,7 @@ class Index:
     index = cls(
       manifest['metric'],
       manifest['dim'],
-      Settings(**manifest['settings']),
+      IndexConfig(**manifest['settings']),
       _ID_TYPES[manifest['ids']],
       None if schema is None else changes.from_bytes(bytes.fromhex(schema)).schema,
       manifest['made_by'],

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlsd_jax.ann.config import Settings
+from mlsd_jax.ann.config import IndexConfig
 from mlsd_jax.errors import UserError
 
 _PARALLEL_FROM = 64  # queries; fewer are not worth handing to threads
@@ -25,7 +25,7 @@ class Engine:
     self.count, self.leaves, self.reordered = count, leaves, reordered
 
   @staticmethod
-  def build(vectors: np.ndarray, settings: Settings, threads: int = 0) -> 'Engine | None':
+  def build(vectors: np.ndarray, settings: IndexConfig, threads: int = 0) -> 'Engine | None':
     """A searcher over float32 [N, D]; None where exact search takes its place: too few vectors, all of them zero, or no
     ScaNN."""
     kind = settings.kind_for(len(vectors)) if available() else 'exact'

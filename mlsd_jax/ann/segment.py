@@ -11,7 +11,7 @@ import polars as pl
 
 from mlsd_jax import files
 from mlsd_jax.ann import exact
-from mlsd_jax.ann.config import Settings
+from mlsd_jax.ann.config import IndexConfig
 from mlsd_jax.ann.scann_engine import Engine, available
 from mlsd_jax.ann.vector_store import Store
 from mlsd_jax.errors import UserError
@@ -40,7 +40,7 @@ class Segment:
     ids: pl.Series,
     rows: np.ndarray,
     metadata: pl.DataFrame | None,
-    settings: Settings,
+    settings: IndexConfig,
     *,
     engine: Engine | None = None,
     leaves: int = 0,
@@ -57,7 +57,7 @@ class Segment:
 
   @staticmethod
   def build(
-    vectors: np.ndarray, ids: pl.Series, rows: np.ndarray, metadata: pl.DataFrame | None, settings: Settings
+    vectors: np.ndarray, ids: pl.Series, rows: np.ndarray, metadata: pl.DataFrame | None, settings: IndexConfig
   ) -> 'Segment':
     """Builds the searcher over checked float32 [N, D]."""
     engine = Engine.build(vectors, settings)
@@ -221,7 +221,7 @@ class Segment:
       items['id'],
       items['row'].to_numpy(),
       metadata,
-      Settings(**entry['settings']),
+      IndexConfig(**entry['settings']),
       leaves=entry['leaves'],
       kind=entry['kind'],
       name=entry['name'],

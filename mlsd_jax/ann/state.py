@@ -8,7 +8,7 @@ import polars as pl
 
 from mlsd_jax.ann import changes
 from mlsd_jax.ann.changes import Change
-from mlsd_jax.ann.config import Settings
+from mlsd_jax.ann.config import IndexConfig
 from mlsd_jax.ann.delta import Delta
 from mlsd_jax.ann.exact import order
 from mlsd_jax.ann.filters import keep_rows
@@ -104,7 +104,7 @@ class State:
       self.delta.add(change.added, change.vectors, change.rows, change.metadata)
     return State(self.segments, alive, self.delta)
 
-  def compacted(self, settings: Settings, empty: Delta) -> 'State':
+  def compacted(self, settings: IndexConfig, empty: Delta) -> 'State':
     """The state with the delta, and what it is worth merging with, built into one new segment."""
     pairs = list(self.pairs())
     chosen = changes.to_merge(pairs, self.delta.num_alive, settings.shard_size)

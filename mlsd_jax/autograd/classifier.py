@@ -13,7 +13,7 @@ from mlsd_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class ClassifierConfig:
   """Full-batch gradient descent, as in micrograd's demo where momentum is 0.
 
   Attributes:
@@ -83,7 +83,7 @@ def train_interpreted(
   model: MLP,
   points: np.ndarray,
   labels: np.ndarray,
-  settings: Settings,
+  settings: ClassifierConfig,
   on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> History:
   """Trains `model` in place, node by node.
@@ -117,6 +117,6 @@ def train_interpreted(
   return History(np.array(losses), np.array(accuracies), np.array(trail), 0.0, seconds)
 
 
-def diverged(step: int, settings: Settings) -> UserError:
+def diverged(step: int, settings: ClassifierConfig) -> UserError:
   """The mistake to raise when the loss is no finite number."""
   return UserError(f'the loss is no finite number at step {step}; lower learning_rate (now {settings.learning_rate})')

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mlsd_jax.autograd.classifier import History, Settings, diverged, network, svm_loss
+from mlsd_jax.autograd.classifier import ClassifierConfig, History, diverged, network, svm_loss
 from mlsd_jax.autograd.compiler import compile_graph
 from mlsd_jax.autograd.engine import Value
 from mlsd_jax.autograd.nn import MLP
 
 
-def train_compiled(model: MLP, points: np.ndarray, labels: np.ndarray, settings: Settings) -> History:
+def train_compiled(model: MLP, points: np.ndarray, labels: np.ndarray, settings: ClassifierConfig) -> History:
   """As classifier.train_interpreted, with one step recorded, compiled and repeated by lax.scan in a single dispatch.
 
   Raises:

@@ -16,6 +16,9 @@ from mlsd_jax.recsys.stages.ranker import Losses
 from mlsd_jax.recsys.training import TowerSettings
 from mlsd_jax.training.config import TrainConfig, from_mapping
 
+NEED_PATH = ('hm', 'online_retail', 'table')  # sources that are wherever the user put them
+SOURCES = ('completejourney', 'synthetic', *NEED_PATH)
+
 
 def dataset(config: Any) -> Dataset:
   """The purchases of `config.data`, without the last `config.funnel.skip` weeks.
@@ -42,9 +45,8 @@ def _read(config: Any) -> Dataset:
     return readers.completejourney(data.promotions)
   if data.source == 'synthetic':
     return generator.generate(synthetic(config)).dataset
-  if data.source not in ('hm', 'online_retail', 'table'):
-    sources = 'completejourney, hm, online_retail, synthetic, table'
-    raise UserError(f'config.data.source={data.source!r} is not one of {sources}')
+  if data.source not in SOURCES:
+    raise UserError(f'config.data.source={data.source!r} is neither a file nor one of {", ".join(SOURCES)}')
   if not data.path:
     raise UserError(f'config.data.source={data.source!r} wants --config.data.path=')
   if data.source == 'hm':

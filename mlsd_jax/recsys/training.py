@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mlsd_jax.ann import Settings
+from mlsd_jax.ann import IndexConfig
 from mlsd_jax.data.batches import slices
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
@@ -113,7 +113,7 @@ def train_towers(
     usual = towers.factor_weight(previous.params, previous.config) if previous else None
     boost = towers.factor_boost(params, data, config, splits.targets(dataset, latest), depth, usual)
     config = dataclasses.replace(config, factor_boost=boost)
-  index = from_mapping(Settings, {'kind': settings.index}, 'tower')
+  index = from_mapping(IndexConfig, {'kind': settings.index}, 'tower')
   return Retriever.at(params, config, dataclasses.replace(data, histories=histories), histories, before, index), result
 
 

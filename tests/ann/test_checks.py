@@ -3,7 +3,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mlsd_jax.ann import Index, Settings, checks
+from mlsd_jax.ann import Index, IndexConfig, checks
 from mlsd_jax.errors import UserError
 
 ONES = np.ones((3, 4), np.float32)
@@ -52,7 +52,7 @@ def test_cosine_refuses_a_vector_without_direction_and_takes_any_size():
 
 def test_zero_vectors_are_fine_under_dot():
   for kind in ('exact', 'ah', 'tree'):
-    index = Index.build(np.zeros((300, 4), np.float32), settings=Settings(kind=kind))
+    index = Index.build(np.zeros((300, 4), np.float32), settings=IndexConfig(kind=kind))
     assert index.search(ONES, 2).scores[0].tolist() == [0, 0]
 
 
@@ -119,7 +119,7 @@ def test_ids_that_are_refused(ids, message):
 
 def test_ids_that_collide_between_parts():
   with pytest.raises(UserError, match="'b' occurs more than once"):
-    Index.build(iter([(ONES[:2], ['a', 'b']), (ONES[:1], ['b'])]), settings=Settings(shard_size=2))
+    Index.build(iter([(ONES[:2], ['a', 'b']), (ONES[:1], ['b'])]), settings=IndexConfig(shard_size=2))
   with pytest.raises(UserError, match='ids of one type'):
     Index.build(iter([(ONES[:2], ['a', 'b']), ONES[:1]]))
 
@@ -171,8 +171,8 @@ def test_filters_that_are_refused(where, message):
 )
 def test_settings_that_are_refused(wrong):
   (name,) = wrong
-  with pytest.raises(UserError, match=rf'Settings\({name}='):
-    Settings(**wrong)
+  with pytest.raises(UserError, match=rf'IndexConfig\({name}='):
+    IndexConfig(**wrong)
 
 
 def test_a_metric_that_is_refused():

@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mlsd_jax.ann import Index, Settings
+from mlsd_jax.ann import Index, IndexConfig
 from mlsd_jax.errors import UserError
 
 GENERATOR = np.random.default_rng(0)
 VECTORS = GENERATOR.standard_normal((600, 8)).astype(np.float32)
 # Everything is looked at and scored again: ScaNN's rounding cannot show.
-TREE = Settings(kind='tree', leaves=20, leaves_to_search=20, reorder=600)
+TREE = IndexConfig(kind='tree', leaves=20, leaves_to_search=20, reorder=600)
 
 
 def build(folder, **options):
@@ -84,7 +84,7 @@ def test_every_change_is_on_disk_before_it_is_seen(tmp_path):
 
 
 def test_what_grows_is_built_and_what_is_deleted_goes(tmp_path):
-  settings = Settings(delta_limit=100)
+  settings = IndexConfig(delta_limit=100)
   index = Index.build(VECTORS[:300], settings=settings, folder=tmp_path)
   for start in range(300, 600, 50):
     index.add(VECTORS[start : start + 50])
@@ -187,10 +187,10 @@ def test_two_writers_are_noticed(tmp_path):
 FULL = """
 import resource, sys
 import numpy as np
-from mlsd_jax.ann import Index, Settings
+from mlsd_jax.ann import Index, IndexConfig
 from mlsd_jax.errors import UserError
 vectors = np.random.default_rng(0).standard_normal((2000, 16)).astype(np.float32)
-index = Index.build(vectors[:1000], settings=Settings(kind='tree'), folder=sys.argv[1])
+index = Index.build(vectors[:1000], settings=IndexConfig(kind='tree'), folder=sys.argv[1])
 index.add(vectors[1000:])
 for limit in (100_000, 50_000, 10_000, 3_000, 100):  # in the vectors, in ScaNN's files, in the manifest
   resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))
@@ -220,7 +220,7 @@ def test_a_full_disk_is_one_line_and_the_last_index_stays(tmp_path):
 
 
 def test_a_compaction_that_fails_warns_and_the_change_is_kept(tmp_path, monkeypatch):
-  index = Index.build(VECTORS[:300], settings=Settings(delta_limit=10), folder=tmp_path)
+  index = Index.build(VECTORS[:300], settings=IndexConfig(delta_limit=10), folder=tmp_path)
 
   def fail(*_):
     raise OSError(28, 'No space left on device')
@@ -242,14 +242,14 @@ def test_a_compaction_that_fails_warns_and_the_change_is_kept(tmp_path, monkeypa
 KILLED = """
 import sys
 import numpy as np
-from mlsd_jax.ann import Index, Settings
+from mlsd_jax.ann import Index, IndexConfig
 folder, first = sys.argv[1], int(sys.argv[2])
 vectors = lambda n: np.random.default_rng(n).standard_normal((20, 8)).astype(np.float32)
 if first:
   index = Index.open(folder)
 else:
   index = Index.build(np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32),
-                      settings=Settings(kind='tree', delta_limit=60), metric='cosine', folder=folder)
+                      settings=IndexConfig(kind='tree', delta_limit=60), metric='cosine', folder=folder)
 for number in range(first, 10_000):
   index.add(vectors(number), range(1000 + 20 * number, 1020 + 20 * number))
   print(number, flush=True)

@@ -11,16 +11,16 @@ import polars as pl
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mlsd_jax.ann import Index, Settings, segment
+from mlsd_jax.ann import Index, IndexConfig, segment
 from mlsd_jax.errors import UserError
 
 DIM = 6
 KINDS = (
-  Settings(delta_limit=40),
-  Settings(kind='ah', reorder=50, delta_limit=40),
-  Settings(kind='tree', leaves=17, leaves_to_search=17, reorder=50, reorder_dtype='float32', delta_limit=300),
-  Settings(kind='tree', leaves=300, leaves_to_search=1, reorder_dtype='none', shard_size=400, stored='bfloat16'),
-  Settings(kind='ah', dims_per_block=4, reorder_dtype='bfloat16', stored='int8', shard_size=300),
+  IndexConfig(delta_limit=40),
+  IndexConfig(kind='ah', reorder=50, delta_limit=40),
+  IndexConfig(kind='tree', leaves=17, leaves_to_search=17, reorder=50, reorder_dtype='float32', delta_limit=300),
+  IndexConfig(kind='tree', leaves=300, leaves_to_search=1, reorder_dtype='none', shard_size=400, stored='bfloat16'),
+  IndexConfig(kind='ah', dims_per_block=4, reorder_dtype='bfloat16', stored='int8', shard_size=300),
 )
 BAD = (np.nan, np.inf, -np.inf, 1e30, 1e-40, 3e38)
 

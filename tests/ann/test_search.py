@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mlsd_jax.ann import Index, Settings, scann_engine, segment, tuning
+from mlsd_jax.ann import Index, IndexConfig, scann_engine, segment, tuning
 from mlsd_jax.errors import UserError
 
 
@@ -22,11 +22,11 @@ def clustered(count, seed, dim=32):
 VECTORS, QUERIES = clustered(6_000, 1), clustered(200, 2)
 COLOURS = {'colour': np.arange(6_000) % 10, 'name': [f'n{row % 3}' for row in range(6_000)]}
 KINDS = {
-  'ah': Settings(kind='ah'),
-  'tree': Settings(kind='tree', leaves_to_search=20),
-  'bfloat16': Settings(kind='tree', leaves_to_search=20, reorder_dtype='bfloat16', stored='bfloat16'),
-  'disk': Settings(kind='tree', leaves_to_search=20, reorder_dtype='none', stored='int8'),
-  'shards': Settings(kind='tree', leaves_to_search=20, shard_size=2_500, reorder_dtype='float32'),
+  'ah': IndexConfig(kind='ah'),
+  'tree': IndexConfig(kind='tree', leaves_to_search=20),
+  'bfloat16': IndexConfig(kind='tree', leaves_to_search=20, reorder_dtype='bfloat16', stored='bfloat16'),
+  'disk': IndexConfig(kind='tree', leaves_to_search=20, reorder_dtype='none', stored='int8'),
+  'shards': IndexConfig(kind='tree', leaves_to_search=20, shard_size=2_500, reorder_dtype='float32'),
 }
 
 
@@ -70,20 +70,20 @@ def test_more_than_scann_reorders_and_more_than_there_are(index):
 
 def test_scann_was_asked():
   """The tests above would pass if everything were searched exactly."""
-  index = Index.build(VECTORS, settings=Settings(kind='tree', leaves=77, leaves_to_search=1))
+  index = Index.build(VECTORS, settings=IndexConfig(kind='tree', leaves=77, leaves_to_search=1))
   assert tuning.recall(index.search(QUERIES, 10).rows, index.search(QUERIES, 10, exact=True).rows) < 0.9
 
 
 def test_the_size_of_vectors_does_not_matter():
   for scale in (2.0**50, 2.0**-50):
-    index = Index.build(VECTORS * np.float32(scale), settings=Settings(kind='ah'))
+    index = Index.build(VECTORS * np.float32(scale), settings=IndexConfig(kind='ah'))
     found, exact = (index.search(QUERIES * np.float32(1 / scale), 10, exact=exact) for exact in (False, True))
     assert tuning.recall(found.rows, exact.rows) > 0.95
 
 
 def test_a_query_whose_partitions_hold_too_few_is_searched_exactly():
   """ScaNN would pad its answer with document 0."""
-  index = Index.build(VECTORS, settings=Settings(kind='tree', leaves=1_000, leaves_to_search=1))
+  index = Index.build(VECTORS, settings=IndexConfig(kind='tree', leaves=1_000, leaves_to_search=1))
   found = index.search(QUERIES, 40)
   assert all(len(set(rows.tolist())) == 40 for rows in found.rows)
 
@@ -112,7 +112,7 @@ def test_searches_go_on_while_segments_are_built(monkeypatch):
 
 def test_a_filter_may_be_an_expression_and_nothing_unknown_passes():
   years = [None, 2001, 2002, 2003] * 1_500
-  index = Index.build(VECTORS, metadata={'year': years, **COLOURS}, settings=Settings(kind='tree'))
+  index = Index.build(VECTORS, metadata={'year': years, **COLOURS}, settings=IndexConfig(kind='tree'))
   found = index.search(QUERIES, 20, where=(pl.col('year') >= 2002) & pl.col('name').str.starts_with('n1'))
   rows = np.concatenate(found.rows)
   assert set((rows % 4).tolist()) == {2, 3}
@@ -126,7 +126,7 @@ def test_parts_of_any_size_give_the_shards_that_the_whole_gives(tmp_path):
       part = slice(start, stop)
       yield VECTORS[part], [f'é{row}' for row in range(start, stop)], {'colour': COLOURS['colour'][part]}
 
-  settings = Settings(shard_size=1_000)
+  settings = IndexConfig(shard_size=1_000)
   index = Index.build(parts(), settings=settings, folder=tmp_path)
   assert [part['vectors'] for part in index.describe()] == [1_000] * 6
   whole = Index.build(VECTORS, settings=settings)
@@ -138,17 +138,17 @@ def test_parts_of_any_size_give_the_shards_that_the_whole_gives(tmp_path):
 
 
 def test_kinds_by_size():
-  settings = Settings()
+  settings = IndexConfig()
   kinds = [settings.kind_for(count) for count in (1, 19_999, 20_000, 99_999, 100_000)]
   assert kinds == ['exact', 'exact', 'ah', 'ah', 'tree']
-  assert Settings(kind='tree').kind_for(255) == 'exact'
-  assert Settings(kind='tree', leaves=1_000).leaves_for(300) == 300
+  assert IndexConfig(kind='tree').kind_for(255) == 'exact'
+  assert IndexConfig(kind='tree', leaves=1_000).leaves_for(300) == 300
   assert settings.leaves_for(1_000_000) == 1_000
   assert [settings.searched_for(leaves) for leaves in (4, 100, 1_000)] == [4, 40, 62]
 
 
 def test_tuning_finds_the_recall_and_keeps_it(tmp_path):
-  index = Index.build(VECTORS, settings=Settings(kind='tree'), folder=tmp_path)
+  index = Index.build(VECTORS, settings=IndexConfig(kind='tree'), folder=tmp_path)
   curve = tuning.tune(index, QUERIES, 10, wanted=0.95)
   assert curve.chosen.recall >= 0.95
   assert curve.chosen in curve.points
@@ -170,15 +170,15 @@ def test_tuning_finds_the_recall_and_keeps_it(tmp_path):
 
 
 def test_tuning_without_partitions_says_nothing_of_how_many_to_search():
-  index = Index.build(VECTORS, settings=Settings(kind='ah'))
+  index = Index.build(VECTORS, settings=IndexConfig(kind='ah'))
   curve = tuning.tune(index, QUERIES, 10, wanted=0.9)
-  assert index.settings == Settings(kind='ah', reorder=curve.chosen.reorder)
+  assert index.settings == IndexConfig(kind='ah', reorder=curve.chosen.reorder)
 
 
 def test_tuning_says_what_it_cannot_do():
   with pytest.raises(UserError, match='nothing to tune'):
     tuning.tune(Index.build(VECTORS), QUERIES)
-  index = Index.build(VECTORS, settings=Settings(kind='tree'))
+  index = Index.build(VECTORS, settings=IndexConfig(kind='tree'))
   with pytest.raises(UserError, match='no queries to tune with'):
     tuning.tune(index, QUERIES[:0])
   with pytest.raises(UserError, match='over 0 and at most 1'):
@@ -194,11 +194,11 @@ def test_scann_is_imported_only_to_be_used_and_tensorflow_never():
 import sys
 import threading
 import numpy as np
-from mlsd_jax.ann import Index, Settings
+from mlsd_jax.ann import Index, IndexConfig
 x = np.random.default_rng(0).standard_normal((300, 4)).astype('f4')
 Index.build(x).search(x, 3)
 print('scann' in sys.modules, 'jax' in sys.modules)
-Index.build(x, settings=Settings(kind='ah')).search(x, 3)
+Index.build(x, settings=IndexConfig(kind='ah')).search(x, 3)
 print('scann' in sys.modules, 'tensorflow' in sys.modules)
 """
   done = subprocess.run([sys.executable, '-W', 'error', '-c', script], capture_output=True, text=True, check=True)

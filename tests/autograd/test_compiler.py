@@ -150,7 +150,7 @@ def test_the_project_stays_float32():
 @pytest.mark.parametrize('momentum', [0.0, 0.9])
 def test_training_is_the_interpreters(momentum):
   points, labels = datasets.make('moons', 12, 0.1, 0)
-  options = classifier.Settings(hidden=(4, 3), steps=15, learning_rate=0.3, momentum=momentum)
+  options = classifier.ClassifierConfig(hidden=(4, 3), steps=15, learning_rate=0.3, momentum=momentum)
   plain, fast = classifier.network((4, 3), 1), classifier.network((4, 3), 1)
   slow_history = classifier.train_interpreted(plain, points, labels, options)
   fast_history = compiled_classifier.train_compiled(fast, points, labels, options)

@@ -1,18 +1,30 @@
 """The command line every experiment shares: overrides, one-line errors, a workdir that is never overwritten."""
 
+import importlib
 import json
+import pathlib
 
 import pytest
 
-from experiments import contract
+from experiments import config_files, contract
 from mlsd_jax.errors import UserError
 from mlsd_jax.training import devices
 
 CONFIG = """
 from ml_collections import ConfigDict
 def get_config(arg='small'):
-  return ConfigDict({'size': arg, 'train': {'steps': 10, 'rate': 0.1}, 'files': ('a',), 'note': ''})
+  return ConfigDict({
+    'size': arg, 'data': {'source': 'sea', 'path': ''}, 'train': {'steps': 10, 'rate': 0.1}, 'files': ('a',), 'note': ''
+  })
 """
+RENAMED = {
+  '--config.waters': '--config.data.source',
+  '--config.fit': '--config.train',
+  '--config.sails': 'python -m experiments.boat --config.sails',
+  '--mode=fit': '--mode=train',
+  '--mode=sail': 'python -m experiments.boat',
+  '--vast': '--config.size=vast',
+}
 
 
 @pytest.fixture
@@ -37,7 +49,7 @@ def call(tmp_path, monkeypatch, capsys):
 
   def call(*arguments):
     modes = {'train': train, 'fail': fail, 'crash': crash}
-    code = contract.launch('thing', modes, 'missing', argv=arguments)
+    code = contract.launch('thing', modes, 'missing', renamed=RENAMED, argv=arguments)
     out, err = capsys.readouterr()
     return code, seen, out, err
 
@@ -49,6 +61,7 @@ def test_overrides_reach_the_config(call):
   assert code == 0
   assert seen[0].config.to_dict() == {
     'size': 'big',
+    'data': {'source': 'sea', 'path': ''},
     'train': {'steps': 20, 'rate': 0.5},
     'files': ('a',),
     'note': '',
@@ -65,6 +78,14 @@ def test_overrides_reach_the_config(call):
     (['--config.size.x=1'], "config.size has no key 'x'; it is a single value"),
     (['--config.train.steps=many'], 'many'),
     (['--mode=dance'], 'dance'),
+    (['--config.waters=lake'], '--config.waters is now --config.data.source'),
+    (['--config.waters', 'lake'], '--config.waters is now --config.data.source'),
+    (['--config.fit.steps=3'], '--config.fit.steps is now --config.train.steps'),
+    (['--config.sails.area=3'], '--config.sails.area is now python -m experiments.boat --config.sails.area'),
+    (['--mode=fit'], '--mode=fit is now --mode=train'),
+    (['--mode', 'sail'], '--mode=sail is now python -m experiments.boat'),
+    (['-vast'], '--vast is now --config.size=vast'),
+    (['--config.data.source=a', '--config.data.path=b'], 'are both given'),
     (['--speed=9'], 'speed'),
     (['stray'], "unexpected argument 'stray'"),
     (['--workdir'], 'workdir'),
@@ -87,12 +108,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(call, arguments, message):
     ('empty.py', 'has no get_config'),
     ('fixed.py:x', "takes no argument, but 'x' was given"),
     ('broken.py', 'broken.py'),
+    ('old.py', 'old.py: --config.fit.rate is now --config.train.rate'),
   ],
 )
 def test_a_config_that_cannot_be_used_is_named(call, tmp_path, spec, message):
   (tmp_path / 'empty.py').write_text('')
   (tmp_path / 'broken.py').write_text('def get_config(:')
   (tmp_path / 'fixed.py').write_text('def get_config(): return None')
+  (tmp_path / 'old.py').write_text(CONFIG.replace("'train'", "'fit'"))
   code, _, _, err = call(f'--config={spec}')
   assert code == 2
   assert message in err
@@ -120,6 +143,35 @@ def test_a_workdir_remembers_its_config(call):
   assert (seen[-1].config.size, seen[-1].config.train.steps, seen[-1].config.note) == ('big', 11, 'again')
 
 
+def test_a_path_is_read_whether_it_is_given_as_path_or_as_source(call):
+  assert call('--config=variant.py', '--workdir=w', '--config.data.path=lake.txt')[0] == 0
+  code, seen, _, err = call('--config=variant.py', '--workdir=w', '--config.data.source=lake.txt')
+  assert code == 0, err
+  assert [run.config.data.source for run in seen] == ['lake.txt'] * 2
+
+
+def test_a_workdir_with_old_names_opens(call):
+  call('--config=variant.py', '--workdir=w')
+  old = {'size': 'small', 'waters': 'lake', 'fit': {'steps': 10, 'rate': 0.1}, 'sails': 1, 'files': ['a'], 'note': ''}
+  old |= {'data': {'path': ''}}
+  with open('w/config.json', 'w') as file:
+    json.dump(old, file)
+  code, seen, _, err = call('--workdir=w', '--config.note=again')
+  assert code == 0, err
+  assert seen[-1].config.to_dict() == {
+    'size': 'small',
+    'data': {'source': 'lake', 'path': ''},
+    'train': {'steps': 10, 'rate': 0.1},
+    'files': ('a',),
+    'note': 'again',
+  }
+  with open('w/config.json', 'w') as file:
+    json.dump(old, file)
+  code, seen, _, err = call('--config=variant.py', '--workdir=w', '--config.data.source=lake')
+  assert code == 0, err
+  assert call('--config=variant.py', '--workdir=w', '--config.data.source=river')[0] == 2
+
+
 def test_results_add_up(call):
   _, seen, _, _ = call('--config=variant.py')
   seen[0].write_result({'score': 2})
@@ -131,3 +183,69 @@ def test_help_names_configs_modes_and_flags(call):
   assert (code, seen) == (0, [])
   for word in ('Does the work.', '--workdir', '--coordinator', '--mode'):
     assert word in out
+
+
+EXPERIMENTS = sorted(
+  path.stem for path in pathlib.Path(contract.__file__).parent.glob('*.py') if 'MODES' in path.read_text()
+)
+
+
+@pytest.fixture
+def call_experiment(tmp_path, monkeypatch, capsys):
+  """call(name, *arguments) -> (exit code, runs seen, standard error); no mode of the experiment does anything."""
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(contract, '_set_up_jax', lambda *_: None)
+  seen = []
+
+  def call(name, *arguments):
+    experiment = importlib.import_module(f'experiments.{name}')
+    for mode in experiment.MODES:
+      monkeypatch.setitem(experiment.MODES, mode, seen.append)
+    return experiment.main(arguments), seen, capsys.readouterr().err
+
+  return call
+
+
+def renamed(name):
+  return getattr(importlib.import_module(f'experiments.{name}'), 'RENAMED', {})
+
+
+@pytest.mark.parametrize('name', EXPERIMENTS)
+def test_old_names_are_refused_and_old_workdirs_open(name, call_experiment):
+  config = config_files.load_config(f'configs/{name}/quickstart.py')[1]
+  pathlib.Path('w').mkdir()
+  values = config.to_dict()
+  for old, new in renamed(name).items():
+    code, _, err = call_experiment(name, old if '=' in old else f'{old}=x')
+    assert (code, err) == (2, f'error: {old} is now {new}\n')
+    if new.startswith('--config.'):
+      move(values, new.removeprefix('--config.'), old.removeprefix('--config.'))
+  pathlib.Path('w', 'config.json').write_text(json.dumps(values))
+  code, seen, err = call_experiment(name, '--workdir=w')
+  assert code == 0, err
+  run = seen[-1]
+  assert config_files.differences(run.stored, run.config.to_dict()) == ''
+  assert config_files.differences(run.config.to_dict(), config.to_dict(), ['data.source']) == ''
+
+
+def move(tree, key, to):
+  *sections, last = key.split('.')
+  *new_sections, new_last = to.split('.')
+  node, new = tree, tree
+  for section in sections:
+    node = node[section]
+  for section in new_sections:
+    new = new[section]
+  new[new_last] = node.pop(last)
+
+
+@pytest.mark.parametrize('name', [name for name in EXPERIMENTS if name not in ('algorithms', 'micrograd')])
+def test_every_experiment_reads_data_source_or_data_path(name, call_experiment):
+  pathlib.Path('own.csv').write_text('a')
+  code, seen, err = call_experiment(name, '--config.data.source=own.csv')
+  assert code == 0, err
+  code, seen, err = call_experiment(name, '--config.data.path=own.csv')
+  assert code == 0, err
+  first, second = seen
+  assert config_files.differences(first.config.to_dict(), second.config.to_dict()) == ''
+  assert 'own.csv' in (first.config.data.source, first.config.data.path)

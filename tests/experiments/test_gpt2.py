@@ -61,7 +61,7 @@ def test_from_text_to_samples(call, tmp_path):
   assert code == 0
   assert 'is finished' in out
 
-  code, out, _ = call('--workdir=w', '--mode=eval', '--config.eval.stride=16', small=False)
+  code, out, _ = call('--workdir=w', '--mode=evaluate', '--config.evaluate.stride=16', small=False)
   assert code == 0
   scored = json.loads((tmp_path / 'w' / 'eval.json').read_text())
   assert scored['stride'] == 16

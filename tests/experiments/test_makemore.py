@@ -12,7 +12,7 @@ from mlsd_jax.training import devices
 
 LADDER = "--config.ladder=('ngram', 'bigram', 'mlp_norm', 'gru')"
 SMALL = (
-  *(LADDER, '--config.words=rivers.txt', '--config.sample.number=50'),
+  *(LADDER, '--config.data.source=rivers.txt', '--config.sample.number=50'),
   *('--config.models.bigram.learning_rate=0.05', '--config.train.steps=60', '--config.train.steps_per_dispatch=20'),
 )
 
@@ -89,9 +89,9 @@ def test_search_and_diagnose(call, tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (['--config.words=empty.txt'], 'holds no word'),
-    (['--config.words=one.txt'], 'one character'),
-    (['--config.words=nowhere.txt'], 'no list of words'),
+    (['--config.data.source=empty.txt'], 'holds no word'),
+    (['--config.data.source=one.txt'], 'one character'),
+    (['--config.data.source=nowhere.txt'], 'no list of words'),
     (["--config.ladder=('cnn',)"], "names 'cnn'"),
     ([LADDER, '--config.models.gru.learning_rate=nan'], 'learning_rate'),
     (['--mode=sample'], 'holds no trained model'),
@@ -101,7 +101,7 @@ def test_search_and_diagnose(call, tmp_path):
 def test_bad_input_is_one_line(call, tmp_path, arguments, message):
   (tmp_path / 'empty.txt').write_text('\n')
   (tmp_path / 'one.txt').write_text('a\naa\naaa\naaaa\n')
-  code, _, err = call('--config.words=rivers.txt', *arguments)
+  code, _, err = call('--config.data.source=rivers.txt', *arguments)
   assert code == 2
   assert message in err
   assert err.strip().count('\n') == 0

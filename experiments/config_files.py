@@ -1,0 +1,164 @@
+"""Configs: files of configs/, the config.json of a workdir, and keys that once had another name."""
+
+import importlib.util
+import inspect
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mlsd_jax import files
+from mlsd_jax.errors import UserError
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+_KEY = '--config.'
+# Sections whose keys are a user's own choice: one that is missing is missing on purpose.
+_OPEN = ('models', 'rungs', 'synthetic', 'columns', 'per_source', 'problem')
+
+
+def load_config(spec: str, renamed: Mapping[str, str] = {}) -> tuple[str, ConfigDict]:
+  """(variant name, get_config()) of 'configs/NAME/VARIANT.py' or 'configs/NAME/VARIANT.py:arg'.
+
+  A relative path is looked for in the current folder, then beside the package.
+
+  Args:
+    renamed: old spellings, which the file must not have; see contract.launch.
+
+  Raises:
+    UserError: no such file, no get_config in it, it does not take the argument, or it has a key by an old name.
+  """
+  path, colon, argument = spec.partition(':')
+  candidates = [pathlib.Path(path), REPOSITORY / path]
+  found = next((candidate for candidate in candidates if candidate.is_file()), None)
+  if found is None:
+    known = ', '.join(variants(REPOSITORY / pathlib.Path(path).parent))
+    raise UserError(f'no config file {path}' + (f'; {pathlib.Path(path).parent} has {known}' if known else ''))
+  module = _module(found, path)
+  if not hasattr(module, 'get_config'):
+    raise UserError(f'{path} has no get_config()')
+  takes_argument = bool(inspect.signature(module.get_config).parameters)
+  if colon and not takes_argument:
+    raise UserError(f'{path} takes no argument, but {argument!r} was given after the colon')
+  config = module.get_config(argument) if colon else module.get_config()
+  keys = [key for key, _ in leaves(config.to_dict())] if isinstance(config, ConfigDict) else []
+  for key in keys:
+    check_name(_KEY + key, renamed, where=f'{path}: ')
+  variant = f'{found.stem}-{argument}' if colon else found.stem
+  return variant, config.lock()
+
+
+def read_stored(workdir: pathlib.Path, name: str, default: str, renamed: Mapping[str, str]) -> dict[str, Any] | None:
+  """The config that a workdir was made with, as the present code spells it; None if the workdir holds no run.
+
+  A key that was renamed since has its new name, one that went elsewhere is left out, and one that was not yet known
+  has the value of the experiment's base config.
+  """
+  path = workdir / 'config.json'
+  if not path.exists():
+    return None
+  folder = REPOSITORY / 'configs' / name
+  known: Mapping[str, Any] = {}
+  if (folder / '_base.py').exists():
+    known = _module(folder / '_base.py', '_base.py').base().to_dict()
+  elif (folder / f'{default}.py').exists():
+    known = load_config(str(folder / f'{default}.py'))[1].to_dict()
+  return _filled(_respelled(files.read_json(path), renamed), known)
+
+
+def check_name(argument: str, renamed: Mapping[str, str], where: str = '') -> None:
+  """Raises UserError, with the new name, if `argument` is an old spelling such as '--config.words' or '--mode=eval'."""
+  for old, new in renamed.items():
+    rest = argument.removeprefix(old)
+    if argument.startswith(old) and rest[:1] in ('', '.', '['):
+      rest = rest if _KEY in new else ''
+      raise UserError(f'{where}{argument} is now {new}{rest}')
+
+
+def check_key(config: ConfigDict, dotted: str) -> None:
+  """Raises UserError if the config has no such key; the section's keys are named."""
+  node: Any = config
+  seen = 'config'
+  for part in dotted.split('.'):
+    part, _, index = part.partition('[')
+    if not isinstance(node, ConfigDict) or part not in node:
+      keys = f'its keys are {", ".join(node.keys())}' if isinstance(node, ConfigDict) else 'it is a single value'
+      raise UserError(f'{seen} has no key {part!r}; {keys}')
+    seen, node = f'{seen}.{part}', node[part]
+    if index:
+      return
+
+
+def as_written(value: Any) -> Any:
+  """JSON's lists as the tuples they were in the config."""
+  if isinstance(value, dict):
+    return {key: as_written(item) for key, item in value.items()}
+  return tuple(map(as_written, value)) if isinstance(value, list) else value
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = ()) -> str:
+  """'train.steps: 10 there, 20 here; ...' for every leaf that differs outside of `free`; '' when none does."""
+  old_flat, new_flat = dict(leaves(old)), dict(leaves(new))
+  is_free = lambda key: any(key == name or key.startswith(name + '.') for name in free)
+  keys = [key for key in old_flat | new_flat if not is_free(key)]
+  show = lambda flat, key: repr(flat[key]) if key in flat else 'absent'
+  return '; '.join(
+    f'{key}: {show(old_flat, key)} there, {show(new_flat, key)} here'
+    for key in keys
+    if show(old_flat, key) != show(new_flat, key)
+  )
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+  """Dotted keys and values; a tuple as the list that JSON makes of it."""
+  for key, value in tree.items():
+    if isinstance(value, Mapping):
+      yield from leaves(value, f'{prefix}{key}.')
+    else:
+      yield prefix + key, list(value) if isinstance(value, tuple) else value
+
+
+def variants(folder: pathlib.Path) -> list[str]:
+  return sorted(path.stem for path in folder.glob('*.py') if not path.stem.startswith('_'))
+
+
+def _module(file: pathlib.Path, shown: str) -> Any:
+  module_spec = importlib.util.spec_from_file_location(f'config_{file.stem}', file)
+  if module_spec is None or module_spec.loader is None:
+    raise UserError(f'{shown} is not a Python file')
+  module = importlib.util.module_from_spec(module_spec)
+  try:
+    module_spec.loader.exec_module(module)
+  except SyntaxError as error:
+    raise UserError(f'{shown}, line {error.lineno}: {error.msg}') from error
+  return module
+
+
+def _respelled(stored: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+  for old, new in renamed.items():
+    if not old.startswith(_KEY):
+      continue
+    *sections, last = old.removeprefix(_KEY).split('.')
+    node: Any = stored
+    for section in sections:
+      node = node.get(section, {}) if isinstance(node, dict) else {}
+    if not isinstance(node, dict) or last not in node:
+      continue
+    value = node.pop(last)
+    if new.startswith(_KEY):
+      *sections, last = new.removeprefix(_KEY).split('.')
+      node = stored
+      for section in sections:
+        node = node.setdefault(section, {})
+      node[last] = value
+  return stored
+
+
+def _filled(stored: dict[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+  filled = dict(stored)
+  for key, value in known.items():
+    if key not in stored:
+      filled[key] = value
+    elif isinstance(value, Mapping) and isinstance(stored[key], dict) and key not in _OPEN:
+      filled[key] = _filled(stored[key], value)
+  return filled
