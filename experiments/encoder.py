@@ -1,0 +1,214 @@
+"""Training of text encoders on pairs that nobody labelled, out of the indexes of experiments.retrieval.
+
+python -m experiments.encoder                                                # a cross-encoder, for search.rerank
+python -m experiments.encoder --config=configs/encoder/contrastive.py        # adapts the encoder itself to a corpus
+python -m experiments.encoder --config.data.source="('runs/retrieval/vmware','runs/mine')" --workdir=runs/encoder/two
+python -m experiments.encoder --mode=evaluate                                # held-out pairs, before and after
+"""
+
+import pathlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from experiments import config_files, contract
+from mlsd_jax.encoder import pair_ranks
+from mlsd_jax.encoder.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
+from mlsd_jax.encoder.examples import Pair
+from mlsd_jax.encoder.training import (
+  ContrastiveConfig,
+  CrossEncoderConfig,
+  MaskedLMConfig,
+  pretrain_mlm,
+  train_contrastive,
+  train_cross_encoder,
+)
+from mlsd_jax.errors import UserError
+from mlsd_jax.retrieval import query_pairs, store
+from mlsd_jax.retrieval.query_pairs import PairConfig
+from mlsd_jax.training import distributed, plots
+from mlsd_jax.training.config import TrainConfig, from_mapping
+from mlsd_jax.training.loop import Result
+from mlsd_jax.training.metrics import read_metrics
+
+KINDS = {'cross_encoder': CrossEncoderConfig, 'contrastive': ContrastiveConfig, 'masked_lm': MaskedLMConfig}
+type Settings = CrossEncoderConfig | ContrastiveConfig | MaskedLMConfig
+
+
+def train(run: contract.Run) -> None:
+  """Makes pairs, trains on all but one in twenty (or goes on), measures on those before and after."""
+  settings = _settings(run)
+  encoder, stores = _open(run)
+  free = _free(run)
+  finished = run.result()
+  if finished:
+    run.claim(free)
+    return run.print(f'{run.workdir} is finished: {_summary(run, finished)}')
+  try:
+    held, rest = _pairs(run, encoder, stores)
+  except UserError as error:
+    if run.config.kind != 'masked_lm':
+      raise
+    held, rest = [], []  # only the measure on pairs is lost
+    run.print(f'without pairs to be judged by: {error}')
+  run.claim(free, data={str(workdir): opened.folder.name for workdir, opened in stores.items()})
+  trained, result = _train(run, encoder, settings, list(stores.values()), held, rest)
+  if result.interrupted:
+    return None
+  trained.save(run.workdir / 'model')
+  if distributed.is_main():
+    title = f'{run.config.kind}, {run.workdir.name}'
+    plots.loss_curve(read_metrics(run.workdir), run.workdir / 'plots' / 'loss.png', title=title, unit='nats')
+  run.write_result(
+    _measured(encoder, trained, held)
+    | {'val_loss': result.metrics['loss'], 'num_pairs': len(rest), 'held_out_pairs': len(held)}
+    | {'steps': result.step, 'train_seconds': result.train_seconds}
+  )
+  return run.print(f'{run.workdir}: {_summary(run, run.result() or {})}')
+
+
+def evaluate(run: contract.Run) -> None:
+  """How often the encoder it began with, and the trained one, put a held-out pair's passage first."""
+  folder = run.workdir / 'model'
+  if not folder.is_dir():
+    raise UserError(f'{run.workdir} holds no trained model; run --mode=train first')
+  encoder, stores = _open(run)
+  load = load_cross_encoder if run.config.kind == 'cross_encoder' else load_encoder
+  trained = load(folder, dtype=run.config.encoder.dtype)
+  held, _ = _pairs(run, encoder, stores)
+  run.write_result(_measured(encoder, trained, held) | {'held_out_pairs': len(held)})
+  run.print(f'{run.workdir}: {_summary(run, run.result() or {})}')
+
+
+def _settings(run: contract.Run) -> Settings:
+  """The settings of the config's kind, all of them checked."""
+  config = run.config
+  if config.kind not in KINDS:
+    raise UserError(f'config.kind={config.kind!r} is not one of {", ".join(KINDS)}')
+  trainer = from_mapping(TrainConfig, config.train.to_dict(), 'train')
+  from_mapping(PairConfig, config.pairs.to_dict(), 'pairs')
+  return from_mapping(KINDS[config.kind], config[config.kind].to_dict() | {'train': trainer}, config.kind)
+
+
+def _free(run: contract.Run) -> tuple[str, ...]:
+  """Keys that change no result: how it runs, and what belongs to another kind of training."""
+  others = tuple(kind for kind in KINDS if kind != run.config.kind)
+  unused = () if 'written' in run.config.pairs.sources else ('generator',)
+  trainer = tuple(f'train.{name}' for name in ('mesh', 'step', 'log_every', 'keep_checkpoints', 'profile'))
+  return (*trainer, *others, *unused)
+
+
+def _open(run: contract.Run) -> tuple[Encoder, dict[pathlib.Path, store.Store]]:
+  """The encoder, and by workdir the indexes that it made.
+
+  Raises:
+    UserError: a workdir without an index; the command that makes it is named.
+  """
+  given = run.config.data.source
+  workdirs = [pathlib.Path(each) for each in ((given,) if isinstance(given, str) else given)]
+  if not workdirs:
+    raise UserError('data.source names no workdir of experiments.retrieval')
+  for workdir in workdirs:
+    if not (workdir / 'index').exists():
+      raise UserError(f'{workdir} holds no index to take pairs from; make it with: {_command(workdir)}')
+  config = run.config.encoder
+  encoder = load_encoder(config.name, dtype=config.dtype, max_length=config.max_length)
+  return encoder, {workdir: store.open_store(workdir / 'index', encoder) for workdir in workdirs}
+
+
+def _command(workdir: pathlib.Path) -> str:
+  """The command of experiments.retrieval whose default workdir this is, or that takes it as its workdir."""
+  variant, _, argument = workdir.name.partition('-')
+  command = 'python -m experiments.retrieval'
+  if workdir == pathlib.Path('runs', 'retrieval', 'quickstart'):
+    return command
+  if workdir.parent == pathlib.Path('runs', 'retrieval') and variant in config_files.variants(
+    config_files.REPOSITORY / 'configs' / 'retrieval'
+  ):
+    return f'{command} --config=configs/retrieval/{variant}.py' + (f':{argument}' if argument else '')
+  return f'{command} --config.data.source=FOLDER --workdir={workdir}'
+
+
+def _pairs(
+  run: contract.Run, encoder: Encoder, stores: Mapping[pathlib.Path, store.Store]
+) -> tuple[list[Pair], list[Pair]]:
+  """Pairs to judge by, and pairs to learn from."""
+  config = from_mapping(PairConfig, run.config.pairs.to_dict(), 'pairs')
+  write = _generator(run)
+  held: list[Pair] = []
+  rest: list[Pair] = []
+  for workdir, opened in stores.items():
+    made = query_pairs.make_pairs(opened, encoder, config, write)
+    if not made:
+      raise UserError(
+        f'{workdir}: no query finds {config.negatives} passages of other pages that are not too near its own; '
+        'lower pairs.negatives, or take more pages'
+      )
+    held += made[: len(made) // 20]
+    rest += made[len(made) // 20 :]
+    run.print(f'{workdir}: {len(made):,} pairs, one in twenty held out; for example {made[-1].query!r}')
+  return held, rest
+
+
+def _generator(run: contract.Run) -> Callable[[str], str] | None:
+  if not run.config.generator:
+    return None
+  from mlsd_jax.language_model import pretrained
+
+  return pretrained.writer(run.config.generator)
+
+
+def _train(
+  run: contract.Run,
+  encoder: Encoder,
+  settings: Settings,
+  stores: Sequence[store.Store],
+  held: Sequence[Pair],
+  rest: Sequence[Pair],
+) -> tuple[Encoder | CrossEncoder, Result]:
+  if isinstance(settings, ContrastiveConfig):
+    return train_contrastive(encoder, rest, settings, run.workdir, held)
+  if isinstance(settings, CrossEncoderConfig):
+    lists, held_lists = query_pairs.ranked(rest), query_pairs.ranked(held)
+    return train_cross_encoder(encoder, lists, settings, run.workdir, held_lists)
+  texts = [[opened.chunk_text(row) for row in range(opened.num_chunks)] for opened in stores]
+  held_texts = [text for each in texts for text in each[: len(each) // 20]]
+  rest_texts = [text for each in texts for text in each[len(each) // 20 :]]
+  return pretrain_mlm(encoder, rest_texts, settings, run.workdir, held_texts)
+
+
+def _measured(before: Encoder, trained: Encoder | CrossEncoder, held: Sequence[Pair]) -> dict[str, Any]:
+  """{'accuracy': {'before': ..., 'trained': ...}, 'mrr': ...} on held-out pairs; {} where there are none."""
+  if not held:
+    return {}
+  measured = {
+    name: pair_ranks.summary(pair_ranks.right_ranks(model, held))
+    for name, model in (('before', before), ('trained', trained))
+  }
+  return {measure: {name: values[measure] for name, values in measured.items()} for measure in ('accuracy', 'mrr')}
+
+
+def _summary(run: contract.Run, result: Mapping[str, Any]) -> str:
+  key = 'cross_encoder' if run.config.kind == 'cross_encoder' else 'encoder.name'
+  shares = result.get('accuracy')
+  measured = (
+    f'the right passage is first for {shares["before"]:.1%} of {result["held_out_pairs"]:,} held-out queries before, '
+    f'{shares["trained"]:.1%} after; '
+    if shares
+    else ''
+  )
+  return (
+    f'{measured}{result["train_seconds"]:.0f} s of training; use it in experiments.retrieval with '
+    f'--config.{key}={run.workdir}/model'
+  )
+
+
+MODES = {'train': train, 'evaluate': evaluate}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  return contract.launch('encoder', MODES, 'quickstart', argv=argv)
+
+
+if __name__ == '__main__':
+  sys.exit(main())
