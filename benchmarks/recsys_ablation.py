@@ -16,6 +16,7 @@ from mlsd_jax.recsys import settings, training
 from mlsd_jax.recsys.judging import measures
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import weeks
+from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages import candidates
 
 VARIANTS = {
@@ -36,11 +37,12 @@ def main() -> None:
   parser.add_argument('--only', nargs='*', default=list(VARIANTS), choices=list(VARIANTS), help='some of the rows')
   options = parser.parse_args()
   _, config = config_files.load_config(options.config)
-  data, (tower, train) = settings.dataset(config), settings.of_towers(config)
-  train = dataclasses.replace(train, steps=options.steps or train.steps, eval_every=0, checkpoint_every=0, log_every=0)
+  data, tower = settings.read_dataset(config), settings.read_towers(config)
+  steps = options.steps or tower.train.steps
+  train = dataclasses.replace(tower.train, steps=steps, eval_every=0, checkpoint_every=0, log_every=0)
   cut = weeks.cuts(data, 1)[0]
   state, bought = snapshot.take(data, cut), weeks.targets(data, cut)
-  histories = training.histories_of(data)
+  histories = Histories.of(data.events, data.num_users)
   cold = np.isin(bought.item, np.flatnonzero(state.column('item', 'n') < 5))
   popular = measures.evaluate(bought.users, candidates.popular(state, bought.users, 1000)[0], bought, data.num_items)
   print(
@@ -50,24 +52,24 @@ def main() -> None:
   print(f'{"popular":<28}{popular["recall@100"].mean():22.4f}{popular["recall@1000"].mean():22.4f}')
   for name in options.only:
     ingredients, model = VARIANTS[name]
-    found, wide = [], []
+    whole, wide = [], []
     for seed in range(options.seeds):
-      chosen = dataclasses.replace(tower, **ingredients, model=dict(tower.model) | model, index='exact')
+      seeded = dataclasses.replace(train, seed=seed)
+      variant = dataclasses.replace(tower, **ingredients, model={**tower.model, **model}, train=seeded, index='exact')
       with tempfile.TemporaryDirectory() as folder:
-        seeded = dataclasses.replace(train, seed=seed)
-        retriever, fitted = training.train_towers(data, cut, chosen, seeded, pathlib.Path(folder))
+        retriever, fitted = training.train_towers(data, cut, variant, pathlib.Path(folder))
       if fitted.interrupted:  # what was learnt so far is no figure
         return
       vectors = retriever.users(histories, bought.users, cut)
-      found.append(_measured(retriever, vectors, state, bought, cold))
+      whole.append(_measure(retriever, vectors, state, bought, cold))
       vectors[:, : retriever.config.embed_dim] = 0.0
-      wide.append(_measured(retriever, vectors, state, bought, cold))
-    _tell(name, found)
+      wide.append(_measure(retriever, vectors, state, bought, cold))
+    _tell(name, whole)
     if name == 'all':
       _tell('  of it what is counted alone', wide)
 
 
-def _measured(retriever, vectors: np.ndarray, state, bought: weeks.Targets, cold: np.ndarray) -> tuple[float, ...]:
+def _measure(retriever, vectors: np.ndarray, state, bought: weeks.Targets, cold: np.ndarray) -> tuple[float, ...]:
   """Recall at 100, at 1,000, and at 1,000 of rare items."""
   ranking, _ = retriever.source(vectors)(state, bought.users, min(1000, state.num_items))
   values = measures.evaluate(bought.users, ranking, bought, state.num_items)
@@ -76,8 +78,8 @@ def _measured(retriever, vectors: np.ndarray, state, bought: weeks.Targets, cold
   return float(values['recall@100'].mean()), float(values['recall@1000'].mean()), float(rare)
 
 
-def _tell(name: str, found: list[tuple[float, ...]]) -> None:
-  cells = [f'{mean:.4f} +- {spread:.4f}' for mean, spread in zip(np.mean(found, 0), np.std(found, 0), strict=True)]
+def _tell(name: str, recalls: list[tuple[float, ...]]) -> None:
+  cells = [f'{mean:.4f} +- {spread:.4f}' for mean, spread in zip(np.mean(recalls, 0), np.std(recalls, 0), strict=True)]
   print(f'{name:<28}{cells[0]:>22}{cells[1]:>22}{cells[2]:>26}', flush=True)
 
 

@@ -26,7 +26,7 @@ def main() -> None:
   options = parser.parse_args()
   options.folder.mkdir(parents=True, exist_ok=True)
   began = time.perf_counter()
-  data = made.dataset(options.scale)
+  data = made.make_dataset(options.scale)
   made.tell(f'{data.events.height:,} purchases of {data.num_users:,} users generated', began)
 
   began = time.perf_counter()

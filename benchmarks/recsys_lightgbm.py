@@ -7,6 +7,7 @@ objective `binary` is shown beside `lambdarank`, also with users weighed by one 
 """
 
 import argparse
+import dataclasses
 import pathlib
 import time
 
@@ -17,6 +18,8 @@ from ml_collections import ConfigDict
 from mlsd_jax import files, resampling
 from mlsd_jax.recsys import funnel, preparation, serving, settings
 from mlsd_jax.recsys.judging import measures
+from mlsd_jax.recsys.purchases import weeks
+from mlsd_jax.recsys.stages import labels
 
 
 def main() -> None:
@@ -28,26 +31,21 @@ def main() -> None:
   workdir = pathlib.Path(options.workdir)
   config = ConfigDict(files.read_json(workdir / 'config.json'))
   state = serving.load(workdir / 'state')
-  data, chosen = settings.dataset(config), settings.of_funnel(config)
-  (tower, tower_train), (_, ranker_train) = settings.of_towers(config), settings.of_ranker(config)
-  bag = state.scorer.config.bag_length
-  cuts = funnel.weeks_of(data, chosen.weeks)
-  visits = ranker_train.steps * ranker_train.batch_size
-  prepared = preparation.prepare(
-    data, cuts, chosen, tower, tower_train, bag, workdir / 'tower', visits, seed=config.seed
-  )
+  data, recommender = settings.read_dataset(config), settings.read_recommender(config)
+  cuts = weeks.choose_cuts(data, recommender.funnel.weeks)
+  prepared = preparation.prepare(data, cuts, recommender, workdir / 'tower')
   assert prepared is not None
   groups, ready = prepared
   week, arrays = ready.week, groups.arrays
-  pool = funnel.pool(week, ready.blend, chosen.keep, bag)
-  best, found = pool.candidates, pool.features
-  own = state.scorer(found, state.user_codes, pool.bags)[:, 0]
-  values = {'sparsenn': (own, 0.0)}  # trained before, by the run
+  trained = dataclasses.replace(state.funnel, retriever=ready.retriever, blend=ready.blend)
+  scored = funnel.score(trained, week.union)
+  best, inputs = scored.candidates, scored.inputs
+  values = {'sparsenn': (scored.logits[:, 0], 0.0)}  # trained before, by the run
   known = arrays['weights'] > 0
-  codes = state.codes[:, : len(data.categories)]
+  codes = trained.scorer.codes[:, : len(data.categories)]
   x = np.concatenate([arrays['dense'][known], codes[arrays['item'][known]]], 1)
   y, sizes = arrays['labels'][..., 0][known], known.sum(1)
-  asked = np.concatenate([found.dense, codes[found.item]], 1)
+  asked = np.concatenate([inputs.dense, codes[inputs.item]], 1)
   # A user with n purchases weighs n^-1/2; for the binary objective, which has no groups.
   by_root = np.repeat(np.minimum(arrays['labels'][..., 0].sum(1), 12.0) ** -0.5, sizes)
   common = {'num_leaves': 31, 'min_data_in_leaf': 100, 'feature_fraction': 0.5, 'bagging_fraction': 0.7, 'verbose': -1}
@@ -60,15 +58,16 @@ def main() -> None:
   print(f'{len(y):,} training candidates, {x.shape[1]} features, {len(best.item):,} candidates judged')
   by_user = {}
   for name, (score, seconds) in values.items():
-    metrics = measures.evaluate(best.users, best.ranked(score, chosen.keep), week.targets, data.num_items)
+    metrics = measures.evaluate(best.users, best.ranked(score, trained.keep), week.targets, data.num_items)
     by_user[name] = metrics['map@12']
     cells = '  '.join(f'{metric} {resampling.bootstrap(metrics[metric])}' for metric in ('map@12', 'recall@100'))
     print(f'{name:<32} {cells}' + (f'  {seconds:6.1f} s of training' if seconds else ''))
   for name in list(values)[1:]:
-    compared = measures.paired(by_user['sparsenn'], by_user[name])
+    compared = measures.compare(by_user['sparsenn'], by_user[name])
     ratio = by_user['sparsenn'].mean() / by_user[name].mean()
     print(f'map@12, sparsenn - {name}: {compared.difference}, p = {compared.p:.4f}, ratio {ratio:.3f}')
-  print(f'{pool.labels.bought.mean():.2%} of the candidates judged were bought')
+  bought = labels.label(best, week.targets, data.num_items).bought
+  print(f'{bought.mean():.2%} of the candidates judged were bought')
 
 
 if __name__ == '__main__':

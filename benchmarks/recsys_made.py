@@ -9,31 +9,32 @@ from ml_collections import ConfigDict
 
 from mlsd_jax.models import sparsenn, two_tower
 from mlsd_jax.models.sparsenn import SparseNNConfig
-from mlsd_jax.recsys import funnel, serving
+from mlsd_jax.recsys import funnel, preparation, serving
+from mlsd_jax.recsys.funnel import Funnel, Week
 from mlsd_jax.recsys.known.snapshot import Snapshot
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
-from mlsd_jax.recsys.purchases.generator import Synthetic, generate
+from mlsd_jax.recsys.purchases.generator import SyntheticConfig, generate
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages import features, tower_examples, towers
 from mlsd_jax.recsys.stages.factors import Factors
-from mlsd_jax.recsys.stages.ranker import Scorer
+from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_source import Retriever
 
 USERS, ITEMS = 1_371_980, 105_542
 _BLENDED = 2000  # users on whom the blend is fitted
 
 
-def dataset(scale: float) -> Dataset:
+def make_dataset(scale: float) -> Dataset:
   """Purchases of a share of H&M's users, of all its items."""
-  config = Synthetic(num_users=int(USERS * scale), num_items=ITEMS, events_per_user=23.2, weeks=104, tastes=30)
+  config = SyntheticConfig(num_users=int(USERS * scale), num_items=ITEMS, events_per_user=23.2, weeks=104, tastes=30)
   return generate(config).dataset
 
 
-def retriever(data: Dataset, histories: Histories, cut: int, config: ConfigDict) -> Retriever:
+def make_retriever(data: Dataset, histories: Histories, cut: int, config: ConfigDict) -> Retriever:
   """Untrained towers of a config's shape with their factors at a cut, and the index of their items."""
-  codes = tower_examples.item_codes(data)
-  of_users = tower_examples.user_codes(data)
+  codes = tower_examples.code_items(data)
+  of_users = tower_examples.code_users(data)
   began = time.perf_counter()
   factors = Factors.at(histories, cut, data.num_items, config.tower.factors)
   tell(f'{config.tower.factors} factors', began)
@@ -44,31 +45,30 @@ def retriever(data: Dataset, histories: Histories, cut: int, config: ConfigDict)
   return Retriever.build(params, tower, known)
 
 
-def state(
-  data: Dataset, taken: Snapshot, histories: Histories, towers_: Retriever, config: ConfigDict
+def make_state(
+  data: Dataset, taken: Snapshot, histories: Histories, retriever: Retriever, config: ConfigDict
 ) -> serving.State:
   """A state of a config's shape, its blend fitted to the week after the snapshot, its ranker untrained."""
   per_source, keep = config.funnel.per_source.to_dict(), config.funnel.keep
   following = weeks.targets(data, taken.cut)
-  some = following.of(np.random.default_rng(0).permutation(following.users)[:_BLENDED])
-  week = funnel.prepare(taken, some, some.users, towers_, histories, per_source)
-  blend = funnel.fit_blend(week)
-  _, seen = funnel.narrowed(week, blend, keep)
+  sample = following.of(np.random.default_rng(0).permutation(following.users)[:_BLENDED])
+  week = Week(sample, funnel.gather(taken, histories, sample.users, per_source, retriever))
+  blend = preparation.fit_blend(week)
+  _, dense = funnel.select(week.union, blend, keep)
   model = config.ranker.model.to_dict()
-  bounds = features.edges(seen.dense, model['bins'])
-  codes, of_users = towers_.data.codes, towers_.data.user_codes
-  shape = towers_.config
+  bounds = features.edges(dense, model['bins'])
+  codes, user_codes = retriever.data.codes, retriever.data.user_codes
+  shape = retriever.config
   ranker = SparseNNConfig(
-    num_dense=seen.dense.shape[1],
+    num_dense=dense.shape[1],
     num_items=data.num_items,
     code_sizes=shape.code_sizes,
     user_sizes=shape.user_sizes,
     **model,
   )
-  scorer = Scorer(jax.device_get(sparsenn.init(jax.random.key(1), ranker)), ranker, codes, bounds)
-  return serving.State(
-    taken, histories, towers_, blend, scorer, codes, bounds, of_users, *serving.tables(data), per_source, keep
-  )
+  scorer = Scorer(jax.device_get(sparsenn.init(jax.random.key(1), ranker)), ranker, codes, user_codes, bounds)
+  trained = Funnel(per_source, keep, retriever, blend, scorer)
+  return serving.State(trained, taken, histories, *serving.name_tables(data))
 
 
 def tell(what: str, began: float) -> None:

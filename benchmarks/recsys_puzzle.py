@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mlsd_jax.recsys.purchases.generator import Synthetic, generate
+from mlsd_jax.recsys.purchases.generator import SyntheticConfig, generate
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
 from mlsd_jax.training.optimizers import OptimizerConfig
@@ -81,7 +81,9 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--steps', type=int, default=1000)
   options = parser.parse_args()
-  data = generate(Synthetic(num_users=2000, num_items=1000, events_per_user=100, weeks=20, on_sale_weeks=0)).dataset
+  data = generate(
+    SyntheticConfig(num_users=2000, num_items=1000, events_per_user=100, weeks=20, on_sale_weeks=0)
+  ).dataset
   rng = np.random.default_rng(0)
   user, item = data.events['user'].to_numpy(), data.events['item'].to_numpy()
   users, items = np.tile(user, 2), np.concatenate([item, rng.integers(0, data.num_items, len(item))])

@@ -27,7 +27,7 @@ from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
-from mlsd_jax.recsys.stages import blend, candidates, features, ranker, tower_source
+from mlsd_jax.recsys.stages import blend, candidates, features, scorer, tower_source
 
 STAGES = {
   'user vector': (tower_source.Retriever, 'users'),
@@ -36,8 +36,8 @@ STAGES = {
   'merge': (candidates, 'merge'),
   'signals of the blend': (blend, 'signals'),
   'blend': (blend.Blend, 'score'),
-  'features of the ranker': (features, 'features'),
-  'ranker': (ranker.Scorer, '__call__'),
+  'features of the ranker': (features, 'compute'),
+  'ranker': (scorer.Scorer, '__call__'),
 }
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     root = options.state or pathlib.Path(folder)
     if not options.state:
       began = time.perf_counter()
-      save(made.dataset(options.scale), root, hm.get_config())
+      save(made.make_dataset(options.scale), root, hm.get_config())
       made.tell('state made', began)
     measure(serving.load(root), options.requests)
 
@@ -60,7 +60,9 @@ def save(data: Dataset, root: pathlib.Path, config: ConfigDict) -> None:
   cut = weeks.cuts(data, 1)[0]
   taken, histories = snapshot.take(data, cut), Histories.of(data.before(cut), data.num_users)
   serving.save(
-    made.state(data, taken, histories, made.retriever(data, histories, cut, config), config), root, {'data': data.name}
+    made.make_state(data, taken, histories, made.make_retriever(data, histories, cut, config), config),
+    root,
+    {'data': data.name},
   )
 
 

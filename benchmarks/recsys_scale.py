@@ -32,7 +32,7 @@ def main() -> None:
   config = hm.get_config()
 
   began = time.perf_counter()
-  data = made.dataset(options.scale)
+  data = made.make_dataset(options.scale)
   users = data.num_users
   made.tell(f'{data.events.height:,} purchases of {users:,} users generated', began)
 
@@ -49,7 +49,7 @@ def main() -> None:
   began = time.perf_counter()
   histories = Histories.of(data.before(cut), users)
   size = histories.start.nbytes + histories.item.nbytes + histories.time.nbytes
-  towers = made.retriever(data, histories, cut, config)
+  towers = made.make_retriever(data, histories, cut, config)
   made.tell('histories, item vectors, index', began)
   print(f'  histories {size / 1e6:.1f} MB, {size / users:.0f} bytes a user')
 
@@ -70,7 +70,7 @@ def main() -> None:
   )
 
   began = time.perf_counter()
-  state = made.state(data, taken, histories, towers, config)
+  state = made.make_state(data, taken, histories, towers, config)
   made.tell('blend fitted, ranker made', began)
   some = np.random.default_rng(0).permutation(users)[: options.ranked]
   serving.recommend(state, some[:1000])

@@ -69,9 +69,9 @@ def made(groups: int, size: int, number: int, model: dict, last: int) -> dict[st
 def serve(folder: pathlib.Path, whole: bool) -> None:
   """Our side: the trainer's own step; `whole` differentiates and updates whole tables."""
   import jax
+  from flax import traverse_util
 
   from mlsd_jax.models.sparsenn import SparseNNConfig
-  from mlsd_jax.recsys import serving
   from mlsd_jax.recsys.stages import ranker
   from mlsd_jax.training import sharding, step
   from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
@@ -102,7 +102,7 @@ def serve(folder: pathlib.Path, whole: bool) -> None:
   rng = np.random.default_rng(1)
   # A bias and an output layer that are not zero, so that every part has a gradient.
   params = jax.tree.map(lambda p: p + 0.01 * rng.standard_normal(p.shape).astype(np.float32), state.params)
-  np.savez(folder / 'params.npz', **serving._flat(params))
+  np.savez(folder / 'params.npz', **traverse_util.flatten_dict(params, sep='/'))
   state = dataclasses.replace(state, params=params)
   batches = jax.device_put(arrays)
   state, metrics = run(state, batches)

@@ -8,6 +8,7 @@ python -m experiments.recsys --mode=simulate                            # known 
 python -m experiments.recsys --config=configs/recsys/hm.py --config.data.path=FOLDER
 """
 
+import dataclasses
 import math
 import pathlib
 import sys
@@ -22,12 +23,14 @@ from absl import flags
 from experiments import contract
 from mlsd_jax import files
 from mlsd_jax.errors import UserError
-from mlsd_jax.recsys import funnel, memory, preparation, serving, settings, training
-from mlsd_jax.recsys.judging import judge, simulation, tables
+from mlsd_jax.recsys import preparation, reasons, serving, settings, training
+from mlsd_jax.recsys.funnel import Funnel
+from mlsd_jax.recsys.judging import judge, rankings, simulation, tables
 from mlsd_jax.recsys.known import snapshot
-from mlsd_jax.recsys.purchases import readers
+from mlsd_jax.recsys.purchases import readers, weeks
 from mlsd_jax.recsys.purchases.events import Dataset
-from mlsd_jax.recsys.stages.tower_examples import item_codes, user_codes
+from mlsd_jax.recsys.stages import calibration
+from mlsd_jax.recsys.stages.tower_examples import code_items, code_users
 
 FREE = ('serve',)
 
@@ -39,66 +42,44 @@ def train(run: contract.Run) -> None:
     run.claim(FREE)
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
   config, began = run.config, time.perf_counter()
-  asked, (tower, tower_train) = settings.of_funnel(config), settings.of_towers(config)
-  losses, ranker_train = settings.of_ranker(config)
-  data = settings.dataset(config)
-  cuts = funnel.weeks_of(data, asked.weeks)
+  recommender = settings.read_recommender(config)
+  data, number = settings.read_dataset(config), recommender.funnel.weeks
+  cuts = weeks.choose_cuts(data, number)
   run.claim(FREE)  # not before all of this was found good: the mended command is to find the workdir free
   _claim_for(run, data)
-  run.print(settings.described(data, cuts))
-  if len(cuts) <= asked.weeks:
-    run.print(
-      f'trains on {len(cuts) - 1} weeks, not {asked.weeks}: the others are empty or have too little before them'
-    )
-  bag, visits = config.ranker.model.bag_length, ranker_train.steps * ranker_train.batch_size
-  prepared = preparation.prepare(
-    data, cuts, asked, tower, tower_train, bag, run.workdir / 'tower', visits, tell=run.print, seed=config.seed
-  )
+  run.print(settings.describe(data, cuts))
+  if len(cuts) <= number:
+    run.print(f'trains on {len(cuts) - 1} weeks, not {number}: the others are empty or have too little before them')
+  prepared = preparation.prepare(data, cuts, recommender, run.workdir / 'tower', tell=run.print)
   if prepared is None:
     return None
   groups, ready = prepared
-  week, codes, of_users = ready.week, item_codes(data), user_codes(data)
   run.print(f'\nranker: {len(groups):,} users and weeks, {int(groups.arrays["weights"].sum()):,} candidates')
   scorer, fitted = training.train_ranker(
-    groups,
-    codes,
-    of_users,
-    config.ranker.model.to_dict(),
-    losses,
-    ranker_train,
-    run.workdir / 'ranker',
-    config.ranker.epochs,
+    groups, code_items(data), code_users(data), recommender.ranker, run.workdir / 'ranker'
   )
   if fitted.interrupted:
     return None
   del groups, prepared
-  scorer = funnel.calibrated(scorer, ready.latest, of_users)
-  ranked = funnel.rank(week, ready.blend, scorer, of_users, asked.keep, ready.retriever, ready.histories)
-  plots = run.workdir / 'plots'
-  values = judge.judge(data, week, ranked, run.workdir, run.print)
-  judge.draw_items(data, week, ready.retriever.items, plots)
-  judge.draw_training(run.workdir / 'tower' / str(cuts[-1]), plots)
-  now = int(data.events['time'][-1]) + 1
-  histories, retriever, blend = ready.histories, ready.retriever, ready.blend
-  del ready, week, ranked  # at full size what serves needs their room
-  memory.give_back()  # the first figure leaves a cycle behind, through whose frames all of it would stay
-  users, items = serving.tables(data)
-  state = serving.State(
-    snapshot.take(data, now),
-    histories,
-    retriever.renewed(histories, now),
-    blend,
-    scorer,
-    codes,
-    scorer.edges,
-    of_users,
-    users,
-    items,
-    asked.per_source,
-    asked.keep,
+  trained = Funnel(
+    recommender.funnel.per_source,
+    recommender.funnel.keep,
+    ready.retriever,
+    ready.blend,
+    calibration.calibrate(scorer, ready.samples),
   )
+  ranked = rankings.rank(ready.week, trained, ready.histories)
+  plots = run.workdir / 'plots'
+  values = judge.judge(data, ready.week, ranked, run.workdir, run.print)
+  judge.draw_items(data, ready.week, trained.retriever.items, plots)
+  judge.draw_training(run.workdir / 'tower' / str(cuts[-1]), plots)
+  now, histories = int(data.events['time'][-1]) + 1, ready.histories
+  del ready, ranked  # at full size what serves needs their room
+  preparation.release_memory()  # the first figure leaves a cycle behind, through whose frames all of it would stay
+  trained = dataclasses.replace(trained, retriever=trained.retriever.renewed(histories, now))
+  state = serving.State(trained, snapshot.take(data, now), histories, *serving.name_tables(data))
   version = serving.save(state, run.workdir / 'state', {'data': data.name})
-  latency = serving.latency(serving.load(run.workdir / 'state'), config.serve.requests)
+  latency = serving.measure_latency(serving.load(run.workdir / 'state'), config.serve.requests)
   values |= {'recommend_p50_ms': latency[0], 'recommend_p99_ms': latency[1]}
   values['train_seconds'] = time.perf_counter() - began
   run.write_result(values)
@@ -118,8 +99,8 @@ def _claim_for(run: contract.Run, data: Dataset) -> None:
 
 def prepare(run: contract.Run) -> None:
   """Reads the data (for H&M: streams it to Parquet) and says what is in it."""
-  data = settings.dataset(run.config)
-  run.print(settings.described(data, funnel.weeks_of(data, run.config.funnel.weeks)))
+  data = settings.read_dataset(run.config)
+  run.print(settings.describe(data, weeks.choose_cuts(data, run.config.funnel.weeks)))
 
 
 def evaluate(run: contract.Run) -> None:
@@ -142,19 +123,19 @@ def evaluate(run: contract.Run) -> None:
 def recommend(run: contract.Run) -> None:
   """What --user bought lately, what is recommended to it, which sources named it, and why."""
   state = serving.load(run.workdir / 'state')
-  asked = run.flags['user']
-  if not asked:
-    raise UserError(f'--mode=recommend wants --user=ID, such as {state.users["id"][0]}')
-  place = (state.users['id'] == asked).arg_max()
-  known = place is not None and state.users['id'][place] == asked
+  user_id = run.flags['user']
+  if not user_id:
+    raise UserError(f'--mode=recommend requires --user=ID, such as {state.users["id"][0]}')
+  place = (state.users['id'] == user_id).arg_max()
+  known = place is not None and state.users['id'][place] == user_id
   user = int(place) if known and place is not None else len(state.users)
   recent = state.snapshot['recent'][user][:10]
   if known:
-    run.print(f'{asked} bought lately')
+    run.print(f'{user_id} bought lately')
     for item, age in zip(recent[recent >= 0], state.snapshot['recent_age'][user], strict=False):
       run.print(f'  {age:5.0f} days ago   {_name(state, int(item))}')
   else:
-    run.print(f'{asked} is not known: what is popular, ranked for somebody without a history')
+    run.print(f'{user_id} is not known: what is popular, ranked for somebody without a history')
   answer = serving.recommend(
     state, np.array([user]), run.config.serve.number, exclude_bought=run.flags['exclude_bought']
   )
@@ -163,16 +144,16 @@ def recommend(run: contract.Run) -> None:
     if item < 0:
       break
     row = int(np.searchsorted(answer.candidates.item, item))
-    why = tables.reason(state, user, int(item), answer.candidates.rank[row], answer.candidates.sources)
+    why = reasons.explain(state, user, int(item), answer.candidates.rank[row], answer.candidates.sources)
     run.print(f'{number:3d} {chance:7.1%}  {_name(state, int(item)):<44.44} {why.sources:<44.44} {why.why}')
 
 
 def submit(run: contract.Run) -> None:
-  """Twelve items for every user: Parquet by parts (a killed run goes on), then submission.csv as Kaggle wants it."""
+  """Twelve items for every user: Parquet by parts (a killed run goes on), then submission.csv as Kaggle requires it."""
   state = serving.load(run.workdir / 'state')
   folder = run.workdir / 'recommendations'
   began = time.perf_counter()
-  made = serving.batch(state, np.arange(len(state.users)), folder, part=run.config.serve.part)
+  made = serving.recommend_in_parts(state, np.arange(len(state.users)), folder, part=run.config.serve.part)
   seconds = time.perf_counter() - began
   written = readers.write_submission(folder, state.users['id'], run.workdir / 'submission.csv')
   run.print(f'{made} parts made in {seconds:.0f} s; {run.workdir / "submission.csv"}: {written:,} users')
@@ -180,13 +161,13 @@ def submit(run: contract.Run) -> None:
 
 def simulate(run: contract.Run) -> None:
   """Purchases with a known cause: how much of it the funnel finds, and whether off-policy estimates are right."""
-  for line in simulation.study(settings.synthetic(run.config)):
+  for line in simulation.study(settings.read_synthetic(run.config)):
     run.print(line)
 
 
 def _name(state: serving.State, item: int) -> str:
-  name, of = state.items['name'][item], state.items['id'][item]
-  return f'{name} ({of})' if name != of else f'{name}'
+  name, item_id = state.items['name'][item], state.items['id'][item]
+  return f'{name} ({item_id})' if name != item_id else f'{name}'
 
 
 def _summary(result: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ def base():
         # table: the file's names of ours; '' is the column of our name, where there is one
         'columns': dict.fromkeys(('user_id', 'item_id', 'time', 'price', 'quantity', 'place', 'name'), ''),
         'categories': '',  # table: columns that describe an item, from coarse to fine, with commas between
-        'synthetic': {},  # what Synthetic (recsys/purchases/generator.py) has
+        'synthetic': {},  # what SyntheticConfig (recsys/purchases/generator.py) has
       },
       'funnel': {
         'weeks': 20,  # on which the ranker is trained, those before the one held out

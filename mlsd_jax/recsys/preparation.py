@@ -1,27 +1,38 @@
 """The weeks before a cut, one after the other: towers, candidates, blend, and what a ranker learns from."""
 
+import ctypes
 import dataclasses
+import gc
 import math
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from mlsd_jax.recsys import funnel, memory, training
-from mlsd_jax.recsys.funnel import FunnelConfig, Pool, Week
-from mlsd_jax.recsys.judging import tables
+from mlsd_jax.recsys import funnel, training
+from mlsd_jax.recsys.funnel import FunnelConfig, Week
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import weeks
-from mlsd_jax.recsys.purchases.events import DAY, Dataset
+from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.stages import blend, labels, ranker
 from mlsd_jax.recsys.stages.blend import Blend
+from mlsd_jax.recsys.stages.calibration import CalibrationSample
 from mlsd_jax.recsys.stages.ranker import Groups
-from mlsd_jax.recsys.stages.tower_examples import user_codes
+from mlsd_jax.recsys.stages.scorer import ranker_inputs
+from mlsd_jax.recsys.stages.tower_examples import code_users
 from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
-from mlsd_jax.recsys.training import TowerSettings
-from mlsd_jax.training.config import TrainConfig
+from mlsd_jax.recsys.training import RankerConfig, TowerConfig
 
-_LATEST = 4  # weeks on which probabilities are put right: one alone foretells the rate of the next less well
+_LATEST = 4  # weeks on which probabilities are put right: one alone predicts the rate of the next less well
+
+
+@dataclasses.dataclass(frozen=True)
+class RecommenderConfig:
+  """The settings of all stages."""
+
+  funnel: FunnelConfig
+  tower: TowerConfig
+  ranker: RankerConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,91 +40,111 @@ class Prepared:
   """Everything but the ranker.
 
   Attributes:
-    latest: what the ranker sees of the last of them, or of a sample.
+    samples: what the ranker sees of the last of its weeks, to put its probabilities right.
     week: the week held out.
     retriever: as of that week.
     blend: fitted on the last of the ranker's weeks.
   """
 
-  latest: Sequence[Pool]
+  samples: Sequence[CalibrationSample]
   week: Week
   retriever: Retriever
   blend: Blend
   histories: Histories
 
 
-def week_at(data: Dataset, cut: int, retriever: Retriever, histories: Histories, settings: FunnelConfig) -> Week:
-  """The union of candidates of everyone who buys in the week from `cut` on (or of settings.users of them)."""
-  targets = weeks.targets(data, cut).sample(settings.users)
-  return funnel.prepare(snapshot.take(data, cut), targets, targets.users, retriever, histories, settings.per_source)
+def week_at(data: Dataset, cut: int, retriever: Retriever, histories: Histories, config: FunnelConfig) -> Week:
+  """The union of candidates of everyone who buys in the week from `cut` on (or of config.users of them)."""
+  targets = weeks.targets(data, cut).sample(config.users)
+  return Week(targets, funnel.gather(snapshot.take(data, cut), histories, targets.users, config.per_source, retriever))
+
+
+def fit_blend(week: Week) -> Blend:
+  """The blend that orders a week's union best."""
+  union = week.union
+  return blend.fit(union.signals, labels.label(union.candidates, week.targets, union.snapshot.num_items).bought)
 
 
 def prepare(
   data: Dataset,
   cuts: Sequence[int],
-  settings: FunnelConfig,
-  tower: TowerSettings,
-  tower_train: TrainConfig,
-  bag_length: int,
+  config: RecommenderConfig,
   folder: pathlib.Path,
-  visits: int,
   tell: Callable[[str], None] = print,
-  seed: int = 0,
 ) -> tuple[Groups, Prepared] | None:
-  """The ranker's examples and what else there is before it; None if told to stop.
+  """The ranker's examples and what else there is before it; None if requested to stop.
 
   Towers are trained up to the ranker's first week and go on every `tower.refresh` weeks, so that those asked about a
   week know none of it and are fewer than `tower.refresh` weeks old; their factors are renewed every week. The blend is
   fitted anew as often, on the week before: candidates that an old one chose are not those of the week held out.
 
+  No more users of a week are asked about than the ranker's updates will see, so that a shop with many users needs no
+  more time or memory than that.
+
   Args:
     cuts: of the week held out, then of the ranker's weeks, the latest first.
     folder: of the towers' runs; what is finished there is not trained again.
-    visits: users and weeks that the ranker's training goes through: no more are made, as many of each week, so that
-      a shop with many users needs no more time or memory than that.
   """
-  histories, of_users = training.histories_of(data), user_codes(data)
-  tower = dataclasses.replace(tower, depth=settings.per_source.get(NAME, tower.depth))
-  parts: list[Groups] = []
-  learnt = math.ceil(visits / (len(cuts) - 1))
-  sampled = dataclasses.replace(settings, users=min(learnt, settings.users or learnt))
-  latest: list[Pool] = []
-  retriever, blend, refresh = None, None, tower.refresh or len(cuts)
+  histories, codes_of_users = Histories.of(data.events, data.num_users), code_users(data)
+  tower = dataclasses.replace(config.tower, depth=config.funnel.per_source.get(NAME, config.tower.depth))
+  learnt = math.ceil(config.ranker.train.steps * config.ranker.train.batch_size / (len(cuts) - 1))
+  of_ranker = dataclasses.replace(config.funnel, users=min(learnt, config.funnel.users or learnt))
+  bag_length = config.ranker.bag_length
+  groups: list[Groups] = []
+  samples: list[CalibrationSample] = []
+  retriever, fitted_blend = None, None
   for age in range(len(cuts) - 1, -1, -1):
     cut = cuts[age]
-    # Counted from the week held out, so that it is asked of fresh towers.
-    bought_since = data.between(cut - refresh * weeks.WEEK, cut).height
-    if retriever is None or (age % refresh == 0 and bought_since):
-      tell(f'\ntwo towers, as of {first_day(cut)}')
+    if retriever is None or _due(data, cut, age, tower.refresh):
+      tell(f'\ntwo towers, as of {weeks.first_day(cut)}')
       # Users of the weeks to learn from are asked about all at once, for which no index pays.
-      settings_ = dataclasses.replace(tower, index='exact') if age else tower
-      retriever, fitted = training.train_towers(data, cut, settings_, tower_train, folder / str(cut), retriever)
-      if fitted.interrupted:
+      as_of_cut = dataclasses.replace(tower, index='exact') if age else tower
+      retriever, run = training.train_towers(data, cut, as_of_cut, folder / str(cut), retriever)
+      if run.interrupted:
         return None
     else:
-      retriever = retriever.renewed(histories, cut)
-    week = week_at(data, cut, retriever, histories, sampled if age else settings)
-    tell(f'{first_day(cut)}: {tables.union_line(week)}')
-    blend = blend or funnel.fit_blend(week)
+      retriever = retriever.renewed(histories, cut, None if age else tower.index_config)
+    week = week_at(data, cut, retriever, histories, of_ranker if age else config.funnel)
+    tell(f'{weeks.first_day(cut)}: {_describe_union(week)}')
+    fitted_blend = fitted_blend or fit_blend(week)
     if age:
-      pool = funnel.pool(week, blend, settings.keep, bag_length)
-      parts.append(funnel.groups_of(pool, of_users, settings.group, len(parts)))
-      latest = [*latest[1 - _LATEST :], funnel.sampled(pool)]
-      del pool  # at full size there is no room for two, neither of these nor of weeks
-      if (age - 1) % refresh == 0 and len(parts) > 1:  # the first week's is of that week already
-        blend = funnel.fit_blend(week)
+      best, dense = funnel.select(week.union, fitted_blend, config.funnel.keep)
+      inputs = ranker_inputs(week.union.snapshot, best, dense, codes_of_users, bag_length)
+      outcome = labels.label(best, week.targets, data.num_items)
+      groups.append(ranker.make_groups(best, inputs, outcome, size=config.funnel.group, seed=len(groups)))
+      samples = [*samples[1 - _LATEST :], CalibrationSample.draw(inputs, outcome.bought)]
+      del best, dense, inputs, outcome  # at full size there is no room for those of two weeks, nor for two weeks
+      # The first week's is of that week already. Where towers are never refreshed, the last week's is fitted anew.
+      if (age - 1) % (tower.refresh or len(cuts)) == 0 and len(groups) > 1:
+        fitted_blend = fit_blend(week)
       del week
-      memory.give_back()
+      release_memory()
   assert retriever is not None
-  assert blend is not None
-  return Groups.join(parts, seed), Prepared(latest, week, retriever, blend, histories)
+  assert fitted_blend is not None
+  joined = Groups.join(groups, config.ranker.train.seed)
+  return joined, Prepared(samples, week, retriever, fitted_blend, histories)
 
 
-def first_day(cut: int) -> np.datetime64:
-  """The day with which a week begins: where days are all that is known, cuts lie a second past the midnight before."""
-  return day(cut - 1 + DAY if cut % DAY == 1 else cut)
+def _due(data: Dataset, cut: int, age: int, refresh: int) -> bool:
+  """Whether towers go on learning before a week; its age is counted from the week held out, whose towers are fresh."""
+  return bool(refresh) and age % refresh == 0 and data.between(cut - refresh * weeks.WEEK, cut).height > 0
 
 
-def day(second: int) -> np.datetime64:
-  """The day that a second since 1970 lies in."""
-  return np.datetime64(int(second), 's').astype('datetime64[D]')
+def _describe_union(week: Week) -> str:
+  """How many candidates the users of a week have, and what share of each one's purchases is among them."""
+  candidates = week.union.candidates
+  users, each = len(candidates.users), len(candidates.item) / len(candidates.users)
+  recall = labels.recall(candidates, week.targets, week.union.snapshot.num_items).mean()
+  return f'{users:,} users, {each:,.0f} candidates each, {recall:.1%} of what is bought'
+
+
+def release_memory() -> None:
+  """Collects what lies in cycles, and where the C library is glibc returns its free pages to the system.
+
+  At full size the next step needs them, and allocators keep them.
+  """
+  gc.collect()
+  if sys.platform == 'linux':
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim is not None:
+      trim(0)

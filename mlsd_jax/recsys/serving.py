@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import polars as pl
 import safetensors.numpy
+from flax import traverse_util
 
 from mlsd_jax import files
 from mlsd_jax.ann import Index
@@ -25,23 +26,21 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys import funnel
-from mlsd_jax.recsys.funnel import Week
+from mlsd_jax.recsys.funnel import Funnel
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.known.snapshot import Snapshot
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
-from mlsd_jax.recsys.purchases.weeks import Targets
 from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.candidates import Candidates
 from mlsd_jax.recsys.stages.factors import Factors
-from mlsd_jax.recsys.stages.features import Features
-from mlsd_jax.recsys.stages.ranker import Scorer
+from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_examples import TowerData
 from mlsd_jax.recsys.stages.tower_source import Retriever
 from mlsd_jax.training.config import from_mapping
 
+_AT_ONCE = 1000  # users, of a batch of recommendations
 _LAYOUT = 5  # of a saved state's files and of what their columns mean
-_NOBODY = Targets(0, *[np.zeros(0, np.int32)] * 2, *[np.zeros(0, np.float32)] * 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,23 +48,19 @@ class State:
   """All that serving needs.
 
   Attributes:
+    funnel: its stages, as of the snapshot's cut.
+    snapshot: what is known of users and items.
     users: id; row u is user u. One number more, len(users), stands for whoever is not there.
     items: id, name and the finest category.
+    version: of a state that was loaded.
   """
 
+  funnel: Funnel
   snapshot: Snapshot
   histories: Histories
-  retriever: Retriever
-  blend: Blend
-  scorer: Scorer
-  codes: np.ndarray
-  edges: np.ndarray
-  user_codes: np.ndarray
   users: pl.DataFrame
   items: pl.DataFrame
-  per_source: Mapping[str, int]
-  keep: int
-  version: str = ''  # of a state that was loaded
+  version: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +70,12 @@ class Answer:
   Attributes:
     items: [U, k], best first, -1 where there are no more.
     probability: [U, k] of a purchase within the week, given that the user buys at all.
-    candidates, features: what the ranker chose from.
+    candidates: what the ranker chose from.
   """
 
   items: np.ndarray
   probability: np.ndarray
   candidates: Candidates
-  features: Features
 
 
 def recommend(
@@ -94,43 +88,16 @@ def recommend(
     exclude_bought: leave out what the user has bought before.
     in_stock: [num_items] bool; others are left out.
   """
-  week = funnel.prepare(state.snapshot, _NOBODY, users, state.retriever, state.histories, state.per_source)
-  union = week.candidates
-  allowed = np.ones(len(union.item), bool)
+  stages, snapshot = state.funnel, state.snapshot
+  union = funnel.gather(snapshot, state.histories, users, stages.per_source, stages.retriever)
+  allowed = np.ones(len(union.candidates.item), bool)
   if in_stock is not None:
-    allowed &= in_stock[union.item]
+    allowed &= in_stock[union.candidates.item]
   if exclude_bought:
-    allowed &= ~_bought(state.snapshot, union)
-  if not allowed.all():
-    week = Week(week.snapshot, week.targets, union.keep(allowed), week.signals[allowed])
-  best, found = funnel.narrowed(week, state.blend, state.keep)
-  bags = _bags(state.snapshot, max(state.scorer.config.bag_length, 1), users)
-  # The scorer looks users up by number: here the numbers are rows of this request.
-  rows = dataclasses.replace(found, user=best.row.astype(np.int32))
-  logits = state.scorer(rows, state.user_codes[users], bags)[:, 0] + funnel.open_log(state.snapshot, best.user)
-  items = best.ranked(logits, k)
-  return Answer(items, 1 / (1 + np.exp(-_score_of(best, logits, items))), best, found)
-
-
-def _bags(state: Snapshot, length: int, users: np.ndarray) -> np.ndarray:
-  return (state['recent'][users, :length] + 1)[:, ::-1].astype(np.int32)
-
-
-def _score_of(candidates: Candidates, logits: np.ndarray, items: np.ndarray) -> np.ndarray:
-  """[U, k] logits of the items chosen, -inf where there is none."""
-  scores = np.full(items.shape, -np.inf, np.float32)
-  for row in range(len(items)):
-    of_row = slice(candidates.start[row], candidates.start[row + 1])
-    known = items[row] >= 0
-    place = np.searchsorted(candidates.item[of_row], items[row][known])
-    scores[row, known] = logits[of_row][place]
-  return scores
-
-
-def _bought(state: Snapshot, candidates: Candidates) -> np.ndarray:
-  keys = candidates.user.astype(np.int64) * state.num_items + candidates.item
-  place = np.minimum(np.searchsorted(state['pair_key'], keys), len(state['pair_key']) - 1)
-  return state['pair_key'][place] == keys
+    allowed &= ~snapshot.bought(union.candidates.user, union.candidates.item)
+  scored = funnel.score(stages, union if allowed.all() else union.keep(allowed))
+  items, logits = scored.candidates.top(scored.logits[:, 0], k)
+  return Answer(items, 1 / (1 + np.exp(-logits)), scored.candidates)
 
 
 def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
@@ -142,30 +109,31 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
   Returns:
     The version: of the cut and of the ranker's parameters.
   """
-  flat = _flat(state.scorer.params)
-  digest = hashlib.sha256(b''.join(np.ascontiguousarray(flat[name]).tobytes() for name in sorted(flat)))
-  version = f'{state.snapshot.cut}-{digest.hexdigest()[:12]}'
+  retriever, scorer, blend = state.funnel.retriever, state.funnel.scorer, state.funnel.blend
+  ranker_params = _flat(scorer.params)
+  parts = b''.join(np.ascontiguousarray(ranker_params[name]).tobytes() for name in sorted(ranker_params))
+  version = f'{state.snapshot.cut}-{hashlib.sha256(parts).hexdigest()[:12]}'
   folder = root / version
   folder.mkdir(parents=True, exist_ok=True)
   snapshot.save(state.snapshot, folder / 'snapshot')
   arrays = {
-    'codes': state.codes,
-    'edges': state.edges,
-    'user_codes': state.user_codes,
-    'blend_weights': state.blend.weights,
-    'blend_edges': state.blend.edges,
+    'codes': scorer.codes,
+    'edges': scorer.edges,
+    'user_codes': scorer.user_codes,
+    'blend_weights': blend.weights,
+    'blend_edges': blend.edges,
     'history_start': state.histories.start,
     'history_item': state.histories.item,
     'history_time': state.histories.time,
-    'item_vectors': state.retriever.items,
-    'factors': state.retriever.data.factors.table,
-    'damping': state.retriever.data.factors.damping,
-    'popularity': state.retriever.data.factors.popularity,
+    'item_vectors': retriever.items,
+    'factors': retriever.data.factors.table,
+    'damping': retriever.data.factors.damping,
+    'popularity': retriever.data.factors.popularity,
   }
   for name, array in arrays.items():
     with files.atomic_path(folder / f'{name}.npy') as temporary:
       np.save(temporary, array)
-  for name, params in (('tower', state.retriever.params), ('ranker', state.scorer.params)):
+  for name, params in (('tower', retriever.params), ('ranker', scorer.params)):
     with files.atomic_path(folder / f'{name}.safetensors') as temporary:
       safetensors.numpy.save_file(_flat(params), temporary)
   for name, table in (('users', state.users), ('items', state.items)):
@@ -173,15 +141,15 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
       table.write_parquet(temporary)
   if (folder / 'index').exists():
     shutil.rmtree(folder / 'index')
-  state.retriever.index.save(folder / 'index')
+  retriever.index.save(folder / 'index')
   files.write_json(
     folder / 'state.json',
     {
       'layout': _LAYOUT,
-      'tower': dataclasses.asdict(state.retriever.config),
-      'ranker': dataclasses.asdict(state.scorer.config),
-      'per_source': dict(state.per_source),
-      'keep': state.keep,
+      'tower': dataclasses.asdict(retriever.config),
+      'ranker': dataclasses.asdict(scorer.config),
+      'per_source': dict(state.funnel.per_source),
+      'keep': state.funnel.keep,
       'origin': state.histories.origin,
     }
     | dict(described),
@@ -206,42 +174,34 @@ def load(root: pathlib.Path) -> State:
   lists = lambda values: {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
   tower = from_mapping(TwoTowerConfig, lists(described['tower']), 'tower')
   ranker = from_mapping(SparseNNConfig, lists(described['ranker']), 'ranker')
+  params = {name: _nested(safetensors.numpy.load_file(folder / f'{name}.safetensors')) for name in ('tower', 'ranker')}
   codes, user_codes = np.asarray(array('codes')), np.asarray(array('user_codes'))
   histories = Histories(array('history_start'), array('history_item'), array('history_time'), described['origin'])
   factors = Factors(array('factors'), array('damping'), array('popularity'))
   data = TowerData(histories, codes, user_codes, factors)
-  retriever = Retriever(
-    _nested(safetensors.numpy.load_file(folder / 'tower.safetensors')),
-    tower,
-    data,
-    array('item_vectors'),
-    Index.open(folder / 'index'),
-  )
-  edges = np.asarray(array('edges'))
   return State(
+    funnel=Funnel(
+      per_source=described['per_source'],
+      keep=described['keep'],
+      retriever=Retriever(params['tower'], tower, data, array('item_vectors'), Index.open(folder / 'index')),
+      blend=Blend(np.asarray(array('blend_weights')), np.asarray(array('blend_edges'))),
+      scorer=Scorer(params['ranker'], ranker, codes, user_codes, np.asarray(array('edges'))),
+    ),
     snapshot=snapshot.load(folder / 'snapshot'),
     histories=histories,
-    retriever=retriever,
-    blend=Blend(np.asarray(array('blend_weights')), np.asarray(array('blend_edges'))),
-    scorer=Scorer(_nested(safetensors.numpy.load_file(folder / 'ranker.safetensors')), ranker, codes, edges),
-    codes=codes,
-    edges=edges,
-    user_codes=user_codes,
     users=pl.read_parquet(folder / 'users.parquet'),
     items=pl.read_parquet(folder / 'items.parquet'),
-    per_source=described['per_source'],
-    keep=described['keep'],
     version=folder.name,
   )
 
 
-def tables(dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
+def name_tables(dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
   """What of users and items is kept with a state: ids, names, the finest category."""
   finest = pl.col(dataset.categories[-1]) if dataset.categories else pl.lit(None, pl.String)
   return dataset.users.select('id'), dataset.items.select('id', 'name', finest.cast(pl.String).alias('category'))
 
 
-def batch(
+def recommend_in_parts(
   state: State, users: Sequence[int] | np.ndarray, folder: pathlib.Path, *, k: int = 12, part: int = 10_000
 ) -> int:
   """Recommendations for many users as Parquet files of `part` users; parts that are there are not made again.
@@ -250,8 +210,8 @@ def batch(
     How many parts were made now.
   """
   users, made = np.asarray(users), 0
-  asked = hashlib.sha256(np.ascontiguousarray(users, np.int64).tobytes()).hexdigest()
-  made_for = {'version': state.version, 'users': asked, 'k': k, 'part': part}
+  digest = hashlib.sha256(np.ascontiguousarray(users, np.int64).tobytes()).hexdigest()
+  made_for = {'version': state.version, 'users': digest, 'k': k, 'part': part}
   note = folder / 'parts.json'
   if note.exists() and files.read_json(note) != made_for:
     raise UserError(f'{folder} holds recommendations of another state or for other users; choose another folder')
@@ -260,14 +220,14 @@ def batch(
     target = folder / f'part-{number:05d}.parquet'
     if target.exists():
       continue
-    some = users[first : first + part]
-    answers = [recommend(state, some[i : i + 1000], k) for i in range(0, len(some), 1000)]
+    of_part = users[first : first + part]
+    answers = [recommend(state, of_part[i : i + _AT_ONCE], k) for i in range(0, len(of_part), _AT_ONCE)]
     items = np.concatenate([answer.items for answer in answers])
     probability = np.concatenate([answer.probability for answer in answers])
     table = pl.DataFrame(
       {
-        'user': state.users['id'].gather(np.repeat(some, k)),
-        'rank': np.tile(np.arange(1, k + 1, dtype=np.int16), len(some)),
+        'user': state.users['id'].gather(np.repeat(of_part, k)),
+        'rank': np.tile(np.arange(1, k + 1, dtype=np.int16), len(of_part)),
         'item': state.items['id'].gather(np.maximum(items, 0).ravel()),
         'probability': probability.ravel().astype(np.float32),
       }
@@ -279,22 +239,14 @@ def batch(
 
 
 def _flat(params: Any) -> dict[str, np.ndarray]:
-  leaves = jax.tree_util.tree_flatten_with_path(jax.device_get(params))[0]
-  return {'/'.join(str(part.key) for part in path): np.asarray(leaf) for path, leaf in leaves}
+  return {name: np.asarray(leaf) for name, leaf in traverse_util.flatten_dict(jax.device_get(params), sep='/').items()}
 
 
 def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  tree: dict[str, Any] = {}
-  for path, leaf in flat.items():
-    *parents, name = path.split('/')
-    node = tree
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[name] = leaf
-  return jax.device_put(tree)
+  return jax.device_put(traverse_util.unflatten_dict(dict(flat), sep='/'))
 
 
-def latency(state: State, requests: int, seed: int = 0) -> tuple[float, float]:
+def measure_latency(state: State, requests: int, seed: int = 0) -> tuple[float, float]:
   """Milliseconds of one request, median and 99th percentile: single users drawn at random, unknown ones among them."""
   rng = np.random.default_rng(seed)
   users = rng.integers(0, len(state.users) + 1, requests)

@@ -12,12 +12,13 @@ from mlsd_jax.ann import IndexConfig
 from mlsd_jax.data.batches import slices
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
-from mlsd_jax.recsys.purchases import weeks as splits
+from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages import features, ranker, tower_examples, towers
 from mlsd_jax.recsys.stages.factors import Factors
-from mlsd_jax.recsys.stages.ranker import Groups, Losses, Scorer
+from mlsd_jax.recsys.stages.ranker import Groups, LossConfig
+from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_examples import TowerBatches, held_out_users
 from mlsd_jax.recsys.stages.tower_source import Retriever
 from mlsd_jax.training.config import TrainConfig, from_mapping
@@ -27,22 +28,25 @@ _BATCHES = 4  # of a span of the towers' examples, at least
 
 
 @dataclasses.dataclass(frozen=True)
-class TowerSettings:
-  """Ingredients of the towers' training.
+class TowerConfig:
+  """Ingredients of the towers and of their training.
 
   Attributes:
+    model: what TwoTowerConfig has, but for what follows from the data.
     weeks: of examples.
-    log_q, uniform_negatives: see towers.tower_task.
+    log_q: see towers.tower_task.
+    uniform_negatives: likewise.
     factors: of the wide part (factors.py), 0 for none.
     refresh: weeks after which the towers go on learning from what was bought since; 0 for never.
     refresh_steps: updates of each such time.
     depth: candidates that will be asked for, of few items a twentieth at most: the factors' weight is chosen so that
       most purchases are among so many. What is best for a thousand is not for a hundred.
-    epochs: no more updates than go through the examples so often: a small table is soon known by heart.
+    epochs: no more updates than go through the examples so often: a small table soon memorises them.
     index: kind of the nearest-neighbour index.
   """
 
   model: Mapping[str, Any]
+  train: TrainConfig
   weeks: int = 20
   log_q: bool = True
   uniform_negatives: bool = True
@@ -53,14 +57,37 @@ class TowerSettings:
   epochs: float = 2.0
   index: str = 'auto'
 
+  def __post_init__(self):
+    for name, least in (('weeks', 1), ('factors', 0), ('refresh', 0), ('refresh_steps', 1)):
+      if getattr(self, name) < least:
+        raise UserError(f'config.tower.{name} must be at least {least}, got {getattr(self, name)}')
+
+  @property
+  def index_config(self) -> IndexConfig:
+    return from_mapping(IndexConfig, {'kind': self.index}, 'tower')
+
+
+@dataclasses.dataclass(frozen=True)
+class RankerConfig:
+  """The ranker and its training.
+
+  Attributes:
+    model: what SparseNNConfig has, but for what follows from the data.
+    epochs: no more updates than go through the groups so often.
+  """
+
+  model: Mapping[str, Any]
+  train: TrainConfig
+  losses: LossConfig = dataclasses.field(default_factory=LossConfig)
+  epochs: float = 3.0
+
+  @property
+  def bag_length(self) -> int:
+    return from_mapping(SparseNNConfig, dict(self.model) | {'num_dense': 0, 'num_items': 0}, 'ranker.model').bag_length
+
 
 def train_towers(
-  dataset: Dataset,
-  before: int,
-  settings: TowerSettings,
-  train: TrainConfig,
-  folder: pathlib.Path,
-  previous: Retriever | None = None,
+  dataset: Dataset, before: int, config: TowerConfig, folder: pathlib.Path, previous: Retriever | None = None
 ) -> tuple[Retriever, Result]:
   """Towers that know nothing from `before` on; first ones are evaluated on the week that begins there, if there is one.
 
@@ -70,33 +97,38 @@ def train_towers(
   Raises:
     UserError: there is nothing to learn from.
   """
-  weeks = settings.refresh if previous else settings.weeks
+  train = config.train
   # The latest week is not learnt from: by what is bought in it, the weight of the factors is chosen.
-  latest = before - splits.WEEK
+  latest = before - weeks.WEEK
   spare = dataset.between(latest, before).height and dataset.before(latest).height
-  learnt = latest if spare else before
-  data, spans = tower_examples.tower_data(dataset, learnt, weeks, settings.factors, least=_BATCHES * train.batch_size)
+  data, spans = tower_examples.tower_data(
+    dataset,
+    latest if spare else before,
+    config.refresh if previous else config.weeks,
+    config.factors,
+    least=_BATCHES * train.batch_size,
+  )
   examples = sum(len(span.item) for span in spans)
   if not examples:
     raise UserError(
       f'{dataset.name}: too little was bought before the first week of the ranker for the towers to learn'
     )
   if previous:
-    train = dataclasses.replace(train, steps=settings.refresh_steps, eval_every=0)
-  train = within(train, settings.epochs, examples)
-  model = dict(settings.model)
+    train = dataclasses.replace(train, steps=config.refresh_steps, eval_every=0)
+  train = limit_steps(train, config.epochs, examples)
+  model_settings = dict(config.model)
   if dataset.categories:
-    model['history_code'] = len(dataset.categories) - 1
-  config = towers.model_config(data, model)
+    model_settings['history_code'] = len(dataset.categories) - 1
+  model = towers.model_config(data, model_settings)
   task = towers.tower_task(
-    config, data, batch_size=train.batch_size, log_q=settings.log_q, uniform_negatives=settings.uniform_negatives
+    model, data, batch_size=train.batch_size, log_q=config.log_q, uniform_negatives=config.uniform_negatives
   )
-  batches = TowerBatches(data, spans, config, train.batch_size, seed=train.seed)
+  batches = TowerBatches(data, spans, model, train.batch_size, seed=train.seed)
   params = previous.params if previous else jax.device_get(jax.jit(task.init)(jax.random.key(train.seed)))
-  following = splits.targets(dataset, before)
+  following = weeks.targets(dataset, before)
   histories = Histories.of(dataset.before(before), dataset.num_users)
   judged = len(following.user) and not previous
-  held_out = held_out_users(data, config, following, histories, train.batch_size) if judged else None
+  held_out = held_out_users(data, model, following, histories, train.batch_size) if judged else None
   result = fit(
     task,
     batches,
@@ -104,20 +136,20 @@ def train_towers(
     train,
     folder,
     init_params=towers.with_wide_weights(task, params, next(batches.batches(0))),
-    metadata={'model': 'two_tower', 'config': dataclasses.asdict(config)},
+    metadata={'model': 'two_tower', 'config': dataclasses.asdict(model)},
   )
   params = jax.device_get(result.params)
-  if settings.factors and spare and not result.interrupted:
-    depth = max(min(settings.depth, dataset.num_items // 20), 1)
-    data = dataclasses.replace(data, factors=Factors.at(data.histories, latest, dataset.num_items, settings.factors))
+  if config.factors and spare and not result.interrupted:
+    depth = max(min(config.depth, dataset.num_items // 20), 1)
+    data = dataclasses.replace(data, factors=Factors.at(data.histories, latest, dataset.num_items, config.factors))
     usual = towers.factor_weight(previous.params, previous.config) if previous else None
-    boost = towers.factor_boost(params, data, config, splits.targets(dataset, latest), depth, usual)
-    config = dataclasses.replace(config, factor_boost=boost)
-  index = from_mapping(IndexConfig, {'kind': settings.index}, 'tower')
-  return Retriever.at(params, config, dataclasses.replace(data, histories=histories), histories, before, index), result
+    boost = towers.factor_boost(params, data, model, weeks.targets(dataset, latest), depth, usual)
+    model = dataclasses.replace(model, factor_boost=boost)
+  data = dataclasses.replace(data, histories=histories)
+  return Retriever.at(params, model, data, histories, before, config.index_config), result
 
 
-def within(train: TrainConfig, epochs: float, examples: int) -> TrainConfig:
+def limit_steps(train: TrainConfig, epochs: float, examples: int) -> TrainConfig:
   """The same training with at most as many updates as go through the examples `epochs` times."""
   steps = max(min(train.steps, round(epochs * examples / train.batch_size)), 1)
   optimizer = dataclasses.replace(train.optimizer, warmup_steps=min(train.optimizer.warmup_steps, steps // 3))
@@ -125,17 +157,15 @@ def within(train: TrainConfig, epochs: float, examples: int) -> TrainConfig:
 
 
 def train_ranker(
-  groups: Groups,
-  codes: np.ndarray,
-  user_codes: np.ndarray,
-  model: Mapping[str, Any],
-  losses: Losses,
-  train: TrainConfig,
-  folder: pathlib.Path,
-  epochs: float = 3.0,
+  groups: Groups, codes: np.ndarray, user_codes: np.ndarray, config: RankerConfig, folder: pathlib.Path
 ) -> tuple[Scorer, Result]:
-  """SparseNN on groups of candidates, through all of them at most `epochs` times."""
-  train = within(train, epochs, len(groups))
+  """SparseNN on groups of candidates.
+
+  Args:
+    codes: [num_items + 1, C] of the item table's rows.
+    user_codes: [num_users + 1, columns].
+  """
+  train = limit_steps(config.train, config.epochs, len(groups))
   arrays = groups.arrays
   known = arrays['weights'].reshape(-1) > 0
   dense = arrays['dense'].reshape(len(known), -1)[known]
@@ -146,13 +176,9 @@ def train_ranker(
     'code_sizes': sizes(codes),
     'user_sizes': sizes(user_codes),
   }
-  config = from_mapping(SparseNNConfig, dict(model) | described, 'ranker.model')
-  bounds = features.edges(dense, max(config.bins, 1))
-  task = ranker.ranker_task(config, codes, bounds, batch_size=train.batch_size, losses=losses)
+  model = from_mapping(SparseNNConfig, dict(config.model) | described, 'ranker.model')
+  bounds = features.edges(dense, max(model.bins, 1))
+  task = ranker.ranker_task(model, codes, bounds, batch_size=train.batch_size, losses=config.losses)
   batches = slices(groups.arrays, train.batch_size, train.seed)
-  result = fit(task, batches, None, train, folder, metadata={'model': 'sparsenn', 'config': dataclasses.asdict(config)})
-  return Scorer(jax.device_get(result.params), config, codes, bounds), result
-
-
-def histories_of(dataset: Dataset) -> Histories:
-  return Histories.of(dataset.events, dataset.num_users)
+  result = fit(task, batches, None, train, folder, metadata={'model': 'sparsenn', 'config': dataclasses.asdict(model)})
+  return Scorer(jax.device_get(result.params), model, codes, user_codes, bounds), result

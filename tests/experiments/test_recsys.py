@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from experiments import recsys
-from mlsd_jax.recsys.purchases.generator import Synthetic, generate
+from mlsd_jax.recsys.purchases.generator import SyntheticConfig, generate
 
 TINY = [
   '--config.funnel.weeks=1',
@@ -34,7 +34,7 @@ TINY = [
 def folder(tmp_path_factory):
   """A shop in H&M's form."""
   folder = tmp_path_factory.mktemp('hm')
-  data = generate(Synthetic(num_users=200, num_items=150, weeks=12, tastes=6, on_sale_weeks=0)).dataset
+  data = generate(SyntheticConfig(num_users=200, num_items=150, weeks=12, tastes=6, on_sale_weeks=0)).dataset
   articles = data.items.select(
     pl.col('id').alias('article_id'),
     pl.col('name').alias('prod_name'),
@@ -103,7 +103,7 @@ def test_from_files_to_a_submission(folder, tmp_path, capsys):
   ('flags', 'message'),
   [
     (['--config.data.source=shop'], 'is not one of completejourney'),
-    (['--config.data.source=hm'], 'wants --config.data.path='),
+    (['--config.data.source=hm'], 'requires --config.data.path='),
     (['--config.data.source=table', '--config.data.path=none.csv'], 'no such file'),
     (['--config=configs/recsys/synthetic.py', '--config.funnel.skip=99'], 'skip=99 leaves no purchase'),
     (['--config.ranker.losses.bce=-x'], 'bce'),
@@ -137,9 +137,9 @@ def test_damaged_files_are_one_line(name, content, tmp_path, capsys):
 
 
 def test_a_run_does_not_go_on_with_other_purchases(folder, tmp_path, capsys, monkeypatch):
-  monkeypatch.setattr(recsys.stages, 'prepare', lambda *_, **__: None)  # as if told to stop
+  monkeypatch.setattr(recsys.preparation, 'prepare', lambda *_, **__: None)  # as if requested to stop
   table = ['--config.data.source=table', f'--config.data.path={tmp_path / "shop.csv"}', f'--workdir={tmp_path / "run"}']
-  shop = generate(Synthetic(num_users=50, num_items=30, weeks=12, tastes=4)).dataset.events
+  shop = generate(SyntheticConfig(num_users=50, num_items=30, weeks=12, tastes=4)).dataset.events
   shop = shop.rename({'user': 'user_id', 'item': 'item_id'})
   shop.write_csv(tmp_path / 'shop.csv')
   assert recsys.main(table) == 0

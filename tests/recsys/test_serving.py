@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import polars as pl
 import pytest
@@ -10,53 +9,20 @@ import pytest
 from mlsd_jax import files
 from mlsd_jax.ann import Index
 from mlsd_jax.errors import UserError
-from mlsd_jax.models import sparsenn, two_tower
-from mlsd_jax.models.sparsenn import SparseNNConfig
-from mlsd_jax.recsys import funnel, serving
-from mlsd_jax.recsys.judging.tables import reason
-from mlsd_jax.recsys.known import snapshot
-from mlsd_jax.recsys.purchases import weeks
-from mlsd_jax.recsys.purchases.histories import Histories
-from mlsd_jax.recsys.stages import features, tower_examples, towers
+from mlsd_jax.recsys import reasons, serving
+from mlsd_jax.recsys.stages import features
 from mlsd_jax.recsys.stages.candidates import SOURCES, collect
-from mlsd_jax.recsys.stages.ranker import Scorer
-from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
-
-PER_SOURCE = {'repurchase': 20, 'popular': 20, 'place': 20, 'category': 20, 'covisit': 20, NAME: 20}
-
-
-@pytest.fixture(scope='module')
-def state(made):
-  """A state of untrained models: what matters here is that it answers, and answers the same."""
-  dataset = made.dataset
-  cut = weeks.cuts(dataset, 1)[0]
-  data, _ = tower_examples.tower_data(dataset, cut, 4, factor_dim=8)
-  config = towers.model_config(data, {'embed_dim': 8, 'hidden_dim': 8, 'history_length': 8, 'sequence_length': 4})
-  retriever = Retriever.build(jax.device_get(two_tower.init(jax.random.key(0), config)), config, data)
-  histories = Histories.of(dataset.events, dataset.num_users)
-  taken, found = snapshot.take(dataset, cut), weeks.targets(dataset, cut)
-  week = funnel.prepare(taken, found, found.users, retriever, histories, PER_SOURCE)
-  blend = funnel.fit_blend(week)
-  _, seen = funnel.narrowed(week, blend, 30)
-  codes, bounds = data.codes, features.edges(seen.dense, 4)
-  ranker = SparseNNConfig(
-    num_dense=seen.dense.shape[1], num_items=dataset.num_items, code_sizes=config.code_sizes, bins=4, bag_length=4
-  )
-  scorer = Scorer(jax.device_get(sparsenn.init(jax.random.key(1), ranker)), ranker, codes, bounds)
-  of_users = tower_examples.user_codes(dataset)
-  return serving.State(
-    taken, histories, retriever, blend, scorer, codes, bounds, of_users, *serving.tables(dataset), PER_SOURCE, 30
-  )
+from mlsd_jax.recsys.stages.tower_source import NAME
 
 
 @pytest.mark.parametrize('number', [3, 100])  # one after the other; a block of many and a rest
 def test_towers_score_every_candidate_of_the_union(state, number):
   users = np.arange(number)
-  vectors = state.retriever.users(state.histories, users, state.snapshot.cut)
-  sources = {name: source for name, source in SOURCES.items() if name in PER_SOURCE}
-  union = collect(state.snapshot, users, sources | {NAME: state.retriever.source(vectors)}, PER_SOURCE)
-  scored = state.retriever.scored(union, vectors).score[:, union.sources.index(NAME)]
-  products = np.einsum('nw,nw->n', vectors[union.row], state.retriever.items[union.item])
+  vectors = state.funnel.retriever.users(state.histories, users, state.snapshot.cut)
+  sources = {**SOURCES, NAME: state.funnel.retriever.source(vectors)}
+  union = collect(state.snapshot, users, sources, state.funnel.per_source)
+  scored = state.funnel.retriever.scored(union, vectors).score[:, union.sources.index(NAME)]
+  products = np.einsum('nw,nw->n', vectors[union.row], state.funnel.retriever.items[union.item])
   for user in users:
     mine = products[union.row == user]
     np.testing.assert_allclose(scored[union.row == user], (mine - mine.mean()) / mine.std(), rtol=1e-3, atol=1e-4)
@@ -64,17 +30,17 @@ def test_towers_score_every_candidate_of_the_union(state, number):
 
 def test_towers_scores_are_the_same_on_another_scale(state):
   users = np.arange(5)
-  vectors = state.retriever.users(state.histories, users, state.snapshot.cut)
-  union = collect(state.snapshot, users, {NAME: state.retriever.source(vectors)}, PER_SOURCE)
-  found = state.retriever.scored(union, vectors).score
-  np.testing.assert_allclose(state.retriever.scored(union, 3 * vectors).score, found, rtol=1e-4, atol=1e-5)
+  vectors = state.funnel.retriever.users(state.histories, users, state.snapshot.cut)
+  union = collect(state.snapshot, users, {NAME: state.funnel.retriever.source(vectors)}, state.funnel.per_source)
+  found = state.funnel.retriever.scored(union, vectors).score
+  np.testing.assert_allclose(state.funnel.retriever.scored(union, 3 * vectors).score, found, rtol=1e-4, atol=1e-5)
 
 
 def test_dense_names_fit_the_columns(state):
-  union = state.retriever.items.shape[0]
+  union = state.funnel.retriever.items.shape[0]
   assert union == len(state.items)
-  names = features.dense_names(state.snapshot, tuple(PER_SOURCE))
-  assert len(names) == len(set(names)) == state.scorer.config.num_dense
+  names = features.dense_names(state.snapshot, tuple(state.funnel.per_source))
+  assert len(names) == len(set(names)) == state.funnel.scorer.config.num_dense
 
 
 def test_a_saved_state_answers_the_same(state, tmp_path):
@@ -82,7 +48,7 @@ def test_a_saved_state_answers_the_same(state, tmp_path):
   before = serving.recommend(state, users)
   serving.save(state, tmp_path, {'data': 'synthetic'})
   loaded = serving.load(tmp_path)
-  assert isinstance(loaded.retriever.index, Index)
+  assert isinstance(loaded.funnel.retriever.index, Index)
   after = serving.recommend(loaded, users)
   np.testing.assert_array_equal(before.items, after.items)
   np.testing.assert_allclose(before.probability, after.probability, rtol=1e-5)
@@ -126,23 +92,23 @@ def test_every_recommendation_has_a_reason(state):
     answer = serving.recommend(state, np.array([user]))
     for item in answer.items[0]:
       row = int(np.searchsorted(answer.candidates.item, item))
-      why = reason(state, user, int(item), answer.candidates.rank[row], answer.candidates.sources)
+      why = reasons.explain(state, user, int(item), answer.candidates.rank[row], answer.candidates.sources)
       assert why.sources
       assert why.why
 
 
 def test_batches_go_on_where_they_stopped(state, tmp_path):
   users = np.arange(25)
-  assert serving.batch(state, users, tmp_path, part=10) == 3
+  assert serving.recommend_in_parts(state, users, tmp_path, part=10) == 3
   whole = pl.read_parquet(tmp_path / 'part-*.parquet')
   assert whole.group_by('user').len()['len'].to_list() == [12] * 25
   (tmp_path / 'part-00001.parquet').unlink()
-  assert serving.batch(state, users, tmp_path, part=10) == 1
+  assert serving.recommend_in_parts(state, users, tmp_path, part=10) == 1
   assert pl.read_parquet(tmp_path / 'part-*.parquet').sort('user', 'rank').equals(whole.sort('user', 'rank'))
   with pytest.raises(UserError, match='another state or for other users'):
-    serving.batch(state, users + 1, tmp_path, part=10)
+    serving.recommend_in_parts(state, users + 1, tmp_path, part=10)
   with pytest.raises(UserError, match='another state or for other users'):
-    serving.batch(dataclasses.replace(state, version='other'), users, tmp_path, part=10)
+    serving.recommend_in_parts(dataclasses.replace(state, version='other'), users, tmp_path, part=10)
 
 
 def test_nothing_saved_is_told(tmp_path):

@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from mlsd_jax.recsys import funnel, settings
-from mlsd_jax.recsys.purchases import own_table
+from mlsd_jax.recsys import settings
+from mlsd_jax.recsys.purchases import own_table, weeks
 
 
 def _said(folder, lines_of_0):
@@ -12,7 +12,7 @@ def _said(folder, lines_of_0):
   when = [f'2020-{1 + row % 6:02}-{1 + row % 28:02}' for row in range(len(who))]
   pl.DataFrame({'user_id': who, 'item_id': 'x', 'time': when}).write_csv(folder / 'log.csv')
   data = own_table.table(folder / 'log.csv', {})
-  return settings.described(data, funnel.weeks_of(data, 4))
+  return settings.describe(data, weeks.choose_cuts(data, 4))
 
 
 @pytest.mark.parametrize(('lines', 'share'), [(80, '25%'), (60, '20%'), (59, None), (6, None)])
@@ -29,4 +29,4 @@ def test_a_week_of_days_begins_with_the_first_of_them(tmp_path, hours, first):
   times = pl.datetime_range(pl.date(2020, 1, 1), pl.datetime(2020, 3, 31, 0), f'{hours}h', eager=True)
   pl.DataFrame({'user_id': 'a', 'item_id': 'x', 'time': times}).write_csv(tmp_path / 'log.csv')
   data = own_table.table(tmp_path / 'log.csv', {})
-  assert f'held out: the week from {first} on, 1 users' in settings.described(data, funnel.weeks_of(data, 4))
+  assert f'held out: the week from {first} on, 1 users' in settings.describe(data, weeks.choose_cuts(data, 4))

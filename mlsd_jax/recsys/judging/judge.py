@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from mlsd_jax import files
-from mlsd_jax.recsys.funnel import Ranked, Week
+from mlsd_jax.recsys.funnel import Week
 from mlsd_jax.recsys.judging import charts, measures, tables
+from mlsd_jax.recsys.judging.rankings import Ranked
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
-from mlsd_jax.recsys.stages import calibration
+from mlsd_jax.recsys.stages import calibration, labels
 from mlsd_jax.training.metrics import read_metrics
 
 METRICS = ('map@12', 'ndcg@12', 'recall@12', 'recall@100', 'recall@1000')
@@ -27,32 +28,32 @@ def judge(
   )
   with files.atomic_path(workdir / 'evaluation.parquet') as temporary:
     table.write_parquet(temporary)
-  found = tables.estimates(table)
+  estimates = tables.estimates(table)
   everyone = len(weeks.targets(data, week.targets.cut).users)
   if len(ranked.users) < everyone:
     tell(f'\njudged on {len(ranked.users):,} of the {everyone:,} users of that week, drawn at random')
-  tell('\n' + tables.funnel_table(found))
-  probability = 1 / (1 + np.exp(-ranked.logits[:, 0].astype(np.float64)))
+  tell('\n' + tables.funnel_table(estimates))
+  probability = 1 / (1 + np.exp(-ranked.scored.logits[:, 0].astype(np.float64)))
   bought = ranked.labels.bought
   base = float(bought.mean())
   entropy = calibration.normalized_entropy(probability, bought)
   error = calibration.calibration_error(probability, bought) / base if base else float('nan')
   tell(
-    f'\nof the {len(bought):,} candidates ranked {base:.2%} were bought, {probability.mean():.2%} foretold: '
+    f'\nof the {len(bought):,} candidates ranked {base:.2%} were bought, {probability.mean():.2%} predicted: '
     f'normalised entropy {entropy:.4f}, calibration error {error:.1%} of the base rate'
   )
   plots = workdir / 'plots'
   charts.recall_curves(_curves(ranked, week, data.num_items), plots / 'recall.png')
-  charts.funnel(found, plots / 'funnel.png')
+  charts.funnel(estimates, plots / 'funnel.png')
   charts.reliability(probability, bought, plots / 'reliability.png')
-  return {metric: {stage: found[stage][metric].mean for stage in found} for metric in METRICS} | {
+  return {metric: {stage: estimates[stage][metric].mean for stage in estimates} for metric in METRICS} | {
     'normalized_entropy': entropy,
     'calibration_error_share': error,
     'base_rate': base,
     'coverage@12': measures.coverage(ranked.rankings['ranker'], data.num_items),
-    'novelty_bits': measures.novelty(ranked.rankings['ranker'], week.snapshot.column('item', 'n')),
-    'candidates_per_user': len(week.candidates.item) / len(ranked.users),
-    'union_recall': float(tables.union_recall(week).mean()),
+    'novelty_bits': measures.novelty(ranked.rankings['ranker'], week.union.snapshot.column('item', 'n')),
+    'candidates_per_user': len(week.union.candidates.item) / len(ranked.users),
+    'union_recall': float(labels.recall(week.union.candidates, week.targets, data.num_items).mean()),
   }
 
 
@@ -70,7 +71,7 @@ def draw_items(data: Dataset, week: Week, vectors: np.ndarray, plots: pathlib.Pa
   Args:
     vectors: [num_items, W] of every item.
   """
-  common = np.flatnonzero(week.snapshot.column('item', 'n90') >= _SOLD)
+  common = np.flatnonzero(week.union.snapshot.column('item', 'n90') >= _SOLD)
   if len(common) < 3:  # no map of two points
     return
   groups = data.items[(data.categories or ('id',))[:2][-1]]

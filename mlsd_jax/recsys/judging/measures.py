@@ -81,7 +81,7 @@ class Comparison:
   p: float
 
 
-def paired(first: np.ndarray, second: np.ndarray, *, rounds: int = 10_000, seed: int = 0) -> Comparison:
+def compare(first: np.ndarray, second: np.ndarray, *, rounds: int = 10_000, seed: int = 0) -> Comparison:
   """`first` - `second` a user: bootstrap interval, and the p of a sign-flip test."""
   difference = first - second
   return Comparison(bootstrap(difference, seed=seed), sign_flip_p(difference, rounds=rounds, seed=seed))

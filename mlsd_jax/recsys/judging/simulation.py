@@ -8,14 +8,14 @@ from mlsd_jax import resampling
 from mlsd_jax.recsys.judging import measures, off_policy
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import weeks
-from mlsd_jax.recsys.purchases.generator import Generated, Synthetic, Truth, generate
+from mlsd_jax.recsys.purchases.generator import Generated, SyntheticConfig, Truth, generate
 from mlsd_jax.recsys.stages import candidates
 
 _LOGGED = 40_000
 _ACTIONS = 50
 
 
-def study(config: Synthetic) -> Iterator[str]:
+def study(config: SyntheticConfig) -> Iterator[str]:
   """Lines of a report: rankings beside the oracle's, then what estimators say of a policy beside its true value."""
   made = generate(config)
   data = made.dataset

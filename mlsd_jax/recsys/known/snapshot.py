@@ -19,7 +19,7 @@ from mlsd_jax import files
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys.known import promotions
 from mlsd_jax.recsys.known.covisitation import covisitation
-from mlsd_jax.recsys.known.grouped import Grouped, Part
+from mlsd_jax.recsys.known.grouped import Grouped, Part, contains
 from mlsd_jax.recsys.known.reorders import reorders
 from mlsd_jax.recsys.purchases.events import DAY, Dataset, vocabulary
 
@@ -83,6 +83,10 @@ class Snapshot:
   def pair_rows(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
     """[N, len(PAIR)] of users with items."""
     return lookup(self['pair_key'], self['pair'], user.astype(np.int64) * self.num_items + item, missing_row(PAIR))
+
+  def bought(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """[N] bool: whether each user ever bought the item."""
+    return contains(self['pair_key'], user.astype(np.int64) * self.num_items + item)
 
   def affinity_rows(self, level: int, user: np.ndarray, item: np.ndarray) -> np.ndarray:
     """[N, len(AFFINITY)] of users to the categories of items."""

@@ -17,7 +17,7 @@ _USERS_AT_ONCE = 200_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Synthetic:
+class SyntheticConfig:
   """Sizes and habits. Kaggle's H&M: 1,371,980 users, 105,542 items, 31.8 M events, 104 weeks, 30 tastes or so."""
 
   num_users: int = 3000
@@ -50,7 +50,7 @@ class Truth:
     item_taste: [I]; item_weight: [I] within its taste; on_sale: [I, 2] first week and the week after the last.
   """
 
-  config: Synthetic
+  config: SyntheticConfig
   user_taste: np.ndarray
   user_weight: np.ndarray
   item_taste: np.ndarray
@@ -76,7 +76,7 @@ class Generated:
   truth: Truth
 
 
-def generate(config: Synthetic) -> Generated:
+def generate(config: SyntheticConfig) -> Generated:
   """Draws everything; the same config gives the same purchases."""
   rng = np.random.default_rng(config.seed)
   truth = _truth(config, rng)
@@ -100,7 +100,7 @@ def generate(config: Synthetic) -> Generated:
   return Generated(dataset, truth)
 
 
-def _truth(config: Synthetic, rng: np.random.Generator) -> Truth:
+def _truth(config: SyntheticConfig, rng: np.random.Generator) -> Truth:
   user_taste = rng.random((config.num_users, config.tastes)).argpartition(config.tastes_per_user - 1, 1)
   user_taste = user_taste[:, : config.tastes_per_user].astype(np.int32)
   user_weight = rng.dirichlet(np.ones(config.tastes_per_user), config.num_users).astype(np.float32)
@@ -122,7 +122,7 @@ def _truth(config: Synthetic, rng: np.random.Generator) -> Truth:
   return Truth(config, user_taste, user_weight, item_taste, weight, on_sale)
 
 
-def _events(config: Synthetic, truth: Truth, first: int, last: int) -> pl.DataFrame:
+def _events(config: SyntheticConfig, truth: Truth, first: int, last: int) -> pl.DataFrame:
   """Purchases of the users first, ..., last - 1."""
   rng = np.random.default_rng([config.seed, 1, first])
   counts = 1 + rng.geometric(1 / max(config.events_per_user, 1.0), last - first) - 1

@@ -1,4 +1,4 @@
-"""Splits by time only: what happened before a cut may be known, what follows within a week is to be foretold."""
+"""Splits by time only: what happened before a cut may be known, what follows within a week is to be predicted."""
 
 import dataclasses
 
@@ -9,6 +9,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.recsys.purchases.events import DAY, Dataset
 
 WEEK = 7 * DAY
+_HISTORY = 4  # weeks before the ranker's first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,35 @@ def cuts(dataset: Dataset, weeks: int) -> list[int]:
       f'history: at least {7 * weeks + 1} days{fewer}'
     )
   return found
+
+
+def choose_cuts(dataset: Dataset, number: int) -> list[int]:
+  """The cut of the week held out, then those of the ranker's weeks, the latest first: at most `number` of them.
+
+  They are fewer where little history would be left, and weeks in which nothing was bought are left out.
+
+  Raises:
+    UserError: no week is left to train on, or the data is too short.
+  """
+  whole = int(dataset.events['time'][-1] - dataset.events['time'][0]) // WEEK
+  held_out, *earlier = cuts(dataset, min(number, max(whole - _HISTORY, 1)) + 1)
+  with_purchases = [cut for cut in earlier if dataset.between(cut, cut + WEEK).height]
+  if not with_purchases:
+    raise UserError(
+      f'{dataset.name}: nothing was bought in the {len(earlier)} weeks before the one held out; '
+      'there must be a week to train on: a larger config.funnel.weeks reaches further back'
+    )
+  return [held_out, *with_purchases]
+
+
+def first_day(cut: int) -> np.datetime64:
+  """The day with which a week begins: where days are all that is known, cuts lie a second past the midnight before."""
+  return day(cut - 1 + DAY if cut % DAY == 1 else cut)
+
+
+def day(second: int) -> np.datetime64:
+  """The day that a second since 1970 lies in."""
+  return np.datetime64(int(second), 's').astype('datetime64[D]')
 
 
 def targets(dataset: Dataset, cut: int) -> Targets:

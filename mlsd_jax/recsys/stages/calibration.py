@@ -1,6 +1,11 @@
-"""Whether probabilities mean what they say."""
+"""Whether probabilities mean what they say, and putting them right."""
+
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+
+from mlsd_jax.recsys.stages.scorer import RankerInputs, Scorer
 
 
 def log_loss(probability: np.ndarray, bought: np.ndarray) -> float:
@@ -37,7 +42,7 @@ def straight_line(
   Args:
     logits: [N].
     bought: [N], 0 or 1.
-    weights: [N] how many rows each stands for; one if not told.
+    weights: [N] how many rows each stands for; one by default.
   """
   if not 0 < bought.sum() < len(bought):
     return 1.0, 0.0
@@ -49,3 +54,38 @@ def straight_line(
     curvature = rows * np.maximum(p * (1 - p), 1e-9)
     line = line + np.linalg.solve((x * curvature[:, None]).T @ x + 1e-6 * np.eye(2), x.T @ (rows * (bought - p)))
   return float(line[0]), float(line[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationSample:
+  """Candidates of one week that stand for all that the ranker saw of it.
+
+  Attributes:
+    inputs: of N candidates.
+    bought: [N] bool.
+    weight: [N] candidates that each stands for.
+  """
+
+  inputs: RankerInputs
+  bought: np.ndarray
+  weight: np.ndarray
+
+  @classmethod
+  def draw(cls, inputs: RankerInputs, bought: np.ndarray, rows: int = 400_000, seed: int = 0) -> 'CalibrationSample':
+    """Every purchase and as many of the others, drawn at random, as make up so many rows.
+
+    Where one in 300 is bought, a line fitted on rows drawn alike would hang on a few hundred purchases.
+    """
+    purchases, others = np.flatnonzero(bought), np.flatnonzero(~bought)
+    number = min(max(rows - len(purchases), 1), len(others))
+    drawn = np.random.default_rng(seed).choice(others, number, replace=False)
+    chosen = np.sort(np.concatenate([purchases, drawn]))
+    weight = np.where(bought[chosen], 1.0, len(others) / max(number, 1)).astype(np.float32)
+    return cls(inputs.take(chosen), bought[chosen], weight)
+
+
+def calibrate(scorer: Scorer, samples: Sequence[CalibrationSample]) -> Scorer:
+  """The ranker with its probabilities put right on some weeks: trained on more, it has the rate of all of them."""
+  logits = np.concatenate([scorer(sample.inputs)[:, 0] for sample in samples])
+  bought, weight = (np.concatenate([getattr(sample, name) for sample in samples]) for name in ('bought', 'weight'))
+  return scorer.calibrated(*straight_line(logits, bought, weight))

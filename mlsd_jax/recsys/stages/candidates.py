@@ -177,6 +177,11 @@ class Candidates:
     """[U, k] items by a score [N], best first, -1 behind the last."""
     return _top(self.row, self.item, score, len(self.users), k)[0]
 
+  def top(self, score: np.ndarray, k: int) -> Found:
+    """[U, k] items by a score [N], best first, and their scores; -1 and -inf behind the last."""
+    items, scores = _top(self.row, self.item, score, len(self.users), k)
+    return items, np.where(items >= 0, scores, -np.inf).astype(np.float32)
+
   def keep(self, mask: np.ndarray) -> 'Candidates':
     """Those of a mask [N]."""
     start = np.concatenate([[0], np.cumsum(mask)])[self.start]

@@ -4,9 +4,6 @@ Every value is 0 or more and grows as log1p of counts, days, prices and ratios d
 is which.
 """
 
-import dataclasses
-from collections.abc import Sequence
-
 import numpy as np
 
 from mlsd_jax.recsys.known.promotions import PROMOTION
@@ -22,28 +19,8 @@ PER_LEVEL = (*AFFINITY, 'share', 'price_ratio', 'item_share', 'reorder')
 REORDERS = ('item', 'item_now', 'user', 'ratio')
 
 
-@dataclasses.dataclass(frozen=True)
-class Features:
-  """What a ranker sees of N candidates.
-
-  Attributes:
-    dense: [N, F] float32, see `dense_names`.
-    item: [N] int32, rows of the item table (item + 1).
-    user: [N] int32.
-  """
-
-  dense: np.ndarray
-  item: np.ndarray
-  user: np.ndarray
-
-  @classmethod
-  def join(cls, parts: Sequence['Features']) -> 'Features':
-    """Those of several groups of users, one group behind the other."""
-    return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in dataclasses.fields(cls)))
-
-
 def dense_names(snapshot: Snapshot, sources: tuple[str, ...]) -> list[str]:
-  """The F columns of `Features.dense`."""
+  """The F columns of `compute`."""
   names = [f'pair_{name}' for name in PAIR] + [f'item_{name}' for name in ITEM] + [f'user_{name}' for name in USER]
   names += list(DERIVED)
   names += [f'{level}_{name}' for level in snapshot.categories for name in PER_LEVEL]
@@ -53,8 +30,8 @@ def dense_names(snapshot: Snapshot, sources: tuple[str, ...]) -> list[str]:
   return names + [f'{source}_{what}' for source in sources for what in ('rank', 'score')]
 
 
-def features(snapshot: Snapshot, candidates: Candidates) -> Features:
-  """Features of every candidate at the snapshot's cut."""
+def compute(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
+  """[N, F] float32 features of every candidate at the snapshot's cut, see `dense_names`."""
   user, item = candidates.user, candidates.item
   pair = snapshot.pair_rows(user, item)
   of_item, of_user = snapshot['item'][item], snapshot['user'][user]
@@ -65,8 +42,8 @@ def features(snapshot: Snapshot, candidates: Candidates) -> Features:
   dense = np.log1p(np.maximum(np.concatenate(parts, 1), 0.0))
   # Ranks: 1 for the first, falling, 0 where the source did not name the item.
   rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
-  found = np.stack([rank, _signed_log(candidates.score)], 2).reshape(len(item), -1)
-  return Features(np.concatenate([dense, found], 1).astype(np.float32), item + 1, user)
+  of_sources = np.stack([rank, _signed_log(candidates.score)], 2).reshape(len(item), -1)
+  return np.concatenate([dense, of_sources], 1).astype(np.float32)
 
 
 def _signed_log(x: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Training the ranker: groups of candidates of one user and week, its Task, and scores at the natural rate.
+"""Training the ranker: groups of candidates of one user and week, and its Task. (scorer.py: what it is when it serves.)
 
 Negatives are the candidates that were not bought. Of each group all purchases and some of the others are kept; the
 logarithm of the share that was kept is added to the logits in training, so that the model itself learns the odds at the
@@ -17,35 +17,14 @@ import numpy as np
 import optax
 
 from mlsd_jax.models import adapter, sparsenn
-from mlsd_jax.models.sparsenn import HEADS, SparseNNConfig
-from mlsd_jax.recsys.purchases.weeks import Targets
+from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys.stages.candidates import Candidates, best_first
-from mlsd_jax.recsys.stages.features import Features
+from mlsd_jax.recsys.stages.labels import Labels
+from mlsd_jax.recsys.stages.scorer import RankerInputs
 from mlsd_jax.training.sharding import Rules
 from mlsd_jax.training.task import Task
 
 RANKER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('vocab', None)),)
-SOON = 3.0  # days
-_ROWS = 1 << 11  # scored at once: what they become fits a core's cache, and three times as many a second go through
-
-
-@dataclasses.dataclass(frozen=True)
-class Labels:
-  """What became of N candidates: bought [N] bool, soon [N] bool, quantity [N] float32 (0 if not bought)."""
-
-  bought: np.ndarray
-  soon: np.ndarray
-  quantity: np.ndarray
-
-
-def label(candidates: Candidates, targets: Targets, num_items: int) -> Labels:
-  """Labels of candidates from what was bought in the week."""
-  keys = targets.user.astype(np.int64) * num_items + targets.item
-  asked = candidates.user.astype(np.int64) * num_items + candidates.item
-  place = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
-  bought = keys[place] == asked if len(keys) else np.zeros(len(asked), bool)
-  of = lambda values: np.where(bought, values[place], 0.0) if len(keys) else np.zeros(len(asked))
-  return Labels(bought, bought & (of(targets.days) <= SOON), of(targets.quantity).astype(np.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,21 +45,11 @@ class Groups:
     return cls({name: np.concatenate([part.arrays[name] for part in parts])[order] for name in parts[0].arrays})
 
 
-def make_groups(
-  candidates: Candidates,
-  found: Features,
-  labels: Labels,
-  user_codes: np.ndarray,
-  bags: np.ndarray,
-  *,
-  size: int,
-  seed: int = 0,
-) -> Groups:
+def make_groups(candidates: Candidates, inputs: RankerInputs, labels: Labels, *, size: int, seed: int = 0) -> Groups:
   """One group a user who bought a candidate: up to size / 2 of the purchases, the rest drawn from the others.
 
   Args:
-    user_codes: [U, columns] of candidates.users.
-    bags: [U, L] recent items of candidates.users.
+    inputs: of the candidates.
   """
   rng = np.random.default_rng(seed)
   row, bought = candidates.row, labels.bought
@@ -108,10 +77,10 @@ def make_groups(
   shares = (kept_bought / np.maximum(num_bought, 1)) / (kept_others / np.maximum(num_others, 1)).clip(1e-6)
   return Groups(
     {
-      'dense': spread(found.dense),
-      'item': spread(found.item.astype(np.int32)),
-      'user_codes': user_codes[users],
-      'bag': bags[users],
+      'dense': spread(inputs.dense),
+      'item': spread(inputs.item),
+      'user_codes': inputs.user_codes[users],
+      'bag': inputs.bags[users],
       'labels': spread(heads),
       'offset': np.log(shares[users]).astype(np.float32),
       'weights': spread(np.ones(len(row), np.float32)),
@@ -120,7 +89,7 @@ def make_groups(
 
 
 @dataclasses.dataclass(frozen=True)
-class Losses:
+class LossConfig:
   """Weights of the parts of the loss; a part of weight 0 is not computed."""
 
   bce: float = 1.0
@@ -131,7 +100,7 @@ class Losses:
 
 
 def ranker_task(
-  config: SparseNNConfig, codes: np.ndarray, bounds: np.ndarray, *, batch_size: int, losses: Losses = Losses()
+  config: SparseNNConfig, codes: np.ndarray, bounds: np.ndarray, *, batch_size: int, losses: LossConfig = LossConfig()
 ) -> Task:
   """Trains SparseNN on batches of Groups.
 
@@ -194,44 +163,3 @@ def _flat(batch: dict[str, Any]) -> dict[str, Any]:
   dense_NGF, item_NG = batch['dense'], batch['item']
   of_rows = {'dense': dense_NGF.reshape(-1, dense_NGF.shape[-1]), 'item': item_NG.reshape(-1)}
   return of_rows | {'user_codes': batch['user_codes'], 'bag': batch['bag']}
-
-
-class Scorer:
-  """A trained ranker on fixed tables: (features, user columns, bags) -> logits at the natural rate."""
-
-  def __init__(self, params: Any, config: SparseNNConfig, codes: np.ndarray, bounds: np.ndarray):
-    self.params, self.config, self.codes, self.edges = params, config, codes, bounds
-    codes_IC, edges_FQ = jnp.asarray(codes), jnp.asarray(bounds)
-    self._apply = jax.jit(lambda params, rows: sparsenn.apply(params, rows, codes_IC, edges_FQ, config))
-
-  def moved(self, slope: float, shift: float) -> 'Scorer':
-    """The same ranker with slope * logit + shift as the logit of a purchase; folded into the last layer."""
-    out = self.params['out']
-    kernel, bias = np.array(out['kernel']), np.array(out['bias'])
-    kernel[:, 0] *= slope
-    bias[0] = slope * bias[0] + shift
-    params = self.params | {'out': out | {'kernel': kernel, 'bias': bias}}
-    return Scorer(params, self.config, self.codes, self.edges)
-
-  def __call__(self, found: Features, user_codes: np.ndarray, bags: np.ndarray) -> np.ndarray:
-    """[N, heads].
-
-    Args:
-      user_codes: of every user of the data set, by number.
-      bags: likewise.
-    """
-    parts = []
-    for first in range(0, len(found.item), _ROWS):
-      some = slice(first, first + _ROWS)
-      number = len(found.item[some])
-      # Few shapes, each compiled once: powers of two, from what one request has up.
-      padded = max(128, 1 << (number - 1).bit_length())
-      rows = {
-        'dense': found.dense[some],
-        'item': found.item[some],
-        'user_codes': user_codes[found.user[some]],
-        'bag': bags[found.user[some]],
-      }
-      rows = {name: np.pad(x, ((0, padded - number), *[(0, 0)] * (x.ndim - 1))) for name, x in rows.items()}
-      parts.append(np.asarray(self._apply(self.params, rows))[:number])
-    return np.concatenate(parts) if parts else np.zeros((0, len(HEADS)), np.float32)

@@ -78,7 +78,7 @@ class Span:
     return np.concatenate([self.factors.table[items], self.factors.popularity[items, None], self.share[items, None]], 1)
 
 
-def item_codes(dataset: Dataset, min_count: int = 5, buckets: int = 16) -> np.ndarray:
+def code_items(dataset: Dataset, min_count: int = 5, buckets: int = 16) -> np.ndarray:
   """[num_items + 1, C] codes of categories and attributes, rare ones hashed; row 0, of no item, is all zero."""
   columns = [
     vocabulary(dataset.items[name], min_count=min_count, buckets=buckets)[0]
@@ -88,7 +88,7 @@ def item_codes(dataset: Dataset, min_count: int = 5, buckets: int = 16) -> np.nd
   return np.concatenate([np.zeros((1, codes.shape[1]), np.int32), codes])
 
 
-def user_codes(dataset: Dataset) -> np.ndarray:
+def code_users(dataset: Dataset) -> np.ndarray:
   """[U + 1, number of columns] codes of the users' attributes; the last row is of a user nobody knows."""
   columns = [vocabulary(dataset.users[name])[0] for name in dataset.user_attributes]
   codes = np.stack(columns, 1) if columns else np.zeros((dataset.num_users, 0), np.int32)
@@ -125,7 +125,7 @@ def tower_data(
     share = np.bincount(item[mine], minlength=dataset.num_items + 1) / max(int(mine.sum()), 1)
     factors = Factors.at(histories, before - last * WEEK, dataset.num_items, factor_dim)
     spans.append(Span(user[mine], cut[mine], item[mine], share.astype(np.float32), factors))
-  return TowerData(histories, item_codes(dataset), user_codes(dataset), spans[0].factors), spans
+  return TowerData(histories, code_items(dataset), code_users(dataset), spans[0].factors), spans
 
 
 def _weeks_of_spans(counts: np.ndarray, span: int, least: int) -> list[tuple[int, int]]:

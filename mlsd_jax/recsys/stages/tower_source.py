@@ -57,9 +57,9 @@ class Retriever:
     factors = Factors.at(histories, cut, len(data.codes) - 1, config.factor_dim)
     return cls.build(params, config, dataclasses.replace(data, factors=factors), settings)
 
-  def renewed(self, histories: Histories, cut: int) -> 'Retriever':
-    """The same towers as of another cut."""
-    return self.at(self.params, self.config, self.data, histories, cut, self.settings)
+  def renewed(self, histories: Histories, cut: int, settings: IndexConfig | None = None) -> 'Retriever':
+    """The same towers as of another cut, in an index of other settings if there are any."""
+    return self.at(self.params, self.config, self.data, histories, cut, settings or self.settings)
 
   def users(self, histories: Histories, users: np.ndarray, cut: int) -> np.ndarray:
     """[U, W] vectors of users as they are at a cut."""

@@ -73,8 +73,8 @@ def test_no_targets_are_no_hits():
 def test_paired_test_sees_a_difference_and_none():
   rng = np.random.default_rng(0)
   first = rng.random(400)
-  assert measures.paired(first + 0.02 * rng.random(400), first, rounds=500).p < 0.01
-  noise = measures.paired(first + rng.normal(0, 0.1, 400), first, rounds=2000)
+  assert measures.compare(first + 0.02 * rng.random(400), first, rounds=500).p < 0.01
+  noise = measures.compare(first + rng.normal(0, 0.1, 400), first, rounds=2000)
   assert noise.p > 0.02
   assert noise.difference.low < 0 < noise.difference.high
 

@@ -43,13 +43,13 @@ def test_no_feature_sees_past_its_cut(made, cut):
   for each in (data, other):
     state = snapshot.take(each, cut)
     union = candidates.collect(state, users, candidates.SOURCES, 30)
-    found.append((state, union, features.features(state, union)))
+    found.append((state, union, features.compute(state, union)))
   (state, union, dense), (state_, union_, dense_) = found
   for name, array in state.arrays.items():
     np.testing.assert_array_equal(array, state_.arrays[name], err_msg=name)
   np.testing.assert_array_equal(union.item, union_.item)
   np.testing.assert_array_equal(union.score, union_.score)
-  np.testing.assert_array_equal(dense.dense, dense_.dense)
+  np.testing.assert_array_equal(dense, dense_)
 
 
 def test_unknown_prices_do_not_count():

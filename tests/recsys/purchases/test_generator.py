@@ -6,7 +6,7 @@ import pytest
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys.judging import off_policy, simulation
 from mlsd_jax.recsys.purchases import weeks
-from mlsd_jax.recsys.purchases.generator import Synthetic, generate
+from mlsd_jax.recsys.purchases.generator import SyntheticConfig, generate
 
 
 def test_the_same_config_gives_the_same_purchases(made):
@@ -15,7 +15,7 @@ def test_the_same_config_gives_the_same_purchases(made):
 
 
 def test_purchases_are_of_the_users_tastes_and_on_sale():
-  made = generate(Synthetic(num_users=200, num_items=100, weeks=10, tastes=5, repeat=0.0))
+  made = generate(SyntheticConfig(num_users=200, num_items=100, weeks=10, tastes=5, repeat=0.0))
   events, truth = made.dataset.events, made.truth
   user, item = events['user'].to_numpy(), events['item'].to_numpy()
   assert (truth.user_taste[user] == truth.item_taste[item][:, None]).any(1).all()
@@ -26,7 +26,7 @@ def test_purchases_are_of_the_users_tastes_and_on_sale():
 
 def test_probabilities_sum_to_one_and_are_met():
   made = generate(
-    Synthetic(num_users=50, num_items=40, events_per_user=400, weeks=2, tastes=4, repeat=0.0, on_sale_weeks=0)
+    SyntheticConfig(num_users=50, num_items=40, events_per_user=400, weeks=2, tastes=4, repeat=0.0, on_sale_weeks=0)
   )
   users = np.arange(50)
   probability = made.truth.probabilities(users, 0)
@@ -40,11 +40,11 @@ def test_probabilities_sum_to_one_and_are_met():
 
 def test_bad_sizes_are_refused():
   with pytest.raises(UserError, match='num_users must be at least 1'):
-    Synthetic(num_users=0)
+    SyntheticConfig(num_users=0)
   with pytest.raises(UserError, match='tastes_per_user'):
-    Synthetic(tastes=2, tastes_per_user=3)
+    SyntheticConfig(tastes=2, tastes_per_user=3)
   with pytest.raises(UserError, match='repeat=1'):
-    Synthetic(repeat=1.0)
+    SyntheticConfig(repeat=1.0)
 
 
 def test_nobody_beats_the_oracle(made):
@@ -54,7 +54,7 @@ def test_nobody_beats_the_oracle(made):
 
 
 def test_estimators_find_the_value_of_a_policy():
-  made = generate(Synthetic(num_users=500, num_items=100, weeks=6, tastes=10))
+  made = generate(SyntheticConfig(num_users=500, num_items=100, weeks=6, tastes=10))
   truth, found = simulation.logged_bandit(made.truth)
   for name in ('IPS', 'SNIPS', 'doubly robust'):
     assert abs(found[name].mean - truth) < 4 * found[name].error, name

@@ -9,7 +9,6 @@ import pytest
 import xlsxwriter
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.recsys import funnel
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import own_table, weeks
 
@@ -242,9 +241,9 @@ def test_a_week_without_purchases_is_a_week_of_nothing(tmp_path):
   data = own_table.table(_table(tmp_path, **rows), COLUMNS)
   cuts = weeks.cuts(data, 3)
   assert [len(weeks.targets(data, cut).item) for cut in cuts] == [3, 0, 0]
-  assert funnel.weeks_of(data, 3) == [cuts[0], weeks.cuts(data, 4)[3]]
+  assert weeks.choose_cuts(data, 3) == [cuts[0], weeks.cuts(data, 4)[3]]
   with pytest.raises(UserError, match='nothing was bought in the 2 weeks before the one held out'):
-    funnel.weeks_of(data, 2)
+    weeks.choose_cuts(data, 2)
   taken = snapshot.take(data, cuts[1])
   assert taken.column('item', 'n7').sum() == 0
   assert taken.column('item', 'n30').sum() == 3

@@ -12,8 +12,9 @@ from mlsd_jax.models import sparsenn
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys.stages import features, ranker
 from mlsd_jax.recsys.stages.candidates import Candidates
-from mlsd_jax.recsys.stages.features import Features
-from mlsd_jax.recsys.stages.ranker import Labels, Losses
+from mlsd_jax.recsys.stages.labels import Labels
+from mlsd_jax.recsys.stages.ranker import LossConfig
+from mlsd_jax.recsys.stages.scorer import RankerInputs, Scorer
 from mlsd_jax.training import row_updates, sharding, step
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
@@ -37,21 +38,15 @@ def _problem(users: int, each: int, seed: int = 0, rate: float = -2.5):
     np.ones((number, 1), np.float32),
     ('a',),
   )
-  found = Features(dense, item + 1, np.repeat(np.arange(users, dtype=np.int32), each))
-  return candidates, found, Labels(bought, bought, bought.astype(np.float32))
-
-
-def _groups(candidates, found, labels, size, seed=0):
-  users = len(candidates.users)
-  return ranker.make_groups(
-    candidates, found, labels, np.zeros((users, 0), np.int32), np.zeros((users, 1), np.int32), size=size, seed=seed
-  )
+  user_codes, bags = np.zeros((users, 0), np.int32), np.zeros((users, 1), np.int32)
+  inputs = RankerInputs(dense, item + 1, candidates.row, user_codes, bags, np.zeros(number, np.float32))
+  return candidates, inputs, Labels(bought, bought, bought.astype(np.float32))
 
 
 @given(st.integers(2, 12), st.integers(2, 30), st.integers(0, 5))
 def test_groups_keep_purchases_and_say_what_they_left_out(size, each, seed):
-  candidates, found, labels = _problem(6, each, seed, rate=-1.0)
-  groups = _groups(candidates, found, labels, size)
+  candidates, inputs, labels = _problem(6, each, seed, rate=-1.0)
+  groups = ranker.make_groups(candidates, inputs, labels, size=size)
   counts = labels.bought.reshape(6, each).sum(1)
   with_any = np.flatnonzero(counts)
   assert len(groups) == len(with_any)
@@ -62,13 +57,13 @@ def test_groups_keep_purchases_and_say_what_they_left_out(size, each, seed):
   np.testing.assert_array_equal(weights.sum(1), kept + others)
   with np.errstate(divide='ignore'):
     share = (kept / counts[with_any]) / (others / np.maximum(each - counts[with_any], 1))
-  some = (kept > 0) & (others > 0)
-  np.testing.assert_allclose(groups.arrays['offset'][some], np.log(share[some]), rtol=1e-5, atol=1e-6)
+  both = (kept > 0) & (others > 0)
+  np.testing.assert_allclose(groups.arrays['offset'][both], np.log(share[both]), rtol=1e-5, atol=1e-6)
   # No candidate stands there twice, and each has its own features.
   for row, user in enumerate(with_any):
     items = groups.arrays['item'][row][weights[row] > 0]
     assert len(set(items.tolist())) == len(items)
-    np.testing.assert_array_equal(groups.arrays['dense'][row][weights[row] > 0], found.dense[user * each + items - 1])
+    np.testing.assert_array_equal(groups.arrays['dense'][row][weights[row] > 0], inputs.dense[user * each + items - 1])
 
 
 def _trained(groups, tmp_path, losses, steps=150):
@@ -82,37 +77,38 @@ def _trained(groups, tmp_path, losses, steps=150):
   )
   task = ranker.ranker_task(config, CODES, bounds, batch_size=16, losses=losses)
   result = fit(task, slices(groups.arrays, 16), None, train, tmp_path)
-  return ranker.Scorer(jax.device_get(result.params), config, CODES, bounds)
+  return Scorer(jax.device_get(result.params), config, CODES, np.zeros((1, 0), np.int32), bounds)
 
 
 def test_probabilities_are_at_the_natural_rate(tmp_path):
-  candidates, found, labels = _problem(400, 50)
-  groups = _groups(candidates, found, labels, 8)  # about half of what remains was bought
-  scorer = _trained(groups, tmp_path, Losses())
-  users = len(candidates.users)
-  logits = scorer(found, np.zeros((users, 0), np.int32), np.zeros((users, 1), np.int32))[:, 0]
+  candidates, inputs, labels = _problem(400, 50)
+  groups = ranker.make_groups(candidates, inputs, labels, size=8)  # about half of what remains was bought
+  scorer = _trained(groups, tmp_path, LossConfig())
+  logits = scorer(inputs)[:, 0]
   probability = 1 / (1 + np.exp(-logits))
   assert probability.mean() == pytest.approx(labels.bought.mean(), rel=0.12)
-  moved = scorer.moved(2.0, -0.5)(found, np.zeros((users, 0), np.int32), np.zeros((users, 1), np.int32))
-  np.testing.assert_allclose(moved[:, 0], 2 * logits - 0.5, rtol=1e-4, atol=1e-4)
-  truth = 1 / (1 + np.exp(-(-2.5 + found.dense[:, 0])))
+  calibrated = scorer.calibrated(2.0, -0.5)(inputs)
+  np.testing.assert_allclose(calibrated[:, 0], 2 * logits - 0.5, rtol=1e-4, atol=1e-4)
+  truth = 1 / (1 + np.exp(-(-2.5 + inputs.dense[:, 0])))
   assert np.corrcoef(logits, np.log(truth / (1 - truth)))[0, 1] > 0.9
 
 
-@pytest.mark.parametrize('losses', [Losses(bce=0.0, pairwise=1.0), Losses(bce=0.0, listwise=1.0)])
+@pytest.mark.parametrize('losses', [LossConfig(bce=0.0, pairwise=1.0), LossConfig(bce=0.0, listwise=1.0)])
 def test_ranking_losses_order_without_the_cross_entropy(losses, tmp_path):
-  candidates, found, labels = _problem(200, 40)
-  scorer = _trained(_groups(candidates, found, labels, 16), tmp_path, losses, steps=60)
-  logits = scorer(found, np.zeros((200, 0), np.int32), np.zeros((200, 1), np.int32))[:, 0]
-  assert np.corrcoef(logits, found.dense[:, 0])[0, 1] > 0.8
+  candidates, inputs, labels = _problem(200, 40)
+  scorer = _trained(ranker.make_groups(candidates, inputs, labels, size=16), tmp_path, losses, steps=60)
+  logits = scorer(inputs)[:, 0]
+  assert np.corrcoef(logits, inputs.dense[:, 0])[0, 1] > 0.8
 
 
 def test_filled_up_places_do_not_count():
-  candidates, found, labels = _problem(6, 10, rate=-0.5)
-  groups = _groups(candidates, found, labels, 16)
-  bounds = features.edges(found.dense, 4)
+  candidates, inputs, labels = _problem(6, 10, rate=-0.5)
+  groups = ranker.make_groups(candidates, inputs, labels, size=16)
+  bounds = features.edges(inputs.dense, 4)
   config = SparseNNConfig(num_dense=2, num_items=50, code_sizes=(1,), bins=4, bottom_dim=8, top_dims=(8,), bag_length=1)
-  task = ranker.ranker_task(config, CODES, bounds, batch_size=len(groups), losses=Losses(pairwise=1.0, listwise=1.0))
+  task = ranker.ranker_task(
+    config, CODES, bounds, batch_size=len(groups), losses=LossConfig(pairwise=1.0, listwise=1.0)
+  )
   params = sparsenn.init(jax.random.key(0), config)
   loud = dict(groups.arrays)
   loud['dense'] = np.where(loud['weights'][..., None] > 0, loud['dense'], 1e3).astype(np.float32)
@@ -123,13 +119,13 @@ def test_filled_up_places_do_not_count():
 
 
 def test_a_ranker_whose_tables_are_large_learns_the_same_by_rows():
-  candidates, found, labels = _problem(40, 20)
-  groups = _groups(candidates, found, labels, 8)
+  candidates, inputs, labels = _problem(40, 20)
+  groups = ranker.make_groups(candidates, inputs, labels, size=8)
   config = SparseNNConfig(
     num_dense=2, num_items=2000, code_sizes=(900, 3), bins=4, bag_length=1, interaction='none', top_dims=(8,)
   )
   codes = np.random.default_rng(0).integers(0, (900, 3), (2001, 2)).astype(np.int32)
-  task = ranker.ranker_task(config, codes, features.edges(found.dense, 4), batch_size=8)
+  task = ranker.ranker_task(config, codes, features.edges(inputs.dense, 4), batch_size=8)
   optimizer = make_optimizer(OptimizerConfig(name='rowwise_adagrad', table_learning_rate=0.05), 100)
   batches = {name: np.stack([x[:8], x[8:16]]) for name, x in groups.arrays.items()}
   batches['bag'] += np.arange(8, dtype=np.int32)[:, None] % 3

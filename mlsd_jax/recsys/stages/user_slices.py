@@ -11,8 +11,8 @@ def over_users[T](function: Callable[[slice], T], number: int) -> list[T]:
   """`function` of consecutive slices of `number` users, its results in that order."""
   slices = [slice(first, min(first + _TOGETHER, number)) for first in range(0, max(number, 1), _TOGETHER)]
   # The first alone: what is made once for all users (snapshot.once) is then made, and few users need no threads.
-  found = [function(slices[0])]
+  results = [function(slices[0])]
   if len(slices) > 1:
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-      found += threads.map(function, slices[1:])
-  return found
+      results += threads.map(function, slices[1:])
+  return results

@@ -81,7 +81,7 @@ def test_promotions_are_columns_only_where_a_shop_announces_them():
   for data in (announced, dataclasses.replace(announced, promotions=None)):
     taken = snapshot.take(data, _cut(data))
     union = candidates.collect(taken, USERS, candidates.SOURCES, 4)
-    dense = features.features(taken, union).dense
+    dense = features.compute(taken, union)
     assert dense.shape[1] == len(features.dense_names(taken, union.sources))
     columns.append((dense.shape[1], blend.signals(taken, union).shape[1]))
   assert np.subtract(*columns).tolist() == [len(PROMOTED)] * 2

@@ -1,0 +1,67 @@
+"""What each stage of a funnel ranks first in a week: every source alone, the baselines, the blend, the ranker."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from mlsd_jax.recsys import funnel
+from mlsd_jax.recsys.funnel import Funnel, Scored, Week
+from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.stages import user_slices
+from mlsd_jax.recsys.stages.candidates import SOURCES, fill, popular
+from mlsd_jax.recsys.stages.labels import Labels, label
+from mlsd_jax.recsys.stages.tower_source import NAME
+
+_DEPTH = 1000  # items a user
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+  """What each stage says of one week.
+
+  Attributes:
+    users: [U].
+    rankings: [U, _DEPTH] items by stage, best first.
+    scored: what the ranker chose from.
+    labels: of those candidates.
+  """
+
+  users: np.ndarray
+  rankings: Mapping[str, np.ndarray]
+  scored: Scored
+  labels: Labels
+
+
+def rank(week: Week, trained: Funnel, histories: Histories) -> Ranked:
+  """Rankings of 1,000 by each source alone, by the baselines, by the blend and by the ranker."""
+  snapshot, union = week.union.snapshot, week.union.candidates
+  users = union.users
+  everyone = popular(snapshot, users[:1], 2 * _DEPTH)[0][0]
+  sources = {name: SOURCES[name] for name in union.sources if name in SOURCES}
+  towers = trained.retriever if NAME in union.sources else None
+  vectors = towers.users(histories, users, snapshot.cut) if towers else np.zeros((len(users), 0), np.float32)
+
+  def rank_slice(rows: slice) -> dict[str, np.ndarray]:
+    # The sources again, as the union took fewer of each than are judged.
+    every = sources | {NAME: towers.source(vectors[rows])} if towers else sources
+    rankings = {name: source(snapshot, users[rows], _DEPTH)[0] for name, source in every.items()}
+    if 'repurchase' in rankings:
+      rankings['repurchase + popular'] = fill(rankings['repurchase'], everyone)
+    blended = trained.blend.score(week.union.signals[union.start[rows.start] : union.start[rows.stop]])
+    return rankings | {'blend': fill(union.of(rows).ranked(blended, _DEPTH), everyone)}
+
+  parts = user_slices.over_users(rank_slice, len(users))
+  rankings = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+  scored = funnel.score(trained, week.union)
+  best = scored.candidates.ranked(scored.logits[:, 0], trained.keep)
+  # Behind the ranker's own come the blend's others, so that every stage has as deep a list.
+  rankings['ranker'] = np.stack([_distinct(row, _DEPTH) for row in np.concatenate([best, rankings['blend']], 1)])
+  return Ranked(users, rankings, scored, label(scored.candidates, week.targets, snapshot.num_items))
+
+
+def _distinct(items: np.ndarray, k: int) -> np.ndarray:
+  """The first k distinct items of a row, -1 left out and filled up with."""
+  items = items[items >= 0]
+  first = np.sort(np.unique(items, return_index=True)[1])[:k]
+  return np.pad(items[first], (0, k - len(first)), constant_values=-1)
