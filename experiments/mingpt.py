@@ -21,7 +21,7 @@ from mlsd_jax.data import fetch
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import inspection, inspection_charts, ladder, ladder_chart
 from mlsd_jax.language_model.text import Text, keep_tokenizer, open_text, run_tokenizer, split_prompts
-from mlsd_jax.models import gpt
+from mlsd_jax.models import gpt, partial_gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
 
@@ -76,7 +76,8 @@ def sample(run: contract.Run) -> None:
 def explain(run: contract.Run) -> None:
   """Draws attention maps and the logit lens of a trained rung, and scores its heads; writes WORKDIR/plots."""
   rung, tokenizer = _trained(run, run.config.explain.rung)
-  if not isinstance(rung.model, gpt.GPTConfig) or rung.model.sublayers == 'mlp':
+  is_partial = isinstance(rung.model, partial_gpt.PartialGPTConfig)
+  if not isinstance(rung.model, gpt.GPTConfig) or (is_partial and rung.model.sublayers == 'mlp'):
     raise UserError(f'{rung.label} has no attention to explain; choose another with --config.explain.rung')
   text = run.config.explain.text
   ids = tokenizer.encode(text)

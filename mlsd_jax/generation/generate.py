@@ -13,7 +13,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.generation import decode
 from mlsd_jax.generation.sampling import PLAIN, SamplingConfig
 from mlsd_jax.generation.stopping import TextStream
-from mlsd_jax.models import bigram, gpt
+from mlsd_jax.models import bigram, gpt, partial_gpt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,8 @@ class GPTDecoder:
     return gpt.init_cache(room, pad_B, slots, params['token_embedding'].dtype)
 
   def apply(self, params: Any, tokens_BT: jax.Array, cache: gpt.Cache, *, first: bool) -> tuple[jax.Array, gpt.Cache]:
-    logits_BV, cache = gpt.apply_cached(params, tokens_BT, self.config, cache, first=first)
+    apply_cached = partial_gpt.functions_of(self.config).apply_cached
+    logits_BV, cache = apply_cached(params, tokens_BT, self.config, cache, first=first)
     return logits_BV[:, : self.vocab_size], cache
 
 

@@ -103,8 +103,6 @@ def save_gpt2(
   Raises:
     UserError: GPT-2 has no such model (use_bias=False), the folder holds other things, or it cannot be written.
   """
-  if config.sublayers != 'both':
-    raise UserError(f'a model with sublayers={config.sublayers!r} is no GPT-2 and cannot be exported')
   if not config.use_bias:
     raise UserError('a model without biases (use_bias=False) is no GPT-2 and cannot be exported')
   folder = pathlib.Path(folder)

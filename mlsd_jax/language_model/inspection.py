@@ -11,25 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlsd_jax.models import adapter, attention, gpt
+from mlsd_jax.models import attention, gpt, partial_gpt
 
 
 @functools.partial(jax.jit, static_argnames='config')
 def residual_stream(params: Any, tokens_BT: jax.Array, config: gpt.GPTConfig) -> tuple[jax.Array, jax.Array]:
   """The residual stream before each block and behind the last, [N + 1, B, T, D], and attention weights [N, B, H, T, T].
 
-  The blocks are those of models/gpt.py, run one by one; without attention sublayers the weights are [N, B, 0, T, T].
+  The blocks are those of models/gpt.py, run one by one. Blocks without attention have nothing to show here.
   """
-  module = adapter.bind(gpt.GPT, config, params)
-  batch, length = tokens_BT.shape
-  x_BTD = module.embed(tokens_BT, jnp.arange(length))
+  module = partial_gpt.functions_of(config).bind(params, config)
+  x_BTD = module.embed(tokens_BT, jnp.arange(tokens_BT.shape[1]))
   stream, maps = [x_BTD], []
   for block in module.block_list():
-    if config.sublayers == 'mlp':
-      maps.append(jnp.zeros((batch, 0, length, length)))
-    else:
-      q_BTHK, k_BSHK, _ = jnp.unstack(block.attention.qkv(block.norm_1(x_BTD)), axis=2)
-      maps.append(attention.weights(q_BTHK, k_BSHK))
+    q_BTHK, k_BSHK, _ = jnp.unstack(block.attention.qkv(block.norm_1(x_BTD)), axis=2)
+    maps.append(attention.weights(q_BTHK, k_BSHK))
     x_BTD, _ = block(x_BTD)
     stream.append(x_BTD)
   return jnp.stack(stream), jnp.stack(maps)
@@ -47,7 +43,7 @@ def logit_lens(params: Any, tokens_BT: jax.Array, config: gpt.GPTConfig) -> np.n
   'interpreting GPT: the logit lens'). The last is the model's own prediction.
   """
   stream_NBTD, _ = residual_stream(params, tokens_BT, config)
-  module = adapter.bind(gpt.GPT, config, params)
+  module = partial_gpt.functions_of(config).bind(params, config)
   logits = [module.logits(module.final_norm(x_BTD)).astype(jnp.float32) for x_BTD in stream_NBTD]
   return np.asarray(jax.nn.log_softmax(jnp.stack(logits), axis=-1))
 
@@ -84,7 +80,8 @@ def head_scores(params: Any, config: gpt.GPTConfig, *, rows: int = 32, seed: int
   maps = attention_maps(params, tokens_BT, config)
   queries = np.arange(half, 2 * half)
   at = lambda back, queries: maps[:, :, :, queries, queries - back].mean(axis=(1, 3))
-  losses_BT = np.asarray(gpt.token_losses(params, tokens_BT[:, :-1], tokens_BT[:, 1:], config))
+  token_losses = partial_gpt.functions_of(config).token_losses
+  losses_BT = np.asarray(token_losses(params, tokens_BT[:, :-1], tokens_BT[:, 1:], config))
   everywhere = np.arange(1, 2 * half)
   return HeadScores(
     induction=at(half - 1, queries),

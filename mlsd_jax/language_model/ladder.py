@@ -18,7 +18,7 @@ from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.language_model.task import bigram_task, gpt_task
 from mlsd_jax.language_model.text import Text
-from mlsd_jax.models import bigram, gpt
+from mlsd_jax.models import bigram, gpt, partial_gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
 from mlsd_jax.training.checkpoint import Checkpoints
@@ -53,8 +53,8 @@ def read_rungs(config: Mapping[str, Any], vocab_size: int) -> list[Rung]:
 
   Args:
     config: 'train' is what all rungs share; 'rungs' is NAME -> {'label', 'model', 'train'}, whose 'train' goes before
-      it and whose 'model' is {'kind': 'bigram', ...BigramConfig} or {'kind': 'gpt', ...GPTConfig}; 'max_steps' caps the
-      steps of every rung where it is not 0.
+      it and whose 'model' is {'kind': 'bigram', ...BigramConfig} or {'kind': 'gpt', 'sublayers': 'both', 'attention' or
+      'mlp', ...GPTConfig}; 'max_steps' caps the steps of every rung where it is not 0.
 
   Raises:
     UserError: an unknown key or a bad value.
@@ -88,8 +88,16 @@ def _rung(name: str, spec: Mapping[str, Any], config: Mapping[str, Any], vocab_s
   kind = shape.pop('kind')
   if kind not in ('bigram', 'gpt'):
     raise UserError(f'config.{where}.model.kind={kind!r} is not one of bigram, gpt')
-  kinds: dict[str, Any] = {'bigram': bigram.BigramConfig, 'gpt': gpt.GPTConfig}
-  model: Model = from_mapping(kinds[kind], shape, f'{where}.model')
+  classes: dict[str, Any] = {'bigram': bigram.BigramConfig, 'gpt': gpt.GPTConfig}
+  sublayers = shape.get('sublayers', 'both')
+  if kind == 'gpt' and sublayers == 'both':
+    shape.pop('sublayers', None)
+  elif kind == 'gpt' and sublayers in partial_gpt.SUBLAYERS:
+    classes['gpt'] = partial_gpt.PartialGPTConfig
+  elif kind == 'gpt':
+    known = ', '.join(('both', *partial_gpt.SUBLAYERS))
+    raise UserError(f'config.{where}.model.sublayers={sublayers!r} is not one of {known}')
+  model: Model = from_mapping(classes[kind], shape, f'{where}.model')
   train = capped(merged(config['train'], spec['train']), config['max_steps'])
   return Rung(name, spec['label'], model, from_mapping(TrainConfig, train, f'{where}.train'))
 

@@ -59,7 +59,9 @@ def load_run(workdir: pathlib.Path, mesh: Mesh | None = None) -> tuple[Any, gpt.
       found = checkpoints.metadata(step)
       if found.get('model') != 'gpt':
         raise UserError(f'{workdir} holds checkpoints of another kind of model ({found.get("model")})')
-      config = gpt.GPTConfig(**found['config'])
+      fields = dict(found['config'])
+      fields.pop('sublayers', None)  # always 'both'; written while MiniGPT's partial blocks were an option of GPT-2
+      config = gpt.GPTConfig(**fields)
       return checkpoints.restore_params(step, _abstract(config, mesh)), config
   raise UserError(f'{workdir} holds no whole checkpoint; train there first, or name another --workdir')
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mlsd_jax.models import bigram, gpt
+from mlsd_jax.models import bigram, gpt, partial_gpt
 from mlsd_jax.training.sharding import Rules
 from mlsd_jax.training.task import Task
 
@@ -27,15 +27,16 @@ GPT_RULES: Rules = (
 
 
 def gpt_task(config: gpt.GPTConfig, *, batch_size: int, length: int) -> Task:
-  """Trains a GPT on batches of {'tokens': [B, length + 1]}, with optional 'weights' [B, length] on the targets.
+  """Trains a GPT, whole or partial, on {'tokens': [B, length + 1]}, with optional 'weights' [B, length] on the targets.
 
   Dropout is on in training when config.dropout > 0.
   """
+  model = partial_gpt.functions_of(config)
   return _next_token_task(
-    lambda key: gpt.init(key, config),
-    lambda params, tokens, targets, key: gpt.token_losses(params, tokens, targets, config, key=key),
+    lambda key: model.init(key, config),
+    lambda params, tokens, targets, key: model.token_losses(params, tokens, targets, config, key=key),
     rules=GPT_RULES,
-    flops_per_token=gpt.flops_per_token(config, length),
+    flops_per_token=model.flops_per_token(config, length),
     tokens_per_batch=batch_size * length,
     random=config.dropout > 0.0,
   )

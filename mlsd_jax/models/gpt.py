@@ -16,6 +16,7 @@ import functools
 import math
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -33,7 +34,6 @@ REMAT_POLICIES = {
   'full': jax.checkpoint_policies.nothing_saveable,
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
-SUBLAYERS = {'both': 12, 'attention': 4, 'mlp': 8}  # what a block consists of, and its weights in units of D^2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +46,18 @@ class GPTConfig:
   num_heads: int = 12
   embed_dim: int = 768
   dropout: float = 0.0  # on embeddings, attention weights and both residual branches, as in the paper (0.1)
-  use_bias: bool = True  # in linear layers and layer norms
+  use_bias: bool = True  # in linear layers and layer norms; GPT-2 has them, many later models do well without
   attention: str = 'xla'  # see models/attention.py
-  scan_layers: bool = False  # one stacked block under lax.scan: compiles faster, runs slower on CPU
-  remat: str = 'none'  # none, full, or dots (keep matrix products, recompute the rest)
-  vocab_multiple: int = 1  # the embedding is padded to this multiple (128 suits tensor cores and even sharding)
+  # One block traced and compiled once, its parameters stacked, under lax.scan: compile time no longer grows with depth.
+  # But XLA can then no longer fuse across layers, which on a CPU costs more than it saves.
+  scan_layers: bool = False
+  # The backward pass needs every activation of the forward pass. Rematerialisation keeps only each block's input and
+  # makes the rest again: 'full' does so for everything, 'dots' keeps the matrix products, which are dear to repeat.
+  remat: str = 'none'
+  # 50,257 is no multiple of anything: a table padded to one of 128 fills the tiles of tensor cores and can be split
+  # over devices. The rows added take no probability (cross_entropy.py) and come out of no logit.
+  vocab_multiple: int = 1
   loss_chunks: int = 1  # see linear_cross_entropy
-  sublayers: str = 'both'  # of a block; attention or mlp leaves the other out (the lower rungs of experiments/mingpt)
 
   def __post_init__(self):
     if self.embed_dim % self.num_heads:
@@ -61,8 +66,6 @@ class GPTConfig:
       raise ValueError(f'attention={self.attention!r} is not one of {", ".join(attention.IMPLEMENTATIONS)}')
     if self.remat not in ('none', *REMAT_POLICIES):
       raise ValueError(f'remat={self.remat!r} is not one of none, {", ".join(REMAT_POLICIES)}')
-    if self.sublayers not in SUBLAYERS:
-      raise ValueError(f'sublayers={self.sublayers!r} is not one of {", ".join(SUBLAYERS)}')
     if not 0.0 <= self.dropout < 1.0:
       raise ValueError(f'dropout={self.dropout} is not in [0, 1)')
 
@@ -78,7 +81,13 @@ class GPTConfig:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Cache:
-  """Keys and values of the tokens seen so far. A list of per-layer arrays: updated in place under jit."""
+  """Keys and values of the tokens seen so far.
+
+  A list of per-layer arrays, not one stacked array: each is then updated in place under jit, where a stacked one is
+  copied every step. Slots stand last in the keys, heads before them, as attention.attend_cached reads them. One `index`
+  serves all rows, so that a step is one slice; rows of unequal length are padded on the left, behind which they end
+  flush.
+  """
 
   keys: list[jax.Array]  # num_layers x [B, H, K, S]
   values: list[jax.Array]  # num_layers x [B, H, S, K]
@@ -90,9 +99,9 @@ class Attention(nnx.Module):
   def __init__(self, config: GPTConfig, rngs: nnx.Rngs):
     heads = (config.num_heads, config.head_dim)
     bias = config.use_bias
+    # Queries, keys and values of all heads are one matrix product: three small ones would leave a device idle.
     self.qkv = layers.Linear(config.embed_dim, (3, *heads), use_bias=bias, rngs=rngs)
-    residual_stddev = 0.02 / math.sqrt(2 * config.num_layers)
-    self.out = layers.Linear(heads, config.embed_dim, use_bias=bias, stddev=residual_stddev, rngs=rngs)
+    self.out = layers.Linear(heads, config.embed_dim, use_bias=bias, stddev=_residual_stddev(config), rngs=rngs)
     self.config = config
 
   def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
@@ -102,11 +111,14 @@ class Attention(nnx.Module):
     """
     q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD), axis=2)
     if past is not None:
-      past_keys, past_values, index = past
-      past_keys, past_values = attention.update_cache(past_keys, past_values, k_BSHK, v_BSHK, index)
-      past = (past_keys, past_values)
-      if mask_BTS.shape[-1] == past_keys.shape[3]:
-        return self.out(attention.attend_cached(q_BTHK, past_keys, past_values, mask_BTS)), past
+      keys_BHKS, values_BHSK, index = past
+      # Earlier tokens never see later ones, so their keys and values do not change: kept, a new token costs one row.
+      keys_BHKS, values_BHSK = attention.update_cache(keys_BHKS, values_BHSK, k_BSHK, v_BSHK, index)
+      past = (keys_BHKS, values_BHSK)
+      if mask_BTS.shape[-1] == keys_BHKS.shape[3]:
+        return self.out(attention.attend_cached(q_BTHK, keys_BHKS, values_BHSK, mask_BTS)), past
+    # Without a mask attention is causal. That is what lets one pass train on every position at once: each is a
+    # prediction from the tokens before it alone, as in generation.
     y_BTHK = attention.attend(
       q_BTHK,
       k_BSHK,
@@ -119,56 +131,58 @@ class Attention(nnx.Module):
     return self.out(y_BTHK), past
 
 
+def _residual_stddev(config: GPTConfig) -> float:
+  """2 num_layers branches add to the residual stream: scaled so, their sum keeps the variance of a single one."""
+  return 0.02 / math.sqrt(2 * config.num_layers)
+
+
 class MLP(nnx.Module):
   def __init__(self, config: GPTConfig, rngs: nnx.Rngs):
     width, bias = config.embed_dim, config.use_bias
     self.up = layers.Linear(width, 4 * width, use_bias=bias, rngs=rngs)
-    residual_stddev = 0.02 / math.sqrt(2 * config.num_layers)
-    self.down = layers.Linear(4 * width, width, use_bias=bias, stddev=residual_stddev, rngs=rngs)
+    self.down = layers.Linear(4 * width, width, use_bias=bias, stddev=_residual_stddev(config), rngs=rngs)
 
   def __call__(self, x_BTD):
+    # GELU (Hendrycks & Gimpel 2016, arXiv:1606.08415) is ReLU with a smooth bend, so that no unit's gradient is cut to
+    # zero. GPT-2 was trained with the tanh approximation; its weights give other numbers under the exact one.
     return self.down(jax.nn.gelu(self.up(x_BTD), approximate=True))
 
 
 class Block(nnx.Module):
   def __init__(self, config: GPTConfig, rngs: nnx.Rngs):
-    if config.sublayers != 'mlp':
-      self.norm_1 = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
-      self.attention = Attention(config, rngs)
-    if config.sublayers != 'attention':
-      self.norm_2 = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
-      self.mlp = MLP(config, rngs)
-    self.config = config
+    self.norm_1 = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
+    self.attention = Attention(config, rngs)
+    self.norm_2 = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
+    self.mlp = MLP(config, rngs)
+    self.dropout = config.dropout
 
   def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
-    keys = (None, None, None) if key is None else jax.random.split(key, 3)
-    if self.config.sublayers != 'mlp':
-      y_BTD, past = self.attention(self.norm_1(x_BTD), keys[0], past, mask_BTS)
-      x_BTD = x_BTD + layers.dropout(y_BTD, self.config.dropout, keys[1])
-    if self.config.sublayers != 'attention':
-      y_BTD = self.mlp(self.norm_2(x_BTD))
-      x_BTD = x_BTD + layers.dropout(y_BTD, self.config.dropout, keys[2])
-    return x_BTD, past
-
-  def last(self, x_BTD, mask_BS):
-    """[B, D] of the last position alone, which sees the positions of the mask: one query and one MLP for T tokens."""
-    q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.attention.qkv(self.norm_1(x_BTD)), axis=2)
-    y_B1HK = attention.attend(q_BTHK[:, -1:], k_BSHK, v_BSHK, mask_BTS=mask_BS[:, None])
-    x_BD = x_BTD[:, -1] + self.attention.out(y_B1HK)[:, 0]
-    return x_BD + self.mlp(self.norm_2(x_BD))
+    attention_key, residual_1_key, residual_2_key = (None,) * 3 if key is None else jax.random.split(key, 3)
+    # Pre-norm: each sublayer reads a normalised copy and adds to the stream, which itself is never normalised. So the
+    # gradient reaches every layer through plain sums; with the norm behind the sum (models/transformer.py) deep stacks
+    # train only behind a careful warmup (Xiong et al. 2020, arXiv:2002.04745).
+    y_BTD, past = self.attention(self.norm_1(x_BTD), attention_key, past, mask_BTS)
+    x_BTD = x_BTD + layers.dropout(y_BTD, self.dropout, residual_1_key)
+    y_BTD = self.mlp(self.norm_2(x_BTD))
+    return x_BTD + layers.dropout(y_BTD, self.dropout, residual_2_key), past
 
 
 class GPT(nnx.Module):
   def __init__(self, config: GPTConfig, rngs: nnx.Rngs):
+    # The table is also the output head (tied: Press & Wolf 2017, arXiv:1608.05859): tokens that mean the same should be
+    # alike both where they are read and where they are predicted, and the 124M would otherwise be 163M.
     shape = (config.padded_vocab_size, config.embed_dim)
     self.token_embedding = nnx.Param(0.02 * jax.random.normal(rngs.params(), shape))
+    # Attention does not know order: without something added for each position, a text would be a bag of its tokens.
     shape = (config.context_length, config.embed_dim)
     self.position_embedding = nnx.Param(0.02 * jax.random.normal(rngs.params(), shape))
     if config.scan_layers:
+      # vmap of the constructor: every parameter of a block gets a leading layer axis, and draws of its own.
       keys = jax.random.split(rngs.params(), config.num_layers)
       self.blocks: Any = nnx.vmap(lambda key: Block(config, nnx.Rngs(params=key)))(keys)
     else:
       self.blocks = nnx.List([Block(config, rngs) for _ in range(config.num_layers)])
+    # The stream that pre-norm leaves unnormalised has grown with every block.
     self.final_norm = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
     self.config = config
 
@@ -178,6 +192,8 @@ class GPT(nnx.Module):
 
   def hidden(self, tokens_BT, key=None):
     """Final-norm hidden states [B, T, D] of a whole sequence."""
+    chex.assert_rank(tokens_BT, 2)
+    chex.assert_type(tokens_BT, int)
     length, config = tokens_BT.shape[1], self.config
     if length > config.context_length:
       raise ValueError(f'a sequence of {length} tokens is longer than the {config.context_length} positions')
@@ -198,23 +214,36 @@ class GPT(nnx.Module):
     """[B, T, D] -> [B, T, vocab_size]; padding rows of the embedding never come out."""
     return jnp.einsum('BTD,VD->BTV', hidden_BTD, self.token_embedding[: self.config.vocab_size])
 
-  def cached(self, tokens_BT, cache: Cache, first: bool):
-    """Hidden states of `tokens_BT` written behind what `cache` holds, and the new cache."""
+  def token_losses(self, tokens_BT, targets_BT, key=None):
+    config = self.config
+    hidden_BTD = self.hidden(tokens_BT, key)
+    chex.assert_equal_shape([tokens_BT, targets_BT])
+    return linear_cross_entropy(
+      hidden_BTD, self.token_embedding[...], targets_BT, vocab_size=config.vocab_size, chunks=config.loss_chunks
+    )
+
+  def next_logits(self, tokens_BT, cache: Cache, first: bool):
+    """Logits behind the last of `tokens_BT`, which are written behind what `cache` holds, and the new cache."""
+    chex.assert_rank([tokens_BT, cache.pad_B], [2, 1])
     length = tokens_BT.shape[1]
     slots = length if first else cache.keys[0].shape[3]
     index = jnp.zeros((), jnp.int32) if first else cache.index
     positions_T = index + jnp.arange(length)
     slots_S = jnp.arange(slots)
+    # Slots behind the newest token hold nothing yet, the first pad_B hold padding.
     mask_BTS = (slots_S <= positions_T[:, None]) & (slots_S >= cache.pad_B[:, None, None])
     # A query that is itself padding sees nothing; let it see all, so that its (unused) softmax stays finite.
     mask_BTS = mask_BTS | (positions_T[:, None] < cache.pad_B[:, None, None])
+    # A row's positions count from its first real token: padded or not, it is the same text to the model.
     x_BTD = self.embed(tokens_BT, jnp.maximum(positions_T - cache.pad_B[:, None], 0))
     keys, values = [], []
     for block, past_k, past_v in zip(self.block_list(), cache.keys, cache.values, strict=True):
       x_BTD, past = block(x_BTD, past=(past_k, past_v, index), mask_BTS=mask_BTS)
       keys.append(past[0])
       values.append(past[1])
-    return self.final_norm(x_BTD), Cache(keys, values, index + length, cache.pad_B)
+    # Only what comes next is asked for: the product with the vocabulary is of one position, not of the whole prompt.
+    logits_BV = self.logits(self.final_norm(x_BTD)[:, -1:])[:, 0]
+    return logits_BV, Cache(keys, values, index + length, cache.pad_B)
 
   def block_list(self):
     """The blocks one by one, stacked or not."""
@@ -234,6 +263,11 @@ def _block_runner(graphdef, remat: str):
   return run if remat == 'none' else jax.checkpoint(run, policy=REMAT_POLICIES[remat])
 
 
+def bind(params: adapter.Params, config: GPTConfig) -> GPT:
+  """The module that holds `params`, for who looks inside."""
+  return adapter.bind(GPT, config, params)
+
+
 def init(key: jax.Array, config: GPTConfig) -> adapter.Params:
   """Fresh float32 parameters as a nested dict."""
   return adapter.init(GPT, config, key)
@@ -241,7 +275,7 @@ def init(key: jax.Array, config: GPTConfig) -> adapter.Params:
 
 def apply(params: adapter.Params, tokens_BT: jax.Array, config: GPTConfig, *, key: jax.Array | None = None):
   """Logits [B, T, vocab_size] of each next token, in the dtype of `params`. Dropout is on when a `key` is given."""
-  module = adapter.bind(GPT, config, params)
+  module = bind(params, config)
   return module.logits(module.hidden(tokens_BT, key))
 
 
@@ -249,15 +283,7 @@ def token_losses(
   params: adapter.Params, tokens_BT: jax.Array, targets_BT: jax.Array, config: GPTConfig, *, key=None
 ) -> jax.Array:
   """Cross-entropy [B, T] in nats of each target, float32, through chunked logits (config.loss_chunks)."""
-  module = adapter.bind(GPT, config, params)
-  hidden_BTD = module.hidden(tokens_BT, key)
-  return linear_cross_entropy(
-    hidden_BTD,
-    module.token_embedding[...],
-    targets_BT,
-    vocab_size=config.vocab_size,
-    chunks=config.loss_chunks,
-  )
+  return bind(params, config).token_losses(tokens_BT, targets_BT, key)
 
 
 def init_cache(config: GPTConfig, pad_B: jax.Array, slots: int, dtype=jnp.float32) -> Cache:
@@ -278,9 +304,7 @@ def apply_cached(
   Args:
     first: True for the prompt (the cache is empty and the prompt attends only to itself), False afterwards.
   """
-  module = adapter.bind(GPT, config, params)
-  hidden_BTD, cache = module.cached(tokens_BT, cache, first)
-  return module.logits(hidden_BTD[:, -1:])[:, 0], cache
+  return bind(params, config).next_logits(tokens_BT, cache, first)
 
 
 def num_params(params: adapter.Params, *, positions: bool = True) -> int:
@@ -292,8 +316,9 @@ def num_params(params: adapter.Params, *, positions: bool = True) -> int:
 def flops_per_token(config: GPTConfig, length: int) -> float:
   """Forward and backward floating-point operations a training token (PaLM appendix B, arXiv:2204.02311).
 
-  6 a weight that takes part in a matrix product, and 12 layers T D for attention scores and their use.
+  6 a weight that takes part in a matrix product (2 forward, 4 backward), of which a block has 4 D^2 in attention and
+  8 D^2 in the MLP; and 12 layers T D for attention scores and their use.
   """
   blocks, width = config.num_layers, config.embed_dim
-  weights = SUBLAYERS[config.sublayers] * blocks * width**2 + config.vocab_size * width
-  return 6.0 * weights + (12.0 * blocks * length * width if config.sublayers != 'mlp' else 0.0)
+  weights = 12 * blocks * width**2 + config.vocab_size * width
+  return 6.0 * weights + 12.0 * blocks * length * width

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from mlsd_jax.models import adapter, gpt, layers
+from mlsd_jax.models import adapter, attention, gpt, layers
 
 AGES = 16  # buckets of log2(1 + days) by half powers, learned weights of the history
 _STRENGTH, _POPULARITY = 1.0, 0.7  # nats: log of what a usual repeated purchase is worth; a power of what an item sells
@@ -168,7 +168,15 @@ class TwoTower(nnx.Module):
     mask_BTS = jnp.tril(jnp.ones((length, length), bool))[None] & known_BT[:, None]
     for block in self.blocks[:-1]:
       y_BTD, _ = block(y_BTD, mask_BTS=mask_BTS)
-    return self.blocks[-1].last(y_BTD, known_BT) * known_BT[:, -1:]
+    return _read_last(self.blocks[-1], y_BTD, known_BT) * known_BT[:, -1:]
+
+
+def _read_last(block: gpt.Block, x_BTD: jax.Array, known_BS: jax.Array) -> jax.Array:
+  """[B, D] that a block makes of the last position alone: one query and one MLP, where the whole block has T."""
+  q_BTHK, k_BSHK, v_BSHK = jnp.unstack(block.attention.qkv(block.norm_1(x_BTD)), axis=2)
+  y_B1HK = attention.attend(q_BTHK[:, -1:], k_BSHK, v_BSHK, mask_BTS=known_BS[:, None])
+  x_BD = x_BTD[:, -1] + block.attention.out(y_B1HK)[:, 0]
+  return x_BD + block.mlp(block.norm_2(x_BD))
 
 
 def init(key: jax.Array, config: TwoTowerConfig) -> adapter.Params:

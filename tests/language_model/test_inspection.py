@@ -9,7 +9,7 @@ import pytest
 
 from mlsd_jax.language_model import inspection
 from mlsd_jax.language_model.gpt2_folder import convert
-from mlsd_jax.models import gpt
+from mlsd_jax.models import gpt, partial_gpt
 
 CONFIG = gpt.GPTConfig(vocab_size=13, context_length=16, num_layers=2, num_heads=2, embed_dim=16)
 
@@ -48,10 +48,10 @@ def test_maps_are_causal_distributions(params, tokens):
 
 def test_maps_give_back_what_the_attention_computed(params, tokens):
   """Weights times values through the output projection is what block 0 adds to the stream, MLPs taken away."""
-  config = gpt.GPTConfig(
+  config = partial_gpt.PartialGPTConfig(
     vocab_size=13, context_length=16, num_layers=1, num_heads=2, embed_dim=16, sublayers='attention'
   )
-  shapes = jax.eval_shape(lambda: gpt.init(jax.random.key(0), config))
+  shapes = jax.eval_shape(lambda: partial_gpt.init(jax.random.key(0), config))
   pick = lambda path, _: _at(params, [part.key for part in path])
   small = jax.tree_util.tree_map_with_path(pick, shapes)
   stream, maps = inspection.residual_stream(small, tokens, config)

@@ -103,29 +103,6 @@ def test_cached_decoding_equals_the_whole_sequence(config):
   assert int(cache.index) == 12
 
 
-@pytest.mark.parametrize('sublayers', ['attention', 'mlp'])
-def test_blocks_of_one_sublayer_are_blocks_whose_other_adds_nothing(sublayers):
-  config = dataclasses.replace(CONFIG, sublayers=sublayers)
-  params, tokens = params_of(CONFIG), tokens_of(2, 12)
-  silent = 'mlp/down' if sublayers == 'attention' else 'attention/out'
-  first, second = silent.split('/')
-  blocks = {}
-  for number, block in params['blocks'].items():
-    quiet = {**block[first], second: jax.tree.map(jnp.zeros_like, block[first][second])}
-    blocks[number] = {**block, first: quiet}
-  expected = logits_of({**params, 'blocks': blocks}, tokens, CONFIG)
-  shapes = jax.eval_shape(lambda: gpt.init(jax.random.key(0), config))
-  keep = lambda tree, like: {k: keep(tree[k], v) if isinstance(v, dict) else tree[k] for k, v in like.items()}
-  kept = keep(params, shapes)
-  np.testing.assert_allclose(logits_of(kept, tokens, config), expected, atol=1e-5)
-
-  cache = gpt.init_cache(config, jnp.zeros(2, jnp.int32), 16)
-  logits, cache = gpt.apply_cached(kept, tokens[:, :5], config, cache, first=True)
-  np.testing.assert_allclose(logits, expected[:, 4], atol=1e-5)
-  logits, _ = gpt.apply_cached(kept, tokens[:, 5:6], config, cache, first=False)
-  np.testing.assert_allclose(logits, expected[:, 5], atol=1e-5)
-
-
 def test_several_tokens_may_follow_a_prompt_at_once():
   params, tokens = params_of(CONFIG), tokens_of(2, 12)
   cache = gpt.init_cache(CONFIG, jnp.zeros(2, jnp.int32), 16)
