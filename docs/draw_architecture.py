@@ -30,17 +30,19 @@ def draw(contracts: Sequence[Mapping[str, Any]]) -> str:
   """The map as SVG.
 
   Args:
-    contracts: of import-linter. The 'layers' contract without containers gives the rows; those with containers give the
-      rooms inside of a package; the names of the others stand below.
+    contracts: of import-linter. The 'layers' contract without containers gives the rows, that of the library its own;
+      those of packages give the rooms inside; the names of the others stand below.
   """
   layered = [contract for contract in contracts if contract['type'] == 'layers']
   (whole,) = (contract for contract in layered if 'containers' not in contract)
   rooms = {package: layers_of(contract) for contract in layered for package in contract.get('containers', ())}
+  library = [[f'{LIBRARY}.{name}' for name in layer] for layer in rooms.pop(LIBRARY)]
+  rows = [row for layer in layers_of(whole) for row in (library if layer == [LIBRARY] else [layer])]
   others = [contract['name'] for contract in contracts if contract['type'] != 'layers']
 
   shapes: list[str] = []
   top, frame_top = MARGIN, None
-  for number, row in enumerate(layers_of(whole)):
+  for number, row in enumerate(rows):
     if number:
       shapes += _arrow(WIDTH / 2, top, top + ARROW)
       top += ARROW

@@ -21,7 +21,8 @@ from mlsd_jax.data import fetch
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import inspection, inspection_charts, ladder, ladder_chart
 from mlsd_jax.language_model.text import Text, keep_tokenizer, open_text, run_tokenizer, split_prompts
-from mlsd_jax.models import gpt, partial_gpt
+from mlsd_jax.models.gpt import GPTConfig
+from mlsd_jax.models.partial_gpt import PartialGPTConfig
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
 
@@ -76,17 +77,18 @@ def sample(run: contract.Run) -> None:
 def explain(run: contract.Run) -> None:
   """Draws attention maps and the logit lens of a trained rung, and scores its heads; writes WORKDIR/plots."""
   rung, tokenizer = _trained(run, run.config.explain.rung)
-  is_partial = isinstance(rung.model, partial_gpt.PartialGPTConfig)
-  if not isinstance(rung.model, gpt.GPTConfig) or (is_partial and rung.model.sublayers == 'mlp'):
+  model = rung.model
+  lacks_attention = isinstance(model, PartialGPTConfig) and model.sublayers == 'mlp'
+  if lacks_attention or not isinstance(model, GPTConfig):
     raise UserError(f'{rung.label} has no attention to explain; choose another with --config.explain.rung')
   text = run.config.explain.text
   ids = tokenizer.encode(text)
-  if not 2 <= len(ids) <= rung.model.context_length:
-    raise UserError(f'explain.text has {len(ids)} characters; 2 to {rung.model.context_length} can be explained')
+  if not 2 <= len(ids) <= model.context_length:
+    raise UserError(f'explain.text has {len(ids)} characters; 2 to {model.context_length} can be explained')
   params = ladder.load_rung(rung, run.workdir)
-  maps = inspection.attention_maps(params, jnp.asarray(ids)[None], rung.model)[:, 0]
-  lens = inspection.logit_lens(params, jnp.asarray(ids)[None, :-1], rung.model)[:, 0]
-  scores = inspection.head_scores(params, rung.model)
+  maps = inspection.attention_maps(params, jnp.asarray(ids)[None], model)[:, 0]
+  lens = inspection.logit_lens(params, jnp.asarray(ids)[None, :-1], model)[:, 0]
+  scores = inspection.head_scores(params, model)
   if distributed.is_main():
     title, plots = f'{run.workdir.name}: {rung.label}', run.workdir / 'plots'
     characters = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
