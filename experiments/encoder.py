@@ -27,7 +27,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval import query_pairs, store
 from mlsd_jax.retrieval.query_pairs import PairConfig
 from mlsd_jax.training import distributed, plots
-from mlsd_jax.training.config import TrainConfig, from_mapping
+from mlsd_jax.training.config import TrainConfig, free_keys, from_mapping
 from mlsd_jax.training.loop import Result
 from mlsd_jax.training.metrics import read_metrics
 
@@ -94,8 +94,7 @@ def _free(run: contract.Run) -> tuple[str, ...]:
   """Keys that change no result: how it runs, and what belongs to another kind of training."""
   others = tuple(kind for kind in KINDS if kind != run.config.kind)
   unused = () if 'written' in run.config.pairs.sources else ('generator',)
-  trainer = tuple(f'train.{name}' for name in ('mesh', 'step', 'log_every', 'keep_checkpoints', 'profile'))
-  return (*trainer, *others, *unused)
+  return (*free_keys('train'), *others, *unused)
 
 
 def _open(run: contract.Run) -> tuple[Encoder, dict[pathlib.Path, store.Store]]:

@@ -28,16 +28,13 @@ from mlsd_jax.language_model.text import Text, keep_tokenizer, open_text, run_to
 from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed, plots, sharding
-from mlsd_jax.training.config import DTYPES, TrainConfig, from_mapping
+from mlsd_jax.training.config import DTYPES, TrainConfig, free_keys, from_mapping
 from mlsd_jax.training.loop import fit
 from mlsd_jax.training.metrics import read_metrics
 from mlsd_jax.training.step import cast_floating
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
-FREE = (
-  *('profile', 'sample', 'evaluate', 'data.folder', 'data.workers'),
-  *('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints'),
-)
+FREE = ('sample', 'evaluate', 'data.folder', 'data.workers', *free_keys('train'))
 
 
 def train(run: contract.Run) -> None:
@@ -45,7 +42,7 @@ def train(run: contract.Run) -> None:
   config = run.config
   if run.flags['init_from']:
     config.init_from = run.flags['init_from']
-  settings = from_mapping(TrainConfig, config.train.to_dict() | {'profile': config.profile}, 'train')
+  settings = from_mapping(TrainConfig, config.train.to_dict(), 'train')
   run.claim(FREE)
   finished = run.result()
   if finished:
@@ -222,7 +219,11 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 
 MODES = {'train': train, 'evaluate': evaluate, 'sample': sample, 'export': export, 'import': import_}
-RENAMED = {'--config.eval': '--config.evaluate', '--mode=eval': '--mode=evaluate'}
+RENAMED = {
+  '--config.eval': '--config.evaluate',
+  '--mode=eval': '--mode=evaluate',
+  '--config.profile': '--config.train.profile',
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,9 +25,9 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.makemore import hyperparameter_search, ladder, loss_charts, statistics
 from mlsd_jax.makemore.new_words import novel_share
 from mlsd_jax.models.name_models import NameConfig
-from mlsd_jax.training.config import TrainConfig, from_mapping
+from mlsd_jax.training.config import TrainConfig, free_keys, from_mapping
 
-FREE = ('sample', 'search', 'diagnose')
+FREE = ('sample', 'search', 'diagnose', *free_keys('train'))
 
 
 def train(run: contract.Run) -> None:
@@ -193,7 +193,8 @@ def _train_config(config: Any, settings: Mapping[str, Any], seed: int) -> TrainC
   optimizer = dict(values['optimizer'])
   for name in ladder.OPTIMIZER:
     optimizer[name] = settings.get(name, optimizer[name])
-  optimizer['final_learning_rate'] = 0.02 * optimizer['learning_rate']
+  if optimizer['final_learning_rate'] < 0:
+    optimizer['final_learning_rate'] = 0.02 * optimizer['learning_rate']
   values['optimizer'] = optimizer
   return from_mapping(TrainConfig, values, 'train')
 

@@ -19,13 +19,10 @@ from mlsd_jax.language_model import seq2seq as encoder_decoder
 from mlsd_jax.language_model.ladder import capped, merged
 from mlsd_jax.models import gpt, transformer
 from mlsd_jax.training import distributed
-from mlsd_jax.training.config import TrainConfig, from_mapping
+from mlsd_jax.training.config import TrainConfig, free_keys, from_mapping
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
-FREE = (
-  *('parts', 'sample', 'explain', 'data.folder', 'data.workers', 'seq2seq.show'),
-  *('train.mesh', 'train.step', 'train.log_every', 'train.keep_checkpoints'),
-)
+FREE = ('parts', 'sample', 'explain', 'data.folder', 'data.workers', 'seq2seq.show', *free_keys('train'))
 
 
 def adder(run: contract.Run) -> bool:

@@ -31,8 +31,9 @@ from mlsd_jax.recsys.purchases import readers, weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.stages import calibration
 from mlsd_jax.recsys.stages.tower_examples import code_items, code_users
+from mlsd_jax.training.config import free_keys
 
-FREE = ('serve',)
+FREE = ('serve', *free_keys('tower.train', 'ranker.train'))
 
 
 def train(run: contract.Run) -> None:

@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from configs.train_section import train_section
+
 
 def base() -> ConfigDict:
   """GPT-2 124M trained as nanoGPT trains it, without a data source."""
@@ -30,35 +32,14 @@ def base() -> ConfigDict:
         'vocab_multiple': 128,
         'loss_chunks': 1,
       },
-      'train': {
-        'steps': 600_000,
-        'batch_size': 480,
-        'seed': 0,
-        'accumulation': 1,
-        'steps_per_dispatch': 1,
-        'step': 'jit',  # or shard_map
-        'mesh': {'data': -1, 'fsdp': 1, 'tensor': 1},
-        'dtype': 'bfloat16',
-        'rng': 'threefry2x32',
-        'optimizer': {
-          'name': 'adamw',
-          'learning_rate': 6e-4,
-          'schedule': 'cosine',
-          'warmup_steps': 2000,
-          'decay_steps': 0,
-          'final_learning_rate': 6e-5,
-          'beta1': 0.9,
-          'beta2': 0.95,
-          'epsilon': 1e-8,
-          'weight_decay': 0.1,
-          'clip_norm': 1.0,
-        },
-        'log_every': 10,
-        'eval_every': 1000,
-        'checkpoint_every': 1000,
-        'keep_checkpoints': 2,
-        'keep_best': False,
-      },
+      'train': train_section(
+        steps=600_000,
+        batch_size=480,
+        dtype='bfloat16',
+        optimizer={'warmup_steps': 2000, 'final_learning_rate': 6e-5},
+        eval_every=1000,
+        checkpoint_every=1000,
+      ),
       'evaluate': {
         'stride': 0,  # of the windows; 0 is the context: every token scored once, with what precedes it there
         'hellaswag': '',  # local JSONL files for --mode=evaluate
@@ -77,6 +58,5 @@ def base() -> ConfigDict:
         'seed': 0,
       },
       'init_from': '',  # hf:FOLDER_OR_NAME, or a workdir of ours: start from its parameters
-      'profile': False,  # a profiler trace of a few steps in WORKDIR/profile
     }
   )

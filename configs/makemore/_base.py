@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from configs.train_section import train_section
+
 
 def base():
   return ConfigDict(
@@ -14,21 +16,20 @@ def base():
       'seeds': (0,),  # each rung is trained once a seed
       'ladder': (),  # the rungs, in their order
       'models': {},  # by name: kind, the sizes of NameConfig, and what differs from train; published is shown beside
-      'train': {
-        'steps': 2000,
-        'batch_size': 32,
-        'steps_per_dispatch': 250,
-        'optimizer': {
+      'train': train_section(
+        omit=('seed',),  # each of `seeds`
+        steps=2000,
+        batch_size=32,
+        steps_per_dispatch=250,
+        optimizer={
           'learning_rate': 3e-3,
           'schedule': 'linear',
-          'warmup_steps': 0,
+          'final_learning_rate': -1.0,  # below 0: a fiftieth of the rung's own learning_rate
           'beta2': 0.99,
           'weight_decay': 0.01,
         },
-        'log_every': 1000,
-        'eval_every': 0,
-        'checkpoint_every': 0,
-      },
+        log_every=1000,
+      ),
       'sample': {'number': 1000, 'shown': 8, 'seed': 0},
       'search': {
         'trials': 200,

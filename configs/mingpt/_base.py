@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from configs.train_section import train_section
+
 
 def gpt(num_layers: int, num_heads: int, embed_dim: int, context_length: int, **more) -> dict:
   """The model section of a GPT."""
@@ -30,33 +32,15 @@ def base() -> ConfigDict:
         'folder': '',
         'workers': 0,
       },
-      'train': {  # of every rung, unless it says otherwise
-        'seed': 0,
-        'accumulation': 1,
-        'steps_per_dispatch': 20,
-        'step': 'jit',
-        'mesh': {'data': -1, 'fsdp': 1, 'tensor': 1},
-        'dtype': 'float32',
-        'rng': 'threefry2x32',
-        'optimizer': {
-          'name': 'adamw',
-          'learning_rate': 3e-3,
-          'schedule': 'cosine',
-          'warmup_steps': 50,
-          'decay_steps': 0,
-          'final_learning_rate': 1e-4,
-          'beta1': 0.9,
-          'beta2': 0.99,
-          'epsilon': 1e-8,
-          'weight_decay': 0.1,
-          'clip_norm': 1.0,
-        },
-        'log_every': 20,
-        'eval_every': 200,
-        'checkpoint_every': 400,
-        'keep_checkpoints': 1,
-        'keep_best': False,
-      },
+      'train': train_section(  # of every rung and problem, unless it says otherwise; steps and batch_size are its own
+        omit=('steps', 'batch_size'),
+        steps_per_dispatch=20,
+        optimizer={'learning_rate': 3e-3, 'warmup_steps': 50, 'final_learning_rate': 1e-4, 'beta2': 0.99},
+        log_every=20,
+        eval_every=200,
+        checkpoint_every=400,
+        keep_checkpoints=1,
+      ),
       'max_steps': 0,  # caps the steps of every training, for a quick look; 0 is off
       'climb': (),  # names of rungs, from the lowest to the top
       'rungs': {},

@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from configs.train_section import train_section
+
 
 def base():
   rowwise = {
@@ -50,30 +52,32 @@ def base():
         'epochs': 2.0,  # at most, through the examples: a small table is soon known by heart
         'index': 'auto',
         'model': {'embed_dim': 128, 'hidden_dim': 128, 'history_length': 64, 'sequence_length': 32},
-        'train': {
-          'steps': 300,
-          'batch_size': 1024,
-          'steps_per_dispatch': 10,
-          'log_every': 50,
-          'eval_every': 100,
-          'checkpoint_every': 100,
+        'train': train_section(
+          omit=('seed',),  # that of the experiment
+          steps=300,
+          batch_size=1024,
+          steps_per_dispatch=10,
+          log_every=50,
+          eval_every=100,
+          checkpoint_every=100,
           # At the 0.1 that millions of users allow, a few thousand are soon known by heart.
-          'optimizer': dict(rowwise, table_learning_rate=0.06),
-        },
+          optimizer=dict(rowwise, table_learning_rate=0.06),
+        ),
       },
       'ranker': {
         'epochs': 3.0,  # at most, through the groups
         'losses': {'bce': 1.0, 'pairwise': 3.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05},
         'model': {'embed_dim': 16, 'bins': 12, 'bag_length': 16, 'interaction': 'both', 'cross_layers': 2},
-        'train': {
-          'steps': 1500,
-          'batch_size': 32,  # groups
-          'steps_per_dispatch': 10,
-          'log_every': 100,
-          'checkpoint_every': 100,
+        'train': train_section(
+          omit=('seed',),
+          steps=1500,
+          batch_size=32,  # groups
+          steps_per_dispatch=10,
+          log_every=100,
+          checkpoint_every=100,
           # Rows of ids learn what few households bought by heart at any faster rate (docs/notes/recsys.md).
-          'optimizer': dict(rowwise, learning_rate=2e-3, table_learning_rate=3e-4),
-        },
+          optimizer=dict(rowwise, learning_rate=2e-3, table_learning_rate=3e-4),
+        ),
       },
       'serve': {'requests': 300, 'number': 12, 'part': 10_000},
     }

@@ -19,15 +19,15 @@ SCHEDULES = ('cosine', 'linear', 'constant', 'rsqrt')
 class OptimizerConfig:
   """The defaults are GPT-2's as nanoGPT trains it."""
 
-  name: str = 'adamw'
+  name: str = 'adamw'  # adamw, adam, sgd, or rowwise_adagrad: for large embedding tables, with adamw for the rest
   learning_rate: float = 6e-4  # the peak, reached after warmup_steps
-  schedule: str = 'cosine'
-  warmup_steps: int = 0
+  schedule: str = 'cosine'  # how the rate falls after the warmup: cosine, linear, constant, rsqrt
+  warmup_steps: int = 0  # over which the rate rises to its peak
   decay_steps: int = 0  # step at which final_learning_rate is reached; 0 means the last step
-  final_learning_rate: float = 0.0
-  beta1: float = 0.9  # sgd: the momentum
-  beta2: float = 0.95
-  epsilon: float = 1e-8
+  final_learning_rate: float = 0.0  # at the end of the decay; rsqrt and constant ignore it
+  beta1: float = 0.9  # decay of the mean of gradients; sgd: the momentum
+  beta2: float = 0.95  # decay of the mean of squared gradients
+  epsilon: float = 1e-8  # keeps the division by a small root finite
   weight_decay: float = 0.1  # adamw and the dense part of rowwise_adagrad, on matrices only
   table_learning_rate: float = 0.1  # rowwise_adagrad: peak rate of the embedding tables
   clip_norm: float = 1.0  # by global norm; 0 turns it off
@@ -78,7 +78,8 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedul
 def decay_mask(params: Any) -> Any:
   """True for matrices (kernels and embeddings), False for biases and norm scales, whatever their rank.
 
-  By name, not by rank: a bias may keep its heads apart, and stacked layers add an axis to every array.
+  A scale that decays to 0 switches its feature off; a matrix only comes to prefer small weights. By name, not by
+  rank: a bias may keep its heads apart, and stacked layers add an axis to every array.
   """
   is_matrix = lambda path, _: path_string(path).rsplit('/', 1)[-1] not in ('bias', 'scale')
   return jax.tree_util.tree_map_with_path(is_matrix, params)
@@ -116,6 +117,7 @@ def scale_by_rowwise_adagrad(epsilon: float = 1e-8) -> optax.GradientTransformat
 
 def rowwise_adagrad(schedule: optax.Schedule, config: OptimizerConfig) -> optax.GradientTransformation:
   """Row-wise Adagrad on tables at config.table_learning_rate, AdamW on the rest; both follow the schedule."""
+  # Tables apart: their rows have few gradients each, and Adam would move a row by its old momentum without any.
   label = lambda path, _: 'table' if is_table(path_string(path)) else 'rest'
   table_rate = lambda count: schedule(count) * (config.table_learning_rate / config.learning_rate)
   return optax.partition(
@@ -148,4 +150,5 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     update = rowwise_adagrad(schedule, config)
   else:
     raise UserError(f'optimizer.name={config.name!r} is not one of {", ".join(OPTIMIZERS)}')
+  # Clipped first: after Adam's division by the size of the gradients nothing large would be left to clip.
   return optax.chain(optax.clip_by_global_norm(config.clip_norm), update) if config.clip_norm else update
