@@ -170,7 +170,8 @@ def launch(
 def _set_up_jax(run: Run, values: flags.FlagValues) -> None:
   from mlsd_jax.training import devices, distributed
 
-  dtypes = [run.config.get(section, {}).get('dtype') for section in ('train', 'encoder')]
+  leaves = config_files.leaves(run.config.to_dict())
+  dtypes = [value for key, value in leaves if key.rpartition('.')[2] == 'dtype']  # of any section that computes
   devices.configure_backend(bfloat16='bfloat16' in dtypes)
   distributed.initialize(values.coordinator, values.num_processes, values.process_id)
 

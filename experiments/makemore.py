@@ -26,6 +26,7 @@ from mlsd_jax.makemore import hyperparameter_search, ladder, loss_charts, statis
 from mlsd_jax.makemore.new_words import novel_share
 from mlsd_jax.models.name_models import NameConfig
 from mlsd_jax.training.config import TrainConfig, free_keys, from_mapping
+from mlsd_jax.training.step import refuse_microbatches
 
 FREE = ('sample', 'search', 'diagnose', *free_keys('train'))
 
@@ -41,7 +42,8 @@ def train(run: contract.Run) -> None:
   for name, settings in _rungs(config).items():  # a bad setting of the last rung is told before the first is trained
     _train_config(config, settings, seed=0)
     if settings.get('kind') != ladder.COUNTED:
-      ladder.model_config(settings, words)
+      if ladder.model_config(settings, words).whole_batch:
+        refuse_microbatches(config.train.accumulation)
     elif (order := ladder.counted_order(settings, words)) < (wanted := settings.get('order', ladder.ORDER)):
       run.print(f'{name}: order {order} instead of {wanted}, whose table for these words would be too large')
   guess = math.log(words.vocab_size)

@@ -12,7 +12,7 @@ import optax
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
 from mlsd_jax.training.sharding import Rules
-from mlsd_jax.training.task import Task
+from mlsd_jax.training.task import Task, average_loss, first_row, gather_rows
 
 BERT_RULES: Rules = (
   ('token_embedding$', ('vocab', 'embed')),
@@ -68,15 +68,16 @@ def contrastive_task(
     tokens_NT, mask_NT = _unpadded(tokens_NT)
     return bert.embed(params, tokens_NT, mask_NT, config, pooling, key=key)
 
-  def metrics_of(params, batch, key):
+  def metrics_of(params, batch, key, axis_name=()):
     rows, count = batch['passages'].shape[:2]
     keys = (None, None) if key is None else jax.random.split(key)
     queries_BD = _in_chunks(encode, params, batch['queries'], chunks, keys[0])
     passages_ND = _in_chunks(encode, params, batch['passages'].reshape(rows * count, -1), chunks, keys[1])
-    scores_BN = queries_BD @ passages_ND.T / temperature
-    ids_N = batch['passage_ids'].reshape(-1)
-    own_B = jnp.arange(rows) * count
-    same_BN = (ids_N == batch['passage_ids'][:, :1]) & (jnp.arange(rows * count) != own_B[:, None])
+    # Passages of other devices are negatives too: fewer of them would be an easier task, and other gradients.
+    scores_BN = queries_BD @ gather_rows(passages_ND, axis_name).T / temperature
+    ids_N = gather_rows(batch['passage_ids'].reshape(-1), axis_name)
+    own_B = (first_row(rows, axis_name) + jnp.arange(rows)) * count
+    same_BN = (ids_N == batch['passage_ids'][:, :1]) & (jnp.arange(len(ids_N)) != own_B[:, None])
     scores_BN = jnp.where(same_BN, -1e30, scores_BN)
     nll_B = optax.softmax_cross_entropy_with_integer_labels(scores_BN, own_B)
     weights_B = batch['row_weights']
@@ -84,7 +85,7 @@ def contrastive_task(
     weight = jnp.sum(weights_B)
     return {'loss': (jnp.sum(nll_B * weights_B), weight), 'accuracy': (jnp.sum(right_B * weights_B), weight)}
 
-  return _task(metrics_of, config, texts=batch_size, length=length, items=batch_size)
+  return _task(metrics_of, config, texts=batch_size, length=length, items=batch_size, whole_batch=True)
 
 
 def cross_encoder_task(config: bert.BertConfig, *, batch_size: int, passages: int, length: int, loss: str) -> Task:
@@ -118,16 +119,17 @@ def cross_encoder_task(config: bert.BertConfig, *, batch_size: int, passages: in
   return _task(metrics_of, config, texts=batch_size * passages, length=length, items=batch_size)
 
 
-def _task(metrics_of: Any, config: bert.BertConfig, *, texts: int, length: int, items: int) -> Task:
-  def loss(params, batch, key):
-    metrics = metrics_of(params, batch, key if config.dropout else None)
-    total, weight = metrics['loss']
-    return total / jnp.maximum(weight, 1e-9), metrics
+def _task(
+  metrics_of: Any, config: bert.BertConfig, *, texts: int, length: int, items: int, whole_batch: bool = False
+) -> Task:
+  def loss(params, batch, key, **options):
+    return average_loss(metrics_of(params, batch, key if config.dropout else None, **options))
 
   return Task(
     init=lambda key: bert.init(key, config),
     loss=loss,
     evaluate=lambda params, batch: metrics_of(params, batch, None),
+    whole_batch=whole_batch,
     sharding_rules=BERT_RULES,
     flops_per_batch=3.0 * texts * length * bert.flops_per_token(config, length),
     items_per_batch=items,

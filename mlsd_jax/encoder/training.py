@@ -23,6 +23,7 @@ from mlsd_jax.models import bert
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import Result, fit
+from mlsd_jax.training.step import refuse_microbatches
 from mlsd_jax.training.task import Task
 
 
@@ -47,8 +48,7 @@ class ContrastiveConfig:
       raise UserError(f'temperature={self.temperature} must be above 0')
     if self.train.batch_size % self.chunks:
       raise UserError(f'chunks={self.chunks} do not divide batch_size={self.train.batch_size}')
-    if self.train.step == 'shard_map':
-      raise UserError("train.step='shard_map' would hide a device's passages from the others' queries; use 'jit'")
+    refuse_microbatches(self.train.accumulation)
 
 
 @dataclasses.dataclass(frozen=True)

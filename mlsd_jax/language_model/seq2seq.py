@@ -19,7 +19,7 @@ from mlsd_jax.training.averaging import average_checkpoints
 from mlsd_jax.training.checkpoint import Checkpoints
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import Result, fit
-from mlsd_jax.training.task import Task
+from mlsd_jax.training.task import Task, average_loss
 
 
 def seq2seq_task(
@@ -42,8 +42,7 @@ def seq2seq_task(
 
   def loss(params, batch, key):
     nll_BT, weights_BT, _ = losses(params, batch, label_smoothing, key if config.dropout else None)
-    total, weight = jnp.sum(nll_BT * weights_BT), jnp.sum(weights_BT)
-    return total / weight, {'loss': (total, weight)}
+    return average_loss({'loss': (jnp.sum(nll_BT * weights_BT), jnp.sum(weights_BT))})
 
   def evaluate(params, batch):
     nll_BT, weights_BT, right_B = losses(params, batch, 0.0, None)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mlsd_jax.models import bigram, gpt, partial_gpt
 from mlsd_jax.training.sharding import Rules
-from mlsd_jax.training.task import Task
+from mlsd_jax.training.task import Task, average_loss
 
 # Tensor parallelism after Megatron-LM (Shoeybi et al. 2019, arXiv:1909.08053): heads and the MLP's inner width are
 # split, so that a block needs one reduction after attention and one after the MLP. FSDP takes the model width.
@@ -71,9 +71,7 @@ def _next_token_task(
     return {'loss': (jnp.sum(nll_BT * weights_BT), jnp.sum(weights_BT))}
 
   def loss(params, batch, key):
-    metrics = token_losses(params, batch, key if random else None)
-    total, weight = metrics['loss']
-    return total / weight, metrics
+    return average_loss(token_losses(params, batch, key if random else None))
 
   return Task(
     init=init,

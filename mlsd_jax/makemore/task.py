@@ -12,7 +12,7 @@ import optax
 from mlsd_jax.data.words import WordList
 from mlsd_jax.models import name_models
 from mlsd_jax.models.name_models import NameConfig
-from mlsd_jax.training.task import Task
+from mlsd_jax.training.task import Task, average_loss
 
 _CALIBRATED_ON = 8192  # words
 _ROWS = 1024  # words scored at once
@@ -25,16 +25,17 @@ def name_task(config: NameConfig, *, batch_size: int) -> Task:
   fixes them for good.
   """
 
-  def loss(params, batch, key):
-    metrics = metrics_of(params, batch, key if config.dropout else None)
-    total, weight = metrics['loss']
-    return total / weight, metrics
+  def loss(params, batch, key, axis_name=()):
+    return average_loss(metrics_of(params, batch, key if config.dropout else None, axis_name))
 
-  def metrics_of(params, batch, key):
+  def metrics_of(params, batch, key, axis_name=()):
     weights_BT = batch['weights']
+    weight = jax.lax.psum(weights_BT.sum(), axis_name) if axis_name else weights_BT.sum()
     # A batch of padding only has no statistics.
-    counted = jnp.where(weights_BT.sum() > 0, weights_BT, 1.0)
-    logits_BTV = name_models.apply(params, batch['tokens'][:, :-1], config, weights_BT=counted, key=key)
+    counted = jnp.where(weight > 0, weights_BT, 1.0)
+    logits_BTV = name_models.apply(
+      params, batch['tokens'][:, :-1], config, weights_BT=counted, key=key, axis_name=axis_name
+    )
     nll_BT = negative_log_likelihood(logits_BTV, batch['tokens'][:, 1:])
     return {'loss': (jnp.sum(nll_BT * weights_BT), jnp.sum(weights_BT))}
 
@@ -42,6 +43,7 @@ def name_task(config: NameConfig, *, batch_size: int) -> Task:
     init=lambda key: name_models.init(key, config),
     loss=loss,
     evaluate=lambda params, batch: metrics_of(params, batch, None),
+    whole_batch=config.whole_batch,
     items_per_batch=batch_size,
     item_name='words',
   )

@@ -22,6 +22,8 @@ from flax import nnx
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import adapter, gpt, layers
 
+type AxisName = tuple[str, ...]
+
 
 @dataclasses.dataclass(frozen=True)
 class NameConfig:
@@ -47,6 +49,11 @@ class NameConfig:
   norm: bool = False
   dropout: float = 0.0
 
+  @property
+  def whole_batch(self) -> bool:
+    """Whether batch normalisation makes what is computed of a word in training depend on the others of its batch."""
+    return self.kind == 'wavenet' or (self.kind == 'mlp' and self.norm)
+
   def __post_init__(self):
     if self.kind not in KINDS:
       raise UserError(f'no model {self.kind!r}; there are {", ".join(KINDS)}')
@@ -59,7 +66,8 @@ class NameConfig:
 class BatchNorm(nnx.Module):
   """Normalises each feature over the batch (Ioffe and Szegedy 2015, arXiv:1502.03167).
 
-  In training by the statistics of the batch at hand, which stay in `mean` and `variance`; else by those.
+  In training by the statistics of the batch at hand, which stay in `mean` and `variance`; else by those. Where the
+  batch is split over devices, by those of all of it: a device's own words are another, noisier sample.
   """
 
   def __init__(self, features: int, epsilon: float = 1e-5):
@@ -67,14 +75,15 @@ class BatchNorm(nnx.Module):
     self.mean, self.variance = nnx.Param(jnp.zeros(features)), nnx.Param(jnp.ones(features))
     self.epsilon = epsilon
 
-  def __call__(self, x_BTH: jax.Array, weights_BT: jax.Array | None) -> jax.Array:
+  def __call__(self, x_BTH: jax.Array, weights_BT: jax.Array | None, axis_name: AxisName = ()) -> jax.Array:
     """`weights_BT` says which places count in training; without it the kept statistics are used."""
     if weights_BT is None:
       mean_H, variance_H = self.mean[...], self.variance[...]
     else:
-      share_BT1 = (weights_BT / weights_BT.sum())[..., None]
-      mean_H = (x_BTH * share_BT1).sum((0, 1))
-      variance_H = (jnp.square(x_BTH - mean_H) * share_BT1).sum((0, 1))
+      of_all = lambda x: jax.lax.psum(x, axis_name) if axis_name else x
+      share_BT1 = (weights_BT / of_all(weights_BT.sum()))[..., None]
+      mean_H = of_all((x_BTH * share_BT1).sum((0, 1)))
+      variance_H = of_all((jnp.square(x_BTH - mean_H) * share_BT1).sum((0, 1)))
       self.mean[...], self.variance[...] = jax.lax.stop_gradient((mean_H, variance_H))
     return (x_BTH - mean_H) * jax.lax.rsqrt(variance_H + self.epsilon) * self.scale[...] + self.bias[...]
 
@@ -85,7 +94,7 @@ class Bigram(nnx.Module):
   def __init__(self, config: NameConfig, rngs: nnx.Rngs):
     self.logits = nnx.Param(jnp.zeros((config.vocab_size, config.vocab_size)))
 
-  def __call__(self, tokens_BT, weights_BT=None, key=None):
+  def __call__(self, tokens_BT, weights_BT=None, key=None, axis_name=()):
     return _look_up(self.logits[...], tokens_BT)
 
 
@@ -103,10 +112,10 @@ class MLP(nnx.Module):
     self.out = _output(config, rngs)
     self.config = config
 
-  def __call__(self, tokens_BT, weights_BT=None, key=None):
+  def __call__(self, tokens_BT, weights_BT=None, key=None, axis_name=()):
     x_BTH = self.hidden(tokens_BT)
     if self.norm is not None:
-      x_BTH = self.norm(x_BTH, weights_BT)
+      x_BTH = self.norm(x_BTH, weights_BT, axis_name)
     return self.out(layers.dropout(jnp.tanh(x_BTH), self.config.dropout, key))
 
   def hidden(self, tokens_BT: jax.Array) -> jax.Array:
@@ -134,7 +143,7 @@ class WaveNet(nnx.Module):
     self.out = _output(config, rngs)
     self.config = config
 
-  def __call__(self, tokens_BT, weights_BT=None, key=None):
+  def __call__(self, tokens_BT, weights_BT=None, key=None, axis_name=()):
     before = self.config.context - 1
     x_BTH = _look_up(self.embedding[...], jnp.pad(tokens_BT, ((0, 0), (before, 0))))
     if weights_BT is not None:
@@ -143,7 +152,7 @@ class WaveNet(nnx.Module):
       dilation = 2**i
       x_BTH = convolution(jnp.concatenate([x_BTH[:, :-dilation], x_BTH[:, dilation:]], axis=-1))
       weights_BT = None if weights_BT is None else weights_BT[:, dilation:]
-      x_BTH = jnp.tanh(norm(x_BTH, weights_BT))
+      x_BTH = jnp.tanh(norm(x_BTH, weights_BT, axis_name))
       x_BTH = layers.dropout(x_BTH, self.config.dropout, None if key is None else jax.random.fold_in(key, i))
     return self.out(x_BTH)
 
@@ -163,7 +172,7 @@ class Recurrent(nnx.Module):
     self.out = _output(config, rngs)
     self.config = config
 
-  def __call__(self, tokens_BT, weights_BT=None, key=None):
+  def __call__(self, tokens_BT, weights_BT=None, key=None, axis_name=()):
     table_VG = self.from_input(self.embedding[...])
     inputs_TBG = _look_up(table_VG, tokens_BT.T)
     state_BH = jnp.broadcast_to(self.start[...], (tokens_BT.shape[0], self.config.hidden_dim))
@@ -210,7 +219,7 @@ class BagOfWords(nnx.Module):
     self.out = layers.Linear(width, config.vocab_size, stddev=0.02, rngs=rngs)
     self.dropout = config.dropout
 
-  def __call__(self, tokens_BT, weights_BT=None, key=None):
+  def __call__(self, tokens_BT, weights_BT=None, key=None, axis_name=()):
     length = tokens_BT.shape[1]
     x_BTD = _look_up(self.embedding[...], tokens_BT) + self.positions[:length]
     mean_TT = jnp.tril(jnp.ones((length, length))) / jnp.arange(1, length + 1)[:, None]
@@ -245,6 +254,7 @@ def apply(
   *,
   weights_BT: jax.Array | None = None,
   key: jax.Array | None = None,
+  axis_name: AxisName = (),
 ) -> jax.Array:
   """Logits [B, T, V] of the next character at each place.
 
@@ -252,10 +262,11 @@ def apply(
     tokens_BT: int32 [B, T], T at most config.length.
     weights_BT: [B, T] which places count for batch normalisation, in training; None takes the statistics in `params`.
     key: for dropout, in training.
+    axis_name: mesh axes over which devices hold the other words of the batch (inside shard_map or pmap).
   """
   if config.kind == 'transformer':
     return gpt.apply(params, tokens_BT, _as_gpt(config), key=key)
-  return adapter.bind(KINDS[config.kind], config, params)(tokens_BT, weights_BT, key)
+  return adapter.bind(KINDS[config.kind], config, params)(tokens_BT, weights_BT, key, axis_name)
 
 
 def calibrate(

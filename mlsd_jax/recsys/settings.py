@@ -16,6 +16,7 @@ from mlsd_jax.recsys.stages import candidates
 from mlsd_jax.recsys.stages.tower_source import NAME
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
 from mlsd_jax.training.config import from_mapping
+from mlsd_jax.training.step import refuse_microbatches
 
 NEED_PATH = ('hm', 'online_retail', 'table')  # sources that are wherever the user put them
 SOURCES = ('completejourney', 'synthetic', *NEED_PATH)
@@ -69,7 +70,11 @@ def read_recommender(config: Any) -> RecommenderConfig:
   Raises:
     UserError: an unknown key or source, or a value that cannot be.
   """
-  return RecommenderConfig(read_funnel(config), read_towers(config), _read_trained(RankerConfig, config, 'ranker'))
+  ranker = _read_trained(RankerConfig, config, 'ranker')
+  if ranker.train.eval_every or ranker.train.keep_best:
+    raise UserError('config.ranker.train: eval_every and keep_best have no effect, as the ranker trains without a loss '
+                    'to evaluate; leave them 0 and False')  # fmt: skip
+  return RecommenderConfig(read_funnel(config), read_towers(config), ranker)
 
 
 def read_funnel(config: Any) -> FunnelConfig:
@@ -89,6 +94,7 @@ def read_towers(config: Any) -> TowerConfig:
 def _read_trained[T](cls: type[T], config: Any, section: str) -> T:
   values = config[section].to_dict()
   values['train'] |= {'seed': config.seed}
+  refuse_microbatches(values['train']['accumulation'])  # each of the two losses depends on its whole batch
   return from_mapping(cls, values, section)
 
 

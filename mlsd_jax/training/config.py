@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.training.optimizers import OptimizerConfig
-from mlsd_jax.training.step import STEP_KINDS
+from mlsd_jax.training.step import STEP_KINDS, refuse_mesh_of_pmap
 
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
@@ -29,7 +29,7 @@ class TrainConfig:
   seed: int = 0  # of the parameters, dropout and the order of the data
   accumulation: int = 1  # microbatches a step
   steps_per_dispatch: int = 1  # steps in one compiled call: hides Python's and the runtime's overhead of small models
-  step: str = 'jit'  # or shard_map: the per-device form
+  step: str = 'jit'  # or shard_map: the per-device form; or pmap: the same over data alone
   mesh: Mapping[str, int] = dataclasses.field(  # devices along each axis; one may be -1: what is left of them
     default_factory=lambda: {'data': -1, 'fsdp': 1, 'tensor': 1}
   )
@@ -57,6 +57,8 @@ class TrainConfig:
     for name, known in (('step', STEP_KINDS), ('dtype', tuple(DTYPES)), ('rng', ('threefry2x32', 'rbg'))):
       if getattr(self, name) not in known:
         raise UserError(f'train.{name}={getattr(self, name)!r} is not one of {", ".join(known)}')
+    if self.step == 'pmap':
+      refuse_mesh_of_pmap(self.mesh.get('fsdp', 1), self.mesh.get('tensor', 1))
 
 
 def free_keys(*sections: str) -> tuple[str, ...]:

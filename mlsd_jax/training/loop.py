@@ -116,6 +116,7 @@ class _Run:
     """The last good checkpoint on this mesh, or a fresh state made straight into its shards."""
     make = functools.partial(init_state, self.task, self.optimizer, rng=self.config.rng)
     abstract = jax.eval_shape(make, jax.random.key(self.config.seed))
+    # Where each array lies is known before there is any: a state too large for one device is never on one.
     shardings = state_shardings(abstract, self.task, self.mesh)
     step = self.checkpoints.latest_good()
     if step is not None:
@@ -165,11 +166,12 @@ class _Run:
     if step:
       log.progress.print(f'resumed from step {step} of {config.steps}')
     trace = Trace(self.workdir / 'profile') if config.profile else None
+    # Ahead of need, in a thread: the next batch is read and copied to the devices while they compute this one.
     batches = prefetch(self._batches(train_data, step))
     try:
       for count, batch in batches:
-        state, metrics = self.train_step(state, batch)
-        step += count
+        state, metrics = self.train_step(state, batch)  # returns at once; the devices work on
+        step += count  # counted here, as asking the state for it would wait for them
         log.add(step, metrics)
         if trace:
           trace.dispatched(metrics)
@@ -178,7 +180,7 @@ class _Run:
         evaluating = eval_data is not None and (last or _due(step, config.eval_every))
         saving = last or interrupted or _due(step, config.checkpoint_every)
         if evaluating or saving:
-          log.settle()
+          log.settle()  # a loss that is not finite must stop the run before its state is saved
           with log.progress.paused():
             if evaluating and eval_data is not None:
               self.last_metrics = self._evaluate(step, state.params, eval_data, log)

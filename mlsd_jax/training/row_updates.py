@@ -38,6 +38,8 @@ def of_batch(task: Task, params: Any, batch: Batch) -> dict[str, Rows]:
 
 
 def _rows(ids: jax.Array, size: int) -> Rows:
+  # A row that is looked up twice has one gradient, the sum: hence distinct rows, in an array of fixed length, since the
+  # program is compiled for shapes. What is left over is filled with ids past the table, each another one.
   distinct, place = jnp.unique(ids, size=len(ids), fill_value=size, return_inverse=True)
   number = jnp.arange(len(ids))
   return Rows(jnp.where(distinct < size, distinct, size + number), place)
@@ -53,6 +55,7 @@ def take(tree: Any, at: Mapping[str, jax.Array]) -> Any:
 
 def put(tree: Any, rows: Any, at: Mapping[str, jax.Array]) -> Any:
   """The inverse of `take` for distinct ids: `rows` with the whole arrays of `tree`, changed in their rows `at`."""
+  # Told that ids are sorted and distinct, the compiler writes rows side by side, and it drops those past the table.
   change = lambda x, ids, new: x.at[ids].set(new, mode='drop', unique_indices=True, indices_are_sorted=True)
   return _at(tree, at, change, rows)
 
@@ -63,9 +66,9 @@ def looking_up(task: Task, found: Mapping[str, Rows]) -> Task:
     return task
   lookups: Callable[[Batch], dict[str, jax.Array]] = task.lookups
 
-  def loss(params, batch, key):
+  def loss(params, batch, key, **options):
     at = lookups(batch) | {path: rows.place for path, rows in found.items()}
-    return task.loss(take(params, at), batch, key)
+    return task.loss(take(params, at), batch, key, **options)
 
   return dataclasses.replace(task, loss=loss, lookups=None)
 

@@ -38,6 +38,7 @@ def make_mesh(shape: dict[str, int], devices: Sequence[jax.Device] | None = None
     wanted = ' x '.join(f'{axis}={size}' for axis, size in zip(MESH_AXES, sizes, strict=True))
     raise UserError(f'a mesh of {wanted} does not fit {len(devices)} devices; one axis may be -1 to take what is left')
   sizes = [len(devices) // known if size == -1 else size for size in sizes]
+  # Auto: the compiler carries a layout from the parameters on through the model, which then needs no annotations.
   return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices)
 
 
@@ -58,6 +59,7 @@ def partition_spec(path: str, shape: Sequence[int], rules: Rules, mesh: Mesh) ->
         continue
       axes: list[str | None] = [None] * (len(shape) - len(logical))
       axes += [LOGICAL_TO_MESH[name] if name else None for name in logical]
+      # Left whole where it does not divide: jit knows no shards of unlike sizes.
       divisible = [a if a and size % mesh.shape[a] == 0 else None for a, size in zip(axes, shape, strict=True)]
       return PartitionSpec(*divisible)
   return PartitionSpec()
@@ -111,6 +113,7 @@ def process_rows(batch_size: int, mesh: Mesh) -> slice:
 
 def place_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, leading: int = 0) -> dict[str, jax.Array]:
   """This process's rows of a batch -> global arrays split over the mesh."""
+  # From each process's own rows: no host ever holds, or sends to another, the whole batch.
   sharding = batch_sharding(mesh, leading=leading)
   return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
 

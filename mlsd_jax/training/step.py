@@ -1,7 +1,8 @@
 """The training step: gradient, accumulation, update; in the compiler's global view and in the per-device view.
 
-Both forms compute the gradient of the mean loss over the whole global batch. The first writes the maths and lets the
-compiler place collectives; the second (jax.shard_map) is what each device does, collectives written out.
+All forms compute the gradient of the mean loss over the whole global batch. `jit` writes the maths and lets the
+compiler place collectives; `shard_map` is what each device does, collectives written out; `pmap` is the same in the
+older form, for data parallelism alone.
 """
 
 import dataclasses
@@ -13,10 +14,11 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mlsd_jax.errors import UserError
 from mlsd_jax.training import row_updates, sharding
-from mlsd_jax.training.task import Batch, Metrics, Task
+from mlsd_jax.training.task import AxisName, Batch, Metrics, Task
 
-STEP_KINDS = ('jit', 'shard_map')
+STEP_KINDS = ('jit', 'shard_map', 'pmap')
 
 
 @jax.tree_util.register_dataclass
@@ -79,17 +81,24 @@ def make_train_step(
     by_rows: of large tables only the rows that a batch looks up (task.lookups) are differentiated and updated, which
       is the same for an optimiser that leaves rows without a gradient as they are. Not done per device or with
       microbatches, whose parts look up other rows.
+
+  Raises:
+    UserError: settings that do not fit the task or the mesh.
   """
-  gradient_of = {'jit': _global_gradient, 'shard_map': _per_device_gradient}[kind]
+  check_step(task, mesh, kind, accumulation)
+  gradient_of = {'jit': _global_gradient, 'shard_map': _per_device_gradient, 'pmap': _pmap_gradient}[kind]
   by_rows = by_rows and kind == 'jit' and accumulation == 1
 
   def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    # Large tables give way to the few rows that the batch looks up: the optimiser then passes over those alone.
     found = row_updates.of_batch(task, state.params, batch) if by_rows else {}
     distinct = {path: rows.distinct for path, rows in found.items()}
     params, opt_state = row_updates.take((state.params, state.opt_state), distinct)
     gradient = gradient_of(row_updates.looking_up(task, found), mesh, accumulation, dtype)
+    # The key is a function of the step alone: a run that was stopped draws the dropout masks it would have drawn.
     grads, metrics = gradient(params, batch, jax.random.fold_in(state.key, state.step))
     weight = metrics['loss'][1]
+    # Divided only here, by the weight of the whole batch: means of unlike parts do not average to the mean of all.
     grads = jax.tree.map(lambda g: g / weight, grads)
     updates, opt_state = optimizer.update(grads, opt_state, params)
     params = optax.apply_updates(params, updates)
@@ -101,11 +110,38 @@ def make_train_step(
     if jax.tree.leaves(batches)[0].shape[0] == 1:  # a scan of length one costs a copy of the state
       state, metrics = one_step(state, jax.tree.map(lambda x: x[0], batches))
       return state, jax.tree.map(lambda x: x[None], metrics)
-    return jax.lax.scan(one_step, state, batches)
+    return jax.lax.scan(one_step, state, batches)  # a loop inside the program: Python starts it once for all steps
 
   abstract = jax.eval_shape(lambda key: init_state(task, optimizer, key), jax.random.key(0))
   shardings = state_shardings(abstract, task, mesh)
+  # Donated: the new state is written over the old one, for which there would often be no second place in memory.
   return jax.jit(many_steps, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
+
+
+def check_step(task: Task, mesh: Mesh, kind: str, accumulation: int) -> None:
+  """Raises UserError for a form of the step that the mesh does not allow, or microbatches that the task does not."""
+  if kind == 'pmap':
+    refuse_mesh_of_pmap(mesh.shape['fsdp'], mesh.shape['tensor'], jax.process_count())
+  if task.whole_batch:
+    refuse_microbatches(accumulation)
+
+
+def refuse_mesh_of_pmap(fsdp: int, tensor: int, processes: int = 1) -> None:
+  """Raises UserError for a mesh that is more than data parallelism in one process."""
+  if fsdp > 1 or tensor > 1 or processes > 1:
+    raise UserError(
+      f'train.step=pmap splits a batch over the devices of one process and nothing else, not a mesh of '
+      f'fsdp={fsdp} x tensor={tensor} on {processes} processes; use jit or shard_map'
+    )
+
+
+def refuse_microbatches(accumulation: int) -> None:
+  """Raises UserError for microbatches of a task whose loss depends on the whole batch."""
+  if accumulation > 1:
+    raise UserError(
+      f'train.accumulation={accumulation} would hide the other microbatches from a loss that depends on the whole '
+      f'batch (negatives of the batch, batch normalisation, means over several things); set accumulation=1'
+    )
 
 
 def make_eval_step(task: Task, mesh: Mesh, *, dtype: Any = jnp.float32) -> Callable[[Any, Batch], Metrics]:
@@ -117,11 +153,13 @@ def make_eval_step(task: Task, mesh: Mesh, *, dtype: Any = jnp.float32) -> Calla
   return jax.jit(evaluate, out_shardings=sharding.replicated(mesh))
 
 
-def _weighted_loss(task: Task, dtype: Any):
+def _weighted_loss(task: Task, dtype: Any, axis_name: AxisName = ()):
   """The gradient of the *sum* over items, so that parts of a batch add up whatever their weights."""
+  options = {'axis_name': axis_name} if task.whole_batch else {}
 
   def loss(params, batch, key):
-    mean, metrics = task.loss(cast_floating(params, dtype), batch, key)
+    # The cast is differentiated too, so that gradients come back in float32, in which small updates do not vanish.
+    mean, metrics = task.loss(cast_floating(params, dtype), batch, key, **options)
     return mean * jax.lax.stop_gradient(metrics['loss'][1]), metrics
 
   return jax.grad(loss, has_aux=True)
@@ -137,11 +175,13 @@ def _accumulate(grad, params, batch, key, accumulation: int):
   split = lambda x: jnp.swapaxes(x.reshape(x.shape[0] // accumulation, accumulation, *x.shape[1:]), 0, 1)
   microbatches = jax.tree.map(split, batch)
 
+  # A scan, not a Python loop: the compiler holds the activations of one microbatch, not of all.
   def body(total, inputs):
     index, microbatch = inputs
     part = grad(params, microbatch, jax.random.fold_in(key, index))
     return jax.tree.map(jnp.add, total, part), None
 
+  # Zeros of the right shapes to begin with, found without computing a gradient.
   shapes = jax.eval_shape(grad, params, jax.tree.map(lambda x: x[0], microbatches), key)
   zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
   return jax.lax.scan(body, zeros, (jnp.arange(accumulation), microbatches))[0]
@@ -157,7 +197,8 @@ def _gathered(params: Any, task: Task, mesh: Mesh) -> Any:
 
 
 def _global_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
-  gathering = dataclasses.replace(task, loss=lambda p, batch, key: task.loss(_gathered(p, task, mesh), batch, key))
+  loss = lambda params, *inputs, **options: task.loss(_gathered(params, task, mesh), *inputs, **options)
+  gathering = dataclasses.replace(task, loss=loss)
   grad = _weighted_loss(gathering, dtype)
   return lambda params, batch, key: _accumulate(grad, params, batch, key, accumulation)
 
@@ -168,7 +209,7 @@ def _per_device_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
   Manual over data and fsdp; the tensor axis stays with the compiler, since splitting a matrix product is the model's
   knowledge, not the trainer's.
   """
-  grad = _weighted_loss(task, dtype)
+  grad = _weighted_loss(task, dtype, sharding.BATCH_AXES)
 
   def gradient(params, batch, key):
     specs = jax.tree.map(_without_tensor, sharding.tree_specs(params, task.sharding_rules, mesh))
@@ -179,12 +220,13 @@ def _per_device_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
 
     def reduce(g, spec):
       dimension = _fsdp_dimension(spec)
+      # What every device holds whole is summed over all; of what is split, each device keeps the sum of its own shard.
       if dimension is None:
         return jax.lax.psum(g, sharding.BATCH_AXES)
       return jax.lax.psum(jax.lax.psum_scatter(g, 'fsdp', scatter_dimension=dimension, tiled=True), 'data')
 
     def device(shards, rows, key):
-      index = jax.lax.axis_index(sharding.BATCH_AXES)
+      index = jax.lax.axis_index(sharding.BATCH_AXES)  # into the key, else all devices would draw the same masks
       whole = jax.tree.map(gather, shards, specs)
       grads, metrics = _accumulate(grad, whole, rows, jax.random.fold_in(key, index), accumulation)
       return jax.tree.map(reduce, grads, specs), jax.lax.psum(metrics, sharding.BATCH_AXES)
@@ -195,10 +237,26 @@ def _per_device_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
       in_specs=(specs, PartitionSpec(sharding.BATCH_AXES), PartitionSpec()),
       out_specs=(specs, PartitionSpec()),
       axis_names=set(sharding.BATCH_AXES),
-      check_vma=False,
+      check_vma=False,  # that parameters are alike on all devices is known from `specs`, not from the loss
     )(params, batch, key)
 
   return gradient
+
+
+def _pmap_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
+  """The same with jax.pmap: every device has all parameters and differentiates its rows, and the sums are exchanged."""
+  axis_name = ('data',)
+  grad = _weighted_loss(task, dtype, axis_name)
+
+  def device(params, rows, key):
+    key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))  # else all devices would draw the same masks
+    return jax.lax.psum(_accumulate(grad, params, rows, key, accumulation), axis_name)
+
+  count = mesh.size
+  devices = list(mesh.devices.flat)
+  on_devices = jax.pmap(device, axis_name[0], in_axes=(None, 0, None), out_axes=None, devices=devices)
+  split = lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:])
+  return lambda params, batch, key: on_devices(params, jax.tree.map(split, batch), key)
 
 
 def _without_tensor(spec: PartitionSpec) -> PartitionSpec:

@@ -220,7 +220,7 @@ def test_masked_lm_loss_begins_at_chance_in_bfloat16(encoder):
     (lambda: encoder_data.masker(WordPieceTokenizer(['[UNK]', '[CLS]', '[SEP]'])), r'no \[MASK\]'),
     (lambda: ContrastiveConfig(train_config(1), temperature=0.0), 'above 0'),
     (lambda: ContrastiveConfig(train_config(1), chunks=3), 'do not divide'),
-    (lambda: ContrastiveConfig(train_config(1, step='shard_map')), 'shard_map'),
+    (lambda: ContrastiveConfig(train_config(1, accumulation=2)), 'train.accumulation=2 would hide'),
     (lambda: cross_encoder_task(CONFIG, batch_size=1, passages=1, length=9, loss='x'), 'not one of listwise'),
   ],
 )

@@ -94,6 +94,8 @@ def test_search_and_diagnose(call, tmp_path):
     (['--config.data.source=nowhere.txt'], 'no list of words'),
     (["--config.ladder=('cnn',)"], "names 'cnn'"),
     ([LADDER, '--config.models.gru.learning_rate=nan'], 'learning_rate'),
+    ([LADDER, '--config.train.accumulation=2'], 'train.accumulation=2 would hide'),
+    ([LADDER, '--config.train.step=pmap', '--config.train.mesh.fsdp=2'], 'train.step=pmap splits'),
     (['--mode=sample'], 'holds no trained model'),
     (['--mode=search', '--config.search.low=nan'], 'cannot draw'),
   ],

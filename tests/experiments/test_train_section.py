@@ -9,6 +9,8 @@ import pytest
 
 from configs.train_section import train_section
 from experiments import config_files, gpt2, makemore, recsys
+from mlsd_jax.errors import UserError
+from mlsd_jax.recsys import settings
 from mlsd_jax.training.config import TrainConfig, from_mapping
 from mlsd_jax.training.optimizers import OptimizerConfig
 
@@ -105,3 +107,19 @@ def test_a_rung_of_makemore_ends_at_a_fiftieth_of_its_own_rate():
   assert rates() == pytest.approx(0.02 * 5e-3)
   config.train.optimizer.final_learning_rate = 1e-5
   assert rates() == 1e-5
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'message'),
+  [
+    ('tower.train.accumulation', 2, r'train\.accumulation=2 would hide'),
+    ('ranker.train.accumulation', 2, r'train\.accumulation=2 would hide'),
+    ('ranker.train.keep_best', True, 'keep_best have no effect'),
+  ],
+)
+def test_what_the_recommender_cannot_train_with_is_refused(key, value, message):
+  config = config_files.load_config('configs/recsys/quickstart.py')[1]
+  settings.read_recommender(config)
+  config.update_from_flattened_dict({key: value})
+  with pytest.raises(UserError, match=message):
+    settings.read_recommender(config)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mlsd_jax.errors import UserError
 from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.models import gpt
 from mlsd_jax.training import sharding, step
@@ -48,9 +49,11 @@ def single_device():
   return losses, jax.device_get(state.params)
 
 
-@pytest.mark.parametrize('kind', step.STEP_KINDS)
+SHAPES = [{'data': 8}, {'fsdp': 8}, {'tensor': 2, 'fsdp': 4}, {'data': 2, 'fsdp': 2, 'tensor': 2}]
+
+
 @pytest.mark.parametrize(
-  'shape', [{'data': 8}, {'fsdp': 8}, {'tensor': 2, 'fsdp': 4}, {'data': 2, 'fsdp': 2, 'tensor': 2}]
+  ('shape', 'kind'), [({'data': 8}, 'pmap'), *((shape, kind) for shape in SHAPES for kind in ('jit', 'shard_map'))]
 )
 def test_sharded_equals_single_device(single_device, shape, kind):
   losses, state = train(shape, kind)
@@ -60,7 +63,8 @@ def test_sharded_equals_single_device(single_device, shape, kind):
 
 @pytest.mark.parametrize('kind', step.STEP_KINDS)
 def test_accumulation_and_dispatch_change_nothing(single_device, kind):
-  losses, _ = train({'data': 2, 'fsdp': 4}, kind, accumulation=2, per_dispatch=5)
+  shape = {'data': 8} if kind == 'pmap' else {'data': 2, 'fsdp': 4}
+  losses, _ = train(shape, kind, accumulation=2, per_dispatch=5)
   np.testing.assert_allclose(losses, single_device[0], rtol=1e-5)
 
 
@@ -73,7 +77,15 @@ def test_unevenly_masked_batch_accumulates_to_the_big_batch(kind):
   np.testing.assert_allclose(parts, whole, rtol=1e-5)
 
 
-@pytest.mark.parametrize('kind', step.STEP_KINDS)
+@pytest.mark.parametrize('shape', SHAPES[1:])
+def test_pmap_is_for_data_alone(shape):
+  with pytest.raises(
+    UserError, match=r'train\.step=pmap splits a batch over the devices of one process and nothing else'
+  ):
+    train(shape, 'pmap')
+
+
+@pytest.mark.parametrize('kind', ['jit', 'shard_map'])
 def test_fsdp_leaves_each_device_an_eighth(kind):
   _, state = train({'fsdp': 8}, kind)
   for tree in (state.params, state.opt_state):

@@ -22,7 +22,7 @@ from mlsd_jax.recsys.stages.candidates import Candidates, best_first
 from mlsd_jax.recsys.stages.labels import Labels
 from mlsd_jax.recsys.stages.scorer import RankerInputs
 from mlsd_jax.training.sharding import Rules
-from mlsd_jax.training.task import Task
+from mlsd_jax.training.task import Task, average_loss
 
 RANKER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('vocab', None)),)
 
@@ -114,7 +114,7 @@ def ranker_task(
   def lookups(batch):
     return sparsenn.lookups(_flat(batch), codes_IC, config)
 
-  def metrics_of(params, batch):
+  def metrics_of(params, batch, axis_name=()):
     weights_NG = batch['weights']
     logits_BO = sparsenn.apply_to_rows(params, _flat(batch), edges_FQ, config)
     logits_NGO = logits_BO.reshape(*weights_NG.shape, -1).astype(jnp.float32)
@@ -139,19 +139,22 @@ def ranker_task(
       cost_NGH = jax.nn.softplus(score_NG[:, None] - score_NG[:, :, None]) * pairs_NGH
       per_group_N += losses.pairwise * cost_NGH.sum((1, 2)) / jnp.maximum(pairs_NGH.sum((1, 2)), 1.0)
     rows = weights_NG.sum()
+    if axis_name:
+      # A mean over groups beside one over candidates: of the whole batch both, though devices have unlike candidates.
+      per_group_N *= jax.lax.pmean(rows, axis_name) / jnp.maximum(rows, 1.0)
     loss = ((total_NG * weights_NG).sum() / jnp.maximum(rows, 1.0)) + per_group_N.mean() * 0.1
     return {'loss': (loss * rows, rows), 'bce': ((bce_NG * weights_NG).sum(), rows)}
 
-  def loss(params, batch, key):
+  def loss(params, batch, key, axis_name=()):
     del key
-    metrics = metrics_of(params, batch)
-    return metrics['loss'][0] / jnp.maximum(metrics['loss'][1], 1.0), metrics
+    return average_loss(metrics_of(params, batch, axis_name))
 
   return Task(
     init=lambda key: sparsenn.init(key, config),
     loss=loss,
     evaluate=lambda params, batch: metrics_of(adapter.look_up(params, lookups(batch)), batch),
     lookups=lookups,
+    whole_batch=True,
     sharding_rules=RANKER_RULES,
     items_per_batch=batch_size,
     item_name='groups',

@@ -14,7 +14,7 @@ from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.purchases.weeks import Targets
 from mlsd_jax.recsys.stages.tower_examples import TowerData
 from mlsd_jax.training.sharding import Rules
-from mlsd_jax.training.task import Task
+from mlsd_jax.training.task import Task, average_loss, first_row, gather_rows
 
 # Rows of the big tables are split over the mesh; an id's row then lives on one device.
 TOWER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('vocab', None)), ('item_bias$', ('vocab', None)))
@@ -36,21 +36,28 @@ def tower_task(
   known, num_items = data.items, len(data.codes) - 1
   names = ('item', 'negative') if uniform_negatives else ('item',)
 
-  def metrics_of(params, batch):
+  def metrics_of(params, batch, axis_name=()):
+    # Each device's items are negatives for the users of all: log-Q counts on how often an item is in the whole batch.
+    gather = lambda x: jnp.concatenate([gather_rows(part, axis_name) for part in jnp.split(x, len(names))])
     pool_N, told_NK = (jnp.concatenate([batch[name + what] for name in names]) for what in ('', '_known'))
     factors_NK, popularity_N, share_N = told_NK[:, :-2], told_NK[:, -2], told_NK[:, -1]
     users_BD = _users(params, batch, known.codes_IC, config)
     items_ND = two_tower.item_vectors_told(params, pool_N, known.codes_IC, factors_NK, popularity_N, config)
+    if axis_name:
+      pool_N, share_N, items_ND = map(gather, (pool_N, share_N, items_ND))
     logits_BN = (users_BD @ items_ND.T).astype(jnp.float32)
     if log_q:
       expected_N = batch_size * (share_N + uniform_negatives / num_items)
       logits_BN = logits_BN - jnp.log(jnp.maximum(expected_N, 1e-9))[None]
     size = len(batch['item'])
-    own_BN = jnp.arange(size)[:, None] == jnp.arange(len(pool_N))[None]
+    first = first_row(size, axis_name)
+    own_BN = first + jnp.arange(size)[:, None] == jnp.arange(len(pool_N))[None]
     same_item_BN = batch['item'][:, None] == pool_N[None]
-    same_user_BN = jnp.pad(batch['user'][:, None] == batch['user'][None], ((0, 0), (0, len(pool_N) - size)))
+    same_user_BB = batch['user'][:, None] == gather_rows(batch['user'], axis_name)[None]
+    same_user_BN = jnp.pad(same_user_BB, ((0, 0), (0, len(pool_N) - same_user_BB.shape[1])))
     logits_BN = jnp.where((same_item_BN | same_user_BN) & ~own_BN, -1e9, logits_BN)
-    nll_B = jax.nn.logsumexp(logits_BN, -1) - jnp.diagonal(logits_BN[:, :size])
+    own_B = jnp.diagonal(jax.lax.dynamic_slice_in_dim(logits_BN, first, size, axis=1))
+    nll_B = jax.nn.logsumexp(logits_BN, -1) - own_B
     return {'loss': (nll_B.sum(), jnp.float32(size))}
 
   def evaluate(params, batch):
@@ -70,15 +77,15 @@ def tower_task(
       'recall@1000': (found_B @ weights_B, weights_B.sum()),
     }
 
-  def loss(params, batch, key):
+  def loss(params, batch, key, axis_name=()):
     del key
-    metrics = metrics_of(params, batch)
-    return metrics['loss'][0] / metrics['loss'][1], metrics
+    return average_loss(metrics_of(params, batch, axis_name))
 
   return Task(
     init=lambda key: two_tower.init(key, config),
     loss=loss,
     evaluate=evaluate,
+    whole_batch=True,
     sharding_rules=TOWER_RULES,
     items_per_batch=batch_size,
     item_name='examples',
