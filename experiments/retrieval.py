@@ -22,6 +22,7 @@ from experiments import contract
 from mlsd_jax import files
 from mlsd_jax.ann import tuning
 from mlsd_jax.data.reading_progress import progress_bar
+from mlsd_jax.encoder import tensorboard as encoder_tensorboard
 from mlsd_jax.encoder.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
 from mlsd_jax.errors import UserError
 from mlsd_jax.ranking_measures import Judgements
@@ -94,6 +95,20 @@ def tune(run: contract.Run) -> None:
   for name, values in measured.items():
     run.print(f'{name:<10}' + ''.join(f'{value:8.4f}' for value in values))
   stage_charts.fusion(weights, measured, plots / 'fusion.png', run.config.data.source)
+
+
+def tensorboard(run: contract.Run) -> None:
+  """Writes WORKDIR/tensorboard: the encoder's blocks as a graph, and the pages for the projector."""
+  encoder = _encoder(run)
+  opened = store.open_store(run.workdir / 'index', encoder)
+  folder = run.workdir / 'tensorboard'
+  columns = {'page': opened.titles, 'folder': opened.folders}
+  count = encoder_tensorboard.write(encoder, opened.page_vectors(), columns, folder)
+  blocks = encoder.model.config.num_layers
+  run.print(
+    f'{folder} has {blocks} blocks of the encoder as a graph of {count:,} nodes, and {len(opened.titles):,} pages for '
+    f'the projector; uvx --with setuptools tensorboard --logdir={folder} shows them'
+  )
 
 
 def ask(run: contract.Run) -> None:
@@ -272,7 +287,7 @@ def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string('folder', '', 'for --mode=ask: only pages filed under it', flag_values=values)
 
 
-MODES = {'build': build, 'ask': ask, 'evaluate': evaluate, 'tune': tune, 'update': update}
+MODES = {'build': build, 'ask': ask, 'evaluate': evaluate, 'tune': tune, 'update': update, 'tensorboard': tensorboard}
 RENAMED = {
   '--config.corpus': '--config.data.source',
   '--config.pairs.workdirs': 'python -m experiments.encoder --config.data.source',

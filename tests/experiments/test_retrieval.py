@@ -72,6 +72,12 @@ def test_a_folder_from_files_to_answers(call, tmp_path, capsys):
   assert 'searched exactly' in out
   assert len(next(line for line in out.splitlines() if line.startswith('rrf')).split()) == 12
 
+  code, out, err = call('--mode=tensorboard')
+  assert code == 0, err
+  assert '6 blocks' in out
+  labels = next((tmp_path / 'w' / 'tensorboard').rglob('metadata.tsv')).read_text()
+  assert 'Handbook page on copy' in labels
+
   (tmp_path / 'queries.tsv').write_text('1\tcopy all files of a folder\n2\tunpack an archive\n')
   (tmp_path / 'qrels').write_text('1 0 copy.md 1\n2 0 zip.md 1\n')
   (tmp_path / 'theirs.trec').write_text('1 Q0 zip.md 1 2.0 x\n2 Q0 zip.md 1 2.0 x\n')
