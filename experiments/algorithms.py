@@ -43,11 +43,12 @@ def list_(run: contract.Run) -> None:
   """Lists all problems with their complexity, judges the reference solutions, and reports."""
   config = run.config
   limits = _limits(run)
-  run.claim(FREE)
+  run.check(FREE)
   finished = run.result()
   if finished:
     _print_rows([json.loads(line) for line in (run.workdir / 'metrics.jsonl').read_text().splitlines()])
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
+  run.claim(FREE)
   began = time.perf_counter()
   rows = []
   for name, problem in problems().items():

@@ -21,6 +21,9 @@ from experiments import config_files
 from mlsd_jax import files
 from mlsd_jax.errors import UserError
 
+# What lies in a workdir before its run has made anything: the claim, and the tokenizer that the run begins with.
+_CLAIM = ('config.json', 'data.json', 'tokenizer.json')
+
 
 class Run:
   """One call of an experiment: the config with its overrides, the flags, the workdir.
@@ -44,13 +47,15 @@ class Run:
   ):
     self.name, self.config, self.flags, self.workdir = name, config, values, workdir
     self.stored, self.given = stored, given
+    self._made: list[pathlib.Path] = []
+    self._is_first = False
 
-  def claim(self, free: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> None:
-    """Makes the workdir this config's own: writes config.json, or checks the one that is there.
+  def check(self, free: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> None:
+    """Looks whether the workdir is free for this config, or holds a run of it; writes nothing.
 
     Args:
       free: keys (or sections) that may differ from the earlier run, as they do not change its results.
-      data: fingerprints of what the config names, by name; kept in data.json.
+      data: fingerprints of what the config names, by name, to be compared with those in data.json.
 
     Raises:
       UserError: the workdir holds a run of another config or of other data; what differs is named.
@@ -63,11 +68,35 @@ class Run:
     differing = config_files.differences(files.read_json(path), data) if data and path.exists() else ''
     if differing:
       raise UserError(f'{self.workdir} was begun with other data ({differing}); choose another --workdir')
+
+  def claim(self, free: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> None:
+    """Makes the workdir this run's own: `check`, then config.json and data.json.
+
+    Called when all that can be wrong has been looked at, right before the work. If the work ends in a user's mistake or
+    an interrupt all the same before it has made anything, `launch` takes the claim back, so that the mended command
+    finds the workdir as it was.
+    """
+    self.check(free, data)
+    self._made = [folder for folder in (self.workdir, *self.workdir.parents) if not folder.exists()]
+    self._is_first = self.stored is None and not (self.workdir / 'config.json').exists()
     _barrier('workdir-claimed')
     if _is_main():
       if data:
-        files.write_json(path, dict(data))
+        files.write_json(self.workdir / 'data.json', dict(data))
       files.write_json(self.workdir / 'config.json', self.config.to_dict())
+
+  def take_back(self) -> None:
+    """Removes what `claim` wrote and the folders that it made, unless an earlier run or this one made more there."""
+    if not (self._is_first and _is_main()) or any(
+      path.is_file() and path.name not in _CLAIM for path in self.workdir.rglob('*')
+    ):
+      return
+    for name in _CLAIM:
+      (self.workdir / name).unlink(missing_ok=True)
+    inside = sorted((path for path in self.workdir.rglob('*') if path.is_dir()), reverse=True)
+    for folder in (*inside, *self._made):
+      with contextlib.suppress(OSError):  # somebody else's files are in it
+        folder.rmdir()
 
   def result(self) -> dict[str, Any] | None:
     """What an earlier, finished run wrote to result.json."""
@@ -154,7 +183,7 @@ def launch(
       _set_up_jax(run, values)
     else:
       _check_is_one_process(values)
-    with _quiet_exit():
+    with _quiet_exit(), _claim_taken_back(run):
       modes[mode](run)
     _barrier('finished')
     return 0
@@ -257,6 +286,16 @@ def _help(name: str, modes: Mapping[str, Callable[[Run], object]], values: flags
   lines += ['', 'flags:']
   lines += [f'  --{flag:<14} {values[flag].help}' for flag in values if flag != 'config']
   return '\n'.join(lines)
+
+
+@contextlib.contextmanager
+def _claim_taken_back(run: Run) -> Iterator[None]:
+  """A start that failed leaves nothing behind."""
+  try:
+    yield
+  except (UserError, KeyboardInterrupt):
+    run.take_back()
+    raise
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from mlsd_jax.retrieval import query_pairs, store
 from mlsd_jax.retrieval.query_pairs import PairConfig
 from mlsd_jax.training import distributed, plots
 from mlsd_jax.training.config import TrainConfig, free_keys, from_mapping
-from mlsd_jax.training.loop import Result
+from mlsd_jax.training.loop import Result, check_settings
 from mlsd_jax.training.metrics import read_metrics
 
 KINDS = {'cross_encoder': CrossEncoderConfig, 'contrastive': ContrastiveConfig, 'masked_lm': MaskedLMConfig}
@@ -38,11 +38,12 @@ type Settings = CrossEncoderConfig | ContrastiveConfig | MaskedLMConfig
 def train(run: contract.Run) -> None:
   """Makes pairs, trains on all but one in twenty (or goes on), measures on those before and after."""
   settings = _settings(run)
+  check_settings(settings.train)
   encoder, stores = _open(run)
-  free = _free(run)
+  free, data = _free(run), {str(workdir): opened.folder.name for workdir, opened in stores.items()}
+  run.check(free, data)
   finished = run.result()
   if finished:
-    run.claim(free)
     return run.print(f'{run.workdir} is finished: {_summary(run, finished)}')
   try:
     held, rest = _pairs(run, encoder, stores)
@@ -51,7 +52,7 @@ def train(run: contract.Run) -> None:
       raise
     held, rest = [], []  # only the measure on pairs is lost
     run.print(f'without pairs to be judged by: {error}')
-  run.claim(free, data={str(workdir): opened.folder.name for workdir, opened in stores.items()})
+  run.claim(free, data)
   trained, result = _train(run, encoder, settings, list(stores.values()), held, rest)
   if result.interrupted:
     return None

@@ -29,7 +29,7 @@ from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed, plots, sharding
 from mlsd_jax.training.config import DTYPES, TrainConfig, free_keys, from_mapping
-from mlsd_jax.training.loop import fit
+from mlsd_jax.training.loop import check_settings, fit
 from mlsd_jax.training.metrics import read_metrics
 from mlsd_jax.training.step import cast_floating
 
@@ -43,7 +43,9 @@ def train(run: contract.Run) -> None:
   if run.flags['init_from']:
     config.init_from = run.flags['init_from']
   settings = from_mapping(TrainConfig, config.train.to_dict(), 'train')
-  run.claim(FREE)
+  check_settings(settings)
+  _sampling(config.sample)
+  run.check(FREE)
   finished = run.result()
   if finished:
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
@@ -53,11 +55,12 @@ def train(run: contract.Run) -> None:
   if model is None:
     model = _model(config, text.tokenizer)
   split_prompts(config.sample.prompt, text.tokenizer)
-  keep_tokenizer(run.workdir, text.tokenizer)
   train_data = TokenBatches(text.train, settings.batch_size, model.context_length, settings.seed)
   eval_data = EvalBatches(text.val, settings.batch_size, model.context_length)
   task = gpt_task(model, batch_size=settings.batch_size, length=model.context_length)
   num_params = gpt.num_params(jax.eval_shape(task.init, jax.random.key(0)))
+  run.claim(FREE)
+  keep_tokenizer(run.workdir, text.tokenizer)
   _describe(run, text, model, num_params)
 
   result = fit(
@@ -154,13 +157,7 @@ def _load(run: contract.Run) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
 def _sample(run: contract.Run, params: Any, model: gpt.GPTConfig, tokenizer: Tokenizer) -> None:
   """Prints samples as they are made and writes them to samples.txt."""
   config = run.config.sample
-  sampling = SamplingConfig(
-    temperature=config.temperature,
-    top_k=config.top_k,
-    top_p=config.top_p,
-    min_p=config.min_p,
-    repetition_penalty=config.repetition_penalty,
-  )
+  sampling = _sampling(config)
   prompts = split_prompts(config.prompt, tokenizer)
   streaming = len(prompts) * config.num_samples == 1 and distributed.is_main() and sys.stdout.isatty()
   if streaming:
@@ -181,6 +178,15 @@ def _sample(run: contract.Run, params: Any, model: gpt.GPTConfig, tokenizer: Tok
   run.print('' if streaming else '\n' + '\n'.join(shown))
   if distributed.is_main():
     files.write_text(run.workdir / 'samples.txt', '\n'.join(shown))
+
+
+def _sampling(config: Any) -> SamplingConfig:
+  """config.sample, checked before the training that ends with samples."""
+  for name in ('num_samples', 'max_new_tokens'):
+    if config[name] < 1:
+      raise UserError(f'config.sample.{name}={config[name]} must be at least 1')
+  names = ('temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty')
+  return from_mapping(SamplingConfig, {name: config[name] for name in names}, 'sample')
 
 
 def _describe(run: contract.Run, text: Text, model: gpt.GPTConfig, num_params: int) -> None:

@@ -26,6 +26,7 @@ from mlsd_jax.makemore import hyperparameter_search, ladder, loss_charts, statis
 from mlsd_jax.makemore.new_words import novel_share
 from mlsd_jax.models.name_models import NameConfig
 from mlsd_jax.training.config import TrainConfig, free_keys, from_mapping
+from mlsd_jax.training.loop import check_settings
 from mlsd_jax.training.step import refuse_microbatches
 
 FREE = ('sample', 'search', 'diagnose', *free_keys('train'))
@@ -34,18 +35,23 @@ FREE = ('sample', 'search', 'diagnose', *free_keys('train'))
 def train(run: contract.Run) -> None:
   """Climbs the ladder (or goes on), prints the table, draws the chart, makes new words."""
   config = run.config
-  run.claim(FREE)
+  run.check(FREE)
   finished = run.result()
   if finished:
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
   words = _words(run)
-  for name, settings in _rungs(config).items():  # a bad setting of the last rung is told before the first is trained
-    _train_config(config, settings, seed=0)
+  for name, settings in _rungs(config).items():  # a bad setting of the last rung is found before the first is trained
+    check_settings(_train_config(config, settings, seed=0))
     if settings.get('kind') != ladder.COUNTED:
       if ladder.model_config(settings, words).whole_batch:
         refuse_microbatches(config.train.accumulation)
     elif (order := ladder.counted_order(settings, words)) < (wanted := settings.get('order', ladder.ORDER)):
       run.print(f'{name}: order {order} instead of {wanted}, whose table for these words would be too large')
+  if config.sample.number < 1:
+    raise UserError(f'config.sample.number={config.sample.number} must be at least 1')
+  if not config.seeds:
+    raise UserError('config.seeds is empty; each rung is trained once a seed')
+  run.claim(FREE)
   guess = math.log(words.vocab_size)
   run.print(
     f'{words.name}: {len(words.train):,} words to learn from, {len(words.val):,} and {len(words.test):,} to be judged '

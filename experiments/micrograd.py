@@ -27,10 +27,11 @@ def train(run: contract.Run) -> None:
   """Trains on each data set, draws the boundary, draws a neuron, times interpreter and compiler."""
   config = run.config
   _check(config)
+  run.check(FREE)
   finished = run.result()
-  run.claim(FREE)
   if finished:
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
+  run.claim(FREE)
   accuracy, train_accuracy, seconds, records = {}, {}, {}, []
   for name in config.datasets:
     began = time.perf_counter()

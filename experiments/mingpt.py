@@ -8,7 +8,7 @@ python -m experiments.mingpt --mode=seq2seq                               # the 
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -25,6 +25,7 @@ from mlsd_jax.models.gpt import GPTConfig
 from mlsd_jax.models.partial_gpt import PartialGPTConfig
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
+from mlsd_jax.training.loop import check_settings
 
 
 def train(run: contract.Run) -> None:
@@ -32,6 +33,8 @@ def train(run: contract.Run) -> None:
   unknown = [part for part in run.config.parts if part not in PARTS]
   if unknown:
     raise UserError(f'config.parts names {unknown[0]!r}; known are {", ".join(PARTS)}')
+  for part in run.config.parts:  # a mistake in the last part is found before the first is trained
+    CHECKS[part](run)
   for part in run.config.parts:
     if not PARTS[part](run):
       return
@@ -39,9 +42,11 @@ def train(run: contract.Run) -> None:
 
 def climb(run: contract.Run) -> bool:
   """Trains every rung of the ladder, shows a sample of each, draws the chart. False if it was interrupted."""
-  text = _open(run)
-  rungs = ladder.read_rungs(run.config.to_dict(), text.tokenizer.vocab_size)
-  prompts = split_prompts(run.config.sample.prompt, text.tokenizer)
+  text, rungs, prompts = _read(run)
+  run.print(
+    f'{text.source.name}: {len(text.train):,} training and {len(text.val):,} validation characters, '
+    f'{text.tokenizer.vocab_size} distinct; on {len(jax.devices())} x {jax.devices()[0].device_kind}'
+  )
   run.claim(mingpt_problems.FREE)
   uniform = ladder.uniform_loss(text.tokenizer.vocab_size)
   if 'val_loss' in (run.result() or {}):
@@ -136,16 +141,20 @@ def _settle(run: contract.Run) -> None:
     run.config.data.source = found if run.stored is None else run.stored['data']['source']
 
 
-def _open(run: contract.Run) -> Text:
+def _read(run: contract.Run) -> tuple[Text, list[ladder.Rung], list[str]]:
+  """The text, the rungs and the prompts of their samples, all of them checked."""
+  run.check(mingpt_problems.FREE)
+  for name in ('num_samples', 'max_new_tokens'):
+    if run.config.sample[name] < 1:
+      raise UserError(f'config.sample.{name}={run.config.sample[name]} must be at least 1')
   text = open_text(run.config.data)
   vocab_size = text.tokenizer.vocab_size
   if vocab_size < 2:
-    raise UserError(f'{text.source.name} has only {vocab_size} distinct character; a language model wants 2 or more')
-  run.print(
-    f'{text.source.name}: {len(text.train):,} training and {len(text.val):,} validation characters, '
-    f'{vocab_size} distinct; on {len(jax.devices())} x {jax.devices()[0].device_kind}'
-  )
-  return text
+    raise UserError(f'{text.source.name} has only {vocab_size} distinct character; a language model needs 2 or more')
+  rungs = ladder.read_rungs(run.config.to_dict(), vocab_size)
+  for rung in rungs:
+    check_settings(rung.train)
+  return text, rungs, split_prompts(run.config.sample.prompt, text.tokenizer)
 
 
 def _sample(run: contract.Run, rung: ladder.Rung, tokenizer: Tokenizer, prompts: list[str]) -> None:
@@ -184,6 +193,12 @@ PARTS = {
   'adder': mingpt_problems.adder,
   'sort': mingpt_problems.sort,
   'seq2seq': mingpt_problems.seq2seq,
+}
+CHECKS: dict[str, Callable[[contract.Run], object]] = {
+  'ladder': _read,
+  'adder': mingpt_problems.read_adder,
+  'sort': mingpt_problems.read_sort,
+  'seq2seq': mingpt_problems.read_seq2seq,
 }
 MODES = {
   'train': train,

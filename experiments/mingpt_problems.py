@@ -20,6 +20,7 @@ from mlsd_jax.language_model.ladder import capped, merged
 from mlsd_jax.models import gpt, transformer
 from mlsd_jax.training import distributed
 from mlsd_jax.training.config import TrainConfig, free_keys, from_mapping
+from mlsd_jax.training.loop import check_settings
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
 FREE = ('parts', 'sample', 'explain', 'data.folder', 'data.workers', 'seq2seq.show', *free_keys('train'))
@@ -31,15 +32,11 @@ def adder(run: contract.Run) -> bool:
   Of sums longer than 2 digits, held-out ones of that length and of each of adder.test_digits are asked for.
   """
   if 'adder_accuracy' in (run.result() or {}):
-    run.claim(FREE)
+    run.check(FREE)
     run.print(f'the adder in {run.workdir} is finished: {_adder_line(run.result() or {})}')
     return True
   config = run.config.adder.to_dict()
-  problem = from_mapping(Addition, config['problem'], 'adder.problem')
-  lengths = sorted({problem.digits, *config['test_digits']})
-  extra = 3 * (lengths[-1] - problem.digits)
-  model = _decoder(problem, config['model'], 'adder.model', extra)
-  train = _train(run, config, 'adder')
+  problem, lengths, model, train = read_adder(run)
   run.claim(FREE)
   done = exact_answers.train_decoder(problem, model, train, run.workdir / 'adder')
   if done.interrupted:
@@ -68,13 +65,11 @@ def adder(run: contract.Run) -> bool:
 def sort(run: contract.Run) -> bool:
   """Trains a GPT to sort digits, and asks it for held-out rows."""
   if 'sort_accuracy' in (run.result() or {}):
-    run.claim(FREE)
+    run.check(FREE)
     run.print(f'sort in {run.workdir} is finished: {(run.result() or {})["sort_accuracy"]:.2%} of held-out rows right')
     return True
   config = run.config.sort.to_dict()
-  problem = from_mapping(Sorting, config['problem'], 'sort.problem')
-  model = _decoder(problem, config['model'], 'sort.model')
-  train = _train(run, config, 'sort')
+  problem, model, train = read_sort(run)
   run.claim(FREE)
   done = exact_answers.train_decoder(problem, model, train, run.workdir / 'sort')
   if done.interrupted:
@@ -89,19 +84,13 @@ def sort(run: contract.Run) -> bool:
 def seq2seq(run: contract.Run) -> bool:
   """Trains the encoder-decoder Transformer; greedy and beam search, last and averaged checkpoints."""
   if 'seq2seq_accuracy' in (run.result() or {}):
-    run.claim(FREE)
+    run.check(FREE)
     run.print(f'seq2seq in {run.workdir} is finished:\n{_seq2seq_table((run.result() or {})["seq2seq_accuracy"])}')
     return True
   config = run.config.seq2seq.to_dict()
-  settings = dict(config['problem'])
-  name = settings.pop('name')
-  if name not in PROBLEMS:
-    raise UserError(f'config.seq2seq.problem.name={name!r} is not one of {", ".join(PROBLEMS)}')
-  problem = from_mapping(PROBLEMS[name], settings, 'seq2seq.problem')
-  shape = config['model'] | {'vocab_size': problem.vocab_size}
-  model = from_mapping(transformer.TransformerConfig, shape, 'seq2seq.model')
+  name = config['problem']['name']
+  problem, model, train = read_seq2seq(run)
   sources = held_out_sources(problem, config['test_examples'], seed=2)
-  train = _train(run, config, 'seq2seq')
   run.claim(FREE)
   workdir = run.workdir / 'seq2seq'
   done = encoder_decoder.train_seq2seq(
@@ -134,6 +123,34 @@ def seq2seq(run: contract.Run) -> bool:
   return True
 
 
+def read_adder(run: contract.Run) -> tuple[Addition, list[int], gpt.GPTConfig, TrainConfig]:
+  """Problem, lengths of the sums asked for, model and training settings of config.adder, checked."""
+  config = run.config.adder.to_dict()
+  problem = from_mapping(Addition, config['problem'], 'adder.problem')
+  lengths = sorted({problem.digits, *config['test_digits']})
+  extra = 3 * (lengths[-1] - problem.digits)
+  return problem, lengths, _decoder(problem, config['model'], 'adder.model', extra), _train(run, config, 'adder')
+
+
+def read_sort(run: contract.Run) -> tuple[Sorting, gpt.GPTConfig, TrainConfig]:
+  """Problem, model and training settings of config.sort, checked."""
+  config = run.config.sort.to_dict()
+  problem = from_mapping(Sorting, config['problem'], 'sort.problem')
+  return problem, _decoder(problem, config['model'], 'sort.model'), _train(run, config, 'sort')
+
+
+def read_seq2seq(run: contract.Run) -> tuple[Problem, transformer.TransformerConfig, TrainConfig]:
+  """Problem, model and training settings of config.seq2seq, checked."""
+  config = run.config.seq2seq.to_dict()
+  settings = dict(config['problem'])
+  name = settings.pop('name')
+  if name not in PROBLEMS:
+    raise UserError(f'config.seq2seq.problem.name={name!r} is not one of {", ".join(PROBLEMS)}')
+  problem = from_mapping(PROBLEMS[name], settings, 'seq2seq.problem')
+  shape = config['model'] | {'vocab_size': problem.vocab_size}
+  return problem, from_mapping(transformer.TransformerConfig, shape, 'seq2seq.model'), _train(run, config, 'seq2seq')
+
+
 def _draw_cross_attention(
   run: contract.Run, params: Any, model: transformer.TransformerConfig, problem: Problem, source: str
 ) -> None:
@@ -149,7 +166,9 @@ def _draw_cross_attention(
 def _train(run: contract.Run, config: Mapping[str, Any], where: str) -> TrainConfig:
   """The part's training settings over the shared ones."""
   train = capped(merged(run.config.train.to_dict(), config['train']), run.config.max_steps)
-  return from_mapping(TrainConfig, train, f'{where}.train')
+  settings = from_mapping(TrainConfig, train, f'{where}.train')
+  check_settings(settings)
+  return settings
 
 
 def _decoder(problem: Problem, shape: Mapping[str, Any], where: str, extra_positions: int = 0) -> gpt.GPTConfig:

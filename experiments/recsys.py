@@ -21,17 +21,16 @@ import polars as pl
 from absl import flags
 
 from experiments import contract
-from mlsd_jax import files
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import preparation, reasons, serving, settings, training
 from mlsd_jax.recsys.funnel import Funnel
 from mlsd_jax.recsys.judging import judge, rankings, simulation, tables
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import readers, weeks
-from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.stages import calibration
 from mlsd_jax.recsys.stages.tower_examples import code_items, code_users
 from mlsd_jax.training.config import free_keys
+from mlsd_jax.training.loop import check_settings
 
 FREE = ('serve', *free_keys('tower.train', 'ranker.train'))
 
@@ -40,14 +39,17 @@ def train(run: contract.Run) -> None:
   """Trains the funnel (or goes on), prints its table on the week held out, saves what serves."""
   finished = run.result()
   if finished and 'map@12' in finished:
-    run.claim(FREE)
+    run.check(FREE)
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
   config, began = run.config, time.perf_counter()
   recommender = settings.read_recommender(config)
+  for trainer in (recommender.tower.train, recommender.ranker.train):
+    check_settings(trainer)
+  run.check(FREE)
   data, number = settings.read_dataset(config), recommender.funnel.weeks
   cuts = weeks.choose_cuts(data, number)
-  run.claim(FREE)  # not before all of this was found good: the mended command is to find the workdir free
-  _claim_for(run, data)
+  # What was trained on other purchases, whose users and items have other numbers, must not go on with these.
+  run.claim(FREE, data={'name': data.name, 'fingerprint': data.fingerprint})
   run.print(settings.describe(data, cuts))
   if len(cuts) <= number:
     run.print(f'trains on {len(cuts) - 1} weeks, not {number}: the others are empty or have too little before them')
@@ -86,16 +88,6 @@ def train(run: contract.Run) -> None:
   run.write_result(values)
   run.print(f'\nstate {version}: a request takes {latency[0]:.1f} ms, 99 of 100 at most {latency[1]:.1f} ms')
   return run.print(f'{run.workdir}: {_summary(values)}')
-
-
-def _claim_for(run: contract.Run, data: Dataset) -> None:
-  """What was trained on other purchases, whose users and items have other numbers, must not go on with these."""
-  path, these = run.workdir / 'data.json', {'name': data.name, 'fingerprint': data.fingerprint}
-  if path.exists() and files.read_json(path) != these:
-    raise UserError(
-      f'{run.workdir} was begun with other purchases than {data.name} holds now; choose another --workdir'
-    )
-  files.write_json(path, these)
 
 
 def prepare(run: contract.Run) -> None:

@@ -50,19 +50,20 @@ def build(run: contract.Run) -> None:
   """Reads, cuts, embeds and indexes the corpus (or goes on), then evaluates."""
   finished = run.result() or {}
   if 'ndcg@10' in finished and (run.workdir / 'index' / 'current.json').exists():
-    run.claim(FREE)
+    run.check(FREE)
     return run.print(f'{run.workdir} is finished: {_summary(finished)}; --mode=update reads the corpus again')
-  _search_config(run)
-  _build_config(run)
+  _check(run)
   encoder = _encoder(run)
   pages, _ = _pages(run)
-  run.claim(FREE)  # not before all of this was found good: the mended command is to find the workdir free
+  run.claim(FREE)
   _index(run, pages, encoder, 'index')
   return _evaluate(run, encoder)
 
 
 def update(run: contract.Run) -> None:
   """Reads the corpus again and embeds only what has changed."""
+  run.check(FREE)
+  _build_config(run)
   encoder = _encoder(run)
   pages, _ = _pages(run)
   run.claim(FREE)
@@ -179,10 +180,8 @@ def _index(run: contract.Run, pages: Sequence[Page], encoder: Encoder, name: str
 def _evaluated(run: contract.Run, encoder: Encoder) -> tuple[store.Store, dict[str, str], Judgements]:
   """An index to be judged, queries, and their right pages."""
   config = run.config.evaluate
-  if bool(config.queries) != bool(config.qrels):
-    raise UserError('evaluate.queries and evaluate.qrels want each other: queries by id, and what is right for them')
-  if config.queries:
-    own = judged_collections.read_judged(pathlib.Path(config.queries), pathlib.Path(config.qrels))
+  own = _own_queries(run)
+  if own is not None:
     opened = store.open_store(run.workdir / 'index', encoder)
     right = [page for grades in own.judgements.values() for page, grade in grades.items() if grade > 0]
     if right and not set(right) & set(opened.page_ids):
@@ -227,6 +226,34 @@ def _evaluate(run: contract.Run, encoder: Encoder) -> None:
   )
   run.write_result(made.result())  # last: by this `build` knows that nothing is left to do
   run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
+
+
+def _check(run: contract.Run) -> None:
+  """All of the config that building and evaluating depend on, before either."""
+  run.check(FREE)
+  config = run.config
+  search = _search_config(run)
+  _build_config(run)
+  _own_queries(run)
+  if search.rerank and not config.cross_encoder:
+    raise UserError('search.rerank requires a cross-encoder; name its folder with --config.cross_encoder')
+  if config.evaluate.known_items not in judged_collections.KNOWN_ITEMS:
+    kinds = ', '.join(judged_collections.KNOWN_ITEMS)
+    raise UserError(f'evaluate.known_items={config.evaluate.known_items!r} is not one of {kinds}')
+  if config.search.expansion not in expansion.KINDS:
+    kinds = ', '.join(expansion.KINDS)
+    raise UserError(f'search.expansion={config.search.expansion!r} is not one of {kinds}')
+  if config.search.expansion != 'none' and not config.generator:
+    raise UserError('search.expansion requires a language model; name one with --config.generator')
+
+
+def _own_queries(run: contract.Run) -> judged_collections.Judged | None:
+  config = run.config.evaluate
+  if bool(config.queries) != bool(config.qrels):
+    raise UserError('evaluate.queries and evaluate.qrels need each other: queries by id, and what is right for them')
+  if not config.queries:
+    return None
+  return judged_collections.read_judged(pathlib.Path(config.queries), pathlib.Path(config.qrels))
 
 
 def _pages(run: contract.Run) -> tuple[list[Page], judged_collections.Judged | None]:

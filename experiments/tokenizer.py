@@ -26,6 +26,7 @@ from mlsd_jax.data.sources import Source, open_source
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import analysis, exchange, flaws, token_page, token_tables, tokenizer_json
 from mlsd_jax.tokenizers.bpe import BPETokenizer
+from mlsd_jax.tokenizers.merges import TIES
 from mlsd_jax.tokenizers.patterns import pattern_for
 from mlsd_jax.tokenizers.pieces import Counts, count_pieces
 
@@ -44,11 +45,17 @@ def train(run: contract.Run) -> None:
       f'vocab_size {config.vocab_size} is too small: there are 256 bytes and {len(special)} special tokens'
     )
   finished = run.result()
-  run.claim(FREE if finished else FREE + FREE_UNTIL_FINISHED)
+  free = FREE if finished else FREE + FREE_UNTIL_FINISHED
+  run.check(free)
   if finished:
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
   began = time.perf_counter()
   source = open_source(config.data.source, config.data.text_key)
+  pattern_for(config.pattern)
+  if config.ties not in TIES:
+    raise UserError(f'config.ties={config.ties!r} is not one of {", ".join(TIES)}')
+  source.fingerprint()
+  run.claim(free)
   counts = _counts(run, source)
   total = sum(len(piece.encode()) * count for piece, count in counts.pieces.items())
   run.print(

@@ -87,14 +87,23 @@ def fit(
     return Result(int(state.step), params, metrics, log.seconds, log.items_per_second, interrupted)
 
 
+def check_settings(config: TrainConfig) -> tuple[Mesh, optax.GradientTransformation]:
+  """The mesh and the optimizer of a training; what can be wrong with its settings on this machine comes out here.
+
+  Raises:
+    UserError: a mesh that the devices do not give, a batch that it does not divide, a schedule that does not fit.
+  """
+  mesh = sharding.make_mesh(dict(config.mesh))
+  sharding.check_batch_size(config.batch_size, config.accumulation, mesh)
+  return mesh, make_optimizer(config.optimizer, config.steps)
+
+
 class _Run:
   """The parts of one call of `fit`."""
 
   def __init__(self, task: Task, config: TrainConfig, workdir: pathlib.Path, metadata: dict[str, Any]):
     self.task, self.config, self.workdir = task, config, workdir
-    self.mesh: Mesh = sharding.make_mesh(dict(config.mesh))
-    sharding.check_batch_size(config.batch_size, config.accumulation, self.mesh)
-    self.optimizer: optax.GradientTransformation = make_optimizer(config.optimizer, config.steps)
+    self.mesh, self.optimizer = check_settings(config)
     dtype = DTYPES[config.dtype]
     self.train_step = make_train_step(
       task,

@@ -146,7 +146,7 @@ def test_a_run_does_not_go_on_with_other_purchases(folder, tmp_path, capsys, mon
   assert recsys.main(table) == 0
   shop.with_columns(pl.col('item_id').reverse()).write_csv(tmp_path / 'shop.csv')
   assert recsys.main(table) == 2
-  assert 'was begun with other purchases' in capsys.readouterr().err
+  assert 'was begun with other data (fingerprint' in capsys.readouterr().err
 
 
 def test_simulation_prints_the_truth(capsys, tmp_path):

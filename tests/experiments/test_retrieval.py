@@ -148,7 +148,7 @@ def test_a_build_killed_before_it_was_evaluated_goes_on(call, small, monkeypatch
     (['--config.data.source=nowhere'], 'no corpus'),
     (['--mode=ask', '--query=x'], 'holds no index'),
     (['--mode=ask', '--query= '], 'the query is empty'),
-    (['--mode=evaluate', '--config.evaluate.qrels=x'], 'want each other'),
+    (['--mode=evaluate', '--config.evaluate.qrels=x'], 'need each other'),
     (['--config.search.fusion=x'], 'search.fusion'),
     (['--config.chunk.max_tokens=3'], 'chunk.max_tokens'),
     (['--config.encoder.name=nowhere/at-all'], 'nowhere/at-all'),
