@@ -47,8 +47,15 @@ def call(tmp_path, monkeypatch, capsys):
   def crash(run):
     raise RuntimeError('a bug')
 
+  def fail_late(run):
+    run.claim(data={'sea': 1})
+    (run.workdir / 'checkpoints').mkdir()
+    if run.config.note:
+      (run.workdir / run.config.note).write_text('')
+    raise UserError('the warmup is too long') if run.config.size == 'small' else KeyboardInterrupt
+
   def call(*arguments):
-    modes = {'train': train, 'fail': fail, 'crash': crash}
+    modes = {'train': train, 'fail': fail, 'crash': crash, 'fail_late': fail_late}
     code = contract.launch('thing', modes, 'missing', renamed=RENAMED, argv=arguments)
     out, err = capsys.readouterr()
     return code, seen, out, err
@@ -172,6 +179,36 @@ def test_a_workdir_with_old_names_opens(call):
   assert call('--config=variant.py', '--workdir=w', '--config.data.source=river')[0] == 2
 
 
+@pytest.mark.parametrize('size', ['small', 'big'])
+def test_a_start_that_failed_leaves_nothing_behind(call, size):
+  arguments = [f'--config=variant.py:{size}', '--workdir=deep/w', '--mode=fail_late', '--config.train.steps=60']
+  assert call(*arguments)[0] == (2 if size == 'small' else 130)
+  assert not pathlib.Path('deep').exists()
+  assert call('--config=variant.py', '--workdir=deep/w')[0] == 0
+
+
+def test_a_start_that_failed_after_it_made_something_keeps_it(call):
+  assert call('--config=variant.py', '--workdir=w', '--mode=fail_late', '--config.note=shard')[0] == 2
+  assert {path.name for path in pathlib.Path('w').iterdir()} == {'config.json', 'data.json', 'checkpoints', 'shard'}
+
+
+def test_a_start_that_failed_leaves_what_was_there_before(call):
+  pathlib.Path('w').mkdir()
+  assert call('--config=variant.py', '--workdir=w', '--mode=fail_late')[0] == 2
+  assert list(pathlib.Path('w').iterdir()) == []
+  assert call('--config=variant.py', '--workdir=w')[0] == 0
+  assert call('--config=variant.py', '--workdir=w', '--mode=fail_late')[0] == 2
+  assert {'config.json', 'result.json'} <= {path.name for path in pathlib.Path('w').iterdir()}
+
+
+def test_other_data_is_refused(call):
+  assert call('--config=variant.py', '--workdir=w', '--mode=fail_late', '--config.note=shard')[0] == 2
+  pathlib.Path('w', 'data.json').write_text('{"sea": 2}')
+  code, _, _, err = call('--workdir=w', '--mode=fail_late')
+  assert code == 2
+  assert err == 'error: w was begun with other data (sea: 2 there, 1 here); choose another --workdir\n'
+
+
 def test_results_add_up(call):
   _, seen, _, _ = call('--config=variant.py')
   seen[0].write_result({'score': 2})
@@ -249,3 +286,34 @@ def test_every_experiment_reads_data_source_or_data_path(name, call_experiment):
   first, second = seen
   assert config_files.differences(first.config.to_dict(), second.config.to_dict()) == ''
   assert 'own.csv' in (first.config.data.source, first.config.data.path)
+
+
+@pytest.mark.parametrize(
+  ('name', 'arguments', 'message'),
+  [
+    ('gpt2', ['--config.train.steps=60'], 'warmup_steps=100 must be below the 60 steps'),
+    ('gpt2', ['--config.sample.top_p=2.0'], 'top_p'),
+    ('gpt2', ['--config.sample.num_samples=0'], 'num_samples'),
+    ('gpt2', ['--config.train.mesh.data=3'], 'mesh'),
+    ('makemore', ['--config.models.transformer.warmup_steps=10000'], 'warmup_steps'),
+    ('makemore', ['--config.seeds=()'], 'seeds'),
+    ('mingpt', ['--config.adder.train.optimizer.warmup_steps=10000'], 'warmup_steps'),
+    ('mingpt', ['--mode=sort', '--config.sort.model.num_heads=3'], 'num_heads'),
+    ('recsys', ['--config.tower.train.optimizer.warmup_steps=10000'], 'warmup_steps'),
+    ('retrieval', ['--config.evaluate.known_items=x'], 'known_items'),
+    ('retrieval', ['--config.search.rerank=20'], 'requires a cross-encoder'),
+    ('retrieval', ['--config.search.expansion=hyde'], 'requires a language model'),
+    ('tokenizer', ['--config.ties=coin'], 'ties'),
+    ('micrograd', ['--config.engine=steam'], 'engine'),
+    ('algorithms', ['--config.limits.time=0.0'], 'limits'),
+  ],
+)
+def test_a_mistake_is_found_before_the_workdir_is_claimed(name, arguments, message, tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(devices, 'configure_backend', lambda **_: None)
+  code = importlib.import_module(f'experiments.{name}').main(['--workdir=w', *arguments])
+  err = capsys.readouterr().err
+  assert code == 2
+  assert message in err
+  assert err.count('\n') == 1
+  assert not pathlib.Path('w').exists()
