@@ -18,7 +18,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments import config_files
-from mlsd_jax import files
+from mlsd_jax import files, sealed
 from mlsd_jax.errors import UserError
 
 # What lies in a workdir before its run has made anything: the claim, and the tokenizer that the run begins with.
@@ -47,8 +47,8 @@ class Run:
   ):
     self.name, self.config, self.flags, self.workdir = name, config, values, workdir
     self.stored, self.given = stored, given
-    self._made: list[pathlib.Path] = []
     self._is_first = False
+    self._lock: contextlib.ExitStack | None = None
 
   def check(self, free: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> None:
     """Looks whether the workdir is free for this config, or holds a run of it; writes nothing.
@@ -70,15 +70,22 @@ class Run:
       raise UserError(f'{self.workdir} was begun with other data ({differing}); choose another --workdir')
 
   def claim(self, free: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> None:
-    """Makes the workdir this run's own: `check`, then config.json and data.json.
+    """Makes the workdir this run's own: `check`, a lock until `launch` returns, then config.json and data.json.
 
     Called when all that can be wrong has been looked at, right before the work. If the work ends in a user's mistake or
     an interrupt all the same before it has made anything, `launch` takes the claim back, so that the mended command
     finds the workdir as it was.
+
+    Raises:
+      UserError: as `check`, or another process is at work in the workdir; its id is named. (The processes of one
+        distributed run share the lock of the first.)
     """
     self.check(free, data)
-    self._made = [folder for folder in (self.workdir, *self.workdir.parents) if not folder.exists()]
-    self._is_first = self.stored is None and not (self.workdir / 'config.json').exists()
+    if self._lock is None:
+      self._lock = contextlib.ExitStack()
+      if _is_main():
+        self._lock.enter_context(sealed.lock(self.workdir))
+      self._is_first = self.stored is None and not (self.workdir / 'config.json').exists()
     _barrier('workdir-claimed')
     if _is_main():
       if data:
@@ -86,17 +93,20 @@ class Run:
       files.write_json(self.workdir / 'config.json', self.config.to_dict())
 
   def take_back(self) -> None:
-    """Removes what `claim` wrote and the folders that it made, unless an earlier run or this one made more there."""
+    """Removes what `claim` wrote, unless an earlier run or this one made more there."""
     if not (self._is_first and _is_main()) or any(
-      path.is_file() and path.name not in _CLAIM for path in self.workdir.rglob('*')
+      path.is_file() and path.name not in (*_CLAIM, '.lock') for path in self.workdir.rglob('*')
     ):
       return
     for name in _CLAIM:
       (self.workdir / name).unlink(missing_ok=True)
-    inside = sorted((path for path in self.workdir.rglob('*') if path.is_dir()), reverse=True)
-    for folder in (*inside, *self._made):
-      with contextlib.suppress(OSError):  # somebody else's files are in it
-        folder.rmdir()
+    for folder in sorted((path for path in self.workdir.rglob('*') if path.is_dir()), reverse=True):
+      folder.rmdir()
+
+  def release(self) -> None:
+    """Lets others into the workdir; one that `claim` made is removed if it is empty."""
+    if self._lock is not None:
+      self._lock.close()
 
   def result(self) -> dict[str, Any] | None:
     """What an earlier, finished run wrote to result.json."""
@@ -290,12 +300,14 @@ def _help(name: str, modes: Mapping[str, Callable[[Run], object]], values: flags
 
 @contextlib.contextmanager
 def _claim_taken_back(run: Run) -> Iterator[None]:
-  """A start that failed leaves nothing behind."""
+  """A start that failed leaves nothing behind; one that ended leaves the workdir to others."""
   try:
     yield
   except (UserError, KeyboardInterrupt):
     run.take_back()
     raise
+  finally:
+    run.release()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 import importlib
 import json
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -207,6 +209,21 @@ def test_other_data_is_refused(call):
   code, _, _, err = call('--workdir=w', '--mode=fail_late')
   assert code == 2
   assert err == 'error: w was begun with other data (sea: 2 there, 1 here); choose another --workdir\n'
+
+
+def test_the_second_of_two_runs_is_answered_with_the_process_of_the_first(call):
+  code = "import mlsd_jax.sealed as s, time\nwith s.lock('w'): print('locked', flush=True); time.sleep(600)"
+  with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE) as first:
+    assert first.stdout.readline() == b'locked\n'
+    code, _, _, err = call('--config=variant.py', '--workdir=w')
+    assert code == 2
+    assert f'w is being written by process {first.pid}' in err
+    assert err.count('\n') == 1
+    assert not pathlib.Path('w', 'config.json').exists()
+    first.kill()
+    first.wait()
+  assert call('--config=variant.py', '--workdir=w')[0] == 0  # the lock of a dead process does not count
+  assert not pathlib.Path('w', '.lock').exists()
 
 
 def test_results_add_up(call):
