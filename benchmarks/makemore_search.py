@@ -28,7 +28,8 @@ def main() -> None:
   parser.add_argument('--makemore', default='', help='makemore.py of a clone of karpathy/makemore; names.txt beside it')
   options = parser.parse_args()
 
-  from mlsd_jax.data.words import WordBatches, WordEval, WordList, load_words
+  from mlsd_jax.data.batches import drawn, padded
+  from mlsd_jax.data.words import WordList, load_words
   from mlsd_jax.makemore.hyperparameter_search import Trials, search
   from mlsd_jax.makemore.task import name_task
   from mlsd_jax.models.name_models import NameConfig
@@ -51,7 +52,7 @@ def main() -> None:
     train = TrainConfig(steps=STEPS, batch_size=BATCH, steps_per_dispatch=250, optimizer=optimizer, log_every=0)
     with tempfile.TemporaryDirectory() as folder:
       encoded, val = words.encode(words.train), words.encode(words.val[:1000])
-      fit(name_task(alone, batch_size=BATCH), WordBatches(encoded, BATCH), WordEval(val, BATCH), train, folder)
+      fit(name_task(alone, batch_size=BATCH), drawn(encoded, BATCH), padded(val, BATCH), train, folder)
   alone_seconds = (time.perf_counter() - began) / options.alone
   print(f'ours, one at a time   {3600 / alone_seconds:10,.0f} trials an hour   ratio {alone_seconds / together:.1f}')
 

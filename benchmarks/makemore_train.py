@@ -20,7 +20,8 @@ HERE = pathlib.Path(__file__).parent
 
 def serve(kind: str) -> None:
   """Prints our seconds a step."""
-  from mlsd_jax.data.words import WordBatches, WordList, load_words
+  from mlsd_jax.data.batches import drawn
+  from mlsd_jax.data.words import WordList, load_words
   from mlsd_jax.makemore.task import name_task
   from mlsd_jax.models.name_models import NameConfig
   from mlsd_jax.training.config import TrainConfig
@@ -34,7 +35,7 @@ def serve(kind: str) -> None:
     steps=STEPS[kind], batch_size=32, steps_per_dispatch=STEPS[kind] // 20, optimizer=optimizer, log_every=0
   )
   with tempfile.TemporaryDirectory() as folder:
-    data = WordBatches(words.encode(words.train), 32)
+    data = drawn(words.encode(words.train), 32)
     result = fit(name_task(config, batch_size=32), data, None, train, folder)
   print(32 / result.items_per_second, flush=True)
 

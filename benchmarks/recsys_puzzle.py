@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mlsd_jax.data.batches import Stream, padded
 from mlsd_jax.recsys.purchases.generator import SyntheticConfig, generate
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
@@ -25,25 +26,6 @@ SGD = OptimizerConfig(name='sgd', learning_rate=0.1, beta1=0.0, schedule='consta
 ADAGRAD = OptimizerConfig(
   name='rowwise_adagrad', learning_rate=1e-2, table_learning_rate=0.1, schedule='constant', weight_decay=0.0
 )
-
-
-class Pairs:
-  """Batches of pairs (TrainData and EvalData)."""
-
-  def __init__(self, user, item, label, batches=0):
-    self.arrays, self.number = {'user': user, 'item': item, 'label': label}, batches
-
-  def __len__(self):
-    return self.number
-
-  def batches(self, start, rows=slice(None)):
-    if self.number:
-      start, rows, last = 0, start, self.number
-    else:
-      last = 1 << 60
-    for i in range(start, last):
-      chosen = (np.arange(BATCH) + i * BATCH) % len(self.arrays['user'])
-      yield {name: array[chosen][rows] for name, array in self.arrays.items()}
 
 
 def _logits(params, batch, form):
@@ -91,11 +73,15 @@ def main() -> None:
   order = rng.permutation(len(label))
   users, items, label = users[order], items[order].astype(np.int32), label[order]
   held = 16 * BATCH
-  train, test = Pairs(users[held:], items[held:], label[held:]), Pairs(users[:held], items[:held], label[:held], 16)
+  arrays = {'user': users, 'item': items, 'label': label}
+  test_pairs = {name: array[:held] for name, array in arrays.items()}
+  in_turn = lambda number, rows: (held + (np.arange(BATCH) + number * BATCH) % (len(label) - held))[rows]
+  train = Stream(lambda number, rows: {name: array[in_turn(number, rows)] for name, array in arrays.items()})
+  test = padded(test_pairs, BATCH)
   counts = np.bincount(items[held:][label[held:] == 1], minlength=data.num_items) + 1.0
   odds = counts / counts.sum() * data.num_items
-  p = np.clip(odds[test.arrays['item']] / (1 + odds[test.arrays['item']]), 1e-6, 1 - 1e-6)
-  popular = -np.where(test.arrays['label'] == 1, np.log(p), np.log1p(-p)).mean()
+  p = np.clip(odds[test_pairs['item']] / (1 + odds[test_pairs['item']]), 1e-6, 1 - 1e-6)
+  popular = -np.where(test_pairs['label'] == 1, np.log(p), np.log1p(-p)).mean()
   print(f'{len(label):,} pairs; a guess costs {np.log(2):.4f}, item popularity alone {popular:.4f}')
   print(f'{"form":<44}{"loss held out":>14}')
   for name, form, scale, optimizer in (

@@ -5,8 +5,8 @@ alone, so that no order or seed can leak one. Ids are shared by all problems: pa
 problem's characters.
 
     problem = Addition(digits=2)
-    problem.answer('85+50=')                                    # '531': the sum's digits from the lowest up
-    batch = AnswerBatches(problem, batch_size=64).batch(0)      # {'tokens': [64, 10], 'weights': [64, 9]}
+    problem.answer('85+50=')                                         # '531': the sum's digits from the lowest up
+    batch = next(answer_batches(problem, batch_size=64).batches())   # {'tokens': [64, 10], 'weights': [64, 9]}
 """
 
 import abc
@@ -14,12 +14,12 @@ import dataclasses
 import datetime
 import functools
 import itertools
-import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mlsd_jax.data.batches import Batch, Stream
 from mlsd_jax.errors import UserError
 
 PAD, START, END = 0, 1, 2
@@ -281,39 +281,21 @@ def pairs(problem: Problem, sources: Sequence[str]) -> dict[str, np.ndarray]:
   return {'source': source_BS, 'target': target_BT}
 
 
-class AnswerBatches:
-  """Training examples of a problem, without end (TrainData). Batch i follows from (seed, i) alone."""
+def answer_batches(
+  problem: Problem, batch_size: int, seed: int = 0, arrange: Callable[[Problem, Sequence[str]], Batch] = sequences
+) -> Stream:
+  """Training examples of a problem, without end; batch i follows from (seed, i).
 
-  def __init__(self, problem: Problem, batch_size: int, seed: int = 0, arrange=sequences):
-    """Args: arrange: `sequences` or `pairs`."""
-    self.problem, self.batch_size, self.seed, self.arrange = problem, batch_size, seed, arrange
+  Args:
+    arrange: `sequences` or `pairs`.
+  """
 
-  def batches(self, start: int = 0, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
-    number = start
-    while True:
-      yield {name: array[rows] for name, array in self.batch(number).items()}
-      number += 1
+  def batch(number: int, rows: slice) -> Batch:
+    rng = np.random.default_rng([seed, number])
+    # All sources are drawn, as what the generator gives next depends on them; only `rows` are encoded.
+    return arrange(problem, problem.sources(rng, batch_size, held_out=False)[rows])
 
-  def batch(self, number: int) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng([self.seed, number])
-    return self.arrange(self.problem, self.problem.sources(rng, self.batch_size, held_out=False))
-
-
-class AnswerEval:
-  """Given sources as finite batches (EvalData); the last is filled up with rows of weight zero ('row_weights')."""
-
-  def __init__(self, problem: Problem, sources: Sequence[str], batch_size: int, arrange=sequences):
-    self.problem, self.all_sources, self.batch_size, self.arrange = problem, list(sources), batch_size, arrange
-
-  def __len__(self) -> int:
-    return math.ceil(len(self.all_sources) / self.batch_size)
-
-  def batches(self, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
-    for number in range(len(self)):
-      chosen = self.all_sources[number * self.batch_size : (number + 1) * self.batch_size]
-      real = np.arange(self.batch_size) < len(chosen)
-      batch = self.arrange(self.problem, chosen + chosen[:1] * (self.batch_size - len(chosen)))
-      yield {name: array[rows] for name, array in (batch | {'row_weights': real.astype(np.float32)}).items()}
+  return Stream(batch)
 
 
 def held_out_sources(problem: Problem, number: int, seed: int = 1) -> list[str]:

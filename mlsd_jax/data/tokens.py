@@ -4,17 +4,14 @@ import bisect
 import functools
 import math
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 
+from mlsd_jax.data.batches import Batch, BatchList, Stream
 from mlsd_jax.data.shards import Shard, check_content, check_size, read_manifest
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers.base import Tokenizer
 
-_LAST_BATCH = 2**62
-_PREFETCHED_BYTES = 2**24
-_MOST_PREFETCHED = 64
 # grain's shuffle walks a cycle of 2^16 or more, so that each visit takes 2^16 / n steps for fewer windows n than that.
 _GRAIN_SHUFFLES_FROM = 2**16
 
@@ -133,8 +130,8 @@ class TokenDataset:
       )
 
 
-class TokenBatches:
-  """An endless stream of numbered batches for training (TrainData), sampled through grain.
+class TokenBatches(Stream):
+  """An endless stream of numbered batches for training (TrainData), {'tokens': int32 [B, length + 1]}.
 
   An epoch cuts the split into windows of `length` targets, from an offset drawn for that epoch, and visits them in an
   order shuffled for that epoch, each once. Batch i is the same whatever `start` and `rows` are, and reaching it takes
@@ -156,6 +153,8 @@ class TokenBatches:
     dataset._require(length)
     if batch_size < 1 or length < 1 or not 0 <= seed < 2**32:
       raise UserError(f'batch size {batch_size} and length {length} must be positive, seed {seed} from 0 to 2^32 - 1')
+    # Read ahead: a page of a mapped file that was not read before waits for the disk.
+    super().__init__(self._read, ahead=True)
     self.batch_size = batch_size
     self.length = length
     self._dataset = dataset
@@ -165,25 +164,10 @@ class TokenBatches:
     self._largest_offset = len(dataset) - 1 - self.windows_per_epoch * length
     self._order = grain.MapDataset.range(self.windows_per_epoch).shuffle(seed=seed).repeat()
 
-  def batches(self, start: int = 0, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
-    """{'tokens': int32 [rows, length + 1]} of batch start, start + 1, ... without end, read ahead in one thread."""
-    import grain
-
-    # One thread: the work is copying, and more of them only fight for the interpreter.
-    row_bytes = 4 * (self.length + 1) * len(range(self.batch_size)[rows])
-    ahead = max(2, min(_MOST_PREFETCHED, _PREFETCHED_BYTES // max(1, row_bytes)))
-    numbers = grain.MapDataset.range(start, _LAST_BATCH)
-    read = numbers.map(lambda number: self.batch(number, rows))
-    iterator = iter(read.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)))
-    try:
-      yield from iterator
-    finally:
-      iterator.close()
-
-  def batch(self, number: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
-    """Rows `rows` of global batch `number`."""
+  def _read(self, number: int, rows: slice) -> Batch:
     first = number * self.batch_size
     visits = range(first, first + self.batch_size)[rows]
+    # One token more than targets: row[:-1] is what the model reads, row[1:] what it is to predict.
     return {'tokens': self._dataset.windows([self._start(visit) for visit in visits], self.length + 1)}
 
   def _start(self, visit: int) -> int:
@@ -201,8 +185,10 @@ def _epoch(seed: int, epoch: int, largest_offset: int, num_windows: int) -> tupl
   return offset, rng.permutation(num_windows).tolist() if num_windows < _GRAIN_SHUFFLES_FROM else None
 
 
-class EvalBatches:
+class EvalBatches(BatchList):
   """A split as a finite list of batches in which every token but the first is a target once (EvalData).
+
+  {'tokens': int32 [B, length + 1], 'weights': float32 [B, length]}; weights are 0 or 1.
 
   Windows of `length` targets start every `stride` tokens, the last one so that it ends with the split. A target is
   weighted in the first window that holds it; beyond the first window it so has at least length - stride tokens of
@@ -250,17 +236,9 @@ class EvalBatches:
       self.num_windows = min(self.num_windows, max_batches * batch_size)
     self.num_targets = min((self.num_windows - 1) * stride, self._last_start) + length
     self.target_bytes = round(dataset.target_bytes * self.num_targets / (len(dataset) - 1))
+    super().__init__(math.ceil(self.num_windows / batch_size), self._read)
 
-  def __len__(self) -> int:
-    return math.ceil(self.num_windows / self.batch_size)
-
-  def batches(self, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
-    """{'tokens': int32 [rows, length + 1], 'weights': float32 [rows, length]} of each batch; weights are 0 or 1."""
-    for number in range(len(self)):
-      yield self.batch(number, rows)
-
-  def batch(self, number: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
-    """Rows `rows` of global batch `number`."""
+  def _read(self, number: int, rows: slice) -> Batch:
     window = (number * self.batch_size + np.arange(self.batch_size))[rows]
     start = np.minimum(window * self.stride, self._last_start)
     previous_end = np.where(window > 0, np.minimum((window - 1) * self.stride, self._last_start) + self.length, 0)

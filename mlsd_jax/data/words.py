@@ -3,10 +3,9 @@
 import dataclasses
 import functools
 import importlib.util
-import math
 import pathlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from mlsd_jax.errors import UserError
 
 BOUNDARY = 0  # the id before a word's first character and behind its last
 SHOWN_AS = '.'
-_BLOCK = 256  # batches whose words are drawn at once
 
 _NAMES = fetch.RemoteFile(
   'names.txt',
@@ -119,7 +117,7 @@ class WordList:
   def encode(self, words: Sequence[str]) -> dict[str, np.ndarray]:
     """{'tokens': int32 [N, length + 1], 'weights': float32 [N, length]}: boundary, characters, boundary; then padding.
 
-    A model reads tokens[:, :-1] and is to foretell tokens[:, 1:] where the weight is 1.
+    A model reads tokens[:, :-1] and is to predict tokens[:, 1:] where the weight is 1.
 
     Raises:
       UserError: a word is longer than the longest of the list, or has a character that no word of the list has.
@@ -144,38 +142,3 @@ class WordList:
         break
       word += self.characters[i - 1]
     return word
-
-
-class WordBatches:
-  """Training batches of words drawn with replacement (TrainData)."""
-
-  def __init__(self, encoded: dict[str, np.ndarray], batch_size: int, seed: int = 0):
-    self.encoded, self.batch_size, self.seed = encoded, batch_size, seed
-
-  def batches(self, start: int, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
-    number = start
-    while True:
-      chosen = self._drawn(number // _BLOCK)[number % _BLOCK, rows]
-      yield {name: array[chosen] for name, array in self.encoded.items()}
-      number += 1
-
-  @functools.lru_cache(maxsize=2)  # noqa: B019
-  def _drawn(self, block: int) -> np.ndarray:
-    rng = np.random.default_rng([self.seed, block])
-    return rng.integers(len(self.encoded['tokens']), size=(_BLOCK, self.batch_size))
-
-
-class WordEval:
-  """Every word once, the last batch filled up with words of weight zero (EvalData)."""
-
-  def __init__(self, encoded: dict[str, np.ndarray], batch_size: int):
-    self.encoded, self.batch_size = encoded, batch_size
-
-  def __len__(self) -> int:
-    return math.ceil(len(self.encoded['tokens']) / self.batch_size)
-
-  def batches(self, rows: slice = slice(None)) -> Iterator[dict[str, np.ndarray]]:
-    padding = len(self) * self.batch_size - len(self.encoded['tokens'])
-    whole = {name: np.pad(array, ((0, padding), (0, 0))) for name, array in self.encoded.items()}
-    for i in range(len(self)):
-      yield {name: array[i * self.batch_size : (i + 1) * self.batch_size][rows] for name, array in whole.items()}

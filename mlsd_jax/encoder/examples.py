@@ -1,20 +1,17 @@
-"""Training examples of encoders out of texts in memory, as numbered batches."""
+"""Training examples of encoders out of texts in memory, as arrays for data/batches.py."""
 
-import dataclasses
-import functools
-import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from mlsd_jax.data.batches import Arrange, Batch
 from mlsd_jax.encoder.length_batches import pair_ids, text_ids
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 
 MASKED_SHARE = 0.15
-type Arrays = dict[str, np.ndarray]
 
 
 class Pair(NamedTuple):
@@ -33,66 +30,6 @@ class Ranked(NamedTuple):
   targets: tuple[float, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Examples:
-  """Arrays of N examples (first axis), in another order each epoch (TrainData).
-
-  Attributes:
-    arrays: all examples.
-    arrange: (rng, rows of the arrays) -> a batch; for what is drawn anew each time, such as masked words.
-  """
-
-  arrays: Arrays
-  batch_size: int
-  seed: int = 0
-  arrange: Callable[[np.random.Generator, Arrays], Arrays] = lambda _, rows: rows
-
-  def __len__(self) -> int:
-    return len(next(iter(self.arrays.values())))
-
-  def batches(self, start: int = 0, rows: slice = slice(None)) -> Iterator[Arrays]:
-    number = start
-    while True:
-      positions = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
-      chosen = np.array([self._order(position // len(self))[position % len(self)] for position in positions.tolist()])
-      rng = np.random.default_rng([self.seed, 1, number])
-      batch = self.arrange(rng, {name: array[chosen] for name, array in self.arrays.items()})
-      yield {name: array[rows] for name, array in batch.items()}
-      number += 1
-
-  def _order(self, epoch: int) -> np.ndarray:
-    return _permutation(len(self), self.seed, epoch)
-
-
-@dataclasses.dataclass(frozen=True)
-class HeldOut:
-  """The same in order and once (EvalData); the last batch is filled up with copies that weigh nothing."""
-
-  arrays: Arrays
-  batch_size: int
-  arrange: Callable[[np.random.Generator, Arrays], Arrays] = lambda _, rows: rows
-
-  def __len__(self) -> int:
-    return math.ceil(len(next(iter(self.arrays.values()))) / self.batch_size)
-
-  def batches(self, rows: slice = slice(None)) -> Iterator[Arrays]:
-    count = len(next(iter(self.arrays.values())))
-    for number in range(len(self)):
-      chosen = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
-      real = (chosen < count).astype(np.float32)
-      batch = {name: array[np.minimum(chosen, count - 1)] for name, array in self.arrays.items()}
-      batch = self.arrange(np.random.default_rng([2, number]), batch)
-      for name in ('row_weights', 'weights'):
-        if name in batch:
-          batch[name] = batch[name] * real.reshape(-1, *[1] * (batch[name].ndim - 1))
-      yield {name: array[rows] for name, array in batch.items()}
-
-
-@functools.lru_cache(maxsize=2)
-def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
-  return np.random.default_rng([seed, 0, epoch]).permutation(count)
-
-
 def pair_arrays(
   pairs: Sequence[Pair],
   tokenizer: WordPieceTokenizer,
@@ -101,7 +38,7 @@ def pair_arrays(
   passage_prefix: str,
   query_length: int,
   passage_length: int,
-) -> Arrays:
+) -> Batch:
   """Of contrastive_task.
 
   Raises:
@@ -115,11 +52,11 @@ def pair_arrays(
     'queries': _filled(queries, query_length),
     'passages': _filled(ids, passage_length).reshape(-1, count, passage_length),
     'passage_ids': _numbers(passages).reshape(-1, count),
-    'row_weights': np.ones(len(pairs), np.float32),
+    'weights': np.ones(len(pairs), np.float32),
   }
 
 
-def ranked_arrays(lists: Sequence[Ranked], tokenizer: WordPieceTokenizer, *, length: int) -> Arrays:
+def ranked_arrays(lists: Sequence[Ranked], tokenizer: WordPieceTokenizer, *, length: int) -> Batch:
   """Of cross_encoder_task.
 
   Raises:
@@ -133,11 +70,11 @@ def ranked_arrays(lists: Sequence[Ranked], tokenizer: WordPieceTokenizer, *, len
     'pairs': _filled(ids, length).reshape(-1, count, length),
     'firsts': np.array(firsts, np.int32).reshape(-1, count),
     'targets': np.array([ranked.targets for ranked in lists], np.float32),
-    'row_weights': np.ones(len(lists), np.float32),
+    'weights': np.ones(len(lists), np.float32),
   }
 
 
-def text_arrays(texts: Sequence[str], tokenizer: WordPieceTokenizer, *, length: int) -> Arrays:
+def text_arrays(texts: Sequence[str], tokenizer: WordPieceTokenizer, *, length: int) -> Batch:
   """Of masked_lm_task before words are masked: each text in pieces of `length`, the last padded.
 
   Raises:
@@ -153,7 +90,7 @@ def text_arrays(texts: Sequence[str], tokenizer: WordPieceTokenizer, *, length: 
   return {'tokens': _filled(pieces, length)}
 
 
-def masker(tokenizer: WordPieceTokenizer) -> Callable[[np.random.Generator, Arrays], Arrays]:
+def masker(tokenizer: WordPieceTokenizer) -> Arrange:
   """Chooses 15% of a text's tokens: 80% become [MASK], 10% any token, 10% stay (Devlin et al. 2018, section 3.1).
 
   Raises:
@@ -163,7 +100,7 @@ def masker(tokenizer: WordPieceTokenizer) -> Callable[[np.random.Generator, Arra
     raise UserError('the vocabulary holds no [MASK]')
   mask, special = tokenizer.special_tokens['[MASK]'], np.array(list(tokenizer.special_tokens.values()))
 
-  def arrange(rng: np.random.Generator, rows: Arrays) -> Arrays:
+  def arrange(rng: np.random.Generator, rows: Batch) -> Batch:
     tokens = rows['tokens'].copy()
     shape = tokens.shape[0], max(round(MASKED_SHARE * tokens.shape[1]), 1)
     maskable = (tokens >= 0) & ~np.isin(tokens, special)

@@ -53,7 +53,7 @@ def contrastive_task(
 ) -> Task:
   """A query must find its passage among all of the batch (InfoNCE; van den Oord et al. 2018, arXiv:1807.03748).
 
-  Batches: {'queries': [B, T], 'passages': [B, P, S], 'passage_ids': [B, P], 'row_weights': [B]}; the first passage of a
+  Batches: {'queries': [B, T], 'passages': [B, P, S], 'passage_ids': [B, P], 'weights': [B]}; the first passage of a
   row is the right one, the others are negatives for all queries. A passage with the id of a query's right one is never
   its negative.
 
@@ -80,7 +80,7 @@ def contrastive_task(
     same_BN = (ids_N == batch['passage_ids'][:, :1]) & (jnp.arange(len(ids_N)) != own_B[:, None])
     scores_BN = jnp.where(same_BN, -1e30, scores_BN)
     nll_B = optax.softmax_cross_entropy_with_integer_labels(scores_BN, own_B)
-    weights_B = batch['row_weights']
+    weights_B = batch['weights']
     right_B = jnp.argmax(scores_BN, axis=1) == own_B
     weight = jnp.sum(weights_B)
     return {'loss': (jnp.sum(nll_B * weights_B), weight), 'accuracy': (jnp.sum(right_B * weights_B), weight)}
@@ -91,7 +91,7 @@ def contrastive_task(
 def cross_encoder_task(config: bert.BertConfig, *, batch_size: int, passages: int, length: int, loss: str) -> Task:
   """Scores of a query's passages against targets.
 
-  Batches: {'pairs': [B, P, T], 'firsts': [B, P] ids of the query's segment, 'targets': [B, P], 'row_weights': [B]}.
+  Batches: {'pairs': [B, P, T], 'firsts': [B, P] ids of the query's segment, 'targets': [B, P], 'weights': [B]}.
 
   Args:
     loss: 'listwise', cross-entropy of the softmax over a query's passages with targets (1 for right ones) as shares;
@@ -105,7 +105,7 @@ def cross_encoder_task(config: bert.BertConfig, *, batch_size: int, passages: in
     tokens_NT, mask_NT = _unpadded(batch['pairs'].reshape(rows * count, -1))
     types_NT = (jnp.arange(tokens_NT.shape[1]) >= batch['firsts'].reshape(-1, 1)).astype(jnp.int32)
     scores_BP = bert.score(params, tokens_NT, mask_NT, types_NT, config, key=key).reshape(rows, count)
-    targets_BP, weights_B = batch['targets'], batch['row_weights']
+    targets_BP, weights_B = batch['targets'], batch['weights']
     if loss == 'binary':
       losses_B = jnp.mean(optax.sigmoid_binary_cross_entropy(scores_BP, targets_BP), axis=1)
     else:

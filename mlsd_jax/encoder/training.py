@@ -8,14 +8,14 @@ tuned.save(folder)
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
 
+from mlsd_jax.data.batches import Arrange, Batch, padded, shuffled
 from mlsd_jax.encoder import examples as encoder_data
 from mlsd_jax.encoder.encoder import CrossEncoder, Encoder
-from mlsd_jax.encoder.examples import Examples, HeldOut, Pair, Ranked
+from mlsd_jax.encoder.examples import Pair, Ranked
 from mlsd_jax.encoder.model_folder import Loaded
 from mlsd_jax.encoder.tasks import contrastive_task, cross_encoder_task, masked_lm_task
 from mlsd_jax.errors import UserError
@@ -151,15 +151,14 @@ def _with_heads(model: Loaded, heads: tuple[str, ...], dropout: float, seed: int
 def _fit(
   task: Task,
   model: Loaded,
-  data: dict[str, np.ndarray],
-  held_out: dict[str, np.ndarray] | None,
+  data: Batch,
+  held_out: Batch | None,
   train: TrainConfig,
   workdir: pathlib.Path,
-  arrange: Any = None,
+  arrange: Arrange | None = None,
 ) -> tuple[Loaded, Result]:
-  options = {} if arrange is None else {'arrange': arrange}
-  examples = Examples(data, train.batch_size, train.seed, **options)
-  watched = None if held_out is None else HeldOut(held_out, train.batch_size, **options)
+  examples = shuffled(data, train.batch_size, train.seed, arrange)
+  watched = None if held_out is None else padded(held_out, train.batch_size, arrange)
   metadata = {'model': 'bert', 'config': dataclasses.asdict(model.config)}
   result = fit(task, examples, watched, train, workdir, init_params=model.params, metadata=metadata)
   params = jax.tree.map(np.asarray, jax.device_get(result.params))

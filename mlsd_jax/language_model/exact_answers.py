@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlsd_jax.data.algorithmic import Addition, AnswerBatches, AnswerEval, Problem, held_out_sources, sequences
+from mlsd_jax.data.algorithmic import Addition, Problem, answer_batches, held_out_sources, sequences
+from mlsd_jax.data.batches import padded
 from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.models import gpt
 from mlsd_jax.training.config import TrainConfig
@@ -22,10 +23,9 @@ def answer_task(config: gpt.GPTConfig, *, batch_size: int) -> Task:
   task = gpt_task(config, batch_size=batch_size, length=config.context_length)
 
   def evaluate(params, batch):
-    weights_BT = batch['weights'] * batch['row_weights'][:, None]
+    weights_B = jnp.max(batch['weights'], axis=1)  # every row has a target, but the copies that fill up a batch
     right_B = exact_rows(params, batch['tokens'], batch['weights'], config)
-    metrics = task.evaluate(params, {'tokens': batch['tokens'], 'weights': weights_BT})
-    return metrics | {'exact': (jnp.sum(right_B * batch['row_weights']), jnp.sum(batch['row_weights']))}
+    return task.evaluate(params, batch) | {'exact': (jnp.sum(right_B * weights_B), jnp.sum(weights_B))}
 
   return dataclasses.replace(task, evaluate=evaluate)
 
@@ -74,6 +74,6 @@ def accuracy_by_digits(
 
 def train_decoder(problem: Problem, config: gpt.GPTConfig, train: TrainConfig, workdir: pathlib.Path) -> Result:
   """Trains a GPT on a problem, watching 1,000 held-out examples."""
-  watched = AnswerEval(problem, held_out_sources(problem, 1000), train.batch_size)
-  data = AnswerBatches(problem, train.batch_size, train.seed)
+  watched = padded(sequences(problem, held_out_sources(problem, 1000)), train.batch_size)
+  data = answer_batches(problem, train.batch_size, train.seed)
   return fit(answer_task(config, batch_size=train.batch_size), data, watched, train, workdir)

@@ -12,7 +12,8 @@ import numpy as np
 import optax
 
 from mlsd_jax.data import algorithmic
-from mlsd_jax.data.algorithmic import AnswerBatches, AnswerEval, Problem, pairs
+from mlsd_jax.data.algorithmic import Problem, answer_batches, pairs
+from mlsd_jax.data.batches import padded
 from mlsd_jax.generation.beam import Hypotheses, beam_search
 from mlsd_jax.models import transformer
 from mlsd_jax.training.averaging import average_checkpoints
@@ -46,10 +47,11 @@ def seq2seq_task(
 
   def evaluate(params, batch):
     nll_BT, weights_BT, right_B = losses(params, batch, 0.0, None)
-    weights_BT *= batch['row_weights'][:, None]
+    weights_B = batch['weights']
+    weights_BT *= weights_B[:, None]
     return {
       'loss': (jnp.sum(nll_BT * weights_BT), jnp.sum(weights_BT)),
-      'exact': (jnp.sum(right_B * batch['row_weights']), jnp.sum(batch['row_weights'])),
+      'exact': (jnp.sum(right_B * weights_B), jnp.sum(weights_B)),
     }
 
   return Task(
@@ -73,8 +75,8 @@ def train_seq2seq(
 ) -> Result:
   """Trains on a problem, watching the given held-out sources."""
   task = seq2seq_task(config, problem, batch_size=train.batch_size, label_smoothing=label_smoothing)
-  data = AnswerBatches(problem, train.batch_size, train.seed, pairs)
-  return fit(task, data, AnswerEval(problem, watched, train.batch_size, pairs), train, workdir)
+  data = answer_batches(problem, train.batch_size, train.seed, pairs)
+  return fit(task, data, padded(pairs(problem, watched), train.batch_size), train, workdir)
 
 
 def averaged(config: transformer.TransformerConfig, workdir: pathlib.Path, last: int) -> tuple[Any, list[int]]:

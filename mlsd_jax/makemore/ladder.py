@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from mlsd_jax import files
-from mlsd_jax.data.words import WordBatches, WordEval, WordList
+from mlsd_jax.data.batches import drawn, padded
+from mlsd_jax.data.words import WordList
 from mlsd_jax.errors import UserError
 from mlsd_jax.makemore import new_words, task
 from mlsd_jax.models import name_models
@@ -79,8 +80,8 @@ def train_rung(settings: Mapping[str, Any], words: WordList, train: TrainConfig,
   config = model_config(settings, words)
   result = fit(
     task.name_task(config, batch_size=train.batch_size),
-    WordBatches(words.encode(words.train), train.batch_size, train.seed),
-    WordEval(words.encode(words.val), train.batch_size),
+    drawn(words.encode(words.train), train.batch_size, train.seed),
+    padded(words.encode(words.val), train.batch_size),
     train,
     folder,
     metadata={'model': 'name', 'config': dataclasses.asdict(config)},

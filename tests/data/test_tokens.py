@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mlsd_jax import files
+from mlsd_jax.data.batches import ALL_ROWS
 from mlsd_jax.data.shards import Manifest, Shard
 from mlsd_jax.data.tokens import EvalBatches, TokenBatches, TokenDataset
 from mlsd_jax.errors import UserError
@@ -143,7 +144,7 @@ def test_an_epoch_visits_every_window_once(folder, sizes, batch_size, length, se
   batches = TokenBatches(counting(folder, *sizes), batch_size, length, seed)
   first = epoch * batches.windows_per_epoch
   visits = range(first, first + batches.windows_per_epoch)
-  rows = [batches.batch(visit // batch_size)['tokens'][visit % batch_size] for visit in visits]
+  rows = [batches.batch(visit // batch_size, ALL_ROWS)['tokens'][visit % batch_size] for visit in visits]
   assert all((np.diff(row) == 1).all() and row.dtype == np.int32 and len(row) == length + 1 for row in rows)
   starts = sorted(int(row[0]) for row in rows)
   assert (np.diff(starts) == length).all(), 'every target once, side by side'
@@ -155,7 +156,7 @@ def test_windows_too_many_to_list_are_visited_once_too(tmp_path):
   write_tokens(tmp_path, [list(range(count))], 'uint32', vocab_size=count)
   batches = TokenBatches(TokenDataset.open(tmp_path, 'train'), 1000, 1, seed=4)
   assert batches.windows_per_epoch == count - 1
-  visited = np.concatenate([batches.batch(i)['tokens'][:, 0] for i in range(count // 1000 + 1)])[: count - 1]
+  visited = np.concatenate([batches.batch(i, ALL_ROWS)['tokens'][:, 0] for i in range(count // 1000 + 1)])[: count - 1]
   assert sorted(visited) == list(range(count - 1))
   assert np.abs(np.diff(visited)).mean() > count / 4, 'in no order'
 
@@ -163,7 +164,8 @@ def test_windows_too_many_to_list_are_visited_once_too(tmp_path):
 def test_epochs_differ_in_order_and_in_where_windows_begin(folder):
   batches = TokenBatches(counting(folder, 300, 3), 1, 10, seed=3)
   count = batches.windows_per_epoch
-  epochs = np.array([row[0, 0] for row in (batches.batch(i)['tokens'] for i in range(8 * count))]).reshape(8, count)
+  rows = (batches.batch(i, ALL_ROWS)['tokens'] for i in range(8 * count))
+  epochs = np.array([row[0, 0] for row in rows]).reshape(8, count)
   assert len({row.min() for row in epochs}) > 3
   assert len({tuple((row - row.min()).tolist()) for row in epochs}) == 8
 
@@ -171,7 +173,10 @@ def test_epochs_differ_in_order_and_in_where_windows_begin(folder):
 def test_every_token_can_be_a_target_in_every_column(folder):
   batches = TokenBatches(counting(folder, 40), 4, 7)
   seen = {
-    (int(token), column) for i in range(2000) for row in batches.batch(i)['tokens'] for column, token in enumerate(row)
+    (int(token), column)
+    for i in range(2000)
+    for row in batches.batch(i, ALL_ROWS)['tokens']
+    for column, token in enumerate(row)
   }
   assert {token for token, column in seen if column} == set(range(1, 40))
   assert {token for token, column in seen if column == 3} == set(range(3, 36))
@@ -180,7 +185,7 @@ def test_every_token_can_be_a_target_in_every_column(folder):
 @given(start=st.integers(0, 10**12), rows=st.sampled_from([slice(None), slice(0, 2), slice(2, 6), slice(5, 6)]))
 def test_a_batch_is_the_same_from_any_start_and_for_any_rows(folder, start, rows):
   batches = TokenBatches(counting(folder, 200, 2), 6, 8, seed=1)
-  whole = [batches.batch(start + i)['tokens'] for i in range(3)]
+  whole = [batches.batch(start + i, ALL_ROWS)['tokens'] for i in range(3)]
   for found, expected in zip(take(batches.batches(start, rows), 3), whole, strict=True):
     np.testing.assert_array_equal(found, expected[rows])
   np.testing.assert_array_equal(take(batches.batches(start + 2, rows), 1)[0], whole[2][rows])
@@ -245,7 +250,7 @@ def test_evaluation_can_end_early(folder, max_batches, stride):
 @pytest.mark.parametrize('batches', [TokenBatches, EvalBatches])
 def test_a_split_shorter_than_a_row_is_refused(batches, folder):
   dataset = counting(folder, 20)
-  assert batches(dataset, 2, 19).batch(0)['tokens'][0].tolist() == list(range(20))
+  assert batches(dataset, 2, 19).batch(0, ALL_ROWS)['tokens'][0].tolist() == list(range(20))
   with pytest.raises(UserError, match=r'train split holds 20 tokens, too few for a window of 20.*at most 19'):
     batches(dataset, 2, 20)
 

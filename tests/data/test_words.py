@@ -1,9 +1,7 @@
 """Lists of words and their batches."""
 
-import itertools
 import random
 
-import numpy as np
 import pytest
 
 from mlsd_jax.data import words
@@ -29,24 +27,6 @@ def test_splits_are_those_of_the_lectures():
   assert (list(split.train), list(split.val), list(split.test)) == (shuffled[:802], shuffled[802:902], shuffled[902:])
   tiny = words.WordList.split('x', ['a', 'b', 'c'])
   assert [len(part) for part in (tiny.train, tiny.val, tiny.test)] == [1, 1, 1]
-
-
-def test_batches_depend_on_their_number_only():
-  encoded = LIST.encode(LIST.train)
-  data = words.WordBatches(encoded, 4, seed=1)
-  first = list(itertools.islice(data.batches(0), 600))
-  again = next(words.WordBatches(encoded, 4, seed=1).batches(513, slice(1, 3)))
-  np.testing.assert_array_equal(again['tokens'], first[513]['tokens'][1:3])
-  drawn = {tuple(row) for batch in first for row in batch['tokens'].tolist()}
-  assert drawn == set(map(tuple, encoded['tokens'].tolist()))
-
-
-def test_evaluation_weighs_every_word_once():
-  encoded = LIST.encode([*LIST.train, *LIST.val])
-  batches = list(words.WordEval(encoded, 4).batches())
-  assert len(batches) == 3
-  assert all(batch['tokens'].shape == (4, 5) for batch in batches)
-  assert sum(batch['weights'].sum() for batch in batches) == encoded['weights'].sum()
 
 
 def test_from_a_file(tmp_path):

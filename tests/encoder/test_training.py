@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mlsd_jax.data.batches import padded
 from mlsd_jax.encoder import examples as encoder_data
 from mlsd_jax.encoder.encoder import load_cross_encoder, load_encoder
-from mlsd_jax.encoder.examples import Examples, HeldOut, Pair, Ranked
+from mlsd_jax.encoder.examples import Pair, Ranked
 from mlsd_jax.encoder.tasks import BERT_RULES, contrastive_task, cross_encoder_task, masked_lm_task
 from mlsd_jax.encoder.training import (
   ContrastiveConfig,
@@ -98,9 +99,9 @@ def test_rows_without_weight_count_for_nothing(encoder, batch):
   lists = [Ranked(p.query, (p.passage, 'red which'), (1.0, 0.0)) for p in PAIRS]
   arrays = encoder_data.ranked_arrays(lists[:5], TOKENIZER, length=12)
   task = cross_encoder_task(config, batch_size=8, passages=2, length=12, loss='listwise')
-  (padded,) = HeldOut(arrays, 8).batches()
+  (filled_up,) = padded(arrays, 8).batches()
   evaluate = jax.jit(task.evaluate)
-  sums = evaluate(params, padded), evaluate(params, arrays)
+  sums = evaluate(params, filled_up), evaluate(params, arrays)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *sums)
 
 
@@ -148,14 +149,6 @@ def test_words_are_masked_as_bert_says():
   written = masked['tokens'][rows, positions]
   assert 0.7 < np.mean(written == TOKENIZER.special_tokens['[MASK]']) < 0.9
   assert 0.05 < np.mean(written == original) < 0.17
-
-
-def test_batches_are_numbered_and_each_epoch_has_all(batch):
-  examples = Examples({'x': np.arange(10)}, 4, seed=3)
-  first = [next_batch['x'] for next_batch, _ in zip(examples.batches(), range(5), strict=False)]
-  np.testing.assert_array_equal(np.sort(np.concatenate(first)), np.sort(np.tile(np.arange(10), 2)))
-  np.testing.assert_array_equal(next(examples.batches(3))['x'], first[3])
-  np.testing.assert_array_equal(next(examples.batches(3, slice(1, 3)))['x'], first[3][1:3])
 
 
 def test_contrastive_training_learns_and_is_saved(encoder, tmp_path):

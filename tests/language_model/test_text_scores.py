@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mlsd_jax import tokenizers
+from mlsd_jax.data.batches import BatchList
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import text_scores
 from mlsd_jax.models import gpt
@@ -35,22 +36,15 @@ def nats_of(tokens):
   return -log_probs[np.arange(len(tokens) - 1), tokens[1:]], logits.argmax(-1) == tokens[1:]
 
 
-class Batches:
-  def __init__(self, *batches):
-    self.content = batches
-
-  def __len__(self):
-    return len(self.content)
-
-  def batches(self, rows):
-    return iter(self.content)
+def listed(*batches):
+  return BatchList(len(batches), lambda number, rows: {name: array[rows] for name, array in batches[number].items()})
 
 
 def test_text_scores_weigh_targets_and_convert():
   rng = np.random.default_rng(0)
   tokens = rng.integers(0, 256, (2, 2, 21)).astype(np.int32)
   weights = (rng.random((2, 2, 20)) < 0.6).astype(np.float32)
-  data = Batches(*({'tokens': t, 'weights': w} for t, w in zip(tokens, weights, strict=True)))
+  data = listed(*({'tokens': t, 'weights': w} for t, w in zip(tokens, weights, strict=True)))
   calls = []
   score = text_scores.score_text(
     params(), CONFIG, data, num_bytes=70, progress=lambda done, total: calls.append((done, total))
@@ -66,7 +60,7 @@ def test_text_scores_weigh_targets_and_convert():
 
 def test_text_without_weights_counts_every_target():
   tokens = np.random.default_rng(0).integers(0, 256, (2, 21)).astype(np.int32)
-  score = text_scores.score_text(params(), CONFIG, Batches({'tokens': tokens}))
+  score = text_scores.score_text(params(), CONFIG, listed({'tokens': tokens}))
   assert score.loss == pytest.approx(np.mean([nats_of(row)[0] for row in tokens]), rel=1e-5)
   assert score.bits_per_byte is None
 
@@ -74,7 +68,7 @@ def test_text_without_weights_counts_every_target():
 def test_nothing_to_score_is_said():
   empty = {'tokens': np.zeros((1, 5), np.int32), 'weights': np.zeros((1, 4), np.float32)}
   with pytest.raises(UserError, match='no target'):
-    text_scores.score_text(params(), CONFIG, Batches(empty))
+    text_scores.score_text(params(), CONFIG, listed(empty))
 
 
 def test_pairs_of_any_length_score_as_alone():

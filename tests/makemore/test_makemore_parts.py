@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mlsd_jax.data import fetch
-from mlsd_jax.data.words import WordBatches, WordList, load_words
+from mlsd_jax.data.batches import drawn
+from mlsd_jax.data.words import WordList, load_words
 from mlsd_jax.errors import UserError
 from mlsd_jax.makemore import hyperparameter_search, ladder, new_words, statistics, task
 from mlsd_jax.models import name_models
@@ -186,6 +187,6 @@ def test_training_words_are_learned_through_fit(tmp_path):
   optimizer = OptimizerConfig(learning_rate=1e-2)
   config = TrainConfig(steps=200, batch_size=8, steps_per_dispatch=50, log_every=0, optimizer=optimizer)
   before = task.mean_loss(name_models.init(jax.random.key(0), CONFIG), WORDS, WORDS.train, CONFIG)
-  data = WordBatches(WORDS.encode(WORDS.train), 8)
+  data = drawn(WORDS.encode(WORDS.train), 8)
   result = fit(task.name_task(CONFIG, batch_size=8), data, None, config, tmp_path)
   assert task.mean_loss(result.params, WORDS, WORDS.train, CONFIG) < before - 0.3

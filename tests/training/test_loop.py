@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mlsd_jax.data.batches import BatchList, Stream
 from mlsd_jax.errors import UserError
 from mlsd_jax.training.checkpoint import Checkpoints
 from mlsd_jax.training.config import TrainConfig, from_mapping
@@ -22,16 +23,14 @@ BATCH, WIDTH = 8, 4
 TRUTH = np.arange(1.0, WIDTH + 1)
 
 
-class Lines:
+class Lines(Stream):
   """Noisy points on a hyperplane; batch i is drawn from seed i. `poison` makes that batch NaN."""
 
-  def __init__(self, poison: int | None = None, count: int = 3):
-    self.poison, self.count = poison, count
+  def __init__(self, poison: int | None = None):
+    super().__init__(self._draw)
+    self.poison = poison
 
-  def __len__(self):
-    return self.count
-
-  def _batch(self, index: int, rows: slice):
+  def _draw(self, index: int, rows: slice):
     rng = np.random.default_rng(index)
     x = rng.normal(size=(BATCH, WIDTH)).astype(np.float32)
     y = (x @ TRUTH + 0.1 * rng.normal(size=BATCH)).astype(np.float32)
@@ -39,14 +38,8 @@ class Lines:
       x[0, 0] = np.nan
     return {'x': x[rows], 'y': y[rows]}
 
-  def batches(self, start, rows=None):
-    if rows is None:  # evaluation data
-      yield from (self._batch(10_000 + i, start) for i in range(self.count))
-      return
-    index = start
-    while True:
-      yield self._batch(index, rows)
-      index += 1
+
+HELD_OUT = BatchList(3, lambda number, rows: Lines().batch(10_000 + number, rows))
 
 
 def regression() -> Task:
@@ -90,15 +83,15 @@ class StopsAt(Lines):
     super().__init__()
     self.index = index
 
-  def _batch(self, index, rows):
+  def _draw(self, index, rows):
     if index == self.index:
       os.kill(os.getpid(), signal.SIGTERM)
       time.sleep(0.2)
-    return super()._batch(index, rows)
+    return super()._draw(index, rows)
 
 
 def test_fit_learns_and_leaves_its_files(tmp_path):
-  result = fit(regression(), Lines(), Lines(), settings(), tmp_path)
+  result = fit(regression(), Lines(), HELD_OUT, settings(), tmp_path)
   np.testing.assert_allclose(result.params['kernel'], TRUTH, atol=1.5)
   assert result.step == 60
   assert not result.interrupted
@@ -112,11 +105,11 @@ def test_fit_learns_and_leaves_its_files(tmp_path):
 
 
 def test_sigterm_saves_and_resuming_equals_uninterrupted(tmp_path):
-  whole = fit(regression(), Lines(), Lines(), settings(), tmp_path / 'whole')
-  first = fit(regression(), StopsAt(33), Lines(), settings(), tmp_path / 'parts')
+  whole = fit(regression(), Lines(), HELD_OUT, settings(), tmp_path / 'whole')
+  first = fit(regression(), StopsAt(33), HELD_OUT, settings(), tmp_path / 'parts')
   assert first.interrupted
   assert 0 < first.step < 60
-  second = fit(regression(), Lines(), Lines(), settings(), tmp_path / 'parts')
+  second = fit(regression(), Lines(), HELD_OUT, settings(), tmp_path / 'parts')
   assert not second.interrupted
   assert_same(second.params, whole.params)
   assert second.metrics == whole.metrics
@@ -125,13 +118,13 @@ def test_sigterm_saves_and_resuming_equals_uninterrupted(tmp_path):
 
 
 def test_damaged_checkpoint_falls_back_to_the_last_good_one(tmp_path, caplog):
-  whole = fit(regression(), Lines(), Lines(), settings(), tmp_path / 'whole')
-  fit(regression(), Lines(), Lines(), settings(steps=40, optimizer=settings().optimizer), tmp_path / 'parts')
+  whole = fit(regression(), Lines(), HELD_OUT, settings(), tmp_path / 'whole')
+  fit(regression(), Lines(), HELD_OUT, settings(steps=40, optimizer=settings().optimizer), tmp_path / 'parts')
   array = max((tmp_path / 'parts' / 'checkpoints' / '40').rglob('*'), key=lambda p: p.stat().st_size * p.is_file())
   content = bytearray(array.read_bytes())
   content[len(content) // 2] ^= 1
   array.write_bytes(content)
-  resumed = fit(regression(), Lines(), Lines(), settings(), tmp_path / 'parts')
+  resumed = fit(regression(), Lines(), HELD_OUT, settings(), tmp_path / 'parts')
   assert '40' in caplog.text
   assert '30' in caplog.text
   assert_same(resumed.params, whole.params)
@@ -139,23 +132,23 @@ def test_damaged_checkpoint_falls_back_to_the_last_good_one(tmp_path, caplog):
 
 @pytest.mark.parametrize('mesh', [{'data': 8}, {'fsdp': 4, 'data': 2}])
 def test_resumes_on_another_mesh(tmp_path, mesh):
-  whole = fit(regression(), Lines(), Lines(), settings(mesh={'data': -1}), tmp_path / 'whole')
-  fit(regression(), StopsAt(33), Lines(), settings(mesh={'data': 2, 'fsdp': 4}), tmp_path / 'parts')
-  resumed = fit(regression(), Lines(), Lines(), settings(mesh=mesh), tmp_path / 'parts')
+  whole = fit(regression(), Lines(), HELD_OUT, settings(mesh={'data': -1}), tmp_path / 'whole')
+  fit(regression(), StopsAt(33), HELD_OUT, settings(mesh={'data': 2, 'fsdp': 4}), tmp_path / 'parts')
+  resumed = fit(regression(), Lines(), HELD_OUT, settings(mesh=mesh), tmp_path / 'parts')
   for a, b in zip(leaves(resumed.params), leaves(whole.params), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4)
 
 
 def test_non_finite_loss_names_the_step_and_the_last_good_checkpoint(tmp_path):
   with pytest.raises(NonFiniteLossError, match=r'loss became nan at step 34; .*checkpoints/30'):
-    fit(regression(), Lines(poison=33), Lines(), settings(), tmp_path)
+    fit(regression(), Lines(poison=33), HELD_OUT, settings(), tmp_path)
   assert Checkpoints(tmp_path / 'checkpoints').latest_good() == 30
 
 
 def test_best_parameters_are_kept(tmp_path):
   """A learning rate that blows up late: the best evaluation is not the last."""
   diverging = OptimizerConfig(name='sgd', beta1=0.0, learning_rate=0.35, schedule='constant', clip_norm=0.0)
-  result = fit(regression(), Lines(), Lines(), settings(keep_best=True, eval_every=5, optimizer=diverging), tmp_path)
+  result = fit(regression(), Lines(), HELD_OUT, settings(keep_best=True, eval_every=5, optimizer=diverging), tmp_path)
   losses = [record['val_loss'] for record in read_metrics(tmp_path) if 'val_loss' in record]
   assert losses[-1] > min(losses)
   assert result.metrics['loss'] == pytest.approx(min(losses), rel=1e-6)
@@ -177,7 +170,7 @@ def test_the_best_is_whole_before_a_checkpoint_that_counts_on_it(tmp_path, monke
 
   monkeypatch.setattr(Checkpoints, '_seal', slow_seal)
   monkeypatch.setattr(Checkpoints, 'save', watched_save)
-  fit(regression(), Lines(), Lines(), settings(keep_best=True, eval_every=10, steps=30), tmp_path)
+  fit(regression(), Lines(), HELD_OUT, settings(keep_best=True, eval_every=10, steps=30), tmp_path)
   assert len(found) == 3
   assert all(whole == best for whole, best in found)
 
@@ -185,7 +178,7 @@ def test_the_best_is_whole_before_a_checkpoint_that_counts_on_it(tmp_path, monke
 def test_fine_tuning_starts_from_the_given_parameters(tmp_path):
   start = {'kernel': jnp.asarray(TRUTH, jnp.float32), 'bias': jnp.zeros(())}
   frozen = OptimizerConfig(learning_rate=0.0, schedule='constant')
-  result = fit(regression(), Lines(), Lines(), settings(optimizer=frozen), tmp_path, init_params=start)
+  result = fit(regression(), Lines(), HELD_OUT, settings(optimizer=frozen), tmp_path, init_params=start)
   assert_same(result.params, start)  # and `start` itself is still alive, though the step donates its state
 
 
