@@ -40,9 +40,9 @@ def main() -> None:
   data, tower = settings.read_dataset(config), settings.read_towers(config)
   steps = options.steps or tower.train.steps
   train = dataclasses.replace(tower.train, steps=steps, eval_every=0, checkpoint_every=0, log_every=0)
-  cut = weeks.cuts(data, 1)[0]
-  state, bought = snapshot.take(data, cut), weeks.targets(data, cut)
-  histories = Histories.of(data.events, data.num_users)
+  cut = weeks.list_cuts(data, 1)[0]
+  state, bought = snapshot.take(data, cut), weeks.find_targets(data, cut)
+  histories = Histories.from_events(data.events, data.num_users)
   cold = np.isin(bought.item, np.flatnonzero(state.column('item', 'n') < 5))
   popular = measures.evaluate(bought.users, candidates.popular(state, bought.users, 1000)[0], bought, data.num_items)
   print(

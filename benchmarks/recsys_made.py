@@ -16,7 +16,7 @@ from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.generator import SyntheticConfig, generate
 from mlsd_jax.recsys.purchases.histories import Histories
-from mlsd_jax.recsys.stages import features, tower_examples, towers
+from mlsd_jax.recsys.stages import features, tower_data, towers
 from mlsd_jax.recsys.stages.factors import Factors
 from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_source import Retriever
@@ -33,14 +33,14 @@ def make_dataset(scale: float) -> Dataset:
 
 def make_retriever(data: Dataset, histories: Histories, cut: int, config: ConfigDict) -> Retriever:
   """Untrained towers of a config's shape with their factors at a cut, and the index of their items."""
-  codes = tower_examples.code_items(data)
-  of_users = tower_examples.code_users(data)
+  codes = tower_data.code_items(data)
+  of_users = tower_data.code_users(data)
   began = time.perf_counter()
   factors = Factors.at(histories, cut, data.num_items, config.tower.factors)
   tell(f'{config.tower.factors} factors', began)
-  known = tower_examples.TowerData(histories, codes, of_users, factors)
+  known = tower_data.TowerData(histories, codes, of_users, factors)
   model = config.tower.model.to_dict() | {'history_code': len(data.categories) - 1}
-  tower = towers.model_config(known, model)
+  tower = towers.make_model_config(known, model)
   params = jax.device_get(two_tower.init(jax.random.key(0), tower))
   return Retriever.build(params, tower, known)
 
@@ -50,13 +50,13 @@ def make_state(
 ) -> serving.State:
   """A state of a config's shape, its blend fitted to the week after the snapshot, its ranker untrained."""
   per_source, keep = config.funnel.per_source.to_dict(), config.funnel.keep
-  following = weeks.targets(data, taken.cut)
-  sample = following.of(np.random.default_rng(0).permutation(following.users)[:_BLENDED])
+  following = weeks.find_targets(data, taken.cut)
+  sample = following.only(np.random.default_rng(0).permutation(following.users)[:_BLENDED])
   week = Week(sample, funnel.gather(taken, histories, sample.users, per_source, retriever))
   blend = preparation.fit_blend(week)
   _, dense = funnel.select(week.union, blend, keep)
   model = config.ranker.model.to_dict()
-  bounds = features.edges(dense, model['bins'])
+  bounds = features.bucket_bounds(dense, model['bins'])
   codes, user_codes = retriever.data.codes, retriever.data.user_codes
   shape = retriever.config
   ranker = SparseNNConfig(

@@ -34,7 +34,7 @@ STAGES = {
   'index search': (tower_source.Index, 'search'),
   'towers score the union': (tower_source.Retriever, 'scored'),
   'merge': (candidates, 'merge'),
-  'signals of the blend': (blend, 'signals'),
+  'signals of the blend': (blend, 'compute_signals'),
   'blend': (blend.Blend, 'score'),
   'features of the ranker': (features, 'compute'),
   'ranker': (scorer.Scorer, '__call__'),
@@ -57,8 +57,8 @@ def main() -> None:
 
 
 def save(data: Dataset, root: pathlib.Path, config: ConfigDict) -> None:
-  cut = weeks.cuts(data, 1)[0]
-  taken, histories = snapshot.take(data, cut), Histories.of(data.before(cut), data.num_users)
+  cut = weeks.list_cuts(data, 1)[0]
+  taken, histories = snapshot.take(data, cut), Histories.from_events(data.before(cut), data.num_users)
   serving.save(
     made.make_state(data, taken, histories, made.make_retriever(data, histories, cut, config), config),
     root,

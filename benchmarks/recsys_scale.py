@@ -37,7 +37,7 @@ def main() -> None:
   made.tell(f'{data.events.height:,} purchases of {users:,} users generated', began)
 
   began = time.perf_counter()
-  cut = weeks.cuts(data, 1)[0]
+  cut = weeks.list_cuts(data, 1)[0]
   taken = snapshot.take(data, cut)
   made.tell('snapshot', began)
   for name in sorted(taken.arrays, key=lambda name: -taken[name].nbytes)[:8]:
@@ -47,7 +47,7 @@ def main() -> None:
   print(f'  in all {total / 1e6:.1f} MB, {total / users:.0f} bytes a user')
 
   began = time.perf_counter()
-  histories = Histories.of(data.before(cut), users)
+  histories = Histories.from_events(data.before(cut), users)
   size = histories.start.nbytes + histories.item.nbytes + histories.time.nbytes
   towers = made.make_retriever(data, histories, cut, config)
   made.tell('histories, item vectors, index', began)

@@ -141,8 +141,8 @@ def main() -> None:
     (folder / 'model.json').write_text(json.dumps(model))
     losses = config.ranker.losses
     shape = {'top_dims': [128, 64], 'code_sizes': CODES, 'user_sizes': USERS, 'rate': RATE, 'table_rate': TABLE_RATE}
-    told = model | shape | {'weight_decay': DECAY, 'soon': losses.soon, 'quantity': losses.quantity}
-    (folder / 'config.json').write_text(json.dumps(told))
+    settings = model | shape | {'weight_decay': DECAY, 'soon': losses.soon, 'quantity': losses.quantity}
+    (folder / 'config.json').write_text(json.dumps(settings))
     sides = {name: Side([sys.executable, __file__, f'--serve={folder}', *more]) for name, more in OURS.items()}
     for side in sides.values():
       side.ready()

@@ -28,7 +28,7 @@ from mlsd_jax.recsys.judging import judge, rankings, simulation, tables
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import readers, weeks
 from mlsd_jax.recsys.stages import calibration
-from mlsd_jax.recsys.stages.tower_examples import code_items, code_users
+from mlsd_jax.recsys.stages.tower_data import code_items, code_users
 from mlsd_jax.training.config import free_keys
 from mlsd_jax.training.loop import check_settings
 
@@ -102,13 +102,13 @@ def evaluate(run: contract.Run) -> None:
   if not path.exists():
     raise UserError(f'{run.workdir} holds no evaluation; run --mode=train first')
   table, result = pl.read_parquet(path), run.result() or {}
-  run.print(tables.funnel_table(tables.estimates(table)))
-  run.print('\n' + tables.segment_table(table, ('repurchase + popular', 'blend', 'ranker')))
+  run.print(tables.format_funnel(tables.estimate_means(table)))
+  run.print('\n' + tables.format_segments(table, ('repurchase + popular', 'blend', 'ranker')))
   run.print()
   for first, second in (('ranker', 'repurchase + popular'), ('ranker', 'blend'), ('tower', 'popular')):
     if {first, second} <= set(table['stage']):
       for metric in ('map@12', 'recall@1000'):
-        run.print(tables.comparison(table, first, second, metric))
+        run.print(tables.format_comparison(table, first, second, metric))
   names = ('normalized_entropy', 'calibration_error_share', 'base_rate', 'coverage@12', 'novelty_bits')
   run.print('\n' + '\n'.join(f'{name:<24} {result[name]:.4f}' for name in names if name in result))
 
@@ -154,7 +154,7 @@ def submit(run: contract.Run) -> None:
 
 def simulate(run: contract.Run) -> None:
   """Purchases with a known cause: how much of it the funnel finds, and whether off-policy estimates are right."""
-  for line in simulation.study(settings.read_synthetic(run.config)):
+  for line in simulation.run_study(settings.read_synthetic(run.config)):
     run.print(line)
 
 

@@ -12,7 +12,7 @@ import pytest
 import mlsd_jax
 
 FOUND = pkgutil.walk_packages(mlsd_jax.__path__, 'mlsd_jax.')
-PACKAGES = sorted(each.name for each in FOUND if each.ispkg and 'recsys' not in each.name)
+PACKAGES = sorted(each.name for each in FOUND if each.ispkg)
 # Rooms inside a package and folders of problems, whose modules are imported by their own names.
 WITHOUT_EXPORTS = ('mlsd_jax.recsys.', 'mlsd_jax.algorithms.')
 EXPORTING = [name for name in PACKAGES if not name.startswith(WITHOUT_EXPORTS)]

@@ -49,7 +49,7 @@ def base():
         'factors': 512,  # of the wide part
         'refresh': 4,  # weeks after which the towers go on learning
         'refresh_steps': 60,
-        'epochs': 2.0,  # at most, through the examples: a small table is soon known by heart
+        'epochs': 2.0,  # at most, through the examples: a small table soon memorises them
         'index': 'auto',
         'model': {'embed_dim': 128, 'hidden_dim': 128, 'history_length': 64, 'sequence_length': 32},
         'train': train_section(
@@ -60,7 +60,7 @@ def base():
           log_every=50,
           eval_every=100,
           checkpoint_every=100,
-          # At the 0.1 that millions of users allow, a few thousand are soon known by heart.
+          # At the 0.1 that millions of users allow, a few thousand users are soon memorised.
           optimizer=dict(rowwise, table_learning_rate=0.06),
         ),
       },
@@ -75,7 +75,7 @@ def base():
           steps_per_dispatch=10,
           log_every=100,
           checkpoint_every=100,
-          # Rows of ids learn what few households bought by heart at any faster rate (docs/notes/recsys.md).
+          # Rows of ids memorise what few households bought at any faster rate (docs/notes/recsys.md).
           optimizer=dict(rowwise, learning_rate=2e-3, table_learning_rate=3e-4),
         ),
       },

@@ -111,7 +111,7 @@ def gather(
     candidates = collect(snapshot, users[rows], every, per_source)
     if towers:
       candidates = towers.scored(candidates, vectors[rows])
-    return candidates, blend.signals(snapshot, candidates)
+    return candidates, blend.compute_signals(snapshot, candidates)
 
   parts, signals = zip(*user_slices.over_users(gather_slice, len(users)), strict=True)
   return Union(snapshot, Candidates.join(parts), np.concatenate(signals))
@@ -123,7 +123,7 @@ def select(union: Union, by: Blend, keep: int) -> tuple[Candidates, np.ndarray]:
 
   def select_slice(rows: slice) -> tuple[Candidates, np.ndarray]:
     signals = union.signals[start[rows.start] : start[rows.stop]]
-    best = union.candidates.of(rows).best(by.score(signals), keep)
+    best = union.candidates.slice_users(rows).best(by.score(signals), keep)
     return best, features.compute(union.snapshot, best)
 
   best, dense = zip(*user_slices.over_users(select_slice, len(union.candidates.users)), strict=True)

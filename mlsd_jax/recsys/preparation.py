@@ -19,7 +19,7 @@ from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.calibration import CalibrationSample
 from mlsd_jax.recsys.stages.ranker import Groups
 from mlsd_jax.recsys.stages.scorer import ranker_inputs
-from mlsd_jax.recsys.stages.tower_examples import code_users
+from mlsd_jax.recsys.stages.tower_data import code_users
 from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
 
@@ -55,7 +55,7 @@ class Prepared:
 
 def week_at(data: Dataset, cut: int, retriever: Retriever, histories: Histories, config: FunnelConfig) -> Week:
   """The union of candidates of everyone who buys in the week from `cut` on (or of config.users of them)."""
-  targets = weeks.targets(data, cut).sample(config.users)
+  targets = weeks.find_targets(data, cut).sample(config.users)
   return Week(targets, funnel.gather(snapshot.take(data, cut), histories, targets.users, config.per_source, retriever))
 
 
@@ -85,7 +85,7 @@ def prepare(
     cuts: of the week held out, then of the ranker's weeks, the latest first.
     folder: of the towers' runs; what is finished there is not trained again.
   """
-  histories, codes_of_users = Histories.of(data.events, data.num_users), code_users(data)
+  histories, codes_of_users = Histories.from_events(data.events, data.num_users), code_users(data)
   tower = dataclasses.replace(config.tower, depth=config.funnel.per_source.get(NAME, config.tower.depth))
   learnt = math.ceil(config.ranker.train.steps * config.ranker.train.batch_size / (len(cuts) - 1))
   of_ranker = dataclasses.replace(config.funnel, users=min(learnt, config.funnel.users or learnt))

@@ -6,7 +6,7 @@ import numpy as np
 
 from mlsd_jax.recsys.known.snapshot import AFFINITY, PAIR
 from mlsd_jax.recsys.serving import State
-from mlsd_jax.recsys.stages.candidates import together
+from mlsd_jax.recsys.stages.candidates import read_covisitation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,5 +54,5 @@ def _find_companion(state: State, user: int, item: int) -> str:
   recent = recent[recent >= 0]
   if not len(recent):
     return ''
-  weights = together(state.snapshot)[recent, item].toarray().ravel()
+  weights = read_covisitation(state.snapshot)[recent, item].toarray().ravel()
   return str(state.items['name'][int(recent[weights.argmax()])]) if weights.max() > 0 else ''

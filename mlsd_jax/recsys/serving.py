@@ -35,7 +35,7 @@ from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.candidates import Candidates
 from mlsd_jax.recsys.stages.factors import Factors
 from mlsd_jax.recsys.stages.scorer import Scorer
-from mlsd_jax.recsys.stages.tower_examples import TowerData
+from mlsd_jax.recsys.stages.tower_data import TowerData
 from mlsd_jax.recsys.stages.tower_source import Retriever
 from mlsd_jax.training.config import from_mapping
 

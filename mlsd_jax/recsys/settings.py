@@ -44,7 +44,7 @@ def read_dataset(config: Any) -> Dataset:
 def _read(config: Any) -> Dataset:
   data = config.data
   if data.source == 'completejourney':
-    return readers.completejourney(data.promotions)
+    return readers.read_completejourney(data.promotions)
   if data.source == 'synthetic':
     return generator.generate(read_synthetic(config)).dataset
   if data.source not in SOURCES:
@@ -52,12 +52,12 @@ def _read(config: Any) -> Dataset:
   if not data.path:
     raise UserError(f'config.data.source={data.source!r} requires --config.data.path=')
   if data.source == 'hm':
-    return readers.hm(data.path)
+    return readers.read_hm(data.path)
   if data.source == 'online_retail':
-    return readers.online_retail(data.path)
+    return readers.read_online_retail(data.path)
   categories = data.categories  # a tuple in a config, names with commas between on the command line
   names = [name.strip() for name in categories.split(',')] if isinstance(categories, str) else categories
-  return own_table.table(data.path, data.columns.to_dict(), tuple(filter(None, names)))
+  return own_table.read_table(data.path, data.columns.to_dict(), tuple(filter(None, names)))
 
 
 def read_synthetic(config: Any) -> SyntheticConfig:
@@ -100,7 +100,7 @@ def _read_trained[T](cls: type[T], config: Any, section: str) -> T:
 
 def describe(data: Dataset, cuts: Sequence[int]) -> str:
   """Lines on what the data holds, the week held out and what was left out in reading."""
-  held_out, history = weeks.targets(data, cuts[0]), data.before(cuts[0])
+  held_out, history = weeks.find_targets(data, cuts[0]), data.before(cuts[0])
   cold_users = len(np.setdiff1d(held_out.users, history['user'].unique().to_numpy()))
   cold_items = len(np.setdiff1d(held_out.item, history['item'].unique().to_numpy()))
   days = [weeks.day(data.events['time'][place]) for place in (0, -1)]

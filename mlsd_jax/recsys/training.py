@@ -12,6 +12,7 @@ from mlsd_jax.ann import IndexConfig
 from mlsd_jax.data.batches import slices
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
+from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
@@ -61,6 +62,9 @@ class TowerConfig:
     for name, least in (('weeks', 1), ('factors', 0), ('refresh', 0), ('refresh_steps', 1)):
       if getattr(self, name) < least:
         raise UserError(f'config.tower.{name} must be at least {least}, got {getattr(self, name)}')
+    # Whatever cannot be is said before anything is trained, so with sizes that data will give later.
+    from_mapping(TwoTowerConfig, {**self.model, 'num_items': 1}, 'tower.model')
+    _ = self.index_config
 
   @property
   def index_config(self) -> IndexConfig:
@@ -81,9 +85,13 @@ class RankerConfig:
   losses: LossConfig = dataclasses.field(default_factory=LossConfig)
   epochs: float = 3.0
 
+  def __post_init__(self):
+    _ = self.bag_length
+
   @property
   def bag_length(self) -> int:
-    return from_mapping(SparseNNConfig, dict(self.model) | {'num_dense': 0, 'num_items': 0}, 'ranker.model').bag_length
+    """Of the model, which is made with sizes that data will give later."""
+    return from_mapping(SparseNNConfig, {**self.model, 'num_dense': 1, 'num_items': 1}, 'ranker.model').bag_length
 
 
 def train_towers(
@@ -101,7 +109,7 @@ def train_towers(
   # The latest week is not learnt from: by what is bought in it, the weight of the factors is chosen.
   latest = before - weeks.WEEK
   spare = dataset.between(latest, before).height and dataset.before(latest).height
-  data, spans = tower_examples.tower_data(
+  data, spans = tower_examples.make_examples(
     dataset,
     latest if spare else before,
     config.refresh if previous else config.weeks,
@@ -119,14 +127,14 @@ def train_towers(
   model_settings = dict(config.model)
   if dataset.categories:
     model_settings['history_code'] = len(dataset.categories) - 1
-  model = towers.model_config(data, model_settings)
+  model = towers.make_model_config(data, model_settings)
   task = towers.tower_task(
     model, data, batch_size=train.batch_size, log_q=config.log_q, uniform_negatives=config.uniform_negatives
   )
   batches = TowerBatches(data, spans, model, train.batch_size, seed=train.seed)
   params = previous.params if previous else jax.device_get(jax.jit(task.init)(jax.random.key(train.seed)))
-  following = weeks.targets(dataset, before)
-  histories = Histories.of(dataset.before(before), dataset.num_users)
+  following = weeks.find_targets(dataset, before)
+  histories = Histories.from_events(dataset.before(before), dataset.num_users)
   judged = len(following.user) and not previous
   held_out = held_out_users(data, model, following, histories, train.batch_size) if judged else None
   result = fit(
@@ -135,7 +143,7 @@ def train_towers(
     held_out,
     train,
     folder,
-    init_params=towers.with_wide_weights(task, params, next(batches.batches(0))),
+    init_params=towers.fit_wide_weights(task, params, next(batches.batches(0))),
     metadata={'model': 'two_tower', 'config': dataclasses.asdict(model)},
   )
   params = jax.device_get(result.params)
@@ -143,7 +151,7 @@ def train_towers(
     depth = max(min(config.depth, dataset.num_items // 20), 1)
     data = dataclasses.replace(data, factors=Factors.at(data.histories, latest, dataset.num_items, config.factors))
     usual = towers.factor_weight(previous.params, previous.config) if previous else None
-    boost = towers.factor_boost(params, data, model, weeks.targets(dataset, latest), depth, usual)
+    boost = towers.choose_factor_boost(params, data, model, weeks.find_targets(dataset, latest), depth, usual)
     model = dataclasses.replace(model, factor_boost=boost)
   data = dataclasses.replace(data, histories=histories)
   return Retriever.at(params, model, data, histories, before, config.index_config), result
@@ -177,7 +185,7 @@ def train_ranker(
     'user_sizes': sizes(user_codes),
   }
   model = from_mapping(SparseNNConfig, dict(config.model) | described, 'ranker.model')
-  bounds = features.edges(dense, max(model.bins, 1))
+  bounds = features.bucket_bounds(dense, max(model.bins, 1))
   task = ranker.ranker_task(model, codes, bounds, batch_size=train.batch_size, losses=config.losses)
   batches = slices(groups.arrays, train.batch_size, train.seed)
   result = fit(task, batches, None, train, folder, metadata={'model': 'sparsenn', 'config': dataclasses.asdict(model)})

@@ -27,16 +27,16 @@ def made() -> Generated:
 def state(made):
   """A state of untrained models: what matters here is that it answers, and answers the same."""
   dataset = made.dataset
-  cut = weeks.cuts(dataset, 1)[0]
-  data, _ = tower_examples.tower_data(dataset, cut, 4, factor_dim=8)
-  config = towers.model_config(data, {'embed_dim': 8, 'hidden_dim': 8, 'history_length': 8, 'sequence_length': 4})
+  cut = weeks.list_cuts(dataset, 1)[0]
+  data, _ = tower_examples.make_examples(dataset, cut, 4, factor_dim=8)
+  config = towers.make_model_config(data, {'embed_dim': 8, 'hidden_dim': 8, 'history_length': 8, 'sequence_length': 4})
   retriever = Retriever.build(jax.device_get(two_tower.init(jax.random.key(0), config)), config, data)
-  histories = Histories.of(dataset.events, dataset.num_users)
-  taken, targets = snapshot.take(dataset, cut), weeks.targets(dataset, cut)
+  histories = Histories.from_events(dataset.events, dataset.num_users)
+  taken, targets = snapshot.take(dataset, cut), weeks.find_targets(dataset, cut)
   union = funnel.gather(taken, histories, targets.users, PER_SOURCE, retriever)
   blend = preparation.fit_blend(Week(targets, union))
   _, dense = funnel.select(union, blend, 30)
-  bounds = features.edges(dense, 4)
+  bounds = features.bucket_bounds(dense, 4)
   ranker = SparseNNConfig(
     num_dense=dense.shape[1], num_items=dataset.num_items, code_sizes=config.code_sizes, bins=4, bag_length=4
   )

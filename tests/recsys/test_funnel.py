@@ -17,7 +17,7 @@ def _gather(state, users):
 
 
 def test_a_request_is_scored_as_a_judged_week_is(made, state):
-  targets = weeks.targets(made.dataset, state.snapshot.cut)
+  targets = weeks.find_targets(made.dataset, state.snapshot.cut)
   ranked = rankings.rank(Week(targets, _gather(state, targets.users)), state.funnel, state.histories)
   for name in state.funnel.per_source:
     assert ranked.rankings[name].shape == (len(targets.users), 1000)

@@ -60,8 +60,8 @@ def test_towers_are_no_newer_than_the_week_they_are_asked_about(made, tmp_path, 
   assert ready.week.targets.cut == cuts[0]
   assert [len(sample.bought) for sample in ready.samples] == [len(sample.inputs.item) for sample in ready.samples]
   assert len(ready.samples) == 3
-  assert len(ready.samples[-1].inputs.bags) == len(weeks.targets(data, cuts[1]).users)
-  assert len(groups) <= sum(len(weeks.targets(data, cut).users) for cut in cuts[1:])
+  assert len(ready.samples[-1].inputs.bags) == len(weeks.find_targets(data, cuts[1]).users)
+  assert len(groups) <= sum(len(weeks.find_targets(data, cut).users) for cut in cuts[1:])
   assert sum('of what is bought' in line for line in lines) == 4
 
 
@@ -116,13 +116,27 @@ def test_values_of_the_towers_that_cannot_be(values):
     dataclasses.replace(TOWER, **values)
 
 
+@pytest.mark.parametrize(
+  ('make', 'message'),
+  [
+    (lambda: dataclasses.replace(TOWER, index='forest'), 'forest'),
+    (lambda: dataclasses.replace(TOWER, model={**MODEL, 'sequence_length': 9}), 'longer than the history'),
+    (lambda: dataclasses.replace(TOWER, model={**MODEL, 'width': 9}), "tower.model has no key 'width'"),
+    (lambda: RankerConfig({'interaction': 'sum'}, TRAIN), 'not one of dot, cross, both, none'),
+  ],
+)
+def test_what_no_model_has_is_said_before_anything_is_trained(make, message):
+  with pytest.raises(UserError, match=message):
+    make()
+
+
 def test_no_more_users_are_made_ready_than_the_ranker_sees(made, tmp_path):
   data, tower = made.dataset, TowerConfig(MODEL, TRAIN, weeks=4, factors=8)
   cuts = weeks.choose_cuts(data, 3)
   groups, ready = preparation.prepare(data, cuts, _config(tower, visits=40), tmp_path, tell=lambda _: None)
   assert 20 < len(groups) <= 3 * 14
   assert [len(sample.inputs.bags) for sample in ready.samples] == [14] * 3
-  assert ready.week.union.candidates.users.tolist() == weeks.targets(data, cuts[0]).users.tolist()
+  assert ready.week.union.candidates.users.tolist() == weeks.find_targets(data, cuts[0]).users.tolist()
 
 
 def test_training_ends_after_so_many_epochs():
@@ -143,20 +157,20 @@ def test_a_short_history_gives_fewer_weeks(made):
 def test_factors_are_weighed_by_a_week_that_is_not_learnt(made, tmp_path, monkeypatch):
   data, seen, usuals = made.dataset, [], []
 
-  def factor_boost(params, known, model, targets, k, usual):
+  def choose_boost(params, known, model, targets, k, usual):
     assert k == min(config.depth, data.num_items // 20)
     usuals.append(usual)
     seen.append((learnt.pop(), int(known.histories.time.max()), targets.cut))
     return 3.0
 
-  def tower_data(*arguments, **named):
+  def make_and_note(*arguments, **named):
     known, spans = make(*arguments, **named)
     learnt.append(max(int(span.cut.max()) for span in spans))
     return known, spans
 
-  make, learnt = training.tower_examples.tower_data, []
-  monkeypatch.setattr(training.tower_examples, 'tower_data', tower_data)
-  monkeypatch.setattr(training.towers, 'factor_boost', factor_boost)
+  make, learnt = training.tower_examples.make_examples, []
+  monkeypatch.setattr(training.tower_examples, 'make_examples', make_and_note)
+  monkeypatch.setattr(training.towers, 'choose_factor_boost', choose_boost)
   cut = weeks.choose_cuts(data, 1)[0]
   config = TowerConfig(MODEL, TRAIN, weeks=4, factors=8, depth=7)
   found, _ = training.train_towers(data, cut, config, tmp_path / 'first')

@@ -11,7 +11,7 @@ def _said(folder, lines_of_0):
   who = ['0'] * lines_of_0 + [f'c{number}' for number in range(40) for _ in range(6)]
   when = [f'2020-{1 + row % 6:02}-{1 + row % 28:02}' for row in range(len(who))]
   pl.DataFrame({'user_id': who, 'item_id': 'x', 'time': when}).write_csv(folder / 'log.csv')
-  data = own_table.table(folder / 'log.csv', {})
+  data = own_table.read_table(folder / 'log.csv', {})
   return settings.describe(data, weeks.choose_cuts(data, 4))
 
 
@@ -28,5 +28,5 @@ def test_a_user_that_stands_for_nobody_is_told(tmp_path, lines, share):
 def test_a_week_of_days_begins_with_the_first_of_them(tmp_path, hours, first):
   times = pl.datetime_range(pl.date(2020, 1, 1), pl.datetime(2020, 3, 31, 0), f'{hours}h', eager=True)
   pl.DataFrame({'user_id': 'a', 'item_id': 'x', 'time': times}).write_csv(tmp_path / 'log.csv')
-  data = own_table.table(tmp_path / 'log.csv', {})
+  data = own_table.read_table(tmp_path / 'log.csv', {})
   assert f'held out: the week from {first} on, 1 users' in settings.describe(data, weeks.choose_cuts(data, 4))

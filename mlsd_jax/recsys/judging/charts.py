@@ -13,7 +13,7 @@ DEPTHS = (12, 25, 50, 100, 200, 500, 1000)
 _READABLE = {'covisit': 'bought together', 'tower': 'two towers', 'place': 'popular at the place'}
 
 
-def recall_curves(curves: Mapping[str, Sequence[float]], path: pathlib.Path) -> None:
+def draw_recall_curves(curves: Mapping[str, Sequence[float]], path: pathlib.Path) -> None:
   """Recall at DEPTHS by source and stage; a PNG."""
   with figures.figure(path, size=(8.5, 5), font_size=9) as (_, ((axes,),)):
     ends = []
@@ -28,34 +28,36 @@ def recall_curves(curves: Mapping[str, Sequence[float]], path: pathlib.Path) -> 
     figures.label_ends(axes, ends)
 
 
-def funnel(table: Mapping[str, Mapping[str, Estimate]], path: pathlib.Path) -> None:
+def draw_funnel(table: Mapping[str, Mapping[str, Estimate]], path: pathlib.Path) -> None:
   """MAP@12, recall@100 and recall@1000 of each stage, with 95% intervals; a PNG."""
   names = list(table)[::-1]
   size = (11, 1.2 + 0.42 * len(names))
   with figures.figure(path, 1, 3, size=size, font_size=9, grid='x', sharey=True) as (_, axes):
-    for each, metric in zip(axes[0], ('map@12', 'recall@100', 'recall@1000'), strict=True):
+    for panel, metric in zip(axes[0], ('map@12', 'recall@100', 'recall@1000'), strict=True):
       means = np.array([table[name][metric].mean for name in names])
       low = means - [table[name][metric].low for name in names]
       high = [table[name][metric].high for name in names] - means
       colors = [{'ranker': figures.OURS, 'blend': figures.INK}.get(name, figures.GREY) for name in names]
-      each.barh(np.arange(len(names)), means, 0.62, color=colors, xerr=[low, high], error_kw=dict(linewidth=1))
+      panel.barh(np.arange(len(names)), means, 0.62, color=colors, xerr=[low, high], error_kw=dict(linewidth=1))
       for place, (mean, up) in enumerate(zip(means, high, strict=True)):
-        each.annotate(f'{mean:.3f}', (mean + up, place), (4, 0), textcoords='offset points', va='center')
-      each.set(title=metric, xlim=(0, 1.22 * max(means + high)))
+        panel.annotate(f'{mean:.3f}', (mean + up, place), (4, 0), textcoords='offset points', va='center')
+      panel.set(title=metric, xlim=(0, 1.22 * max(means + high)))
     axes[0][0].set_yticks(np.arange(len(names)), [_READABLE.get(name, name) for name in names])
 
 
-def reliability(probability: np.ndarray, bought: np.ndarray, path: pathlib.Path, bins: int = 15) -> None:
+def draw_reliability(probability: np.ndarray, bought: np.ndarray, path: pathlib.Path, bins: int = 15) -> None:
   """Share bought by predicted probability, on logarithmic axes, buckets of equal size; a PNG."""
   parts = np.array_split(np.argsort(probability, kind='stable'), min(bins, len(probability)))
-  said = np.array([probability[part].mean() for part in parts])
-  was = np.array([max(bought[part].mean(), 0.5 / len(part)) for part in parts])
-  error = np.array([1.96 * np.sqrt(share * (1 - share) / len(part)) for share, part in zip(was, parts, strict=True)])
+  predicted = np.array([probability[part].mean() for part in parts])
+  observed = np.array([max(bought[part].mean(), 0.5 / len(part)) for part in parts])
+  error = np.array(
+    [1.96 * np.sqrt(share * (1 - share) / len(part)) for share, part in zip(observed, parts, strict=True)]
+  )
   with figures.figure(path, size=(5.2, 5), font_size=9) as (_, ((axes,),)):
-    low, top = 0.7 * min(said.min(), was.min()), 1.4 * max(said.max(), was.max())
+    low, top = 0.7 * min(predicted.min(), observed.min()), 1.4 * max(predicted.max(), observed.max())
     axes.plot([low, top], [low, top], color=figures.GREY, linewidth=1, linestyle=figures.DASHED)
-    bars = np.minimum(error, 0.99 * was)
-    axes.errorbar(said, was, yerr=bars, color=figures.OURS, marker='o', markersize=4, linewidth=1.4)
+    bars = np.minimum(error, 0.99 * observed)
+    axes.errorbar(predicted, observed, yerr=bars, color=figures.OURS, marker='o', markersize=4, linewidth=1.4)
     axes.set(xscale='log', yscale='log')
     ticks = [tick for exponent in range(-6, 1) for tick in np.array([1, 3]) * 10.0**exponent if low <= tick <= top]
     for axis in (axes.xaxis, axes.yaxis):
@@ -65,7 +67,7 @@ def reliability(probability: np.ndarray, bought: np.ndarray, path: pathlib.Path,
     axes.set(title='Reliability at the natural rate', xlabel='predicted probability', ylabel='share bought')
 
 
-def loss_and_recall(
+def draw_loss_and_recall(
   losses: Sequence[tuple[float, float]], recalls: Sequence[tuple[float, float]], path: pathlib.Path, title: str
 ) -> None:
   """Training loss (left axis) and recall of the week held out (right axis) by step; a PNG."""
@@ -79,7 +81,7 @@ def loss_and_recall(
     beside.set_ylim(0, 1.15 * max(value for _, value in recalls))
 
 
-def embedding_map(vectors: np.ndarray, groups: Sequence[str], path: pathlib.Path) -> None:
+def draw_embedding_map(vectors: np.ndarray, groups: Sequence[str], path: pathlib.Path) -> None:
   """Items by the first two principal components, the largest nine categories coloured; a PNG."""
   centred = vectors - vectors.mean(0)
   x, y = (centred @ np.linalg.svd(centred[:5000], full_matrices=False)[2][:2].T).T

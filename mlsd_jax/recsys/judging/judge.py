@@ -23,16 +23,16 @@ def judge(
   data: Dataset, week: Week, ranked: Ranked, workdir: pathlib.Path, tell: Callable[[str], None]
 ) -> dict[str, Any]:
   """Tells the funnel's table, writes evaluation.parquet and plots/, returns the numbers of result.json."""
-  table = tables.per_user(
-    ranked, week.targets, data.num_items, weeks.segments(data.before(week.targets.cut), data.num_users)
+  table = tables.measure_per_user(
+    ranked, week.targets, data.num_items, weeks.segment_users(data.before(week.targets.cut), data.num_users)
   )
   with files.atomic_path(workdir / 'evaluation.parquet') as temporary:
     table.write_parquet(temporary)
-  estimates = tables.estimates(table)
-  everyone = len(weeks.targets(data, week.targets.cut).users)
+  estimates = tables.estimate_means(table)
+  everyone = len(weeks.find_targets(data, week.targets.cut).users)
   if len(ranked.users) < everyone:
     tell(f'\njudged on {len(ranked.users):,} of the {everyone:,} users of that week, drawn at random')
-  tell('\n' + tables.funnel_table(estimates))
+  tell('\n' + tables.format_funnel(estimates))
   probability = 1 / (1 + np.exp(-ranked.scored.logits[:, 0].astype(np.float64)))
   bought = ranked.labels.bought
   base = float(bought.mean())
@@ -43,9 +43,9 @@ def judge(
     f'normalised entropy {entropy:.4f}, calibration error {error:.1%} of the base rate'
   )
   plots = workdir / 'plots'
-  charts.recall_curves(_curves(ranked, week, data.num_items), plots / 'recall.png')
-  charts.funnel(estimates, plots / 'funnel.png')
-  charts.reliability(probability, bought, plots / 'reliability.png')
+  charts.draw_recall_curves(_curves(ranked, week, data.num_items), plots / 'recall.png')
+  charts.draw_funnel(estimates, plots / 'funnel.png')
+  charts.draw_reliability(probability, bought, plots / 'reliability.png')
   return {metric: {stage: estimates[stage][metric].mean for stage in estimates} for metric in METRICS} | {
     'normalized_entropy': entropy,
     'calibration_error_share': error,
@@ -75,7 +75,7 @@ def draw_items(data: Dataset, week: Week, vectors: np.ndarray, plots: pathlib.Pa
   if len(common) < 3:  # no map of two points
     return
   groups = data.items[(data.categories or ('id',))[:2][-1]]
-  charts.embedding_map(vectors[common], [groups[int(i)] or '-' for i in common], plots / 'embedding_map.png')
+  charts.draw_embedding_map(vectors[common], [groups[int(i)] or '-' for i in common], plots / 'embedding_map.png')
 
 
 def draw_training(folder: pathlib.Path, plots: pathlib.Path) -> None:
@@ -85,4 +85,4 @@ def draw_training(folder: pathlib.Path, plots: pathlib.Path) -> None:
   losses, recalls = pick('loss'), pick('val_recall@1000')
   if losses and recalls:
     title = 'Two towers: loss and recall over training'
-    charts.loss_and_recall(losses, recalls, plots / 'towers.png', title)
+    charts.draw_loss_and_recall(losses, recalls, plots / 'towers.png', title)

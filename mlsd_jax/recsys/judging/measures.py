@@ -25,9 +25,9 @@ def relevance(
     (hits [U, K] bool, relevant [U]: how many distinct items each user bought)
   """
   keys = targets.user.astype(np.int64) * num_items + targets.item  # sorted, as targets are
-  asked = users.astype(np.int64)[:, None] * num_items + ranking
-  place = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
-  hits = (keys[place] == asked) & (ranking >= 0) if len(keys) else np.zeros(ranking.shape, bool)
+  ranked_keys = users.astype(np.int64)[:, None] * num_items + ranking
+  place = np.minimum(np.searchsorted(keys, ranked_keys), max(len(keys) - 1, 0))
+  hits = (keys[place] == ranked_keys) & (ranking >= 0) if len(keys) else np.zeros(ranking.shape, bool)
   relevant = np.searchsorted(targets.user, users, 'right') - np.searchsorted(targets.user, users, 'left')
   return hits, relevant
 

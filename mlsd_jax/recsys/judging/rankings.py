@@ -49,7 +49,7 @@ def rank(week: Week, trained: Funnel, histories: Histories) -> Ranked:
     if 'repurchase' in rankings:
       rankings['repurchase + popular'] = fill(rankings['repurchase'], everyone)
     blended = trained.blend.score(week.union.signals[union.start[rows.start] : union.start[rows.stop]])
-    return rankings | {'blend': fill(union.of(rows).ranked(blended, _DEPTH), everyone)}
+    return rankings | {'blend': fill(union.slice_users(rows).ranked(blended, _DEPTH), everyone)}
 
   parts = user_slices.over_users(rank_slice, len(users))
   rankings = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

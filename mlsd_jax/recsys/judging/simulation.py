@@ -15,7 +15,7 @@ _LOGGED = 40_000
 _ACTIONS = 50
 
 
-def study(config: SyntheticConfig) -> Iterator[str]:
+def run_study(config: SyntheticConfig) -> Iterator[str]:
   """Lines of a report: rankings beside the oracle's, then what estimators say of a policy beside its true value."""
   made = generate(config)
   data = made.dataset
@@ -23,33 +23,33 @@ def study(config: SyntheticConfig) -> Iterator[str]:
   yield f'{data.events.height:,} purchases of {counts}'
   yield ''
   yield f'{"":<24}{"map@12":>26}{"recall@100":>26}'
-  for name, values in recovery(made).items():
+  for name, values in measure_recovery(made).items():
     cells = [str(resampling.bootstrap(values[metric])) for metric in ('map@12', 'recall@100')]
     yield f'{name:<24}' + ''.join(f'{cell:>26}' for cell in cells)
   yield ''
-  truth, found = logged_bandit(made.truth)
+  truth, estimates = simulate_bandit(made.truth)
   yield f'{"value of a policy":<24}{truth:10.5f}  the truth'
-  for name, value in found.items():
+  for name, value in estimates.items():
     z = abs(value.mean - truth) / max(value.error, 1e-12)
     yield f'{name:<24}{value.mean:10.5f}  +- {value.error:.5f}, {z:.1f} standard errors off'
 
 
-def recovery(made: Generated, users: int = 2000) -> dict[str, dict[str, np.ndarray]]:
+def measure_recovery(made: Generated, users: int = 2000) -> dict[str, dict[str, np.ndarray]]:
   """Metrics a user of each source and of the oracle, who ranks by the probabilities the purchases were drawn from."""
   data, truth = made.dataset, made.truth
-  cut = weeks.cuts(data, 1)[0]
-  targets = weeks.targets(data, cut)
+  cut = weeks.list_cuts(data, 1)[0]
+  targets = weeks.find_targets(data, cut)
   chosen = np.random.default_rng(0).permutation(targets.users)[:users]
   chosen = np.sort(chosen)
-  state = snapshot.take(data, cut)
-  rankings = {name: source(state, chosen, 100)[0] for name, source in candidates.SOURCES.items()}
+  known = snapshot.take(data, cut)
+  rankings = {name: source(known, chosen, 100)[0] for name, source in candidates.SOURCES.items()}
   probability = truth.probabilities(chosen, truth.config.weeks - 1)
   rankings['oracle'] = np.argsort(-probability, 1, kind='stable')[:, :100].astype(np.int32)
-  targets = targets.of(chosen)
+  targets = targets.only(chosen)
   return {name: measures.evaluate(chosen, ranking, targets, data.num_items) for name, ranking in rankings.items()}
 
 
-def logged_bandit(truth: Truth, seed: int = 0) -> tuple[float, dict[str, off_policy.Value]]:
+def simulate_bandit(truth: Truth, seed: int = 0) -> tuple[float, dict[str, off_policy.Value]]:
   """A log of single recommendations by a policy of popularity, and estimates of one that knows the users' tastes.
 
   Returns:
@@ -72,14 +72,14 @@ def logged_bandit(truth: Truth, seed: int = 0) -> tuple[float, dict[str, off_pol
   predicted = np.broadcast_to(mean, chance.shape)
   seen = logging[action]
   direct = (target * predicted).sum(1)
-  found = {
+  estimates = {
     'mean of the log': off_policy.Value(float(reward.mean()), float(reward.std() / np.sqrt(_LOGGED))),
     'direct (wrong model)': off_policy.Value(float(direct.mean()), float(direct.std() / np.sqrt(_LOGGED))),
     'IPS': off_policy.ips(action, reward, seen, target),
     'SNIPS': off_policy.snips(action, reward, seen, target),
     'doubly robust': off_policy.doubly_robust(action, reward, seen, target, predicted),
   }
-  return float((target * chance).sum(1).mean()), found
+  return float((target * chance).sum(1).mean()), estimates
 
 
 def _softmax(x: np.ndarray) -> np.ndarray:

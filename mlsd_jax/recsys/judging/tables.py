@@ -15,7 +15,7 @@ from mlsd_jax.resampling import Estimate
 SEGMENTS = ('cold', 'light', 'heavy')
 
 
-def per_user(ranked: Ranked, targets: Targets, num_items: int, segments: np.ndarray) -> pl.DataFrame:
+def measure_per_user(ranked: Ranked, targets: Targets, num_items: int, segments: np.ndarray) -> pl.DataFrame:
   """One row a user and stage: stage, user, segment and every metric."""
   tables = []
   for stage, ranking in ranked.rankings.items():
@@ -25,7 +25,7 @@ def per_user(ranked: Ranked, targets: Targets, num_items: int, segments: np.ndar
   return pl.concat(tables)
 
 
-def estimates(table: pl.DataFrame) -> dict[str, dict[str, Estimate]]:
+def estimate_means(table: pl.DataFrame) -> dict[str, dict[str, Estimate]]:
   """Stage -> metric -> mean with its interval."""
   return {
     str(stage): {metric: resampling.bootstrap(rows[metric].to_numpy()) for metric in METRICS}
@@ -33,15 +33,15 @@ def estimates(table: pl.DataFrame) -> dict[str, dict[str, Estimate]]:
   }
 
 
-def funnel_table(found: Mapping[str, Mapping[str, Estimate]]) -> str:
+def format_funnel(estimates: Mapping[str, Mapping[str, Estimate]]) -> str:
   """The funnel as text: a line a stage."""
   metrics = ('map@12', 'recall@100', 'recall@1000')
   lines = [f'{"":<22}' + ''.join(f'{metric:>26}' for metric in metrics)]
-  lines += [f'{stage:<22}' + ''.join(f'{found[stage][metric]!s:>26}' for metric in metrics) for stage in found]
+  lines += [f'{stage:<22}' + ''.join(f'{estimates[stage][metric]!s:>26}' for metric in metrics) for stage in estimates]
   return '\n'.join(lines)
 
 
-def segment_table(table: pl.DataFrame, stages: tuple[str, ...]) -> str:
+def format_segments(table: pl.DataFrame, stages: tuple[str, ...]) -> str:
   """MAP@12 and recall@100 by segment; an empty segment says so."""
   lines = [f'{"segment":<9}{"users":>7}  {"stage":<22}{"map@12":>26}{"recall@100":>26}']
   for segment in SEGMENTS:
@@ -57,7 +57,7 @@ def segment_table(table: pl.DataFrame, stages: tuple[str, ...]) -> str:
   return '\n'.join(lines)
 
 
-def comparison(table: pl.DataFrame, first: str, second: str, metric: str = 'map@12') -> str:
+def format_comparison(table: pl.DataFrame, first: str, second: str, metric: str = 'map@12') -> str:
   """One line: by how much `first` is better than `second` over the same users."""
   by_user = lambda stage: table.filter(pl.col('stage') == stage).sort('user')[metric].to_numpy()
   paired = measures.compare(by_user(first), by_user(second))

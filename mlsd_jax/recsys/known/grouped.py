@@ -49,7 +49,7 @@ class Part:
     return differs
 
   def distinct(self, values: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
-    """How many values there are in each group, of the rows `among` if told, which must be neighbours."""
+    """How many values there are in each group, of the rows `among` if there are any, which must be neighbours."""
     differs = self.begins(values)
     if among is not None:
       differs[1:] |= ~among[:-1]
@@ -89,9 +89,9 @@ class Grouped:
     out = np.empty((len(self.key), len(names)), np.float32)
 
     def fill(groups: slice, part: Part, rows: np.ndarray) -> None:
-      found = values(part, {name: column[rows] for name, column in columns.items()})
+      computed = values(part, {name: column[rows] for name, column in columns.items()})
       for place, name in enumerate(names):
-        out[groups, place] = found[name]
+        out[groups, place] = computed[name]
 
     self._each(fill)
     return out
@@ -113,13 +113,13 @@ class Grouped:
     bounds = np.unique(np.searchsorted(self._start, np.arange(0, len(self.order) + _AT_ONCE, _AT_ONCE)))
     bounds = np.minimum(bounds, len(self.key))
 
-    def some(first: int, last: int) -> None:
+    def fill_groups(first: int, last: int) -> None:
       begin, end = self._start[first], self._start[last]
       start = self._start[first : last + 1]
       fill(slice(first, last), Part(self.first[begin:end], start[:-1] - begin, np.diff(start)), self.order[begin:end])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-      list(pool.map(some, bounds[:-1], bounds[1:]))
+      list(pool.map(fill_groups, bounds[:-1], bounds[1:]))
 
 
 def distinct(values: np.ndarray) -> np.ndarray:
@@ -128,11 +128,11 @@ def distinct(values: np.ndarray) -> np.ndarray:
   return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
 
 
-def contains(ordered: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def contains(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
   """Which of `asked` are among the ascending values."""
   if not len(ordered):
-    return np.zeros(len(asked), bool)
-  return ordered[np.minimum(np.searchsorted(ordered, asked), len(ordered) - 1)] == asked
+    return np.zeros(len(values), bool)
+  return ordered[np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)] == values
 
 
 def _stable_order(key: np.ndarray) -> np.ndarray:

@@ -13,13 +13,13 @@ from mlsd_jax.recsys.purchases.events import DAY, Dataset
 PROMOTION = ('display', 'mailer', 'front', 'again')
 
 
-def of_week(dataset: Dataset, cut: int) -> dict[str, np.ndarray]:
+def read_week(dataset: Dataset, cut: int) -> dict[str, np.ndarray]:
   """Closed days of the week from `cut` on, and the promotions that its middle lies in."""
   days = [datetime.datetime.fromtimestamp(cut + day * DAY + DAY // 2, datetime.UTC).date() for day in range(7)]
-  found = {'open_share': np.array([1 - sum(day in dataset.closed for day in days) / 7], np.float32)}
+  planned = {'open_share': np.array([1 - sum(day in dataset.closed for day in days) / 7], np.float32)}
   promotions = dataset.promotions
   if promotions is None:
-    return found
+    return planned
   flags = [name for name in PROMOTION if name != 'again']
   running = lambda day: (
     promotions.filter(pl.col('start') <= day, pl.col('stop') > day)
@@ -32,14 +32,14 @@ def of_week(dataset: Dataset, cut: int) -> dict[str, np.ndarray]:
   keys = table['key'].to_numpy()
   places = max(len(np.unique(keys // dataset.num_items)), 1)
   share = np.bincount(keys % dataset.num_items, minlength=dataset.num_items) / places
-  return found | {
+  return planned | {
     'promotion_key': keys,
     'promotion': table.select(pl.col(PROMOTION).cast(pl.Float32)).to_numpy(),
     'promotion_share': share.astype(np.float32),
   }
 
 
-def deals(dataset: Dataset, history: pl.DataFrame, pair_key: np.ndarray) -> dict[str, np.ndarray]:
+def count_deals(dataset: Dataset, history: pl.DataFrame, pair_key: np.ndarray) -> dict[str, np.ndarray]:
   """Which share of their purchases pairs, items and users made on promotion; nothing where none are announced."""
   if dataset.promotions is None:
     return {}

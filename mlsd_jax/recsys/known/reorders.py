@@ -2,8 +2,8 @@
 
 A pair of user and item is at risk in a week if it was bought in the BEFORE weeks before that week; it came back if it
 was bought in that week too. Rates are shrunk towards that of everything, as those of few pairs are chance, and are
-told in tenths of it: how much comes back in all grows with what was bought so far and with the season, and would tell a
-ranker which of its weeks it looks at.
+in tenths of it: how much comes back in all grows with what was bought so far and with the season, and would give
+away to a ranker which of its weeks it looks at.
 
 Names: U users, I items, C codes of a category.
 """
@@ -38,13 +38,13 @@ def reorders(history: pl.DataFrame, codes: np.ndarray, num_users: int, num_items
     backs.append(contains(bought, risk))
   risk, back = np.concatenate(risks), np.concatenate(backs)
 
-  def rate(of: np.ndarray, came_back: np.ndarray, number: int) -> np.ndarray:
+  def rate(owner: np.ndarray, came_back: np.ndarray, number: int) -> np.ndarray:
     usual = came_back.mean() if came_back.any() else 1.0
-    counts, returned = np.bincount(of, minlength=number), np.bincount(of, came_back, minlength=number)
+    counts, returned = np.bincount(owner, minlength=number), np.bincount(owner, came_back, minlength=number)
     return (10 * (returned / usual + _PRIOR) / (counts + _PRIOR)).astype(np.float32)
 
   items = [rate(risk % num_items, back, num_items), rate(risks[0] % num_items, backs[0], num_items)]
-  found = {'reorder_item': np.stack(items, 1), 'reorder_user': rate(risk // num_items, back, num_users)}
+  rates = {'reorder_item': np.stack(items, 1), 'reorder_user': rate(risk // num_items, back, num_users)}
   for level, coded in enumerate(codes):
-    found[f'reorder_{level}'] = rate(coded[risk % num_items], back, int(coded.max()) + 1)
-  return found
+    rates[f'reorder_{level}'] = rate(coded[risk % num_items], back, int(coded.max()) + 1)
+  return rates

@@ -82,7 +82,7 @@ class Snapshot:
 
   def pair_rows(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
     """[N, len(PAIR)] of users with items."""
-    return lookup(self['pair_key'], self['pair'], user.astype(np.int64) * self.num_items + item, missing_row(PAIR))
+    return look_up(self['pair_key'], self['pair'], user.astype(np.int64) * self.num_items + item, missing_row(PAIR))
 
   def bought(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
     """[N] bool: whether each user ever bought the item."""
@@ -92,7 +92,7 @@ class Snapshot:
     """[N, len(AFFINITY)] of users to the categories of items."""
     codes = self['category'][level]
     key = user.astype(np.int64) * (int(codes.max()) + 1) + codes[item]
-    return lookup(self[f'affinity_key_{level}'], self[f'affinity_{level}'], key, missing_row(AFFINITY))
+    return look_up(self[f'affinity_key_{level}'], self[f'affinity_{level}'], key, missing_row(AFFINITY))
 
   @property
   def open_share(self) -> float:
@@ -124,14 +124,14 @@ def once[**P, T](function: Callable[P, T]) -> Callable[P, T]:
   return kept
 
 
-def lookup(keys: np.ndarray, table: np.ndarray, asked: np.ndarray, missing: np.ndarray) -> np.ndarray:
+def look_up(keys: np.ndarray, table: np.ndarray, queries: np.ndarray, missing: np.ndarray) -> np.ndarray:
   """Rows of `table` at the ascending `keys` that are `asked` for [N]; `missing` where there is none."""
   if not len(keys):
-    return np.broadcast_to(missing, (len(asked), len(missing))).copy()
-  place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
-  found = keys[place] == asked
+    return np.broadcast_to(missing, (len(queries), len(missing))).copy()
+  place = np.minimum(np.searchsorted(keys, queries), len(keys) - 1)
+  present = keys[place] == queries
   rows = table[place]
-  rows[~found] = missing
+  rows[~present] = missing
   return rows
 
 
@@ -170,16 +170,16 @@ def take(dataset: Dataset, cut: int) -> Snapshot:
   arrays |= reorders(history, codes, dataset.num_users + 1, dataset.num_items)
   arrays |= _recent(pairs, dataset.num_users + 1)
   arrays |= covisitation(history, dataset.num_items)
-  arrays |= promotions.of_week(dataset, cut)
-  arrays |= promotions.deals(dataset, history, arrays['pair_key'])
+  arrays |= promotions.read_week(dataset, cut)
+  arrays |= promotions.count_deals(dataset, history, arrays['pair_key'])
   return Snapshot(cut, dataset.num_users, dataset.num_items, dataset.categories or ('all',), arrays)
 
 
 def _trips_after(user: np.ndarray, day: np.ndarray) -> np.ndarray:
   """How many trips of its user came after the one that each event is of."""
 
-  def after(part: Part, of: Mapping[str, np.ndarray]) -> np.ndarray:
-    trip = np.cumsum(part.begins(of['day']))
+  def after(part: Part, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    trip = np.cumsum(part.begins(rows['day']))
     return np.repeat(part.latest(trip), part.size) - trip
 
   return Grouped(user).column({'day': day}, after)
@@ -208,8 +208,8 @@ def _matrix(table: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
 
 
 def _pairs(columns: Mapping[str, np.ndarray], num_items: int) -> dict[str, np.ndarray]:
-  def values(part: Part, of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    age, trip = of['age'], of['trip']
+  def values(part: Part, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    age, trip = rows['age'], rows['trip']
     return (
       _counts(part, age, PAIR_WINDOWS)
       | _weeks(part, age)
@@ -219,10 +219,10 @@ def _pairs(columns: Mapping[str, np.ndarray], num_items: int) -> dict[str, np.nd
         'slow': _decayed(part, age, 3 * HALF),
         'since': part.latest(age),
         'first': part.earliest(age),
-        'days': part.distinct(of['day']),
-        'quantity': part.mean(of['quantity']),
-        'latest': part.latest(of['quantity']),
-        'price': part.latest(of['price']),
+        'days': part.distinct(rows['day']),
+        'quantity': part.mean(rows['quantity']),
+        'latest': part.latest(rows['quantity']),
+        'price': part.latest(rows['price']),
         'trips_since': part.latest(trip),
         'trips': part.earliest(trip) + 1,
       }
@@ -270,8 +270,8 @@ def _items(history: pl.DataFrame, pairs: pl.DataFrame, num_items: int) -> np.nda
 
 
 def _users(columns: Mapping[str, np.ndarray], pair_user: np.ndarray, num_users: int) -> np.ndarray:
-  def values(part: Part, of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    age, price = of['age'], of['price']
+  def values(part: Part, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    age, price = rows['age'], rows['price']
     mean = _mean_price(part, price)
     off = part.sum(np.square(price - np.repeat(mean, part.size)) * (price > 0))
     return (
@@ -282,9 +282,9 @@ def _users(columns: Mapping[str, np.ndarray], pair_user: np.ndarray, num_users: 
         'age': part.earliest(age),
         'price': mean,
         'spread': np.sqrt(off / np.maximum(part.sum(price > 0) - 1, 1)),
-        'days': part.distinct(of['day']),
-        'days30': part.distinct(of['day'], age <= 30),
-        'items': items[of['user'][part.start]],
+        'days': part.distinct(rows['day']),
+        'days30': part.distinct(rows['day'], age <= 30),
+        'items': items[rows['user'][part.start]],
       }
     )
 
@@ -296,9 +296,9 @@ def _users(columns: Mapping[str, np.ndarray], pair_user: np.ndarray, num_users: 
 
 
 def _affinity(columns: Mapping[str, np.ndarray], codes: np.ndarray, level: int) -> dict[str, np.ndarray]:
-  def values(part: Part, of: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    age = of['age']
-    known = {'decayed': _decayed(part, age), 'since': part.latest(age), 'price': _mean_price(part, of['price'])}
+  def values(part: Part, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    age = rows['age']
+    known = {'decayed': _decayed(part, age), 'since': part.latest(age), 'price': _mean_price(part, rows['price'])}
     return _counts(part, age, (30,)) | known
 
   by = Grouped(columns['user'].astype(np.int64) * (int(codes.max()) + 1) + codes[columns['item']])

@@ -73,17 +73,17 @@ class Dataset:
   @functools.cached_property
   def on_promotion(self) -> np.ndarray:
     """[E] bool: whether what each event bought was promoted there and then."""
-    found = np.zeros(self.events.height, bool)
+    promoted = np.zeros(self.events.height, bool)
     if self.promotions is None:
-      return found
+      return promoted
     keyed = lambda table: (table['place'].cast(pl.Int64) * self.num_items + table['item']).to_numpy()
     keys, seconds = keyed(self.events), self.events['time'].to_numpy()
     # As many lookups as there are distinct weeks: a join by intervals would meet every promotion of an item.
     for (start, stop), announced in self.promotions.group_by('start', 'stop'):
       bounds = [int(np.datetime64(day, 's').astype(np.int64)) for day in (start, stop)]
       first, last = np.searchsorted(seconds, bounds)
-      found[first:last] |= np.isin(keys[first:last], keyed(announced))
-    return found
+      promoted[first:last] |= np.isin(keys[first:last], keyed(announced))
+    return promoted
 
   def before(self, cut: int) -> pl.DataFrame:
     """Events earlier than `cut`."""
@@ -136,15 +136,15 @@ def make_dataset(
     pl.col('item_id').cast(pl.String),
     *(pl.lit(value).alias(column) for column, value in defaults.items() if column not in names),
   )
-  found = lazy.select('user_id', 'item_id', times.seconds(lazy, name), *defaults)
-  users = _described(found, 'user_id', users, f'users of {name}')
-  items = _described(found, 'item_id', items, f'items of {name}')
+  named = lazy.select('user_id', 'item_id', times.parse_seconds(lazy, name), *defaults)
+  users = _described(named, 'user_id', users, f'users of {name}')
+  items = _described(named, 'item_id', items, f'items of {name}')
   if 'name' not in items.columns:
     items = items.with_columns(pl.col('id').alias('name'))
   place = pl.col('place').cast(pl.String).fill_null('')  # what is missing is a place of its own
-  places = found.select(place.unique().sort()).collect().to_series()
+  places = named.select(place.unique().sort()).collect().to_series()
   coded = (
-    found.join(_index(users, 'user'), left_on='user_id', right_on='id', how='left')
+    named.join(_index(users, 'user'), left_on='user_id', right_on='id', how='left')
     .join(_index(items, 'item'), left_on='item_id', right_on='id', how='left')
     .select(
       'user',
@@ -157,14 +157,14 @@ def make_dataset(
     .sort('time', 'user', 'item', 'quantity', 'price', 'place')  # by all, so that each reading gives the same order
     .collect(engine='streaming')
   )
-  rows = found.select(pl.len()).collect().item()
+  rows = named.select(pl.len()).collect().item()
   if coded.height != rows:
     raise UserError(f'{name}: {rows:,} events became {coded.height:,} when users and items were looked up')
   for column in ('user', 'item', 'time'):
     if unknown := coded[column].null_count():
       what = f'{column}s that the {column}s table does not have'
       if column == 'time':
-        unread = lazy.select('time').filter(times.seconds(lazy, name).is_null()).head(1).collect()['time'][0]
+        unread = lazy.select('time').filter(times.parse_seconds(lazy, name).is_null()).head(1).collect()['time'][0]
         what = f'no time that can be read, such as {unread!r}'
       raise UserError(f'{name}: {unknown:,} of {rows:,} events have {what}')
   if not rows:

@@ -117,8 +117,8 @@ def _truth(config: SyntheticConfig, rng: np.random.Generator) -> Truth:
   else:
     on_sale = np.tile([0.0, np.inf], (config.num_items, 1))
   # The last item of each taste is always on sale: no week is without one.
-  _, some = np.unique(item_taste, return_index=True)
-  on_sale[some] = (-np.inf, np.inf)
+  _, first_of_taste = np.unique(item_taste, return_index=True)
+  on_sale[first_of_taste] = (-np.inf, np.inf)
   return Truth(config, user_taste, user_weight, item_taste, weight, on_sale)
 
 
@@ -137,10 +137,10 @@ def _events(config: SyntheticConfig, truth: Truth, first: int, last: int) -> pl.
   slot = np.minimum((rng.random((number, 1)) > cumulative).sum(1), config.tastes_per_user - 1)
   taste = truth.user_taste[user, slot]
   item = np.empty(number, np.int32)
-  for each in range(config.weeks):
-    chosen = np.flatnonzero(week == each)
+  for this_week in range(config.weeks):
+    chosen = np.flatnonzero(week == this_week)
     if len(chosen):
-      item[chosen] = _draw(truth, each, taste[chosen], rng)
+      item[chosen] = _draw(truth, this_week, taste[chosen], rng)
   # A repeat takes the item of an earlier event of the same user.
   begins = np.searchsorted(user, user)
   back = np.arange(number) - begins
@@ -166,6 +166,6 @@ def _draw(truth: Truth, week: int, taste: np.ndarray, rng: np.random.Generator) 
   order = np.argsort(truth.item_taste, kind='stable')
   cumulative = np.cumsum(share[order])
   # Tastes lie one behind the other, each of total 1.
-  asked = taste + rng.random(len(taste)) * (1 - 1e-9)
-  place = np.minimum(np.searchsorted(cumulative, asked, 'right'), len(order) - 1)
+  position = taste + rng.random(len(taste)) * (1 - 1e-9)
+  place = np.minimum(np.searchsorted(cumulative, position, 'right'), len(order) - 1)
   return order[place].astype(np.int32)

@@ -26,7 +26,7 @@ class Histories:
   origin: int
 
   @classmethod
-  def of(cls, events: pl.DataFrame, num_users: int) -> 'Histories':
+  def from_events(cls, events: pl.DataFrame, num_users: int) -> 'Histories':
     # Lines of one basket come in no order: without repeats, and sorted by item.
     ordered = events.select('user', 'time', 'item').sort('user', 'time', 'item')
     user = ordered['user'].to_numpy()
@@ -66,7 +66,7 @@ class Histories:
     return low
 
 
-def ranges(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+def concatenate_ranges(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
   """starts[0], ..., stops[0] - 1, starts[1], ..."""
   lengths = stops - starts
   offset = np.repeat(starts - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths) if len(lengths) else starts

@@ -21,14 +21,14 @@ _PARQUET = ('.parquet', '.pq')
 _TEXT = ('.csv', '.tsv', '.txt', '.gz')
 
 
-def table(path: str | pathlib.Path, columns: Mapping[str, str], categories: tuple[str, ...] = ()) -> Dataset:
+def read_table(path: str | pathlib.Path, columns: Mapping[str, str], categories: tuple[str, ...] = ()) -> Dataset:
   """Purchases of a file.
 
   Rows without a user, an item or a time are left out, and so are those of no or a negative quantity (returns); `notes`
   of what comes back says how many. Rows that stand there twice count twice, as two pieces of a thing may be two rows.
 
   Args:
-    columns: ours (COLUMNS) -> the file's; one that is not told, or '', is the column of our name where there is one.
+    columns: ours (COLUMNS) -> the file's; one that is missing, or '', is the column of our name where there is one.
     categories: columns that describe the item, from coarse to fine; an item has those of its first row that has any.
 
   Raises:
@@ -66,7 +66,7 @@ def _with_numbers(events: pl.LazyFrame, names: Sequence[str], folder: pathlib.Pa
   They are gone through several times: kept in a file, they are read and parsed once, however many they are.
   """
   path = folder / 'events.parquet'
-  read = events.with_columns(*map(number, names), *((~empty(name)).alias(f'strange:{name}') for name in names))
+  read = events.with_columns(*map(parse_number, names), *((~is_empty(name)).alias(f'strange:{name}') for name in names))
   read = read.with_columns(pl.col(f'strange:{name}') & pl.col(name).is_null() for name in names)
   read.sink_parquet(path, engine='streaming')
   return pl.scan_parquet(path)
@@ -74,15 +74,15 @@ def _with_numbers(events: pl.LazyFrame, names: Sequence[str], folder: pathlib.Pa
 
 def _dataset(events: pl.LazyFrame, shop: str, numbers: Sequence[str], categories: tuple[str, ...]) -> Dataset:
   events = events.with_columns(_ids(events, 'user_id'), _ids(events, 'item_id'))
-  told = events.select(pl.len().alias(''), *(pl.col(f'strange:{name}').sum().alias(name) for name in numbers))
-  count = told.collect(engine='streaming').row(0, named=True)
+  counts = events.select(pl.len().alias(''), *(pl.col(f'strange:{name}').sum().alias(name) for name in numbers))
+  count = counts.collect(engine='streaming').row(0, named=True)
   unread = tuple(
     f'{name} that is no number, so not known: {count[name]:,} of {count[""]:,} lines' for name in numbers if count[name]
   )
-  left_out = {f'without a {name.removesuffix("_id")}': empty(name) for name in NEEDED}
+  left_out = {f'without a {name.removesuffix("_id")}': is_empty(name) for name in NEEDED}
   if 'quantity' in numbers:
     left_out['of no or a negative quantity'] = pl.col('quantity').fill_null(1) <= 0
-  events, notes = without(events.drop(f'strange:{name}' for name in numbers), left_out)
+  events, notes = leave_out(events.drop(f'strange:{name}' for name in numbers), left_out)
   described = [f'category:{name}' for name in categories]
   described += ['name'] if 'name' in events.collect_schema().names() and 'name' not in categories else []
   items = None
@@ -92,7 +92,7 @@ def _dataset(events: pl.LazyFrame, shop: str, numbers: Sequence[str], categories
   return make_dataset(shop, events.drop(described), None, items, categories=categories, notes=(*notes, *unread))
 
 
-def empty(name: str) -> pl.Expr:
+def is_empty(name: str) -> pl.Expr:
   """Whether a column has nothing to say."""
   text = pl.col(name).cast(pl.String).str.strip_chars()
   return text.is_null() | text.str.to_lowercase().is_in(['', 'nan', 'null', 'none', 'na', 'nat'])
@@ -101,11 +101,11 @@ def empty(name: str) -> pl.Expr:
 def _ids(rows: pl.LazyFrame, name: str) -> pl.Expr:
   """A column as text; 17850.0 is 17850 where all of them are so: whole numbers become that where one was missing."""
   text = pl.col(name).cast(pl.String).str.strip_chars()
-  whole = rows.select((text.str.contains(r'^\d+\.0$') | empty(name)).all()).collect(engine='streaming').item()
+  whole = rows.select((text.str.contains(r'^\d+\.0$') | is_empty(name)).all()).collect(engine='streaming').item()
   return text.str.strip_suffix('.0') if whole else text
 
 
-def number(name: str) -> pl.Expr:
+def parse_number(name: str) -> pl.Expr:
   """A column as numbers: the first of a text, negative behind a minus, before one, or in parentheses.
 
   A comma may stand for the decimal point, points, commas, spaces or apostrophes at the thousands, words and currencies
@@ -121,17 +121,19 @@ def number(name: str) -> pl.Expr:
   return pl.when(negative).then(-size).otherwise(size).alias(name)
 
 
-def without(rows: pl.LazyFrame, reasons: Mapping[str, pl.Expr]) -> tuple[pl.LazyFrame, tuple[str, ...]]:
+def leave_out(rows: pl.LazyFrame, reasons: Mapping[str, pl.Expr]) -> tuple[pl.LazyFrame, tuple[str, ...]]:
   """Rows for which no reason holds, and how many were left out for each: a row counts for the first that holds."""
   counts = {}
   kept = pl.lit(True)
   for reason, holds in reasons.items():
     counts[reason] = (kept & holds).sum()
     kept = kept & ~holds
-  found = rows.select(pl.len().alias(''), *(count.alias(reason) for reason, count in counts.items()))
-  told = found.collect(engine='streaming').row(0, named=True)
-  total = told.pop('')
-  notes = tuple(f'left out: {count:,} of {total:,} lines, {reason}' for reason, count in told.items() if count)
+  counted = rows.select(pl.len().alias(''), *(count.alias(reason) for reason, count in counts.items()))
+  counts_by_reason = counted.collect(engine='streaming').row(0, named=True)
+  total = counts_by_reason.pop('')
+  notes = tuple(
+    f'left out: {count:,} of {total:,} lines, {reason}' for reason, count in counts_by_reason.items() if count
+  )
   return rows.filter(kept), notes
 
 

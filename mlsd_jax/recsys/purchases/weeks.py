@@ -34,34 +34,34 @@ class Targets:
     """Users who bought anything, ascending."""
     return np.unique(self.user)
 
-  def of(self, users: np.ndarray) -> 'Targets':
+  def only(self, users: np.ndarray) -> 'Targets':
     """Those of some users."""
     keep = np.isin(self.user, users)
     return Targets(self.cut, self.user[keep], self.item[keep], self.days[keep], self.quantity[keep])
 
   def sample(self, users: int, seed: int = 0) -> 'Targets':
     """Those of `users` users drawn at random; all of them if they are fewer, or if `users` is 0."""
-    found = self.users
-    if not users or len(found) <= users:
+    buyers = self.users
+    if not users or len(buyers) <= users:
       return self
-    return self.of(np.sort(np.random.default_rng([seed, self.cut]).choice(found, users, replace=False)))
+    return self.only(np.sort(np.random.default_rng([seed, self.cut]).choice(buyers, users, replace=False)))
 
 
-def cuts(dataset: Dataset, weeks: int) -> list[int]:
+def list_cuts(dataset: Dataset, weeks: int) -> list[int]:
   """The cuts of the last `weeks` weeks of the data, the last week's first.
 
   Raises:
     UserError: the data does not reach back far enough to leave a history before the earliest.
   """
   first, last = dataset.events['time'][0], dataset.events['time'][-1]
-  found = [last + 1 - WEEK * number for number in range(1, weeks + 1)]
-  if found[-1] <= first:
+  latest_first = [last + 1 - WEEK * number for number in range(1, weeks + 1)]
+  if latest_first[-1] <= first:
     fewer = ', or a smaller config.funnel.weeks' if weeks > 2 else ''
     raise UserError(
       f'{dataset.name} spans {(last - first) / DAY:.0f} days, too few to hold out {weeks} weeks and leave a '
       f'history: at least {7 * weeks + 1} days{fewer}'
     )
-  return found
+  return latest_first
 
 
 def choose_cuts(dataset: Dataset, number: int) -> list[int]:
@@ -73,7 +73,7 @@ def choose_cuts(dataset: Dataset, number: int) -> list[int]:
     UserError: no week is left to train on, or the data is too short.
   """
   whole = int(dataset.events['time'][-1] - dataset.events['time'][0]) // WEEK
-  held_out, *earlier = cuts(dataset, min(number, max(whole - _HISTORY, 1)) + 1)
+  held_out, *earlier = list_cuts(dataset, min(number, max(whole - _HISTORY, 1)) + 1)
   with_purchases = [cut for cut in earlier if dataset.between(cut, cut + WEEK).height]
   if not with_purchases:
     raise UserError(
@@ -93,7 +93,7 @@ def day(second: int) -> np.datetime64:
   return np.datetime64(int(second), 's').astype('datetime64[D]')
 
 
-def targets(dataset: Dataset, cut: int) -> Targets:
+def find_targets(dataset: Dataset, cut: int) -> Targets:
   """What was bought in the week from `cut` on; empty where that week has no events."""
   pairs = (
     dataset.between(cut, cut + WEEK)
@@ -111,7 +111,7 @@ def targets(dataset: Dataset, cut: int) -> Targets:
   )
 
 
-def segments(history: pl.DataFrame, num_users: int, light: int = 10) -> np.ndarray:
+def segment_users(history: pl.DataFrame, num_users: int, light: int = 10) -> np.ndarray:
   """[num_users] of 'cold' (no purchase in the history), 'light' (up to `light` distinct days) and 'heavy'."""
   days = history.group_by('user').agg((pl.col('time') // DAY).n_unique().alias('days'))
   visits = np.zeros(num_users, np.int64)

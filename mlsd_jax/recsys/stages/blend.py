@@ -7,7 +7,7 @@ from scipy.linalg import blas
 
 from mlsd_jax.recsys.known.snapshot import AFFINITY, PAIR, Snapshot
 from mlsd_jax.recsys.stages.candidates import Candidates
-from mlsd_jax.recsys.stages.features import edges, promotions
+from mlsd_jax.recsys.stages.features import bucket_bounds, look_up_promotions
 
 _BINS = 10
 _RIDGE = 32.0  # on each weight but the constant, however many rows: it is what a shop with few purchases needs most
@@ -36,7 +36,7 @@ class Blend:
     return total
 
 
-def signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
+def compute_signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   """[N, F] float32: rank and score of each source, counts of the pair, the item and its categories, promotions."""
   user, item = candidates.user, candidates.item
   pair = snapshot.pair_rows(user, item)
@@ -50,11 +50,11 @@ def signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   known = np.log1p(np.stack(columns, 1))
   rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
   score = np.sign(candidates.score) * np.log1p(np.abs(candidates.score))
-  announced = promotions(snapshot, user, item)
+  announced = look_up_promotions(snapshot, user, item)
   return np.concatenate([known, rank, score, announced], 1).astype(np.float32)
 
 
-def fit(found: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: int = 8, seed: int = 0) -> Blend:
+def fit(values: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: int = 8, seed: int = 0) -> Blend:
   """Newton's method on a sample in which every purchase is kept.
 
   Args:
@@ -64,8 +64,8 @@ def fit(found: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: in
   rng = np.random.default_rng(seed)
   share = min(1.0, rows / max(len(labels), 1))
   chosen = np.flatnonzero(labels | (rng.random(len(labels)) < share))
-  bounds = edges(found, _BINS)
-  x, y = _buckets(found[chosen], bounds), labels[chosen].astype(np.float32)
+  bounds = bucket_bounds(values, _BINS)
+  x, y = _buckets(values[chosen], bounds), labels[chosen].astype(np.float32)
   weights = np.zeros(x.shape[1], np.float32)
   ridge = np.full_like(weights, _RIDGE)
   ridge[0] = _CONSTANT_RIDGE
@@ -89,14 +89,14 @@ def _squares(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
   return np.triu(upper) + np.triu(upper, 1).T
 
 
-def _buckets(found: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+def _buckets(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
   """[N, 1 + F * (_BINS + 1)]: one, whether each value is there at all, how far it reaches into each bucket."""
   low, width = bounds[:, :-1], np.diff(bounds)
-  columns = found.shape[1]
-  out = np.ones((len(found), 1 + columns + low.size), np.float32)
-  for first in range(0, len(found), _ROWS):  # what becomes of all rows at once would take many times their room
+  columns = values.shape[1]
+  out = np.ones((len(values), 1 + columns + low.size), np.float32)
+  for first in range(0, len(values), _ROWS):  # what becomes of all rows at once would take many times their room
     rows = slice(first, first + _ROWS)
-    out[rows, 1 : 1 + columns] = found[rows] != 0
-    reach = np.clip((found[rows, :, None] - low) / width, 0.0, 1.0)
+    out[rows, 1 : 1 + columns] = values[rows] != 0
+    reach = np.clip((values[rows, :, None] - low) / width, 0.0, 1.0)
     out[rows, 1 + columns :] = reach.reshape(len(reach), -1)
   return out

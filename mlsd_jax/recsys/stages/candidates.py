@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from mlsd_jax.recsys.known.snapshot import AFFINITY, Snapshot, once
-from mlsd_jax.recsys.purchases.histories import ranges
+from mlsd_jax.recsys.purchases.histories import concatenate_ranges
 
 _CHUNK = 1024  # users whose sparse scores are in memory at once
 _OF_CATEGORY = 100  # items of a category that can become candidates
@@ -31,7 +31,7 @@ def repurchase(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   """What each user bought, by slowly decayed counts: a purchase weighs half after 3 HALF days."""
   starts, stops = snapshot.pairs_of(users)
   rows = np.repeat(np.arange(len(users)), stops - starts)
-  flat = ranges(starts, stops)
+  flat = concatenate_ranges(starts, stops)
   items = (snapshot['pair_key'][flat] % snapshot.num_items).astype(np.int32)
   return _top(rows, items, snapshot.column('pair', 'slow')[flat], len(users), k)
 
@@ -52,14 +52,15 @@ def place(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   items = np.full((len(users), k), -1, np.int32)
   scores = np.zeros((len(users), k), np.float32)
   usual = snapshot['place'][users]
-  for each in np.unique(usual):
-    items[usual == each], scores[usual == each] = _best_of_place(snapshot, int(each), k)
+  for shop in np.unique(usual):
+    items[usual == shop], scores[usual == shop] = _best_of_place(snapshot, int(shop), k)
   return items, scores
 
 
 @once
 def _best_of_place(snapshot: Snapshot, place: int, k: int) -> Found:
   everywhere = snapshot.column('item', 'n30')
+  # Below one sale of the place itself: it breaks ties, and fills the list of a place that sold little.
   score = 1e-3 * everywhere / max(float(everywhere.sum()), 1.0)
   key = snapshot['place_key']
   first, last = np.searchsorted(key, [place * snapshot.num_items, (place + 1) * snapshot.num_items])
@@ -71,6 +72,7 @@ def _best_of_place(snapshot: Snapshot, place: int, k: int) -> Found:
 def category(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   """What the user bought of each category, decayed, times the item's share of that category; all levels added up."""
   levels = range(len(snapshot.categories))
+  # Users by categories times categories by items: one sparse product scores every item of every category at once.
   by_user = sp.hstack([_bought_of(snapshot, users, level) for level in levels], format='csr')
   return _product(by_user, best_of_categories(snapshot), k)
 
@@ -80,7 +82,7 @@ def _bought_of(snapshot: Snapshot, users: np.ndarray, level: int) -> sp.csr_matr
   size = int(snapshot['category'][level].max()) + 1
   key, table = snapshot[f'affinity_key_{level}'], snapshot[f'affinity_{level}']
   starts, stops = np.searchsorted(key, users * np.int64(size)), np.searchsorted(key, (users + 1) * np.int64(size))
-  flat = ranges(starts, stops)
+  flat = concatenate_ranges(starts, stops)
   start = np.concatenate([[0], np.cumsum(stops - starts)])
   return sp.csr_matrix((table[flat, AFFINITY.index('decayed')], key[flat] % size, start), (len(users), size))
 
@@ -92,6 +94,7 @@ def best_of_categories(snapshot: Snapshot) -> sp.csr_matrix:
 
 
 def _best_of_level(snapshot: Snapshot, codes: np.ndarray) -> sp.csr_matrix:
+  # A little of the quarter before: of a slow category a month alone is chance.
   counts = snapshot.column('item', 'n30') + 0.05 * snapshot.column('item', 'n90')
   size = int(codes.max()) + 1
   totals = np.bincount(codes, counts, minlength=size)
@@ -106,14 +109,15 @@ def covisit(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   """Items bought in one basket with the user's recent ones, the latest weighing most."""
   recent, age = snapshot['recent'][users], snapshot['recent_age'][users]
   rows, columns = np.nonzero(recent >= 0)
+  # What was bought lately says what is missing now; a basket of last season says little.
   weights = 0.5 ** (age[rows, columns] / RECENT_HALF)
   shape = (len(users), snapshot.num_items)
   by_user = sp.csr_matrix((weights.astype(np.float32), (rows, recent[rows, columns])), shape)
-  return _product(by_user, together(snapshot), k)
+  return _product(by_user, read_covisitation(snapshot), k)
 
 
 @once
-def together(snapshot: Snapshot) -> sp.csr_matrix:
+def read_covisitation(snapshot: Snapshot) -> sp.csr_matrix:
   """Co-visitation [I, I] as the snapshot has it."""
   arrays = (snapshot['covisit_score'], snapshot['covisit_item'], snapshot['covisit_start'])
   return sp.csr_matrix(arrays, (snapshot.num_items, snapshot.num_items))
@@ -165,7 +169,7 @@ class Candidates:
     start = np.concatenate([[0], *(part.start[1:] + first for part, first in zip(parts, before, strict=False))])
     return cls(whole('users'), start, whole('item'), whole('rank'), whole('score'), parts[0].sources)
 
-  def of(self, users: slice) -> 'Candidates':
+  def slice_users(self, users: slice) -> 'Candidates':
     """Those of users[first:last]."""
     start = self.start[users.start : users.stop + 1]
     rows = slice(start[0], start[-1])
@@ -189,29 +193,30 @@ class Candidates:
 
   def best(self, score: np.ndarray, k: int) -> 'Candidates':
     """The first `k` of each user by a score [N]."""
-    order = best_first(self.row, score)
+    order = sort_best_first(self.row, score)
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order)) - self.start[self.row[order]]
     return self.keep(place < k)
 
 
-def merge(users: np.ndarray, found: Mapping[str, Found], num_items: int) -> Candidates:
+def merge(users: np.ndarray, by_source: Mapping[str, Found], num_items: int) -> Candidates:
   """The union of what the sources found, each item of a user once."""
   keys, owners, ranks, scores = [], [], [], []
-  for number, (items, score) in enumerate(found.values()):
+  for number, (items, score) in enumerate(by_source.values()):
     rows, columns = np.nonzero(items >= 0)
     keys.append(rows.astype(np.int64) * num_items + items[rows, columns])
     owners.append(np.full(len(rows), number, np.int32))
     ranks.append((columns + 1).astype(np.int16))
     scores.append(score[rows, columns])
+  # One number for a user and an item: what several sources named falls on one key, its ranks and scores side by side.
   key, inverse = np.unique(np.concatenate(keys), return_inverse=True)
   owner = np.concatenate(owners)
-  rank = np.zeros((len(key), len(found)), np.int16)
-  score_ = np.zeros((len(key), len(found)), np.float32)
+  rank = np.zeros((len(key), len(by_source)), np.int16)
+  scores_of_union = np.zeros((len(key), len(by_source)), np.float32)
   rank[inverse, owner] = np.concatenate(ranks)
-  score_[inverse, owner] = np.concatenate(scores)
+  scores_of_union[inverse, owner] = np.concatenate(scores)
   start = np.searchsorted(key, np.arange(len(users) + 1, dtype=np.int64) * num_items)
-  return Candidates(users, start, (key % num_items).astype(np.int32), rank, score_, tuple(found))
+  return Candidates(users, start, (key % num_items).astype(np.int32), rank, scores_of_union, tuple(by_source))
 
 
 def collect(
@@ -236,7 +241,7 @@ def fill(ranking: np.ndarray, with_items: np.ndarray) -> np.ndarray:
 
 def _top(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, num_rows: int, k: int) -> Found:
   """The best k of each row; `rows` ascend, and among equals what comes first stays first."""
-  order = best_first(rows, scores)
+  order = sort_best_first(rows, scores)
   rows, items, scores = rows[order], items[order], scores[order]
   place = np.arange(len(rows)) - np.searchsorted(rows, np.arange(num_rows))[rows]
   keep = place < k
@@ -247,7 +252,7 @@ def _top(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, num_rows: int,
   return out, values
 
 
-def best_first(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def sort_best_first(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
   """The order that sorts by row, then by falling score; stable. One sort of integers, as two of floats take thrice."""
   bits = np.ascontiguousarray(-scores, np.float32).view(np.int32).astype(np.int64)
   bits = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # two's complement orders as the floats do

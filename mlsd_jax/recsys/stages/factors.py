@@ -1,4 +1,4 @@
-"""What the towers are told without training: factors of all purchases, and how much each item sells.
+"""What the towers know without training: factors of all purchases, and how much each item sells.
 
 Factors are a truncated SVD of who bought what (PureSVD; Cremonesi et al. 2010): purchases lose half their weight in
 HALF days and count by their logarithm, frequent items and busy users are damped, each direction is shrunk as ridge
@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from scipy.sparse import linalg
 
 from mlsd_jax.recsys.purchases.events import DAY
-from mlsd_jax.recsys.purchases.histories import Histories, ranges
+from mlsd_jax.recsys.purchases.histories import Histories, concatenate_ranges
 
 HALF = 180.0  # days
 _GAIN = 10.0  # a purchase of today counts log(1 + 10), two log(1 + 20)
@@ -70,16 +70,16 @@ class Factors:
     """[U, num_items + 1] damped weights of what each user had bought at its cut."""
     moments = histories.moments(cuts)
     starts, stops = histories.start[users], histories.stops(users, moments)
-    flat, lengths = ranges(starts, stops), stops - starts
+    flat, lengths = concatenate_ranges(starts, stops), stops - starts
     decayed = 0.5 ** ((np.repeat(moments, lengths) - histories.time[flat]) / (HALF * DAY))
     start = np.concatenate([[0], np.cumsum(lengths)])
-    found = sp.csr_matrix((decayed.astype(np.float32), histories.item[flat], start), (len(users), len(self.damping)))
-    found.sum_duplicates()
-    found.data = np.log1p(_GAIN * found.data) * self.damping[found.indices]
-    lengths = np.sqrt(np.asarray(found.power(2).sum(1)).ravel())
+    bought = sp.csr_matrix((decayed.astype(np.float32), histories.item[flat], start), (len(users), len(self.damping)))
+    bought.sum_duplicates()
+    bought.data = np.log1p(_GAIN * bought.data) * self.damping[bought.indices]
+    lengths = np.sqrt(np.asarray(bought.power(2).sum(1)).ravel())
     scale = np.maximum(lengths, 1e-6) ** -_USER_POWER
-    found.data *= np.repeat(scale, np.diff(found.indptr)).astype(np.float32)
-    return found
+    bought.data *= np.repeat(scale, np.diff(bought.indptr)).astype(np.float32)
+    return bought
 
   def of_users(self, histories: Histories, users: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     """[U, K] float32 factors of users as they were at cuts [U]."""
@@ -102,7 +102,7 @@ def _largest(matrix: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _usual_score(matrix: sp.csr_matrix, table: np.ndarray) -> float:
   """Square root of the median score of what was bought."""
-  some = np.random.default_rng(0).integers(0, matrix.nnz, _SAMPLE)
-  users, of = np.unique(np.searchsorted(matrix.indptr, some, side='right') - 1, return_inverse=True)
-  scores = np.einsum('nk,nk->n', (matrix[users] @ table)[of], table[matrix.indices[some]])
+  places = np.random.default_rng(0).integers(0, matrix.nnz, _SAMPLE)
+  users, row = np.unique(np.searchsorted(matrix.indptr, places, side='right') - 1, return_inverse=True)
+  scores = np.einsum('nk,nk->n', (matrix[users] @ table)[row], table[matrix.indices[places]])
   return max(float(np.median(scores)), 1e-6) ** 0.5

@@ -7,7 +7,7 @@ is which.
 import numpy as np
 
 from mlsd_jax.recsys.known.promotions import PROMOTION
-from mlsd_jax.recsys.known.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER, Snapshot, lookup, once
+from mlsd_jax.recsys.known.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER, Snapshot, look_up, once
 from mlsd_jax.recsys.stages.candidates import Candidates
 
 DERIVED = (
@@ -38,7 +38,11 @@ def compute(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   parts = [pair, of_item, of_user, _derived(pair, of_item, of_user)]
   for level in range(len(snapshot.categories)):
     parts.append(_of_level(snapshot, level, user, item, of_item, of_user))
-  parts += [_of_place(snapshot, user, item, of_item), _reorders(snapshot, user, item), promotions(snapshot, user, item)]
+  parts += [
+    _of_place(snapshot, user, item, of_item),
+    _reorders(snapshot, user, item),
+    look_up_promotions(snapshot, user, item),
+  ]
   dense = np.log1p(np.maximum(np.concatenate(parts, 1), 0.0))
   # Ranks: 1 for the first, falling, 0 where the source did not name the item.
   rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
@@ -95,7 +99,7 @@ def _item_share(snapshot: Snapshot, level: int) -> np.ndarray:
 
 def _of_place(snapshot: Snapshot, user: np.ndarray, item: np.ndarray, of_item: np.ndarray) -> np.ndarray:
   place = snapshot['place'][user].astype(np.int64)
-  count = lookup(
+  count = look_up(
     snapshot['place_key'], snapshot['place_count'], place * snapshot.num_items + item, np.zeros(1, np.float32)
   )
   return np.concatenate([count, 100 * count / np.maximum(of_item[:, ITEM.index('n30'), None], 1)], 1)
@@ -107,7 +111,7 @@ def _reorders(snapshot: Snapshot, user: np.ndarray, item: np.ndarray) -> np.ndar
   return np.concatenate([rates, np.stack([of_user, ratio], 1)], 1)
 
 
-def promotions(snapshot: Snapshot, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+def look_up_promotions(snapshot: Snapshot, user: np.ndarray, item: np.ndarray) -> np.ndarray:
   """[N, len(PROMOTED)]: what is announced for each item in its user's usual place, whether it was promoted there in the
   week before too, in which share of the places it is, and how much of the pair, the item and the user is promotions.
 
@@ -115,16 +119,19 @@ def promotions(snapshot: Snapshot, user: np.ndarray, item: np.ndarray) -> np.nda
   """
   if not snapshot.promoted:
     return np.zeros((len(item), 0), np.float32)
-  of = lambda owner: owner.astype(np.int64) * snapshot.num_items + item
-  known = lookup(
-    snapshot['promotion_key'], snapshot['promotion'], of(snapshot['place'][user]), np.zeros(len(PROMOTION), np.float32)
+  keys_of = lambda owner: owner.astype(np.int64) * snapshot.num_items + item
+  known = look_up(
+    snapshot['promotion_key'],
+    snapshot['promotion'],
+    keys_of(snapshot['place'][user]),
+    np.zeros(len(PROMOTION), np.float32),
   )
-  of_pair = lookup(snapshot['pair_key'], snapshot['promotion_pair'][:, None], of(user), np.zeros(1, np.float32))
+  of_pair = look_up(snapshot['pair_key'], snapshot['promotion_pair'][:, None], keys_of(user), np.zeros(1, np.float32))
   others = (snapshot['promotion_share'][item], of_pair[:, 0], snapshot['promotion_item'][item])
   return np.concatenate([known, np.stack([*others, snapshot['promotion_user'][user]], 1)], 1)
 
 
-def edges(dense: np.ndarray, bins: int, sample: int = 200_000, seed: int = 0) -> np.ndarray:
+def bucket_bounds(dense: np.ndarray, bins: int, sample: int = 200_000, seed: int = 0) -> np.ndarray:
   """[F, bins + 1] ascending quantiles of each column, the bounds of its buckets."""
   rng = np.random.default_rng(seed)
   rows = rng.choice(len(dense), min(sample, len(dense)), replace=False)
@@ -134,7 +141,7 @@ def edges(dense: np.ndarray, bins: int, sample: int = 200_000, seed: int = 0) ->
     known = column[column != 0]
     bounds = np.quantile(known, np.linspace(0, 1, bins + 1)) if len(known) else np.linspace(0, 1, bins + 1)
     columns.append(np.maximum.accumulate(bounds + 1e-6 * np.arange(bins + 1)))
-  found = np.array(columns, np.float32)
-  for each in range(bins):  # from 16 on float32 has no steps of 1e-6
-    found[:, each + 1] = np.maximum(found[:, each + 1], np.nextafter(found[:, each], np.float32(np.inf)))
-  return found
+  bounds = np.array(columns, np.float32)
+  for bucket in range(bins):  # from 16 on float32 has no steps of 1e-6
+    bounds[:, bucket + 1] = np.maximum(bounds[:, bucket + 1], np.nextafter(bounds[:, bucket], np.float32(np.inf)))
+  return bounds

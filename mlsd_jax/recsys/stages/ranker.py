@@ -18,7 +18,7 @@ import optax
 
 from mlsd_jax.models import adapter, sparsenn
 from mlsd_jax.models.sparsenn import SparseNNConfig
-from mlsd_jax.recsys.stages.candidates import Candidates, best_first
+from mlsd_jax.recsys.stages.candidates import Candidates, sort_best_first
 from mlsd_jax.recsys.stages.labels import Labels
 from mlsd_jax.recsys.stages.scorer import RankerInputs
 from mlsd_jax.training.sharding import Rules
@@ -53,7 +53,8 @@ def make_groups(candidates: Candidates, inputs: RankerInputs, labels: Labels, *,
   """
   rng = np.random.default_rng(seed)
   row, bought = candidates.row, labels.bought
-  order = best_first(row, rng.random(len(row)).astype(np.float32) + bought)
+  # Purchases lie above 1 and so come first, the others behind them in random order: keeping the first is drawing.
+  order = sort_best_first(row, rng.random(len(row)).astype(np.float32) + bought)
   place = np.arange(len(order)) - candidates.start[row[order]]
   num_bought = np.bincount(row, bought, minlength=len(candidates.users)).astype(np.int64)
   kept_bought = np.minimum(num_bought, size // 2)
@@ -73,8 +74,10 @@ def make_groups(candidates: Candidates, inputs: RankerInputs, labels: Labels, *,
     out[group_of, slot] = values[chosen]
     return out
 
-  heads = np.stack([bought, labels.soon, np.log1p(labels.quantity)], 1).astype(np.float32)
+  # Leaving out others raises the odds of a purchase by just this ratio. Its logarithm is added to the logits in
+  # training, so that the weights learn the odds before anything was left out.
   shares = (kept_bought / np.maximum(num_bought, 1)) / (kept_others / np.maximum(num_others, 1)).clip(1e-6)
+  heads = np.stack([bought, labels.soon, np.log1p(labels.quantity)], 1).astype(np.float32)
   return Groups(
     {
       'dense': spread(inputs.dense),
@@ -126,11 +129,12 @@ def ranker_task(
     if losses.soon:
       soon = optax.sigmoid_binary_cross_entropy(logits_NGO[..., 1] + batch['offset'][:, None], soon_NG)
       total_NG += losses.soon * soon
-    if losses.quantity:
+    if losses.quantity:  # of purchases alone: how many of what was not bought is no question
       total_NG += losses.quantity * bought_NG * jnp.square(logits_NGO[..., 2] - quantity_NG)
     per_group_N = jnp.zeros(len(score_NG))
     hidden_NG = jnp.where(weights_NG > 0, score_NG, -1e9)
     purchases_N = jnp.maximum(bought_NG.sum(-1), 1.0)
+    # Both compare candidates of one user and week: between groups there is no order to learn.
     if losses.listwise:
       nll_NG = jax.nn.logsumexp(hidden_NG, -1)[:, None] - score_NG
       per_group_N += losses.listwise * (nll_NG * bought_NG).sum(-1) / purchases_N
@@ -162,7 +166,7 @@ def ranker_task(
 
 
 def _flat(batch: dict[str, Any]) -> dict[str, Any]:
-  """What the model wants of a batch of groups: their candidates one under the other."""
+  """What the model takes of a batch of groups: their candidates one under the other."""
   dense_NGF, item_NG = batch['dense'], batch['item']
   of_rows = {'dense': dense_NGF.reshape(-1, dense_NGF.shape[-1]), 'item': item_NG.reshape(-1)}
   return of_rows | {'user_codes': batch['user_codes'], 'bag': batch['bag']}

@@ -8,52 +8,19 @@ import functools
 import itertools
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
 from mlsd_jax.data.batches import Batch, BatchList, Stream, padded
-from mlsd_jax.models import two_tower
 from mlsd_jax.models.two_tower import TwoTowerConfig
-from mlsd_jax.recsys.purchases.events import Dataset, vocabulary
+from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.purchases.weeks import WEEK, Targets
 from mlsd_jax.recsys.stages.factors import Factors
+from mlsd_jax.recsys.stages.tower_data import TowerData, code_items, code_users
 
 _SPAN = 4  # weeks
 _POSITIVES = 64  # purchases of a user and week that are evaluated
-
-
-@dataclasses.dataclass(frozen=True)
-class TowerData:
-  """What the model knows of items and users.
-
-  Attributes:
-    histories: of all events (only what lies before an example's cut is read).
-    codes: [num_items + 1, C] int32 columns of the item table's rows.
-    user_codes: [U, number of user columns] int32.
-    factors: of what was bought before some cut.
-  """
-
-  histories: Histories
-  codes: np.ndarray
-  user_codes: np.ndarray
-  factors: Factors
-
-  @functools.cached_property
-  def items(self) -> two_tower.Items:
-    """What the item tower is told."""
-    known = (self.codes, self.factors.table, self.factors.popularity)
-    with jax.ensure_compile_time_eval():  # arrays, even if asked for first while something is traced
-      return two_tower.Items(*map(jnp.asarray, known))
-
-  def users(self, histories: Histories, users: np.ndarray, cuts: np.ndarray, length: int) -> dict[str, np.ndarray]:
-    """What the user tower is told of users at cuts: history, ages, factors, user_codes."""
-    return histories.at(users, cuts, length) | {
-      'factors': self.factors.of_users(histories, users, cuts),
-      'user_codes': self.user_codes[users],
-    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,31 +45,14 @@ class Span:
     return np.concatenate([self.factors.table[items], self.factors.popularity[items, None], self.share[items, None]], 1)
 
 
-def code_items(dataset: Dataset, min_count: int = 5, buckets: int = 16) -> np.ndarray:
-  """[num_items + 1, C] codes of categories and attributes, rare ones hashed; row 0, of no item, is all zero."""
-  columns = [
-    vocabulary(dataset.items[name], min_count=min_count, buckets=buckets)[0]
-    for name in (*dataset.categories, *dataset.attributes)
-  ]
-  codes = np.stack(columns, 1) if columns else np.zeros((dataset.num_items, 0), np.int32)
-  return np.concatenate([np.zeros((1, codes.shape[1]), np.int32), codes])
-
-
-def code_users(dataset: Dataset) -> np.ndarray:
-  """[U + 1, number of columns] codes of the users' attributes; the last row is of a user nobody knows."""
-  columns = [vocabulary(dataset.users[name])[0] for name in dataset.user_attributes]
-  codes = np.stack(columns, 1) if columns else np.zeros((dataset.num_users, 0), np.int32)
-  return np.concatenate([codes, np.zeros((1, codes.shape[1]), np.int32)])
-
-
-def tower_data(
+def make_examples(
   dataset: Dataset, before: int, weeks: int, factor_dim: int = 0, *, span: int = _SPAN, least: int = 0
 ) -> tuple[TowerData, list[Span]]:
   """Examples of the `weeks` weeks that end at `before`, a pair bought in a week once a week, the latest span first.
 
   Factors and popularity are of what came before a span, as those of a request are of what came before it: a factor that
-  has seen a purchase foretells it too well. Were they of what came before all of the weeks, the towers would learn what
-  has changed since then, of which a request is told. Of a short history no more than half becomes examples.
+  has seen a purchase predicts it too well. Were they of what came before all of the weeks, the towers would learn what
+  has changed since then, of which a request knows. Of a short history no more than half becomes examples.
 
   Args:
     span: weeks of one, at least; a rest belongs to the earliest.
@@ -116,7 +66,7 @@ def tower_data(
     .select('user', pl.col('item') + 1, (before - week * WEEK).alias('cut'))
     .unique(maintain_order=True)
   )
-  histories = Histories.of(dataset.before(before), dataset.num_users)
+  histories = Histories.from_events(dataset.before(before), dataset.num_users)
   user, cut, item = (examples[name].to_numpy() for name in ('user', 'cut', 'item'))
   counts = np.bincount((before - cut) // WEEK - 1, minlength=weeks)
   spans = []

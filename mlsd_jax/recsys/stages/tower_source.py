@@ -9,10 +9,10 @@ from mlsd_jax.ann import Index, IndexConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys.known.snapshot import Snapshot
 from mlsd_jax.recsys.purchases.histories import Histories
-from mlsd_jax.recsys.stages import towers
+from mlsd_jax.recsys.stages import tower_vectors
 from mlsd_jax.recsys.stages.candidates import Candidates, Found, Source
 from mlsd_jax.recsys.stages.factors import Factors
-from mlsd_jax.recsys.stages.tower_examples import TowerData
+from mlsd_jax.recsys.stages.tower_data import TowerData
 
 NAME = 'tower'
 _TOGETHER = 64  # users
@@ -40,7 +40,7 @@ class Retriever:
   def build(
     cls, params: Any, config: TwoTowerConfig, data: TowerData, settings: IndexConfig | None = None
   ) -> 'Retriever':
-    vectors = towers.all_items(params, data, config)
+    vectors = tower_vectors.compute_item_vectors(params, data, config)
     return cls(params, config, data, vectors, Index.build(vectors, metric='dot', settings=settings), settings)
 
   @classmethod
@@ -63,12 +63,12 @@ class Retriever:
 
   def users(self, histories: Histories, users: np.ndarray, cut: int) -> np.ndarray:
     """[U, W] vectors of users as they are at a cut."""
-    return towers.some_users(self.params, self.data, self.config, histories, users, cut)
+    return tower_vectors.compute_user_vectors(self.params, self.data, self.config, histories, users, cut)
 
   def source(self, vectors: np.ndarray) -> Source:
     """The towers as a source of candidates for users of whom `vectors` [U, W] are."""
 
-    def found(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+    def search(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
       del snapshot
       near = self.index.search(vectors, k)
       items = np.full((len(users), k), -1, np.int32)
@@ -77,7 +77,7 @@ class Retriever:
       items[:, :got], scores[:, :got] = np.stack(near.rows), np.stack(near.scores)
       return items, scores
 
-    return found
+    return search
 
   def scored(self, candidates: Candidates, vectors: np.ndarray) -> Candidates:
     """The towers' score of all candidates, in standard deviations from the mean of their user's union.
@@ -90,14 +90,14 @@ class Retriever:
     # Of many users all products with the items that any of them has cost less than looking up each pair.
     at_once = _TOGETHER if len(vectors) >= _TOGETHER else 1
     for first in range(0, len(vectors), at_once):
-      some = slice(candidates.start[first], candidates.start[min(first + at_once, len(vectors))])
-      item = candidates.item[some]
+      rows = slice(candidates.start[first], candidates.start[min(first + at_once, len(vectors))])
+      item = candidates.item[rows]
       if at_once == 1:
-        score[some, column] = self.items[item] @ vectors[first]
+        score[rows, column] = self.items[item] @ vectors[first]
       else:
         items, place = np.unique(item, return_inverse=True)
         products = vectors[first : first + at_once] @ self.items[items].T
-        score[some, column] = products[row[some] - first, place]
+        score[rows, column] = products[row[rows] - first, place]
     number = np.maximum(np.diff(candidates.start), 1)
     mean_of = lambda values: (np.bincount(row, values, len(vectors)) / number)[row]
     apart = score[:, column] - mean_of(score[:, column])

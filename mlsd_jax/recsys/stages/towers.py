@@ -1,6 +1,5 @@
-"""Training the two towers by sampled softmax, and the vectors of items and users that retrieval needs."""
+"""Training the two towers by sampled softmax. (tower_vectors.py: what they are asked for afterwards.)"""
 
-import functools
 from typing import Any
 
 import jax
@@ -10,15 +9,14 @@ import scipy.optimize
 
 from mlsd_jax.models import two_tower
 from mlsd_jax.models.two_tower import TwoTowerConfig
-from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.purchases.weeks import Targets
-from mlsd_jax.recsys.stages.tower_examples import TowerData
+from mlsd_jax.recsys.stages.tower_data import TowerData
+from mlsd_jax.recsys.stages.tower_vectors import apply_user_tower, compute_item_vectors, compute_user_vectors
 from mlsd_jax.training.sharding import Rules
 from mlsd_jax.training.task import Task, average_loss, first_row, gather_rows
 
 # Rows of the big tables are split over the mesh; an id's row then lives on one device.
 TOWER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('vocab', None)), ('item_bias$', ('vocab', None)))
-_USERS_AT_ONCE = 1024
 _STRENGTHS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 22.0)  # of factors, that a boost may make of theirs
 _ENOUGH, _ASKED = 10_000, (512, 2048)  # purchases by which they are chosen, by so many users at least and at most
 
@@ -39,16 +37,20 @@ def tower_task(
   def metrics_of(params, batch, axis_name=()):
     # Each device's items are negatives for the users of all: log-Q counts on how often an item is in the whole batch.
     gather = lambda x: jnp.concatenate([gather_rows(part, axis_name) for part in jnp.split(x, len(names))])
-    pool_N, told_NK = (jnp.concatenate([batch[name + what] for name in names]) for what in ('', '_known'))
-    factors_NK, popularity_N, share_N = told_NK[:, :-2], told_NK[:, -2], told_NK[:, -1]
-    users_BD = _users(params, batch, known.codes_IC, config)
+    pool_N, known_NK = (jnp.concatenate([batch[name + what] for name in names]) for what in ('', '_known'))
+    factors_NK, popularity_N, share_N = known_NK[:, :-2], known_NK[:, -2], known_NK[:, -1]
+    users_BD = apply_user_tower(params, batch, known.codes_IC, config)
     items_ND = two_tower.item_vectors_told(params, pool_N, known.codes_IC, factors_NK, popularity_N, config)
     if axis_name:
       pool_N, share_N, items_ND = map(gather, (pool_N, share_N, items_ND))
     logits_BN = (users_BD @ items_ND.T).astype(jnp.float32)
     if log_q:
+      # What sells much is a negative in many batches, for its popularity and not for a bad fit: the softmax over the
+      # sample is that over all items only if the logarithm of how often each is drawn is taken off.
       expected_N = batch_size * (share_N + uniform_negatives / num_items)
       logits_BN = logits_BN - jnp.log(jnp.maximum(expected_N, 1e-9))[None]
+    # Negatives cost nothing more, as the items of the other rows have their vectors already. What the row's own user
+    # bought, and its own item in another row, are no negatives.
     size = len(batch['item'])
     first = first_row(size, axis_name)
     own_BN = first + jnp.arange(size)[:, None] == jnp.arange(len(pool_N))[None]
@@ -62,7 +64,7 @@ def tower_task(
 
   def evaluate(params, batch):
     """Nats of a purchase under the softmax over all items, and the share of purchases among the best 1,000."""
-    users_BD = _users(params, batch, known.codes_IC, config)
+    users_BD = apply_user_tower(params, batch, known.codes_IC, config)
     items_ID = two_tower.item_vectors(params, jnp.arange(1, num_items + 1), known, config)
     logits_BI = users_BD @ items_ID.T
     asked_BP = jnp.clip(batch['positives'] - 1, 0)
@@ -92,7 +94,7 @@ def tower_task(
   )
 
 
-def with_wide_weights(task: Task, params: Any, batch: dict[str, np.ndarray]) -> Any:
+def fit_wide_weights(task: Task, params: Any, batch: dict[str, np.ndarray]) -> Any:
   """The parameters with those weights of factors and popularity that make a batch likeliest, all else as it is.
 
   An optimiser's steps are too small to come there in time where they begin or end up far off (factors that are newer
@@ -103,11 +105,13 @@ def with_wide_weights(task: Task, params: Any, batch: dict[str, np.ndarray]) -> 
   def loss(weights, params, batch):
     return task.loss(_weighed(params, weights), batch, jax.random.key(0))[0]
 
-  slope, (tables, told) = jax.jit(jax.value_and_grad(loss)), jax.device_put((params, batch))
-  numbers = lambda weights: [np.asarray(x, np.float64) for x in slope(weights.astype(np.float32), tables, told)]
+  slope, (params_on_device, batch_on_device) = jax.jit(jax.value_and_grad(loss)), jax.device_put((params, batch))
+  numbers = lambda weights: [
+    np.asarray(x, np.float64) for x in slope(weights.astype(np.float32), params_on_device, batch_on_device)
+  ]
   start = np.array([np.exp(params['factor_strength']), params['popularity_weight']], np.float64)
-  found = scipy.optimize.minimize(numbers, start, jac=True, method='L-BFGS-B', bounds=((0.01, 20.0), (0.0, 3.0)))
-  return jax.device_get(_weighed(params, found.x.astype(np.float32)))
+  solution = scipy.optimize.minimize(numbers, start, jac=True, method='L-BFGS-B', bounds=((0.01, 20.0), (0.0, 3.0)))
+  return jax.device_get(_weighed(params, solution.x.astype(np.float32)))
 
 
 def _weighed(params: Any, weights: Any) -> Any:
@@ -115,13 +119,7 @@ def _weighed(params: Any, weights: Any) -> Any:
   return params | {'factor_strength': jnp.log(weights[0]), 'popularity_weight': weights[1]}
 
 
-def _users(params: Any, batch: Any, codes_IC: jax.Array, config: TwoTowerConfig) -> jax.Array:
-  return two_tower.user_vectors(
-    params, batch['history'], batch['ages'], batch['factors'], batch['user_codes'], codes_IC, config
-  )
-
-
-def model_config(data: TowerData, settings: dict[str, Any]) -> TwoTowerConfig:
+def make_model_config(data: TowerData, settings: dict[str, Any]) -> TwoTowerConfig:
   """The model of a data set, with what the settings say of its size."""
   sizes = lambda codes: tuple(int(column.max()) + 1 for column in codes.T)
   described = {
@@ -133,36 +131,7 @@ def model_config(data: TowerData, settings: dict[str, Any]) -> TwoTowerConfig:
   return TwoTowerConfig(**settings, **described)
 
 
-_item_vectors = jax.jit(two_tower.item_vectors, static_argnames='config')
-
-
-def all_items(params: Any, data: TowerData, config: TwoTowerConfig) -> np.ndarray:
-  """[num_items, W] vectors of every item."""
-  rows = np.arange(1, len(data.codes), dtype=np.int32)
-  size = 1 << 15
-  padded = np.resize(rows, -(-len(rows) // size) * size) if len(rows) > size else rows
-  parts = [
-    np.asarray(_item_vectors(params, part, data.items, config))
-    for part in np.split(padded, max(len(padded) // size, 1))
-  ]
-  return np.concatenate(parts)[: len(rows)]
-
-
-def some_users(
-  params: Any, data: TowerData, config: TwoTowerConfig, histories: Histories, users: np.ndarray, cut: int
-) -> np.ndarray:
-  """[U, W] vectors of users with what they had bought at a cut."""
-  compute = _user_vectors(config, _Array(data.codes))
-  parts: list[np.ndarray] = []
-  for first in range(0, len(users), _USERS_AT_ONCE):
-    some = users[first : first + _USERS_AT_ONCE]
-    whole = np.resize(some, min(_USERS_AT_ONCE, 1 << (len(users) - 1).bit_length()))
-    vectors = compute(params, data.users(histories, whole, np.full(len(whole), cut), config.history_length))
-    parts.append(np.asarray(vectors)[: len(some)])
-  return np.concatenate(parts)
-
-
-def factor_boost(
+def choose_factor_boost(
   params: Any, data: TowerData, config: TwoTowerConfig, targets: Targets, k: int, usual: float | None = None
 ) -> float:
   """What the weight of the factors is to be multiplied by, so that most of a week's purchases are among the best `k`.
@@ -178,28 +147,31 @@ def factor_boost(
   """
   users = targets.users
   enough = int(np.clip(_ENOUGH * len(users) / len(targets.user), *_ASKED))
-  asked = np.sort(np.random.default_rng(0).permutation(users)[:enough])
-  vectors, items = some_users(params, data, config, data.histories, asked, targets.cut), all_items(params, data, config)
+  sample = np.sort(np.random.default_rng(0).permutation(users)[:enough])
+  vectors, items = (
+    compute_user_vectors(params, data, config, data.histories, sample, targets.cut),
+    compute_item_vectors(params, data, config),
+  )
   wide = slice(config.embed_dim, config.embed_dim + config.factor_dim)
   own = float(np.exp(params['factor_strength']))
   boosts = [1.0, *(x / own for x in _STRENGTHS if x > own)]
   if usual is not None:
     boosts = [usual / own, *boosts]
-  found = np.zeros((len(boosts), len(asked)))
-  for first in range(0, len(asked), 128):
-    some, rows = asked[first : first + 128], slice(first, first + 128)
+  recalls = np.zeros((len(boosts), len(sample)))
+  for first in range(0, len(sample), 128):
+    part, rows = sample[first : first + 128], slice(first, first + 128)
     factors = vectors[rows, wide] @ items[:, wide].T
     scores = vectors[rows] @ items.T - factors
-    mine = np.isin(targets.user, some)
-    row, item = np.searchsorted(some, targets.user[mine]), targets.item[mine]
+    mine = np.isin(targets.user, part)
+    row, item = np.searchsorted(part, targets.user[mine]), targets.item[mine]
     for place, boost in enumerate(boosts):
       boosted = scores + boost * factors
       last = np.partition(boosted, -k, 1)[:, -k]
-      hits = np.bincount(row, boosted[row, item] >= last[row], minlength=len(some))
-      found[place, rows] = hits / np.maximum(np.bincount(row, minlength=len(some)), 1)
-  best = int(found.mean(1).argmax())
+      hits = np.bincount(row, boosted[row, item] >= last[row], minlength=len(part))
+      recalls[place, rows] = hits / np.maximum(np.bincount(row, minlength=len(part)), 1)
+  best = int(recalls.mean(1).argmax())
   if usual is not None:
-    gain = found[best] - found[0]
+    gain = recalls[best] - recalls[0]
     best = best if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)) else 0
   return float(boosts[best])
 
@@ -207,22 +179,3 @@ def factor_boost(
 def factor_weight(params: Any, config: TwoTowerConfig) -> float:
   """What the factors of towers count, their boost included."""
   return config.factor_boost * float(np.exp(params['factor_strength']))
-
-
-class _Array:
-  """An array that caches know by its identity."""
-
-  def __init__(self, values: np.ndarray):
-    self.values = values
-
-  def __hash__(self) -> int:
-    return id(self.values)
-
-  def __eq__(self, other: object) -> bool:
-    return isinstance(other, _Array) and other.values is self.values
-
-
-@functools.lru_cache(maxsize=8)
-def _user_vectors(config: TwoTowerConfig, codes: _Array):
-  table = jnp.asarray(codes.values)
-  return jax.jit(lambda params, batch: _users(params, batch, table, config))

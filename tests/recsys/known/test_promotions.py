@@ -49,7 +49,7 @@ def _week(first_day: int) -> tuple[datetime.date, datetime.date]:
 
 
 def _cut(data):
-  return weeks.cuts(data, 1)[0]
+  return weeks.list_cuts(data, 1)[0]
 
 
 def test_only_the_week_after_the_cut_is_seen():
@@ -69,7 +69,7 @@ def test_promotions_are_of_the_usual_place():
   rows = {name: row for row, name in enumerate(data.items['id'])}
   asked = [(0, 'w'), (1, 'w'), (0, 'y'), (1, 'y'), (0, 'z'), (2, 'w')]  # user 2 is nobody
   users, items = (np.array(x) for x in zip(*[(user, rows[name]) for user, name in asked], strict=True))
-  found = features.promotions(taken, users, items)
+  found = features.look_up_promotions(taken, users, items)
   assert found[:, PROMOTED.index('display')].tolist() == [1, 1, 0, 1, 0, 0]
   assert found[:, PROMOTED.index('mailer')].tolist() == [1, 0, 0, 0, 0, 0]
   assert found[:, PROMOTED.index('share')].tolist() == [1, 1, 0.5, 0.5, 0, 1]
@@ -83,7 +83,7 @@ def test_promotions_are_columns_only_where_a_shop_announces_them():
     union = candidates.collect(taken, USERS, candidates.SOURCES, 4)
     dense = features.compute(taken, union)
     assert dense.shape[1] == len(features.dense_names(taken, union.sources))
-    columns.append((dense.shape[1], blend.signals(taken, union).shape[1]))
+    columns.append((dense.shape[1], blend.compute_signals(taken, union).shape[1]))
   assert np.subtract(*columns).tolist() == [len(PROMOTED)] * 2
 
 
@@ -107,7 +107,7 @@ def test_deals_are_purchases_made_while_promoted():
   data = _shop([('w', 7, *_week(8)), ('w', 7, *_week(28))])
   rows = {name: row for row, name in enumerate(data.items['id'])}
   taken = snapshot.take(data, _cut(data))
-  found = features.promotions(taken, np.array([0, 0, 1]), np.array([rows['w'], rows['y'], rows['w']]))
+  found = features.look_up_promotions(taken, np.array([0, 0, 1]), np.array([rows['w'], rows['y'], rows['w']]))
   events = data.before(_cut(data)).with_columns(day=pl.from_epoch('time').dt.day())
   mine = events.filter(pl.col('user') == 0)
   of_w = mine.filter(pl.col('item') == rows['w'])
@@ -124,6 +124,6 @@ def test_promoted_again_is_told_from_new():
   data = _shop([('w', 7, *_week(21)), ('w', 7, *_week(28)), ('x', 7, *_week(28)), ('y', 7, *_week(21))])
   rows = {name: row for row, name in enumerate(data.items['id'])}
   taken = snapshot.take(data, _cut(data))
-  found = features.promotions(taken, np.zeros(3, int), np.array([rows[name] for name in 'wxy']))
+  found = features.look_up_promotions(taken, np.zeros(3, int), np.array([rows[name] for name in 'wxy']))
   assert found[:, PROMOTED.index('again')].tolist() == [1, 0, 0]
   assert found[:, PROMOTED.index('display')].tolist() == [1, 1, 0]

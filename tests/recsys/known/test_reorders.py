@@ -11,7 +11,7 @@ from mlsd_jax.recsys.purchases.events import DAY
 
 def test_rates_are_those_of_a_loop(made):
   data = made.dataset
-  cut = weeks.cuts(data, 1)[0]
+  cut = weeks.list_cuts(data, 1)[0]
   state = snapshot.take(data, cut)
   history = data.before(cut)
   week = ((cut - history['time'].to_numpy()) / DAY // 7).astype(int)

@@ -18,7 +18,7 @@ from mlsd_jax.recsys.stages import candidates, features
 
 @pytest.fixture(scope='module')
 def cut(made):
-  return weeks.cuts(made.dataset, 2)[1]
+  return weeks.list_cuts(made.dataset, 2)[1]
 
 
 def _changed_after(dataset, cut):
@@ -125,12 +125,12 @@ def test_before_the_first_event_there_is_nothing(made):
 
 
 def test_lookup_in_an_empty_table():
-  found = snapshot.lookup(np.zeros(0, np.int64), np.zeros((0, 2)), np.array([3, 4]), np.array([1.0, 2.0]))
+  found = snapshot.look_up(np.zeros(0, np.int64), np.zeros((0, 2)), np.array([3, 4]), np.array([1.0, 2.0]))
   assert found.tolist() == [[1.0, 2.0], [1.0, 2.0]]
 
 
 def test_what_is_derived_goes_with_its_snapshot(made):
-  taken = snapshot.take(made.dataset, weeks.cuts(made.dataset, 1)[0])
+  taken = snapshot.take(made.dataset, weeks.list_cuts(made.dataset, 1)[0])
   calls = []
   counted = snapshot.once(lambda taken, k: calls.append(k) or k)
   assert [counted(taken, 1), counted(taken, 1), counted(taken, 2)] == [1, 1, 2]

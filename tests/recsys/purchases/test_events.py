@@ -1,4 +1,4 @@
-"""Events as one table: ids become rows, whatever is wrong is told in one line."""
+"""Events as one table: ids become rows, whatever is wrong is said in one line."""
 
 import datetime
 

@@ -48,14 +48,14 @@ def test_bad_sizes_are_refused():
 
 
 def test_nobody_beats_the_oracle(made):
-  found = simulation.recovery(made)
+  found = simulation.measure_recovery(made)
   oracle = found.pop('oracle')['recall@100'].mean()
   assert all(values['recall@100'].mean() < oracle + 0.02 for values in found.values())
 
 
 def test_estimators_find_the_value_of_a_policy():
   made = generate(SyntheticConfig(num_users=500, num_items=100, weeks=6, tastes=10))
-  truth, found = simulation.logged_bandit(made.truth)
+  truth, found = simulation.simulate_bandit(made.truth)
   for name in ('IPS', 'SNIPS', 'doubly robust'):
     assert abs(found[name].mean - truth) < 4 * found[name].error, name
   assert abs(found['direct (wrong model)'].mean - truth) > 10 * found['direct (wrong model)'].error

@@ -10,7 +10,9 @@ from mlsd_jax.recsys.stages.factors import Factors
 
 
 def _of(seconds, items):
-  return Histories.of(pl.DataFrame({'user': [0] * len(items), 'item': items, 'time': np.asarray(seconds, np.int64)}), 1)
+  return Histories.from_events(
+    pl.DataFrame({'user': [0] * len(items), 'item': items, 'time': np.asarray(seconds, np.int64)}), 1
+  )
 
 
 @pytest.mark.parametrize('last', [10, 255, 256, 734, 20_000, 40_000])
@@ -37,7 +39,7 @@ def test_histories_are_those_of_a_loop(seed):
       'time': rng.integers(300, 400, number) * DAY // 4,
     }
   ).sort('time')
-  histories = Histories.of(events, users)
+  histories = Histories.from_events(events, users)
   asked, cuts = rng.integers(0, users + 1, 50), rng.integers(290, 410, 50) * DAY // 4
   found = histories.at(asked, cuts, 5)
   for user, cut, row, ages in zip(asked, cuts, found['history'], found['ages'], strict=True):

@@ -29,20 +29,22 @@ def _table(folder, separator=',', suffix='csv', **changed):
 
 @pytest.mark.parametrize('separator', [',', ';', '\t', '|'])
 def test_the_separator_is_found_out(tmp_path, separator):
-  data = own_table.table(_table(tmp_path, separator, kind=['k', 'k', 'l']), COLUMNS, ('kind',))
+  data = own_table.read_table(_table(tmp_path, separator, kind=['k', 'k', 'l']), COLUMNS, ('kind',))
   assert (data.num_users, data.num_items, data.categories) == (2, 2, ('kind',))
   assert data.users['id'].to_list() == ['01', '2']  # text: no zero is lost
   assert data.notes == ()
 
 
 def test_csv_and_parquet_give_the_same(tmp_path):
-  of = lambda suffix: own_table.table(_table(tmp_path, suffix=suffix, price=[1.5, 2.0, 3.0]), COLUMNS)
+  of = lambda suffix: own_table.read_table(_table(tmp_path, suffix=suffix, price=[1.5, 2.0, 3.0]), COLUMNS)
   assert of('csv').events.equals(of('parquet').events)
 
 
 @pytest.mark.parametrize('suffix', ['csv', 'parquet'])
 def test_ids_that_became_decimals_are_whole_again(tmp_path, suffix):
-  data = own_table.table(_table(tmp_path, suffix=suffix, who=[17850.0, None, 3.0], what=['1.0', '7', '7']), COLUMNS)
+  data = own_table.read_table(
+    _table(tmp_path, suffix=suffix, who=[17850.0, None, 3.0], what=['1.0', '7', '7']), COLUMNS
+  )
   assert data.users['id'].to_list() == ['17850', '3']
   assert data.items['id'].to_list() == ['1.0', '7']  # not all are decimals: they are names
   assert data.notes == ('left out: 1 of 3 lines, without a user',)
@@ -51,7 +53,7 @@ def test_ids_that_became_decimals_are_whole_again(tmp_path, suffix):
 def test_columns_of_our_names_need_not_be_told(tmp_path):
   path = tmp_path / 'log.csv'
   path.write_text('\ufeffuser_id,item_id,time,price,name\na,x,2020-01-01,2,Ex\nb,y,2020-01-02,3,Why\n')
-  data = own_table.table(path, dict.fromkeys(own_table.COLUMNS, ''))
+  data = own_table.read_table(path, dict.fromkeys(own_table.COLUMNS, ''))
   assert data.events['price'].to_list() == [2.0, 3.0]
   assert data.items['name'].to_list() == ['Ex', 'Why']
 
@@ -61,7 +63,7 @@ def test_numbers_as_people_write_them(tmp_path):
   path = _table(
     tmp_path, ';', who=['a'] * 8, what=['x'] * 8, when=[f'2020-01-0{day}' for day in range(1, 9)], cost=prices
   )
-  data = own_table.table(path, COLUMNS | {'price': 'cost'})
+  data = own_table.read_table(path, COLUMNS | {'price': 'cost'})
   assert data.events['price'].to_list() == [1234.5, 2.5, 0.0, 1234.5, 3.5, 0.0, 0.0, 7.0]
 
 
@@ -82,7 +84,7 @@ def test_sheets_of_a_workbook_are_what_the_same_rows_are_as_csv(tmp_path):
   text = [','.join('' if cell is None else str(cell) for cell in row) for row in [head, *old, *new]]
   (tmp_path / 'shop.csv').write_text('\n'.join(text))
   columns = COLUMNS | {'price': 'paid', 'quantity': 'units'}
-  book, csv = (own_table.table(tmp_path / f'shop.{kind}', columns) for kind in ('xlsx', 'csv'))
+  book, csv = (own_table.read_table(tmp_path / f'shop.{kind}', columns) for kind in ('xlsx', 'csv'))
   assert book.events.equals(csv.events)
   assert book.users.equals(csv.users)
   assert book.items.equals(csv.items)
@@ -107,8 +109,8 @@ def test_a_table_in_an_archive_is_the_table(tmp_path, suffix):
   elif suffix == 'parquet':
     _table(tmp_path, suffix=suffix)
   held = [('__MACOSX/log.csv', 'x'), ('LICENSE', 'free'), (f'shop/log.{suffix}', packed.read_bytes())]
-  data = own_table.table(_archive(tmp_path / 'Kaggle.ZIP', *held), COLUMNS)
-  plain = own_table.table(bare, COLUMNS)
+  data = own_table.read_table(_archive(tmp_path / 'Kaggle.ZIP', *held), COLUMNS)
+  plain = own_table.read_table(bare, COLUMNS)
   assert data.events.equals(plain.events)
   assert data.users.equals(plain.users)
   assert data.items.equals(plain.items)
@@ -117,20 +119,20 @@ def test_a_table_in_an_archive_is_the_table(tmp_path, suffix):
 def test_archives_that_cannot_be_read(tmp_path):
   several = _archive(tmp_path / 'several.zip', ('a.csv', 'who'), ('b.csv', 'who'))
   with pytest.raises(UserError, match=r'is to hold one table, and holds a\.csv, b\.csv: unpack it and name the file'):
-    own_table.table(several, COLUMNS)
+    own_table.read_table(several, COLUMNS)
   with pytest.raises(UserError, match=r'is to hold one table, and holds photo\.jpg: '):
-    own_table.table(_archive(tmp_path / 'none.zip', ('photo.jpg', 'x')), COLUMNS)
+    own_table.read_table(_archive(tmp_path / 'none.zip', ('photo.jpg', 'x')), COLUMNS)
   content = bytearray(several.read_bytes())
   (tmp_path / 'cut.zip').write_bytes(content[:40])
   with pytest.raises(UserError, match=r'cut\.zip cannot be unpacked: '):
-    own_table.table(tmp_path / 'cut.zip', COLUMNS)
+    own_table.read_table(tmp_path / 'cut.zip', COLUMNS)
   whole = _archive(tmp_path / 'whole.zip', ('a.csv', 'who,what,when\n' + 'a,b,2020-01-01\n' * 99)).read_bytes()
   (tmp_path / 'flipped.zip').write_bytes(whole[:60] + bytes([whole[60] ^ 255]) + whole[61:])
   with pytest.raises(UserError, match=r'flipped\.zip cannot be unpacked: '):
-    own_table.table(tmp_path / 'flipped.zip', COLUMNS)
+    own_table.read_table(tmp_path / 'flipped.zip', COLUMNS)
   several.rename(tmp_path / 'several.csv')
   with pytest.raises(UserError, match='is no text in UTF-8'):
-    own_table.table(tmp_path / 'several.csv', COLUMNS)
+    own_table.read_table(tmp_path / 'several.csv', COLUMNS)
 
 
 def test_what_is_left_out_is_told(tmp_path):
@@ -141,7 +143,7 @@ def test_what_is_left_out_is_told(tmp_path):
     when=['2020-01-01'] * 5,
     units=['1', '1', '1', '1', '-2'],
   )
-  data = own_table.table(path, COLUMNS | {'quantity': 'units'})
+  data = own_table.read_table(path, COLUMNS | {'quantity': 'units'})
   assert data.events.height == 1
   assert data.notes == (
     'left out: 2 of 5 lines, without a user',
@@ -152,12 +154,12 @@ def test_what_is_left_out_is_told(tmp_path):
 
 def test_equal_rows_count_twice_and_order_does_not_matter(tmp_path):
   twice = {'who': ['b', 'a', 'a'], 'what': ['y', 'x', 'x'], 'when': ['2020-03-01', '2020-01-01', '2020-01-01']}
-  data = own_table.table(_table(tmp_path, **twice), COLUMNS)
+  data = own_table.read_table(_table(tmp_path, **twice), COLUMNS)
   assert data.events['user'].to_list() == [0, 0, 1]
 
 
 def test_an_item_has_its_first_category_that_is_there(tmp_path):
-  data = own_table.table(_table(tmp_path, kind=[None, 'l', 'k']), COLUMNS, ('kind',))
+  data = own_table.read_table(_table(tmp_path, kind=[None, 'l', 'k']), COLUMNS, ('kind',))
   assert data.items['kind'].to_list() == ['k', 'l']
 
 
@@ -172,7 +174,7 @@ def test_an_item_has_its_first_category_that_is_there(tmp_path):
 )
 def test_what_is_wrong_is_told(tmp_path, columns, message):
   with pytest.raises(UserError, match=message):
-    own_table.table(_table(tmp_path), columns)
+    own_table.read_table(_table(tmp_path), columns)
 
 
 @pytest.mark.parametrize(
@@ -199,49 +201,49 @@ def test_what_is_wrong_is_told(tmp_path, columns, message):
   ],
 )
 def test_a_number_in_many_forms(written, number):
-  found = pl.LazyFrame({'n': [written]}, {'n': pl.String}).select(own_table.number('n')).collect()['n'][0]
+  found = pl.LazyFrame({'n': [written]}, {'n': pl.String}).select(own_table.parse_number('n')).collect()['n'][0]
   assert found == (None if number is None else pytest.approx(number))
 
 
 def test_what_is_no_number_is_told(tmp_path):
   path = _table(tmp_path, paid=['3.50', 'free', None], units=['1', '2', '3'])
-  data = own_table.table(path, COLUMNS | {'price': 'paid', 'quantity': 'units'})
+  data = own_table.read_table(path, COLUMNS | {'price': 'paid', 'quantity': 'units'})
   assert data.notes == ('price that is no number, so not known: 1 of 3 lines',)
 
 
 def test_a_name_may_be_a_category_too(tmp_path):
   path = _table(tmp_path, name=['k', 'l', 'k'])
-  data = own_table.table(path, COLUMNS, ('name', 'name'))
+  data = own_table.read_table(path, COLUMNS, ('name', 'name'))
   assert data.categories == ('name',)
   assert data.items['name'].to_list() == ['k', 'l']
   with pytest.raises(UserError, match="cannot be called 'id'"):
-    own_table.table(path, COLUMNS, ('id',))
+    own_table.read_table(path, COLUMNS, ('id',))
 
 
 def test_files_that_cannot_be_read(tmp_path):
   with pytest.raises(UserError, match='no such file'):
-    own_table.table(tmp_path / 'other.csv', COLUMNS)
+    own_table.read_table(tmp_path / 'other.csv', COLUMNS)
   (tmp_path / 'shop.xlsx').write_bytes(b'PK')
   with pytest.raises(UserError, match=r'shop\.xlsx cannot be read as a workbook: .*invalid Zip archive'):
-    own_table.table(tmp_path / 'shop.xlsx', COLUMNS)
+    own_table.read_table(tmp_path / 'shop.xlsx', COLUMNS)
   _workbook(tmp_path / 'empty.xlsx', {'sheet': []})
   with pytest.raises(UserError, match=r'empty\.xlsx is empty'):
-    own_table.table(tmp_path / 'empty.xlsx', COLUMNS)
+    own_table.read_table(tmp_path / 'empty.xlsx', COLUMNS)
   (tmp_path / 'none.csv').write_text('')
   with pytest.raises(UserError, match='is empty: its first line must name the columns'):
-    own_table.table(tmp_path / 'none.csv', COLUMNS)
+    own_table.read_table(tmp_path / 'none.csv', COLUMNS)
   (tmp_path / 'head.csv').write_text('who,what,when\n')
   with pytest.raises(UserError, match='has no events'):
-    own_table.table(tmp_path / 'head.csv', COLUMNS)
+    own_table.read_table(tmp_path / 'head.csv', COLUMNS)
 
 
 def test_a_week_without_purchases_is_a_week_of_nothing(tmp_path):
   days = ['2019-11-29', '2019-11-30', *(f'2020-01-{day:02d}' for day in (1, 2, 4, 28, 29, 30, 31))]
   rows = {'who': ['a'] * 9, 'what': list('xyxyzxyzx'), 'when': days}
-  data = own_table.table(_table(tmp_path, **rows), COLUMNS)
-  cuts = weeks.cuts(data, 3)
-  assert [len(weeks.targets(data, cut).item) for cut in cuts] == [3, 0, 0]
-  assert weeks.choose_cuts(data, 3) == [cuts[0], weeks.cuts(data, 4)[3]]
+  data = own_table.read_table(_table(tmp_path, **rows), COLUMNS)
+  cuts = weeks.list_cuts(data, 3)
+  assert [len(weeks.find_targets(data, cut).item) for cut in cuts] == [3, 0, 0]
+  assert weeks.choose_cuts(data, 3) == [cuts[0], weeks.list_cuts(data, 4)[3]]
   with pytest.raises(UserError, match='nothing was bought in the 2 weeks before the one held out'):
     weeks.choose_cuts(data, 2)
   taken = snapshot.take(data, cuts[1])

@@ -32,7 +32,7 @@ def _hm(folder, **changed):
 
 def test_hm_is_streamed_once_and_typed(tmp_path, monkeypatch):
   _hm(tmp_path)
-  data = readers.hm(tmp_path)
+  data = readers.read_hm(tmp_path)
   assert data.events.schema == {
     'user': pl.Int32,
     'item': pl.Int32,
@@ -46,14 +46,14 @@ def test_hm_is_streamed_once_and_typed(tmp_path, monkeypatch):
   assert data.events['price'].sort().to_list() == pytest.approx([0.0, 0.03, 0.05])
   assert data.users['age'].to_list() == [45, None]
   monkeypatch.setattr(readers, '_stream_transactions', None)
-  assert readers.hm(tmp_path).events.equals(data.events)
+  assert readers.read_hm(tmp_path).events.equals(data.events)
 
 
 def test_hm_files_that_have_changed_are_streamed_anew(tmp_path):
   _hm(tmp_path)
-  readers.hm(tmp_path)
+  readers.read_hm(tmp_path)
   _hm(tmp_path, customers={'customer_id': ['0' * 64, 'f' * 64], 'age': ['31', '49']})
-  data = readers.hm(tmp_path)
+  data = readers.read_hm(tmp_path)
   assert data.users['age'].gather(data.events['user']).to_list() == [45, 45, 30]
   assert data.events['user'].to_list() == [1, 1, 0]
 
@@ -63,7 +63,7 @@ def test_a_folder_that_cannot_be_written_is_read_through_the_cache(tmp_path, mon
   _hm(tmp_path / 'hm')
   monkeypatch.setenv('MLSD_CACHE_DIR', str(tmp_path / 'cache'))
   monkeypatch.setattr(readers.os, 'access', lambda *_: False)
-  assert readers.hm(tmp_path / 'hm').events.equals(readers.hm(tmp_path / 'hm').events)
+  assert readers.read_hm(tmp_path / 'hm').events.equals(readers.read_hm(tmp_path / 'hm').events)
   assert not (tmp_path / 'hm' / 'transactions.parquet').exists()
 
 
@@ -79,17 +79,17 @@ def test_a_folder_that_cannot_be_written_is_read_through_the_cache(tmp_path, mon
 def test_wrong_hm_files_are_told_and_leave_nothing(tmp_path, changed, message):
   _hm(tmp_path, **changed)
   with pytest.raises(UserError, match=message):
-    readers.hm(tmp_path)
+    readers.read_hm(tmp_path)
   assert not (tmp_path / 'transactions.parquet').exists()
 
 
 def test_missing_hm_files_and_columns(tmp_path):
   with pytest.raises(UserError, match=r'articles\.csv is missing'):
-    readers.hm(tmp_path)
+    readers.read_hm(tmp_path)
   _hm(tmp_path)
   pl.read_csv(tmp_path / 'customers.csv').drop('age').write_csv(tmp_path / 'customers.csv')
   with pytest.raises(UserError, match="no column 'age'"):
-    readers.hm(tmp_path)
+    readers.read_hm(tmp_path)
 
 
 def test_online_retail_leaves_out_what_is_no_purchase(tmp_path):
@@ -105,7 +105,7 @@ def test_online_retail_leaves_out_what_is_no_purchase(tmp_path):
       'Country': ['United Kingdom'] * 6,
     }
   ).write_csv(tmp_path / 'retail.csv')
-  data = readers.online_retail(tmp_path / 'retail.csv')
+  data = readers.read_online_retail(tmp_path / 'retail.csv')
   assert data.users['id'].to_list() == ['13047', '17850']
   assert data.events['quantity'].to_list() == [6.0, 2.0]
   assert data.events['time'].to_list() == [1_291_191_960, 1_291_276_800]
@@ -118,7 +118,7 @@ def test_online_retail_leaves_out_what_is_no_purchase(tmp_path):
   )
   (tmp_path / 'other.csv').write_text('a,b\n1,2\n')
   with pytest.raises(UserError, match='no column for invoice'):
-    readers.online_retail(tmp_path / 'other.csv')
+    readers.read_online_retail(tmp_path / 'other.csv')
 
 
 def test_a_submission_has_every_customer_once_in_order(tmp_path):
@@ -135,12 +135,12 @@ def test_a_submission_has_every_customer_once_in_order(tmp_path):
 )
 def test_the_measured_floor_of_completejourney():
   """Popularity of the last week: MAP@12 .048 and recall@1000 .333 on the week held out (to ties)."""
-  data = readers.completejourney()
+  data = readers.read_completejourney()
   assert (data.num_users, data.events.height) == (2469, 1_469_307)
   assert data.promotions is not None
   assert data.promotions.height == 20_940_529
-  cut = weeks.cuts(data, 1)[0]
-  found = weeks.targets(data, cut)
+  cut = weeks.list_cuts(data, 1)[0]
+  found = weeks.find_targets(data, cut)
   week = data.between(cut - weeks.WEEK, cut)['item'].value_counts().sort('count', 'item', descending=[True, False])
   best = week['item'].to_numpy()[:1000]
   values = measures.evaluate(found.users, np.tile(best, (len(found.users), 1)), found, data.num_items)
@@ -152,6 +152,6 @@ def test_a_dataset_without_categories_goes_through():
   times = [f'2020-01-{day:02d}' for day in range(1, 29)]
   events = pl.DataFrame({'user_id': ['a', 'b'] * 14, 'item_id': list('xyzw') * 7, 'time': times})
   data = readers.make_dataset('bare', events)
-  state = snapshot.take(data, weeks.cuts(data, 1)[0])
+  state = snapshot.take(data, weeks.list_cuts(data, 1)[0])
   union = candidates.collect(state, np.array([0, 1, 2], np.int32), candidates.SOURCES, 5)
   assert set(union.item.tolist()) <= {0, 1, 2, 3}

@@ -15,7 +15,7 @@ SECOND = datetime.datetime(2019, 1, 31, 20, 5, tzinfo=datetime.UTC)
 
 def _read(values):
   events = pl.LazyFrame({'time': values})
-  return events.select(times.seconds(events, 'shop')).collect()['time'].to_list()
+  return events.select(times.parse_seconds(events, 'shop')).collect()['time'].to_list()
 
 
 @pytest.mark.parametrize(

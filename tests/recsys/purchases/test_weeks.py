@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.recsys.purchases import weeks as splits
+from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import DAY, make_dataset
 
 
@@ -17,16 +17,16 @@ def _shop(days):
 
 def test_weeks_are_disjoint_and_reach_the_end():
   data = _shop(range(30))
-  cuts = splits.cuts(data, 3)
-  weeks = [data.between(cut, cut + splits.WEEK)['time'].to_list() for cut in cuts]
-  assert [len(week) for week in weeks] == [7, 7, 7]
-  assert weeks[0][-1] == 29 * DAY
-  assert weeks[1][-1] == weeks[0][0] - DAY
+  cuts = weeks.list_cuts(data, 3)
+  times = [data.between(cut, cut + weeks.WEEK)['time'].to_list() for cut in cuts]
+  assert [len(week) for week in times] == [7, 7, 7]
+  assert times[0][-1] == 29 * DAY
+  assert times[1][-1] == times[0][0] - DAY
 
 
 def test_too_little_data_is_told():
   with pytest.raises(UserError, match='spans 10 days, too few to hold out 2 weeks'):
-    splits.cuts(_shop([0, 10]), 2)
+    weeks.list_cuts(_shop([0, 10]), 2)
 
 
 def test_targets_are_distinct_pairs_with_their_first_day():
@@ -38,15 +38,15 @@ def test_targets_are_distinct_pairs_with_their_first_day():
       'quantity': [1, 2, 1],
     }
   )
-  found = splits.targets(make_dataset('shop', events), 10 * DAY)
+  found = weeks.find_targets(make_dataset('shop', events), 10 * DAY)
   assert found.user.tolist() == [0, 1]
   assert found.days.tolist() == [0.0, 1.0]
   assert found.quantity.tolist() == [3.0, 1.0]
-  assert found.of(found.users[1:]).user.tolist() == [1]
+  assert found.only(found.users[1:]).user.tolist() == [1]
 
 
 def test_a_week_without_purchases_is_empty():
-  found = splits.targets(_shop([0, 30]), 10 * DAY)
+  found = weeks.find_targets(_shop([0, 30]), 10 * DAY)
   assert len(found.user) == len(found.users) == 0
 
 
@@ -55,12 +55,12 @@ def test_segments():
     'shop',
     pl.DataFrame({'user_id': ['a'] * 12 + ['b'], 'item_id': ['x'] * 13, 'time': [d * DAY for d in [*range(12), 30]]}),
   )
-  assert splits.segments(data.before(20 * DAY), 2).tolist() == ['heavy', 'cold']
-  assert splits.segments(data.before(20 * DAY), 2, light=12).tolist() == ['light', 'cold']
+  assert weeks.segment_users(data.before(20 * DAY), 2).tolist() == ['heavy', 'cold']
+  assert weeks.segment_users(data.before(20 * DAY), 2, light=12).tolist() == ['light', 'cold']
 
 
 def test_a_sample_of_users_has_all_they_bought(made):
-  found = splits.targets(made.dataset, splits.cuts(made.dataset, 1)[0])
+  found = weeks.find_targets(made.dataset, weeks.list_cuts(made.dataset, 1)[0])
   some = found.sample(10)
   assert len(some.users) == 10
   assert [*some.item] == [*found.item[np.isin(found.user, some.users)]]

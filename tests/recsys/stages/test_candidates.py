@@ -17,7 +17,7 @@ from mlsd_jax.recsys.stages import candidates
 
 @pytest.fixture(scope='module')
 def state(made):
-  return snapshot.take(made.dataset, weeks.cuts(made.dataset, 1)[0])
+  return snapshot.take(made.dataset, weeks.list_cuts(made.dataset, 1)[0])
 
 
 def test_repurchase_names_what_the_user_bought_most(made, state):
@@ -116,7 +116,7 @@ def test_best_first_sorts_as_a_stable_sort_does(pairs):
   pairs.sort(key=lambda pair: pair[0])
   rows = np.array([pair[0] for pair in pairs], np.int64)
   scores = np.array([pair[1] for pair in pairs], np.float32) + np.float32(0)
-  order = candidates.best_first(rows, scores)
+  order = candidates.sort_best_first(rows, scores)
   wanted = sorted(range(len(pairs)), key=lambda i: (rows[i], -scores[i], i))
   assert order.tolist() == wanted
 

@@ -10,7 +10,7 @@ import pytest
 from mlsd_jax.models import two_tower
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.histories import Histories
-from mlsd_jax.recsys.stages import factors, tower_examples, towers
+from mlsd_jax.recsys.stages import factors, tower_examples, tower_vectors, towers
 from mlsd_jax.recsys.stages.factors import Factors
 
 DAY = 86_400
@@ -20,7 +20,7 @@ SMALL = {'embed_dim': 8, 'hidden_dim': 8, 'history_length': 16, 'sequence_length
 def _histories(user, item, users, day=None):
   day = np.arange(len(user)) % 7 if day is None else day
   events = pl.DataFrame({'user': user, 'item': item, 'time': np.asarray(day, np.int64) * DAY}).sort('time')
-  return Histories.of(events, users)
+  return Histories.from_events(events, users)
 
 
 def _two_tastes(rng, users=60, items=20, each=12):
@@ -109,15 +109,15 @@ def test_nothing_bought_yet():
 
 
 def test_towers_find_more_with_factors_than_without(made):
-  cut = weeks.cuts(made.dataset, 1)[0]
-  bought = weeks.targets(made.dataset, cut)
+  cut = weeks.list_cuts(made.dataset, 1)[0]
+  bought = weeks.find_targets(made.dataset, cut)
 
   def found(dim):
-    data, _ = tower_examples.tower_data(made.dataset, cut, 4, dim)
-    config = towers.model_config(data, SMALL)
+    data, _ = tower_examples.make_examples(made.dataset, cut, 4, dim)
+    config = towers.make_model_config(data, SMALL)
     params = two_tower.init(jax.random.key(0), config)
-    users = towers.some_users(params, data, config, data.histories, bought.users, cut)
-    best = np.argsort(-users @ towers.all_items(params, data, config).T, 1)[:, :40]
+    users = tower_vectors.compute_user_vectors(params, data, config, data.histories, bought.users, cut)
+    best = np.argsort(-users @ tower_vectors.compute_item_vectors(params, data, config).T, 1)[:, :40]
     row = np.searchsorted(bought.users, bought.user)
     return (best[row] == bought.item[:, None]).any(1).mean()
 
@@ -125,14 +125,14 @@ def test_towers_find_more_with_factors_than_without(made):
 
 
 def test_the_boost_is_the_one_that_finds_most(made):
-  cut = weeks.cuts(made.dataset, 1)[0]
-  data, _ = tower_examples.tower_data(made.dataset, cut, 4, 16)
-  config = towers.model_config(data, SMALL)
+  cut = weeks.list_cuts(made.dataset, 1)[0]
+  data, _ = tower_examples.make_examples(made.dataset, cut, 4, 16)
+  config = towers.make_model_config(data, SMALL)
   params = two_tower.init(jax.random.key(0), config)
-  bought = weeks.targets(made.dataset, cut)
-  boost = towers.factor_boost(params, data, config, bought, 40)
-  vectors = towers.some_users(params, data, config, data.histories, bought.users, cut)
-  items = towers.all_items(params, data, config)
+  bought = weeks.find_targets(made.dataset, cut)
+  boost = towers.choose_factor_boost(params, data, config, bought, 40)
+  vectors = tower_vectors.compute_user_vectors(params, data, config, data.histories, bought.users, cut)
+  items = tower_vectors.compute_item_vectors(params, data, config)
   row = np.searchsorted(bought.users, bought.user)
 
   def recall(boost):
@@ -146,13 +146,13 @@ def test_the_boost_is_the_one_that_finds_most(made):
 
 
 def test_a_refresh_keeps_the_usual_weight_unless_another_is_clearly_better(made):
-  cut = weeks.cuts(made.dataset, 1)[0]
-  data, _ = tower_examples.tower_data(made.dataset, cut, 4, 16)
-  config = towers.model_config(data, SMALL)
+  cut = weeks.list_cuts(made.dataset, 1)[0]
+  data, _ = tower_examples.make_examples(made.dataset, cut, 4, 16)
+  config = towers.make_model_config(data, SMALL)
   params = two_tower.init(jax.random.key(0), config)
   own = float(np.exp(params['factor_strength']))
-  boost = lambda usual=None: towers.factor_boost(
-    params, data, config, weeks.targets(made.dataset, cut), 40, usual and usual * own
+  boost = lambda usual=None: towers.choose_factor_boost(
+    params, data, config, weeks.find_targets(made.dataset, cut), 40, usual and usual * own
   )
   best = boost()
   assert boost(0.9 * best) == pytest.approx(0.9 * best)  # finds nearly as much

@@ -67,7 +67,7 @@ def test_groups_keep_purchases_and_say_what_they_left_out(size, each, seed):
 
 
 def _trained(groups, tmp_path, losses, steps=150):
-  bounds = features.edges(groups.arrays['dense'].reshape(-1, 2), 8)
+  bounds = features.bucket_bounds(groups.arrays['dense'].reshape(-1, 2), 8)
   config = SparseNNConfig(
     num_dense=2, num_items=50, code_sizes=(1,), bins=8, sparse=False, bottom_dim=16, top_dims=(16,), cross_layers=1
   )
@@ -104,7 +104,7 @@ def test_ranking_losses_order_without_the_cross_entropy(losses, tmp_path):
 def test_filled_up_places_do_not_count():
   candidates, inputs, labels = _problem(6, 10, rate=-0.5)
   groups = ranker.make_groups(candidates, inputs, labels, size=16)
-  bounds = features.edges(inputs.dense, 4)
+  bounds = features.bucket_bounds(inputs.dense, 4)
   config = SparseNNConfig(num_dense=2, num_items=50, code_sizes=(1,), bins=4, bottom_dim=8, top_dims=(8,), bag_length=1)
   task = ranker.ranker_task(
     config, CODES, bounds, batch_size=len(groups), losses=LossConfig(pairwise=1.0, listwise=1.0)
@@ -125,7 +125,7 @@ def test_a_ranker_whose_tables_are_large_learns_the_same_by_rows():
     num_dense=2, num_items=2000, code_sizes=(900, 3), bins=4, bag_length=1, interaction='none', top_dims=(8,)
   )
   codes = np.random.default_rng(0).integers(0, (900, 3), (2001, 2)).astype(np.int32)
-  task = ranker.ranker_task(config, codes, features.edges(inputs.dense, 4), batch_size=8)
+  task = ranker.ranker_task(config, codes, features.bucket_bounds(inputs.dense, 4), batch_size=8)
   optimizer = make_optimizer(OptimizerConfig(name='rowwise_adagrad', table_learning_rate=0.05), 100)
   batches = {name: np.stack([x[:8], x[8:16]]) for name, x in groups.arrays.items()}
   batches['bag'] += np.arange(8, dtype=np.int32)[:, None] % 3

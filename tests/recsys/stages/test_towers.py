@@ -12,7 +12,7 @@ from mlsd_jax.models import two_tower
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import DAY
 from mlsd_jax.recsys.purchases.histories import Histories
-from mlsd_jax.recsys.stages import tower_examples, towers
+from mlsd_jax.recsys.stages import tower_examples, tower_vectors, towers
 from mlsd_jax.recsys.stages.factors import Factors
 from mlsd_jax.recsys.stages.tower_examples import TowerBatches, held_out_users
 from mlsd_jax.training.config import TrainConfig
@@ -24,7 +24,7 @@ SMALL = {'embed_dim': 16, 'hidden_dim': 16, 'history_length': 16, 'sequence_leng
 
 @pytest.fixture(scope='module')
 def known(made):
-  return tower_examples.tower_data(made.dataset, weeks.cuts(made.dataset, 1)[0], 8, factor_dim=16, span=2)
+  return tower_examples.make_examples(made.dataset, weeks.list_cuts(made.dataset, 1)[0], 8, factor_dim=16, span=2)
 
 
 @pytest.fixture(scope='module')
@@ -39,7 +39,7 @@ def spans(known):
 
 def test_histories_end_before_the_cut(made):
   events = made.dataset.events
-  histories = Histories.of(events, made.dataset.num_users)
+  histories = Histories.from_events(events, made.dataset.num_users)
   rng = np.random.default_rng(0)
   users = rng.integers(0, made.dataset.num_users + 1, 50)
   cuts = rng.integers(int(events['time'][0]), int(events['time'][-1]), 50)
@@ -64,7 +64,7 @@ def test_examples_lie_in_the_week_after_their_cut(made, spans):
 
 def test_what_an_item_is_told_to_be_ends_before_its_span(made, data, spans):
   """Factors, popularity and shares of the items of a batch are those of its own weeks."""
-  last = weeks.cuts(made.dataset, 1)[0]
+  last = weeks.list_cuts(made.dataset, 1)[0]
   assert len(spans) > 1
   for span in spans:
     assert span.cut.max() < last
@@ -73,7 +73,7 @@ def test_what_an_item_is_told_to_be_ends_before_its_span(made, data, spans):
     np.testing.assert_array_equal(span.factors.popularity, wanted.popularity)
     np.testing.assert_allclose(span.share.sum(), 1.0, rtol=1e-5)
     last = int(span.cut.min())
-  batches = TowerBatches(data, spans, towers.model_config(data, SMALL), 64)
+  batches = TowerBatches(data, spans, towers.make_model_config(data, SMALL), 64)
   per_epoch = sum(round(len(span.item) / 64) for span in spans)
   for batch, _ in zip(batches.batches(0), range(per_epoch), strict=False):
     [span] = [span for span in spans if np.array_equal(span.factors.table[batch['item']], batch['item_known'][:, :-2])]
@@ -99,12 +99,12 @@ def test_spans_are_of_so_many_weeks_and_examples_at_least(counts, least, wanted)
 
 def test_the_wide_parts_weights_are_found_before_training(data, spans):
   """From far off, where steps of the optimiser would not come in time, to where no grid point is better."""
-  config = towers.model_config(data, SMALL)
+  config = towers.make_model_config(data, SMALL)
   params = jax.device_get(two_tower.init(jax.random.key(0), config)) | {'factor_strength': np.float32(3.0)}
   batch = next(TowerBatches(data, spans, config, 64).batches(0))
   task = towers.tower_task(config, data, batch_size=64)
   loss = jax.jit(lambda params: task.loss(params, batch, None)[0])
-  found = towers.with_wide_weights(task, params, batch)
+  found = towers.fit_wide_weights(task, params, batch)
   assert loss(found) < loss(params) - 1
   for strength in np.linspace(-3, 3, 13):
     for weight in np.linspace(0, 1.5, 7):
@@ -115,7 +115,7 @@ def test_the_wide_parts_weights_are_found_before_training(data, spans):
 
 
 def test_batches_are_the_same_from_any_start(data, spans):
-  config = towers.model_config(data, SMALL)
+  config = towers.make_model_config(data, SMALL)
   batches = TowerBatches(data, spans, config, 16)
   stream = batches.batches(0)
   for _ in range(3):
@@ -127,17 +127,17 @@ def test_batches_are_the_same_from_any_start(data, spans):
 
 def test_log_q_makes_the_sampled_softmax_unbiased(data, spans):
   """The gradient over many batches points where that of the full softmax does; without log Q it does not."""
-  config = dataclasses.replace(towers.model_config(data, SMALL), sequence_length=0)
+  config = dataclasses.replace(towers.make_model_config(data, SMALL), sequence_length=0)
   params = two_tower.init(jax.random.key(0), config)
   batches = TowerBatches(data, spans[:1], config, 64)  # the full softmax knows of no other
   codes = jnp.asarray(data.codes)
 
   def full(table, batch):
-    told = params | {'item_table': table}
+    changed = params | {'item_table': table}
     users = two_tower.user_vectors(
-      told, *(batch[name] for name in ('history', 'ages', 'factors', 'user_codes')), codes, config
+      changed, *(batch[name] for name in ('history', 'ages', 'factors', 'user_codes')), codes, config
     )
-    items = two_tower.item_vectors(told, jnp.arange(len(codes)), data.items, config)
+    items = two_tower.item_vectors(changed, jnp.arange(len(codes)), data.items, config)
     logits = (users @ items.T).at[:, 0].set(-1e9)
     return (jax.nn.logsumexp(logits, 1) - jnp.take_along_axis(logits, batch['item'][:, None], 1)[:, 0]).mean()
 
@@ -157,7 +157,7 @@ def test_log_q_makes_the_sampled_softmax_unbiased(data, spans):
 
 
 def test_a_users_other_purchases_are_no_negatives(data, spans):
-  config = towers.model_config(data, SMALL)
+  config = towers.make_model_config(data, SMALL)
   params = two_tower.init(jax.random.key(0), config)
   batch = next(TowerBatches(data, spans, config, 8).batches(0))
   batch = {name: np.repeat(array[:1], 8, 0) for name, array in batch.items()}
@@ -168,11 +168,11 @@ def test_a_users_other_purchases_are_no_negatives(data, spans):
 
 
 def test_the_towers_learn(made, data, spans, tmp_path):
-  config = towers.model_config(data, SMALL)
+  config = towers.make_model_config(data, SMALL)
   optimizer = OptimizerConfig(name='rowwise_adagrad', learning_rate=3e-3, table_learning_rate=0.1, weight_decay=0.0)
   train = TrainConfig(steps=60, batch_size=64, optimizer=optimizer, steps_per_dispatch=10, eval_every=1000)
-  cut = weeks.cuts(made.dataset, 1)[0]
-  held_out = held_out_users(data, config, weeks.targets(made.dataset, cut), data.histories, 64)
+  cut = weeks.list_cuts(made.dataset, 1)[0]
+  held_out = held_out_users(data, config, weeks.find_targets(made.dataset, cut), data.histories, 64)
   task = towers.tower_task(config, data, batch_size=64)
   before = towers.tower_task(config, data, batch_size=64).evaluate(
     two_tower.init(jax.random.key(0), config), next(held_out.batches())
@@ -182,12 +182,12 @@ def test_the_towers_learn(made, data, spans, tmp_path):
 
 
 def test_a_users_vector_is_its_own_whoever_stands_beside(made, data):
-  config = towers.model_config(data, SMALL)
+  config = towers.make_model_config(data, SMALL)
   params = two_tower.init(jax.random.key(0), config)
-  items = towers.all_items(params, data, config)
+  items = tower_vectors.compute_item_vectors(params, data, config)
   assert items.shape[0] == made.dataset.num_items
-  cut = weeks.cuts(made.dataset, 1)[0]
-  vectors = lambda rows: towers.some_users(params, data, config, data.histories, np.array(rows), cut)
+  cut = weeks.list_cuts(made.dataset, 1)[0]
+  vectors = lambda rows: tower_vectors.compute_user_vectors(params, data, config, data.histories, np.array(rows), cut)
   together = vectors([0, 1, 2, 3, 4])
   assert together.shape == (5, items.shape[1])
   np.testing.assert_allclose(vectors([3, 1])[:, :], together[[3, 1]], rtol=1e-4, atol=1e-5)

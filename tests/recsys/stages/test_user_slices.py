@@ -29,9 +29,9 @@ def test_what_a_function_raises_is_raised():
 
 def test_a_slice_of_the_users_has_their_candidates(made):
   dataset = made.dataset
-  taken = snapshot.take(dataset, weeks.cuts(dataset, 1)[0])
+  taken = snapshot.take(dataset, weeks.list_cuts(dataset, 1)[0])
   users = np.array([5, 2, 9, 7], np.int32)
   sources = {name: candidates.SOURCES[name] for name in PER_SOURCE}
   whole, part = (candidates.collect(taken, asked, sources, PER_SOURCE) for asked in (users, users[1:3]))
   for field in dataclasses.fields(part):
-    np.testing.assert_array_equal(getattr(whole.of(slice(1, 3)), field.name), getattr(part, field.name))
+    np.testing.assert_array_equal(getattr(whole.slice_users(slice(1, 3)), field.name), getattr(part, field.name))
