@@ -9,6 +9,7 @@ import numpy as np
 from ranx import Qrels, Run
 from ranx import evaluate as ranx_evaluate
 
+from mlsd_jax.ranking_measures import average_precision, recall
 from mlsd_jax.recsys.judging import measures
 from mlsd_jax.recsys.purchases.weeks import Targets
 
@@ -26,10 +27,9 @@ def main() -> None:
   targets = Targets(0, user, item, np.zeros(len(user), np.float32), np.ones(len(user), np.float32))
   hits, relevant = measures.relevance(np.arange(users, dtype=np.int32), ranking, targets, items)
   ours = {
-    'recall@100': measures.recall(hits, relevant, 100),
-    'ndcg@12': measures.ndcg(hits, relevant, 12),
-    # ranx divides by all that is relevant, Kaggle by at most 12.
-    'map@12': measures.average_precision(hits, relevant, 12) * np.minimum(12, relevant) / relevant,
+    'recall@100': recall(hits, relevant, 100),
+    'ndcg@12': measures.binary_ndcg(hits, relevant, 12),
+    'map@12': average_precision(hits, relevant, 12),
   }
   qrels = Qrels({f'u{u}': {f'i{i}': 1 for i in each} for u, each in enumerate(bought)})
   run = Run({f'u{u}': {f'i{i}': float(depth - place) for place, i in enumerate(row)} for u, row in enumerate(ranking)})

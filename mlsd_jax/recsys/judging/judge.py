@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlsd_jax import files
+from mlsd_jax import files, ranking_measures
 from mlsd_jax.recsys.funnel import Week
 from mlsd_jax.recsys.judging import charts, measures, tables
 from mlsd_jax.recsys.judging.rankings import Ranked
@@ -61,7 +61,7 @@ def _curves(ranked: Ranked, week: Week, num_items: int) -> dict[str, list[float]
   curves = {}
   for stage, ranking in ranked.rankings.items():
     hits, relevant = measures.relevance(ranked.users, ranking, week.targets, num_items)
-    curves[stage] = [float(measures.recall(hits, relevant, depth).mean()) for depth in charts.DEPTHS]
+    curves[stage] = [float(ranking_measures.recall(hits, relevant, depth).mean()) for depth in charts.DEPTHS]
   return curves
 
 

@@ -1,4 +1,4 @@
-"""How good rankings are: MAP, recall, nDCG, coverage, novelty, with intervals and paired tests.
+"""How good rankings are: MAP, recall, nDCG (ranking_measures.py), coverage, novelty, with paired tests.
 
 A ranking is items [U, K] int32, best first, filled up with -1. Its relevance is hits [U, K] bool beside the number of
 relevant items [U]; every metric gives a value a user, so that intervals and paired tests are over users.
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from mlsd_jax.ranking_measures import average_precision, ndcg, recall
 from mlsd_jax.recsys.purchases.weeks import Targets
 from mlsd_jax.resampling import Estimate, bootstrap, sign_flip_p
 
@@ -32,25 +33,6 @@ def relevance(
   return hits, relevant
 
 
-def average_precision(hits: np.ndarray, relevant: np.ndarray, k: int = 12) -> np.ndarray:
-  """AP@k [U] as Kaggle's H&M task has it: sum of precision at each hit, over min(k, relevant)."""
-  top = hits[:, :k]
-  precision = np.cumsum(top, 1) / np.arange(1, top.shape[1] + 1)
-  return (precision * top).sum(1) / np.maximum(np.minimum(k, relevant), 1)
-
-
-def recall(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-  """Share [U] of the relevant items that stand among the first k."""
-  return hits[:, :k].sum(1) / np.maximum(relevant, 1)
-
-
-def ndcg(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-  """nDCG@k [U] with binary gains and discount 1 / log2(rank + 1) (Jarvelin & Kekalainen 2002)."""
-  discount = 1 / np.log2(np.arange(2, k + 2))
-  ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(relevant, k)]
-  return (hits[:, :k] * discount[: hits[:, :k].shape[1]]).sum(1) / np.where(ideal > 0, ideal, 1.0)
-
-
 def coverage(ranking: np.ndarray, num_items: int, k: int = 12) -> float:
   """Share of the catalogue that stands in anyone's first k."""
   shown = np.unique(ranking[:, :k])
@@ -64,9 +46,14 @@ def novelty(ranking: np.ndarray, counts: np.ndarray, k: int = 12) -> float:
   return float(-np.log2(share[shown]).mean()) if len(shown) else 0.0
 
 
+def binary_ndcg(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+  """nDCG@k [U]: every purchase gains one."""
+  return ndcg(hits, (np.arange(k) < relevant[:, None]).astype(float), k)
+
+
 METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-  'map@12': average_precision,
-  'ndcg@12': lambda hits, relevant: ndcg(hits, relevant, 12),
+  'map@12': lambda hits, relevant: average_precision(hits, relevant, 12, at_most_k=True),
+  'ndcg@12': lambda hits, relevant: binary_ndcg(hits, relevant, 12),
   'recall@12': lambda hits, relevant: recall(hits, relevant, 12),
   'recall@100': lambda hits, relevant: recall(hits, relevant, 100),
   'recall@1000': lambda hits, relevant: recall(hits, relevant, 1000),

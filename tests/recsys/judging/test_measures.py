@@ -2,11 +2,13 @@
 
 import math
 
+import chex
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlsd_jax.ranking_measures import average_precision, recall
 from mlsd_jax.recsys.judging import measures
 from mlsd_jax.recsys.purchases.weeks import Targets
 
@@ -45,23 +47,21 @@ def test_metrics_are_their_definitions(users, k):
     ranking[row, :known] = order[:known]
   targets = _targets({row: bought for row, (_, bought, _) in enumerate(users)})
   hits, relevant = measures.relevance(np.arange(len(users), dtype=np.int32), ranking, targets, ITEMS)
-  found = np.stack(
-    [
-      measures.average_precision(hits, relevant, k),
-      measures.recall(hits, relevant, k),
-      measures.ndcg(hits, relevant, k),
-    ],
-    1,
+  values = (
+    average_precision(hits, relevant, k, at_most_k=True),
+    recall(hits, relevant, k),
+    measures.binary_ndcg(hits, relevant, k),
   )
-  wanted = [_reference(list(order[:known]), bought, k) for order, bought, known in users]
-  np.testing.assert_allclose(found, wanted, atol=1e-12)
+  expected = [_reference(list(order[:known]), bought, k) for order, bought, known in users]
+  chex.assert_shape(values, (len(users),))
+  np.testing.assert_allclose(np.stack(values, 1), expected, atol=1e-12)
 
 
 def test_published_example_of_average_precision():
   # Kaggle's H&M page: relevant at places 1 and 3 of 12, 3 bought -> (1/1 + 2/3) / 3.
   hits = np.zeros((1, 12), bool)
   hits[0, [0, 2]] = True
-  assert measures.average_precision(hits, np.array([3]))[0] == pytest.approx((1 + 2 / 3) / 3)
+  assert average_precision(hits, np.array([3]), 12, at_most_k=True)[0] == pytest.approx((1 + 2 / 3) / 3)
 
 
 def test_no_targets_are_no_hits():
