@@ -28,7 +28,8 @@ from mlsd_jax import files
 from mlsd_jax.data.tokens import TokenBatches
 from mlsd_jax.language_model import gpt2_folder
 from mlsd_jax.language_model.task import gpt_task
-from mlsd_jax.language_model.text import open_text
+from mlsd_jax.language_model.text import open_prepared
+from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models import gpt
 from mlsd_jax.training import sharding, step
 from mlsd_jax.training.config import DTYPES, TrainConfig, from_mapping
@@ -48,7 +49,7 @@ def main() -> None:
 
   config = config_files.load_config(options.config)[1]
   train = from_mapping(TrainConfig, config.train.to_dict(), 'train')
-  text = open_text(config.data, None)
+  text = open_prepared(prepare_text(config.data))
   model = from_mapping(gpt.GPTConfig, config.model.to_dict() | {'vocab_size': text.tokenizer.vocab_size}, 'model')
   stream = TokenBatches(text.train, train.batch_size, model.context_length, train.seed).batches(0, slice(None))
   batches = np.stack([next(stream)['tokens'] for _ in range(options.steps)])

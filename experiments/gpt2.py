@@ -24,7 +24,8 @@ from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.language_model import gpt2_folder, pretrained, text_scores
 from mlsd_jax.language_model.task import gpt_task
-from mlsd_jax.language_model.text import Text, keep_tokenizer, open_text, run_tokenizer, split_prompts
+from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, run_tokenizer, split_prompts
+from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed, plots, sharding
@@ -51,7 +52,7 @@ def train(run: contract.Run) -> None:
     return run.print(f'{run.workdir} is finished: {_summary(finished)}')
 
   init_params, model, tokenizer = _start(config)
-  text = open_text(config.data, tokenizer)
+  text = open_prepared(prepare_text(config.data, tokenizer))
   if model is None:
     model = _model(config, text.tokenizer)
   split_prompts(config.sample.prompt, text.tokenizer)
@@ -92,7 +93,7 @@ def evaluate(run: contract.Run) -> None:
   """Scores a trained run: loss, perplexity, bits per byte; HellaSwag and LAMBADA files where given."""
   config = run.config
   params, model, tokenizer = _load(run)
-  text = open_text(config.data, tokenizer)
+  text = open_prepared(prepare_text(config.data, tokenizer))
   stride = config.evaluate.stride or model.context_length
   batches = EvalBatches(text.val, config.train.batch_size, model.context_length, stride)
   score = text_scores.score_text(params, model, batches, num_bytes=batches.target_bytes)
@@ -192,7 +193,7 @@ def _sampling(config: Any) -> SamplingConfig:
 def _describe(run: contract.Run, text: Text, model: gpt.GPTConfig, num_params: int) -> None:
   devices = jax.devices()
   run.print(
-    f'{text.source.name}: {len(text.train):,} training and {len(text.val):,} validation tokens '
+    f'{text.source}: {len(text.train):,} training and {len(text.val):,} validation tokens '
     f'({text.tokenizer.name}, {text.tokenizer.vocab_size:,} ids)\n'
     f'GPT of {model.num_layers} layers, {model.num_heads} heads, {model.embed_dim} wide, '
     f'{model.context_length} tokens of context: {num_params:,} parameters on {len(devices)} x {devices[0].device_kind}'

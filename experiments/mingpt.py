@@ -20,7 +20,8 @@ from mlsd_jax import files
 from mlsd_jax.data import fetch
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import inspection, inspection_charts, ladder, ladder_chart
-from mlsd_jax.language_model.text import Text, keep_tokenizer, open_text, run_tokenizer, split_prompts
+from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, run_tokenizer, split_prompts
+from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models.gpt import GPTConfig
 from mlsd_jax.models.partial_gpt import PartialGPTConfig
 from mlsd_jax.tokenizers import Tokenizer
@@ -44,7 +45,7 @@ def climb(run: contract.Run) -> bool:
   """Trains every rung of the ladder, shows a sample of each, draws the chart. False if it was interrupted."""
   text, rungs, prompts = _read(run)
   run.print(
-    f'{text.source.name}: {len(text.train):,} training and {len(text.val):,} validation characters, '
+    f'{text.source}: {len(text.train):,} training and {len(text.val):,} validation characters, '
     f'{text.tokenizer.vocab_size} distinct; on {len(jax.devices())} x {jax.devices()[0].device_kind}'
   )
   run.claim(mingpt_problems.FREE)
@@ -65,7 +66,7 @@ def climb(run: contract.Run) -> bool:
     {'val_loss': val_loss}
     | {name: {rung: result[name] for rung, result in results.items()} for name in ('num_params', 'train_seconds')}
     | {'tokens_per_second': {rung: result['tokens_per_second'] for rung, result in results.items()}}
-    | {'source': text.source.name}
+    | {'source': text.source}
   )
   if rungs and distributed.is_main():
     _draw(run, rungs, val_loss, text)
@@ -147,10 +148,10 @@ def _read(run: contract.Run) -> tuple[Text, list[ladder.Rung], list[str]]:
   for name in ('num_samples', 'max_new_tokens'):
     if run.config.sample[name] < 1:
       raise UserError(f'config.sample.{name}={run.config.sample[name]} must be at least 1')
-  text = open_text(run.config.data)
+  text = open_prepared(prepare_text(run.config.data))
   vocab_size = text.tokenizer.vocab_size
   if vocab_size < 2:
-    raise UserError(f'{text.source.name} has only {vocab_size} distinct character; a language model needs 2 or more')
+    raise UserError(f'{text.source} has only {vocab_size} distinct character; a language model needs 2 or more')
   rungs = ladder.read_rungs(run.config.to_dict(), vocab_size)
   for rung in rungs:
     check_settings(rung.train)
@@ -170,7 +171,7 @@ def _sample(run: contract.Run, rung: ladder.Rung, tokenizer: Tokenizer, prompts:
 
 def _draw(run: contract.Run, rungs: list[ladder.Rung], val_loss: dict[str, float], text: Text) -> None:
   *lower, top = rungs
-  title = f'MiniGPT on {text.source.name}: what each part of a Transformer brings'
+  title = f'MiniGPT on {text.source}: what each part of a Transformer brings'
   baselines = {'random guess': val_loss['random']} | {rung.label: val_loss[rung.name] for rung in lower}
   records = ladder.curve(top, run.workdir)
   ladder_chart.draw(records, run.workdir / 'plots' / 'ladder.png', title=title, label=top.label, baselines=baselines)

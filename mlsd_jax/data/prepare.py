@@ -15,25 +15,23 @@ import numpy as np
 from mlsd_jax import files, folders
 from mlsd_jax.data.encoding import encode_chunks
 from mlsd_jax.data.reading_progress import progress_bar
+from mlsd_jax.data.shard_writer import EncodedSegment, Segment, write_part
 from mlsd_jax.data.shards import (
   FORMAT,
   MANIFEST,
-  EncodedSegment,
+  TOKENIZER,
   Manifest,
-  Segment,
   Shard,
   check_content,
   check_size,
   differences,
   read_manifest,
-  write_part,
 )
 from mlsd_jax.data.sources import Source
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers.base import Tokenizer
 
 UNFINISHED = 'unfinished.json'
-TOKENIZER = 'tokenizer.json'
 _CHUNK_CHARACTERS = 2**20
 _CHUNK_TEXTS = 4096
 # Below this starting processes takes longer than it saves.

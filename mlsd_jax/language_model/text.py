@@ -1,14 +1,10 @@
-"""From a config's `data` section to a tokenizer and two splits of tokens."""
+"""Prepared text, ready to train on: a tokenizer and two splits of tokens. How it is prepared: text_preparation.py."""
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
-from typing import Any
 
 from mlsd_jax import tokenizers
-from mlsd_jax.data.named_tokenizer import tokenizer_for
-from mlsd_jax.data.prepare import prepare
-from mlsd_jax.data.sources import Source, open_source
+from mlsd_jax.data.shards import TOKENIZER, read_manifest
 from mlsd_jax.data.tokens import TokenDataset
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import Tokenizer
@@ -17,37 +13,26 @@ from mlsd_jax.training import distributed
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-  """A source as tokens."""
+  """A source as tokens; `source` is its name."""
 
-  source: Source
+  source: str
   tokenizer: Tokenizer
   train: TokenDataset
   val: TokenDataset
 
 
-def open_text(config: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> Text:
-  """Prepares the source (once; later runs find it) and opens its splits.
-
-  Args:
-    config: source, text_key, tokenizer, val_fraction, split, folder, workers; see configs/gpt2/_base.py.
-    tokenizer: used instead of the one that `config` names.
+def open_prepared(folder: str | pathlib.Path) -> Text:
+  """Maps the splits of a folder that `prepare` wrote; nothing is read of them before it is asked for.
 
   Raises:
-    UserError: whatever is wrong with the source, the tokenizer or the folder.
+    UserError: nothing was prepared there, or it is damaged.
   """
-  source = open_source(config['source'], config['text_key'])
-  if tokenizer is None:
-    tokenizer = tokenizer_for(config['tokenizer'], source)
-  folder = prepare(
-    source,
-    tokenizer,
-    config['folder'] or None,
-    val_fraction=config['val_fraction'],
-    split=config['split'],
-    workers=config['workers'] or None,
-  )
-  split = lambda name: TokenDataset.open(folder, name, tokenizer=tokenizer)
-  return Text(source, tokenizer, split('train'), split('val'))
+  folder = pathlib.Path(folder)
+  source = read_manifest(folder).identity['source']
+  tokenizer = tokenizers.load(folder / TOKENIZER)
+  # Ids mean nothing without the tokenizer that made them: `open` compares its fingerprint with the manifest's.
+  train, val = (TokenDataset.open(folder, split, tokenizer=tokenizer) for split in ('train', 'val'))
+  return Text(source, tokenizer, train, val)
 
 
 def keep_tokenizer(workdir: pathlib.Path, tokenizer: Tokenizer) -> None:

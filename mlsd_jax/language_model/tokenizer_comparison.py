@@ -7,7 +7,8 @@ from typing import Any
 
 from mlsd_jax.data.tokens import EvalBatches, TokenBatches
 from mlsd_jax.language_model.task import gpt_task
-from mlsd_jax.language_model.text import open_text
+from mlsd_jax.language_model.text import open_prepared
+from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models import gpt
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
@@ -35,7 +36,7 @@ def train_on(
     tokenizer, vocab_size, num_params, steps, text_megabytes (seen in training), val_loss (nats a token), bits_per_byte.
   """
   data = {'source': source, 'text_key': text_key, 'tokenizer': tokenizer, 'folder': '', 'workers': 0}
-  text = open_text(data | {name: settings[name] for name in ('split', 'val_fraction')})
+  text = open_prepared(prepare_text(data | {name: settings[name] for name in ('split', 'val_fraction')}))
   sizes = {name: settings[name] for name in ('context_length', 'num_layers', 'num_heads', 'embed_dim')}
   config = gpt.GPTConfig(vocab_size=text.tokenizer.vocab_size, **sizes)
   batch_size, length = settings['batch_size'], config.context_length

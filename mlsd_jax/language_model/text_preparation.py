@@ -1,0 +1,33 @@
+"""From a config's `data` section to a folder of prepared text."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from mlsd_jax.data.named_tokenizer import tokenizer_for
+from mlsd_jax.data.prepare import prepare
+from mlsd_jax.data.sources import open_source
+from mlsd_jax.tokenizers import Tokenizer
+
+
+def prepare_text(config: Mapping[str, Any], tokenizer: Tokenizer | None = None) -> pathlib.Path:
+  """Prepares the source (once; later runs find it) and returns the folder, for `open_prepared`.
+
+  Args:
+    config: source, text_key, tokenizer, val_fraction, split, folder, workers; see configs/gpt2/_base.py.
+    tokenizer: used instead of the one that `config` names.
+
+  Raises:
+    UserError: whatever is wrong with the source, the tokenizer or the folder.
+  """
+  source = open_source(config['source'], config['text_key'])
+  if tokenizer is None:
+    tokenizer = tokenizer_for(config['tokenizer'], source)
+  return prepare(
+    source,
+    tokenizer,
+    config['folder'] or None,
+    val_fraction=config['val_fraction'],
+    split=config['split'],
+    workers=config['workers'] or None,
+  )
