@@ -108,7 +108,8 @@ def _joined(scope: str, name: str) -> str:
 def write_graph(folder: pathlib.Path, function: Any, *args: Any, names: Sequence[str] | None = None) -> int:
   """Adds the graph of `function(*args)` (see `graph_def`) to the event files of `folder`; how many nodes it has."""
   graph = graph_def(function, *args, names=names)
-  with SummaryWriter(str(folder)) as writer:
+  # Event files are named by the second: without a suffix, what is written next would take this one's place.
+  with SummaryWriter(str(folder), filename_suffix='.graph') as writer:
     # Not add_graph, which traces PyTorch modules; not the file writer's, which asks for step statistics too.
     writer._get_file_writer().add_onnx_graph(graph)
   return len(graph.node)
@@ -128,7 +129,7 @@ def write_projector(folder: pathlib.Path, vectors: np.ndarray, columns: Mapping[
     raise UserError('there are no vectors to project')
   # Rows of a TSV file: what would end one early is a space instead.
   rows = [[' '.join(text.split()) or '-' for text in row] for row in zip(*columns.values(), strict=True)]
-  with SummaryWriter(str(folder)) as writer:
+  with SummaryWriter(str(folder), filename_suffix='.projector') as writer:
     if len(columns) == 1:
       writer.add_embedding(np.asarray(vectors, np.float32), metadata=[row[0] for row in rows], tag=name)
     else:

@@ -59,8 +59,11 @@ def test_jitted_functions_are_drawn_through():
 
 def test_event_file_holds_the_graph(tmp_path):
   count = tensorboard.write_graph(tmp_path, embed, *encoder_arguments())
-  (path,) = tmp_path.glob('events.out.tfevents.*')
-  graphs = [graph_pb2.GraphDef.FromString(event.graph_def) for event in _events(path) if event.graph_def]
+  tensorboard.write_projector(tmp_path, np.eye(3), {'page': ['a', 'b', 'c']}, 'pages')  # within the same second
+  paths = tmp_path.glob('events.out.tfevents.*')
+  graphs = [
+    graph_pb2.GraphDef.FromString(event.graph_def) for path in paths for event in _events(path) if event.graph_def
+  ]
   assert [len(graph.node) for graph in graphs] == [count]
 
 
