@@ -1,5 +1,6 @@
 """What every test needs: eight CPU devices, caches of its own, strict array ranks."""
 
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -15,6 +16,8 @@ os.environ.setdefault('NPROC', '32')  # threads of the eight devices (mlsd_jax/t
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import jax
@@ -32,6 +35,30 @@ jax.config.update('jax_disable_most_optimizations', True)
 @pytest.fixture
 def key() -> jax.Array:
   return jax.random.key(0)
+
+
+@pytest.fixture(scope='session')
+def within() -> Callable[[float], float]:
+  """within(seconds): the limit on this machine for what has a limit of `seconds` on an idle one."""
+
+  def within(seconds: float) -> float:
+    waiting_per_core = max(os.getloadavg()[:2]) / len(os.sched_getaffinity(0))
+    return seconds * max(1.0, waiting_per_core)
+
+  return within
+
+
+@pytest.fixture
+def start_process() -> Iterator[Callable[..., subprocess.Popen]]:
+  """subprocess.Popen; at the test's end, also where it fails, what still runs is killed and pipes are closed."""
+  with contextlib.ExitStack() as stack:
+
+    def start(*arguments, **options) -> subprocess.Popen:
+      process = stack.enter_context(subprocess.Popen(*arguments, **options))  # whose exit closes pipes and waits
+      stack.callback(process.kill)
+      return process
+
+    yield start
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import textwrap
 import time
@@ -135,7 +134,7 @@ def test_processes_that_wait_for_a_processor_are_not_late(pool, tmp_path):
   assert report.verdict == 'AC'
 
 
-def test_what_is_left_when_the_judge_is_killed(tmp_path):
+def test_what_is_left_when_the_judge_is_killed(tmp_path, start_process, within):
   """kill -9 of the judging process ends supervisors and programs too."""
   (tmp_path / 'sleeper.py').write_text(
     f'import pathlib, time\npathlib.Path({str(tmp_path / "up")!r}).touch()\ntime.sleep(600)'
@@ -147,14 +146,14 @@ def test_what_is_left_when_the_judge_is_killed(tmp_path):
     with Pool(1) as pool:
       pool.run(Process([sys.executable, {str(tmp_path / 'sleeper.py')!r}], '/', Limits(time=500), None, '/dev/null'))
     """
-  judging = subprocess.Popen([sys.executable, '-c', textwrap.dedent(code)])
+  judging = start_process([sys.executable, '-c', textwrap.dedent(code)])
   while not (tmp_path / 'up').exists():
     time.sleep(0.01)
   below = supervisor.descendants(judging.pid)
   assert len(below) >= 3  # supervisor, keeper, sleeper
   judging.kill()
   judging.wait()
-  deadline = time.monotonic() + 60
+  deadline = time.monotonic() + within(60)
   while any(b'python' in arguments(pid) for pid in below) and time.monotonic() < deadline:
     time.sleep(0.01)
   assert not any(b'python' in arguments(pid) for pid in below)

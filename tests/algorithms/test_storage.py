@@ -190,7 +190,7 @@ def test_a_stop_in_the_middle_of_compaction_loses_nothing(tmp_path, monkeypatch,
       assert again.records in ([b'one', b'two'], [b'both'])
 
 
-def test_kill_9_loses_nothing_acknowledged(tmp_path):
+def test_kill_9_loses_nothing_acknowledged(tmp_path, start_process):
   code = f"""
     import itertools
     from mlsd_jax.algorithms.design.key_value_store import KeyValueStore
@@ -205,13 +205,12 @@ def test_kill_9_loses_nothing_acknowledged(tmp_path):
     """
   acknowledged = 0
   for kill_after in (1, 7, 40):
-    process = subprocess.Popen([sys.executable, '-c', textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    process = start_process([sys.executable, '-c', textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
     for _ in range(kill_after):
       acknowledged = int(process.stdout.readline())
     process.send_signal(signal.SIGKILL)
     acknowledged = int((process.stdout.read().splitlines() or [acknowledged])[-1])
     process.wait()
-    process.stdout.close()
     store = KeyValueStore(str(tmp_path / 'log'))
     assert store.get('number') == store.get('twin')
     assert acknowledged <= int(store.get('number')) <= acknowledged + 1

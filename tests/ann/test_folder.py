@@ -208,10 +208,10 @@ for limit in (100_000, 50_000, 10_000, 3_000, 100):  # in the vectors, in ScaNN'
 """
 
 
-def test_a_full_disk_is_one_line_and_the_last_index_stays(tmp_path):
+def test_a_full_disk_is_one_line_and_the_last_index_stays(tmp_path, within):
   """A limit on the size of files stands in for a full disk: it strikes in NumPy, Polars, ScaNN and the journal."""
   command = [sys.executable, '-W', 'error', '-c', FULL, str(tmp_path / 'a'), str(tmp_path / 'b')]
-  result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+  result = subprocess.run(command, capture_output=True, text=True, timeout=within(300))
   assert result.returncode == 0, result.stderr
   assert result.stderr == ''
   lines = result.stdout.splitlines()
@@ -257,17 +257,16 @@ for number in range(first, 10_000):
 
 
 @pytest.mark.slow
-def test_kill_at_any_moment_loses_nothing_that_was_added(tmp_path):
+def test_kill_at_any_moment_loses_nothing_that_was_added(tmp_path, start_process):
   draw, done = random.Random(0), -1
   for _ in range(3):
     command = [sys.executable, '-c', KILLED, str(tmp_path), str(done + 1)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = start_process(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     for _ in range(draw.randint(3, 12)):
       done = int(process.stdout.readline())
     process.kill()
     rest = process.stdout.read().split()
     process.wait()
-    process.stdout.close()
     done = int(rest[-1]) if rest else done
     index = Index.open(tmp_path)
     added = (len(index) - 300) // 20

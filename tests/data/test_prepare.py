@@ -1,7 +1,6 @@
 import json
 import pathlib
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -192,8 +191,9 @@ SLOW = """
 """
 
 
-def start_slow(folder: pathlib.Path, pause: float) -> subprocess.Popen:
-  return subprocess.Popen([sys.executable, '-c', textwrap.dedent(SLOW), str(folder), str(pause)])
+@pytest.fixture
+def start_slow(start_process):
+  return lambda folder, pause: start_process([sys.executable, '-c', textwrap.dedent(SLOW), str(folder), str(pause)])
 
 
 def finished_shards(folder: pathlib.Path) -> dict[str, int]:
@@ -205,7 +205,7 @@ def finished_shards(folder: pathlib.Path) -> dict[str, int]:
   return {name: (folder / name).stat().st_mtime_ns for name in names}
 
 
-def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path):
+def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path, start_slow):
   undisturbed = tmp_path / 'undisturbed'
   assert start_slow(undisturbed, 0).wait() == 0
   killed = tmp_path / 'killed'
@@ -228,7 +228,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path):
   assert {name: (killed / name).stat().st_mtime_ns for name in kept} == kept
 
 
-def test_two_processes_prepare_a_folder_once(tmp_path):
+def test_two_processes_prepare_a_folder_once(tmp_path, start_slow):
   processes = [start_slow(tmp_path / 'shared', 0.001) for _ in range(2)]
   assert [process.wait() for process in processes] == [0, 0]
   assert start_slow(tmp_path / 'alone', 0).wait() == 0

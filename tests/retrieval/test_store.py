@@ -190,13 +190,13 @@ def model(encoder, tmp_path):
 
 
 @pytest.mark.parametrize('limit', [100, 2_000])
-def test_a_full_disk_is_one_line_and_the_index_stays(folder, pages, model, limit):
+def test_a_full_disk_is_one_line_and_the_index_stays(folder, pages, model, limit, within):
   """The limit on a file's size stands in for a full disk."""
   path, encoder = model
   build_store(pages, folder, encoder, CONFIG)
   rows = json.dumps([dataclasses.astuple(each) for each in changed(pages)])
   command = [sys.executable, '-c', SCRIPT, str(folder), str(path), str(limit)]
-  done = subprocess.run(command, input=rows, capture_output=True, text=True, timeout=300)
+  done = subprocess.run(command, input=rows, capture_output=True, text=True, timeout=within(300))
   assert done.returncode == 0, done.stderr
   assert len(done.stdout.splitlines()) == 1, done.stdout
   assert 'File too large' in done.stdout

@@ -20,7 +20,7 @@ distributed.initialize('localhost:' + port, int(count), int(index))
 
 
 @pytest.fixture
-def run_processes() -> Callable[..., list[str]]:
+def run_processes(start_process, within) -> Callable[..., list[str]]:
   """run(script, *arguments, count=2, devices=4) -> what each process printed on standard output.
 
   The script runs once in every process, as one run; it finds `index`, `distributed` and `arguments` (strings).
@@ -32,7 +32,7 @@ def run_processes() -> Callable[..., list[str]]:
       port = probe.getsockname()[1]
     environment = {**os.environ, 'JAX_NUM_CPU_DEVICES': str(devices), 'JAX_PLATFORMS': 'cpu'}
     processes = [
-      subprocess.Popen(
+      start_process(
         [sys.executable, '-W', 'error', '-c', _PRELUDE + script, str(port), str(count), str(i), *map(str, arguments)],
         env=environment,
         stdout=subprocess.PIPE,
@@ -41,11 +41,7 @@ def run_processes() -> Callable[..., list[str]]:
       )
       for i in range(count)
     ]
-    try:
-      results = [process.communicate(timeout=timeout) for process in processes]
-    finally:
-      for process in processes:
-        process.kill()
+    results = [process.communicate(timeout=within(timeout)) for process in processes]
     for process, (_, errors) in zip(processes, results, strict=True):
       assert process.returncode == 0, errors
     return [out.rstrip('\n') for out, _ in results]

@@ -314,9 +314,10 @@ with Checkpoints(sys.argv[1]) as checkpoints:
 """
 
 
-def test_a_failed_write_is_one_line_and_earlier_checkpoints_stay(tmp_path):
+def test_a_failed_write_is_one_line_and_earlier_checkpoints_stay(tmp_path, within):
   """The limit on a file's size stands in for a full disk: it strikes in the middle of Orbax's background threads."""
-  result = subprocess.run([sys.executable, '-c', FULL, str(tmp_path)], capture_output=True, text=True, timeout=120)
+  command = [sys.executable, '-c', FULL, str(tmp_path)]
+  result = subprocess.run(command, capture_output=True, text=True, timeout=within(120))
   assert result.returncode == 0, result.stderr
   message = f'checkpoint 2 could not be written to {tmp_path}: File too large; checkpoint 1 is untouched'
   assert result.stdout.splitlines() == [message] * 3
@@ -379,13 +380,13 @@ with Checkpoints(sys.argv[1], keep=2) as checkpoints:
 
 
 @pytest.mark.slow
-def test_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
+def test_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path, start_process):
   generator = random.Random(0)
   reached = 0
   environment = {**os.environ, 'JAX_NUM_CPU_DEVICES': '1'}
   command = [sys.executable, '-W', 'error', '-c', KILLED, str(tmp_path)]
   for _ in range(4):
-    process = subprocess.Popen([*command, '100000'], env=environment, stdout=subprocess.PIPE, text=True)
+    process = start_process([*command, '100000'], env=environment, stdout=subprocess.PIPE, text=True)
     word, step = process.stdout.readline().split()
     assert word == 'ready'
     assert int(step) >= reached  # nothing that was whole has been lost
@@ -394,7 +395,6 @@ def test_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
     time.sleep(generator.uniform(0, 0.2))
     process.kill()
     process.wait()
-    process.stdout.close()
     reached = int(step) - 1  # a save begins when the one before is whole
   assert reached > 0
   found = Checkpoints(tmp_path).latest_good()  # a killed process may have come further than it could say

@@ -41,17 +41,13 @@ with Preemption() as preemption:
 """
 
 
-def test_a_second_ctrl_c_kills():
-  process = subprocess.Popen([sys.executable, '-c', TWICE], stdout=subprocess.PIPE, text=True)
-  try:
-    assert process.stdout.readline() == 'ready\n'
-    process.send_signal(signal.SIGINT)
-    assert process.stdout.readline() == 'requested\n'
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == -signal.SIGINT
-  finally:
-    process.kill()
-    process.stdout.close()
+def test_a_second_ctrl_c_kills(start_process, within):
+  process = start_process([sys.executable, '-c', TWICE], stdout=subprocess.PIPE, text=True)
+  assert process.stdout.readline() == 'ready\n'
+  process.send_signal(signal.SIGINT)
+  assert process.stdout.readline() == 'requested\n'
+  process.send_signal(signal.SIGINT)
+  assert process.wait(within(30)) == -signal.SIGINT
 
 
 TWO = """
