@@ -17,6 +17,8 @@ LIBRARY = 'mlsd_jax'
 WIDTH, MARGIN, GAP = 1000, 24, 12
 BOX, ROOM = 40, 26  # heights
 ARROW = 22  # between two layers
+ROOM_GAP = 6
+LETTER = 8.6  # the width of one, on average, at the most
 
 INK, LINE, FRAME, FILL, ROOM_FILL = '#1f2933', '#7b8794', '#f5f7fa', '#dbe9f6', '#ffffff'
 
@@ -49,7 +51,7 @@ def draw(contracts: Sequence[Mapping[str, Any]]) -> str:
     if frame_top is None and row[0].startswith(f'{LIBRARY}.'):
       frame_top = top
       top += MARGIN + 8
-    height = max(BOX + sum(ROOM + 6 for _ in rooms.get(name, ())) for name in row)
+    height = max(BOX + sum(ROOM + ROOM_GAP for _ in rooms.get(name, ())) for name in row)
     shapes += _row(row, top, height, rooms)
     top += height
   if frame_top is not None:
@@ -74,20 +76,32 @@ def draw(contracts: Sequence[Mapping[str, Any]]) -> str:
 
 def _row(names: Sequence[str], top: float, height: float, rooms: Mapping[str, list[list[str]]]) -> Iterator[str]:
   """The boxes of one layer side by side, with the rooms of a package inside of it."""
+  titles = [name.removeprefix(f'{LIBRARY}.') for name in names]
+  needs = [
+    2 * GAP + max([LETTER * len(title), *(_share(layer, 0) for layer in rooms.get(name, ()))])
+    for name, title in zip(names, titles, strict=True)
+  ]
   left = 2 * MARGIN
-  width = (WIDTH - 2 * left - GAP * (len(names) - 1)) / len(names)
-  for name in names:
+  spare = (WIDTH - 2 * left - GAP * (len(names) - 1) - sum(needs)) / len(names)
+  for name, title, need in zip(names, titles, needs, strict=True):
+    width = need + spare
     yield _box(left, top, width, height, FILL)
-    yield _text(left + width / 2, top + 25, name.removeprefix(f'{LIBRARY}.'), bold=True)
+    yield _text(left + width / 2, top + 25, title, bold=True)
     inner = top + BOX
     for layer in rooms.get(name, ()):
-      room_width = (width - 2 * GAP - 6 * (len(layer) - 1)) / len(layer)
-      for position, room in enumerate(layer):
-        x = left + GAP + position * (room_width + 6)
+      x, spare_room = left + GAP, (width - 2 * GAP - _share(layer, 0)) / len(layer)
+      for room in layer:
+        room_width = _share([room], spare_room)
         yield _box(x, inner - 4, room_width, ROOM, ROOM_FILL)
         yield _text(x + room_width / 2, inner + 14, room)
-      inner += ROOM + 6
+        x += room_width + ROOM_GAP
+      inner += ROOM + ROOM_GAP
     left += width + GAP
+
+
+def _share(rooms: Sequence[str], spare: float) -> float:
+  """The width of rooms side by side, each with `spare` more than its name needs."""
+  return sum(LETTER * len(room) + ROOM_GAP + spare for room in rooms) + ROOM_GAP * (len(rooms) - 1)
 
 
 def _box(x: float, y: float, width: float, height: float, fill: str) -> str:
