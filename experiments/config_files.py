@@ -29,11 +29,7 @@ def load_config(spec: str, renamed: Mapping[str, str] = {}) -> tuple[str, Config
     UserError: no such file, no get_config in it, it does not take the argument, or it has a key by an old name.
   """
   path, colon, argument = spec.partition(':')
-  candidates = [pathlib.Path(path), REPOSITORY / path]
-  found = next((candidate for candidate in candidates if candidate.is_file()), None)
-  if found is None:
-    known = ', '.join(variants(REPOSITORY / pathlib.Path(path).parent))
-    raise UserError(f'no config file {path}' + (f'; {pathlib.Path(path).parent} has {known}' if known else ''))
+  found = find(spec)
   module = _module(found, path)
   if not hasattr(module, 'get_config'):
     raise UserError(f'{path} has no get_config()')
@@ -46,6 +42,21 @@ def load_config(spec: str, renamed: Mapping[str, str] = {}) -> tuple[str, Config
     check_name(_KEY + key, renamed, where=f'{path}: ')
   variant = f'{found.stem}-{argument}' if colon else found.stem
   return variant, config.lock()
+
+
+def find(spec: str) -> pathlib.Path:
+  """The file of `spec`, as load_config looks for it.
+
+  Raises:
+    UserError: no such file.
+  """
+  path = spec.partition(':')[0]
+  candidates = [pathlib.Path(path), REPOSITORY / path]
+  found = next((candidate for candidate in candidates if candidate.is_file()), None)
+  if found is None:
+    known = ', '.join(variants(REPOSITORY / pathlib.Path(path).parent))
+    raise UserError(f'no config file {path}' + (f'; {pathlib.Path(path).parent} has {known}' if known else ''))
+  return found
 
 
 def read_stored(workdir: pathlib.Path, name: str, default: str, renamed: Mapping[str, str]) -> dict[str, Any] | None:

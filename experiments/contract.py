@@ -11,13 +11,14 @@ import inspect
 import os
 import pathlib
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from experiments import config_files
+from experiments import config_files, config_help
 from mlsd_jax import files, sealed
 from mlsd_jax.errors import UserError
 
@@ -161,6 +162,7 @@ def launch(
   uses_jax: Callable[[Run], bool] = lambda run: True,
   renamed: Mapping[str, str] = {},
   settle: Callable[[Run], None] = read_own_path,
+  classes: Mapping[str, type] = {},
   argv: Sequence[str] | None = None,
 ) -> int:
   """Parses the command line, runs a mode, and turns a user's mistake into one line on standard error.
@@ -175,6 +177,7 @@ def launch(
       is in it), modes ('--mode=eval': '--mode=evaluate') and flags. An old spelling is refused; a workdir whose
       config.json has it still opens.
     settle: completes the config before a mode runs: what 'auto' is here, where a path leads.
+    classes: the dataclasses of the config's sections, whose comments --help shows; see config_help.describe_keys.
     argv: arguments without the program's name; None takes the process's.
 
   Returns:
@@ -185,7 +188,7 @@ def launch(
     values = _define(name, modes, define_flags)
     if any(argument in ('-h', '--help', '-help') for argument in argv):
       with _quiet_exit():
-        print(_help(name, modes, values))
+        print(_help(name, modes, values, _take(argv, 'config')[0], default_config, classes))
       return 0
     run, mode = _parse(name, argv, values, default_config, renamed)
     settle(run)
@@ -280,22 +283,35 @@ def _take(argv: list[str], flag: str) -> tuple[str | None, list[str]]:
   return value, rest
 
 
-def _help(name: str, modes: Mapping[str, Callable[[Run], object]], values: flags.FlagValues) -> str:
+def _help(
+  name: str,
+  modes: Mapping[str, Callable[[Run], object]],
+  values: flags.FlagValues,
+  spec: str | None,
+  default_config: str,
+  classes: Mapping[str, type],
+) -> str:
+  default = f'configs/{name}/{default_config}.py'
   lines = [
     f'python -m experiments.{name} [--config=configs/{name}/VARIANT.py] [--workdir=DIR] [--config.key=value ...]'
   ]
-  lines += [
-    '',
-    f'configs: {", ".join(config_files.variants(config_files.REPOSITORY / "configs" / name))}',
-    '',
-    'modes:',
-  ]
-  lines += [
-    f'  {mode:<10} {(inspect.getdoc(function) or "").partition(chr(10))[0]}' for mode, function in modes.items()
-  ]
+  known = ', '.join(config_files.variants(config_files.REPOSITORY / 'configs' / name))
+  lines += ['', f'configs: {known}; the default is {default}', '', 'modes:']
+  mode_lines = ((mode, (inspect.getdoc(function) or '').partition('\n')[0]) for mode, function in modes.items())
+  lines += [line for mode, text in mode_lines for line in _indented(f'  {mode:<12} ', text)]
   lines += ['', 'flags:']
-  lines += [f'  --{flag:<14} {values[flag].help}' for flag in values if flag != 'config']
+  lines += [line for flag in values for line in _indented(f'  --{flag:<14} ', values[flag].help)]
+  if (config_files.REPOSITORY / default).exists() or spec:
+    shown = spec or default
+    config = config_files.load_config(shown)[1]
+    file = config_files.find(shown)
+    lines += ['', f'keys of {shown}, each changed by --config.KEY=VALUE:']
+    lines += config_help.describe_keys(file, config, classes)
   return '\n'.join(lines)
+
+
+def _indented(start: str, text: str) -> list[str]:
+  return textwrap.wrap(text, config_help.WIDTH, initial_indent=start, subsequent_indent=' ' * len(start)) or [start]
 
 
 @contextlib.contextmanager
