@@ -1,15 +1,16 @@
-"""What --help says of a config: every key, its value and its comment, out of the config's source and the dataclasses."""
+"""What --help says of a config: every key, its value, and its comment in the config's source or in a dataclass."""
 
 import ast
 import dataclasses
 import fnmatch
+import functools
 import inspect
 import io
 import pathlib
 import re
 import textwrap
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
@@ -19,17 +20,18 @@ WIDTH = 100
 _LEFT = 44  # columns of key and value, where both fit
 
 type Path = tuple[str, ...]
+type Classes = Sequence[tuple[str, type]]
 
 
-def describe_keys(file: pathlib.Path, config: ConfigDict, classes: Mapping[str, type]) -> list[str]:
+def describe_keys(file: pathlib.Path, config: ConfigDict, classes: Classes) -> list[str]:
   """One entry a key, in the config's order: 'section.key = value', and the comment behind or below it.
 
   The comment is the one behind the key in the config's file or in the configs that it imports, else the one of the
   dataclass that the section is made into.
 
   Args:
-    classes: section (or a pattern such as 'rungs.*.model') -> its dataclass. Sections called train and optimizer are
-      known.
+    classes: sections, or patterns such as 'rungs.*.model', with their dataclasses. Sections called train and optimizer
+      are known.
   """
   comments = dict(_comments(file))
   lines: list[str] = []
@@ -59,21 +61,23 @@ def _wrapped(start: str, text: str) -> list[str]:
   )
 
 
-def _comment_of(path: Path, comments: Mapping[Path, str], classes: Mapping[str, type]) -> str:
+def _comment_of(path: Path, comments: Mapping[Path, str], classes: Classes) -> str:
   for start in range(len(path)):  # a dictionary that several sections share knows only the end of the path
     found = comments.get(('key', *path) if not start else ('part', *path[start:]), '')
     if found:
       return found
-  section, cls = '.'.join(path[:-1]), None
-  if path[-2:-1] in (('train',), ('optimizer',)):
+  section = '.'.join(path[:-1])
+  known = [cls for pattern, cls in classes if fnmatch.fnmatchcase(section, pattern)]
+  if {'train', 'optimizer'} & set(path[-3:-1]):
     from mlsd_jax.training.config import TrainConfig
     from mlsd_jax.training.optimizers import OptimizerConfig
 
-    cls = TrainConfig if path[-2] == 'train' else OptimizerConfig
-  cls = next((each for pattern, each in classes.items() if fnmatch.fnmatch(section, pattern)), cls)
-  return _of_class(cls).get(path[-1], '') if cls else ''
+    known.append(OptimizerConfig if path[-2] == 'optimizer' else TrainConfig)
+  name = 'mesh' if path[-2:-1] == ('mesh',) else path[-1]
+  return next((said for cls in known if (said := _of_class(cls).get(name, ''))), '')
 
 
+@functools.cache
 def _of_class(cls: type) -> dict[str, str]:
   """Comments behind a dataclass's fields; where there is none, what its docstring says of the attribute."""
   from mlsd_jax.training import config as settings

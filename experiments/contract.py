@@ -162,7 +162,7 @@ def launch(
   uses_jax: Callable[[Run], bool] = lambda run: True,
   renamed: Mapping[str, str] = {},
   settle: Callable[[Run], None] = read_own_path,
-  classes: Mapping[str, type] = {},
+  classes: config_help.Classes = (),
   argv: Sequence[str] | None = None,
 ) -> int:
   """Parses the command line, runs a mode, and turns a user's mistake into one line on standard error.
@@ -289,14 +289,15 @@ def _help(
   values: flags.FlagValues,
   spec: str | None,
   default_config: str,
-  classes: Mapping[str, type],
+  classes: config_help.Classes,
 ) -> str:
   default = f'configs/{name}/{default_config}.py'
   lines = [
-    f'python -m experiments.{name} [--config=configs/{name}/VARIANT.py] [--workdir=DIR] [--config.key=value ...]'
+    f'python -m experiments.{name} [--config=configs/{name}/VARIANT.py] [--workdir=DIR]',
+    '  [--mode=MODE] [--config.KEY=VALUE ...]',
   ]
   known = ', '.join(config_files.variants(config_files.REPOSITORY / 'configs' / name))
-  lines += ['', f'configs: {known}; the default is {default}', '', 'modes:']
+  lines += ['', *_indented('configs: ', f'{known}; the default is {default}'), '', 'modes:']
   mode_lines = ((mode, (inspect.getdoc(function) or '').partition('\n')[0]) for mode, function in modes.items())
   lines += [line for mode, text in mode_lines for line in _indented(f'  {mode:<12} ', text)]
   lines += ['', 'flags:']

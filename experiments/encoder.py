@@ -205,9 +205,11 @@ def _summary(run: contract.Run, result: Mapping[str, Any]) -> str:
 
 MODES = {'train': train, 'evaluate': evaluate}
 
+CLASSES = (('pairs', PairConfig), *KINDS.items())
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('encoder', MODES, 'quickstart', argv=argv)
+  return contract.launch('encoder', MODES, 'quickstart', classes=CLASSES, argv=argv)
 
 
 if __name__ == '__main__':

@@ -232,9 +232,13 @@ RENAMED = {
   '--config.profile': '--config.train.profile',
 }
 
+CLASSES = (('model', gpt.GPTConfig), ('sample', SamplingConfig))
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('gpt2', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, argv=argv)
+  return contract.launch(
+    'gpt2', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, classes=CLASSES, argv=argv
+  )
 
 
 if __name__ == '__main__':

@@ -27,6 +27,7 @@ from mlsd_jax.makemore.new_words import novel_share
 from mlsd_jax.models.name_models import NameConfig
 from mlsd_jax.training.config import TrainConfig, free_keys, from_mapping
 from mlsd_jax.training.loop import check_settings
+from mlsd_jax.training.optimizers import OptimizerConfig
 from mlsd_jax.training.step import refuse_microbatches
 
 FREE = ('sample', 'search', 'diagnose', *free_keys('train'))
@@ -243,9 +244,19 @@ def _define_flags(values: flags.FlagValues) -> None:
 MODES = {'train': train, 'sample': sample, 'score': score, 'search': search_, 'diagnose': diagnose}
 RENAMED = {'--config.words': '--config.data.source', '--config.split_seed': '--config.data.split_seed'}
 
+CLASSES = (
+  ('models.*', NameConfig),
+  ('models.*', TrainConfig),
+  ('models.*', OptimizerConfig),
+  ('search', NameConfig),
+  ('search', TrainConfig),
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('makemore', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, argv=argv)
+  return contract.launch(
+    'makemore', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, classes=CLASSES, argv=argv
+  )
 
 
 if __name__ == '__main__':

@@ -18,12 +18,15 @@ import numpy as np
 from experiments import contract, mingpt_problems
 from mlsd_jax import files
 from mlsd_jax.data import fetch
+from mlsd_jax.data.algorithmic import Addition, Sorting
 from mlsd_jax.errors import UserError
+from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.language_model import inspection, inspection_charts, ladder, ladder_chart
 from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, run_tokenizer, split_prompts
 from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models.gpt import GPTConfig
 from mlsd_jax.models.partial_gpt import PartialGPTConfig
+from mlsd_jax.models.transformer import TransformerConfig
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
 from mlsd_jax.training.loop import check_settings
@@ -210,9 +213,18 @@ MODES = {
   'sample': sample,
 }
 
+CLASSES = (
+  ('seq2seq.model', TransformerConfig),
+  ('*.model', PartialGPTConfig),
+  ('*.model', GPTConfig),
+  ('adder.problem', Addition),
+  ('sort.problem', Sorting),
+  ('sample', SamplingConfig),
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('mingpt', MODES, 'quickstart', settle=_settle, argv=argv)
+  return contract.launch('mingpt', MODES, 'quickstart', settle=_settle, classes=CLASSES, argv=argv)
 
 
 if __name__ == '__main__':

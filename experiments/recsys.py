@@ -22,13 +22,18 @@ from absl import flags
 
 from experiments import contract
 from mlsd_jax.errors import UserError
+from mlsd_jax.models.sparsenn import SparseNNConfig
+from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys import preparation, reasons, serving, settings, training
-from mlsd_jax.recsys.funnel import Funnel
+from mlsd_jax.recsys.funnel import Funnel, FunnelConfig
 from mlsd_jax.recsys.judging import judge, rankings, simulation, tables
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import readers, weeks
+from mlsd_jax.recsys.purchases.generator import SyntheticConfig
 from mlsd_jax.recsys.stages import calibration
+from mlsd_jax.recsys.stages.ranker import LossConfig
 from mlsd_jax.recsys.stages.tower_data import code_items, code_users
+from mlsd_jax.recsys.training import RankerConfig, TowerConfig
 from mlsd_jax.training.config import free_keys
 from mlsd_jax.training.loop import check_settings
 
@@ -207,9 +212,21 @@ MODES = {
   'simulate': simulate,
 }
 
+CLASSES = (
+  ('funnel', FunnelConfig),
+  ('tower', TowerConfig),
+  ('tower.model', TwoTowerConfig),
+  ('ranker', RankerConfig),
+  ('ranker.model', SparseNNConfig),
+  ('ranker.losses', LossConfig),
+  ('data.synthetic', SyntheticConfig),
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('recsys', MODES, 'quickstart', define_flags=_define_flags, settle=_settle, argv=argv)
+  return contract.launch(
+    'recsys', MODES, 'quickstart', define_flags=_define_flags, settle=_settle, classes=CLASSES, argv=argv
+  )
 
 
 if __name__ == '__main__':

@@ -327,9 +327,13 @@ RENAMED = {
   '--mode=train': 'python -m experiments.encoder',
 }
 
+CLASSES = (('search', SearchConfig), ('chunk', ChunkConfig), ('bm25', BM25Config))
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('retrieval', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, argv=argv)
+  return contract.launch(
+    'retrieval', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, classes=CLASSES, argv=argv
+  )
 
 
 if __name__ == '__main__':

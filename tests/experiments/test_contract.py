@@ -334,3 +334,39 @@ def test_a_mistake_is_found_before_the_workdir_is_claimed(name, arguments, messa
   assert message in err
   assert err.count('\n') == 1
   assert not pathlib.Path('w').exists()
+
+
+CONFIGS = sorted(
+  str(path.relative_to(config_files.REPOSITORY))
+  for path in (config_files.REPOSITORY / 'configs').glob('*/*.py')
+  if not path.stem.startswith('_')
+)
+
+
+def help_of(config, capsys):
+  name = pathlib.Path(config).parent.name
+  assert importlib.import_module(f'experiments.{name}').main(['--help', f'--config={config}']) == 0
+  return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize('config', CONFIGS)
+def test_help_lists_every_key_of_every_config(config, capsys):
+  lines = help_of(config, capsys)
+  assert [line for line in lines if len(line) > 100] == []
+  shown = ' '.join(' '.join(lines).split())
+  values = dict(config_files.leaves(config_files.load_config(config)[1].to_dict()))
+  keys = [line.split()[0] for line in lines if line[:2] == '  ' and line[2] != ' ' and ' = ' in line]
+  assert keys == list(values)
+  commented = 0
+  for line, after in zip(lines, [*lines[1:], ''], strict=True):
+    if line[:2] == '  ' and ' = ' in line and line[2] != ' ':
+      commented += (len(line) > 44 and line[43] == ' ') or after.startswith(' ' * 44)
+  assert commented > len(values) / 2, f'{commented} of {len(values)} keys have a comment'
+  assert 'the default is configs/' in shown
+
+
+def test_help_shows_comments_of_configs_and_of_classes(capsys):
+  lines = help_of('configs/recsys/quickstart.py', capsys)
+  shown = ' '.join(' '.join(lines).split())
+  assert 'funnel.keep = 300 candidates of a user that the ranker sees' in shown  # of configs/recsys/_base.py
+  assert 'tower.train.accumulation = 1 microbatches a step' in shown  # of TrainConfig
