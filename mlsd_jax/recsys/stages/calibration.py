@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+import chex
 import numpy as np
 
 from mlsd_jax.recsys.stages.scorer import RankerInputs, Scorer
@@ -44,6 +45,7 @@ def straight_line(
     bought: [N], 0 or 1.
     weights: [N] how many rows each stands for; one by default.
   """
+  chex.assert_equal_shape([logits, bought])
   if not 0 < bought.sum() < len(bought):
     return 1.0, 0.0
   x = np.stack([logits.astype(np.float64), np.ones(len(logits))], 1)

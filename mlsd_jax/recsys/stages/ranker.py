@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,6 +52,7 @@ def make_groups(candidates: Candidates, inputs: RankerInputs, labels: Labels, *,
   Args:
     inputs: of the candidates.
   """
+  chex.assert_equal_shape_prefix([candidates.item, inputs.item, labels.bought], 1)
   rng = np.random.default_rng(seed)
   row, bought = candidates.row, labels.bought
   # Purchases lie above 1 and so come first, the others behind them in random order: keeping the first is drawing.

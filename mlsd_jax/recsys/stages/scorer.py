@@ -6,6 +6,7 @@ Names: N candidates, U users, F dense features.
 import dataclasses
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,6 +38,10 @@ class RankerInputs:
   user_codes: np.ndarray
   bags: np.ndarray
   open_log: np.ndarray
+
+  def __post_init__(self):
+    chex.assert_equal_shape_prefix([self.dense, self.item, self.row, self.open_log], 1)
+    chex.assert_equal_shape_prefix([self.user_codes, self.bags], 1)
 
   def take(self, rows: np.ndarray) -> 'RankerInputs':
     """Those of some candidates, of the same users."""

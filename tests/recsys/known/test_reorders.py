@@ -32,8 +32,8 @@ def test_rates_are_those_of_a_loop(made):
     asked = np.array([of(pair) for pair in risk])
     for each in range(0, number, 7):
       mine = asked == each
-      wanted = 10 * (np.array(back)[mine].sum() / usual + 20) / (mine.sum() + 20)
-      assert rates[each] == pytest.approx(wanted, rel=1e-5)
+      expected = 10 * (np.array(back)[mine].sum() / usual + 20) / (mine.sum() + 20)
+      assert rates[each] == pytest.approx(expected, rel=1e-5)
 
   of_last = {pair for pair, at in zip(pairs, week, strict=True) if 0 < at <= reorders.BEFORE}
   last = list(zip(risk, back, strict=True))[: len(of_last)]

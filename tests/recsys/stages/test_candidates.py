@@ -117,8 +117,8 @@ def test_best_first_sorts_as_a_stable_sort_does(pairs):
   rows = np.array([pair[0] for pair in pairs], np.int64)
   scores = np.array([pair[1] for pair in pairs], np.float32) + np.float32(0)
   order = candidates.sort_best_first(rows, scores)
-  wanted = sorted(range(len(pairs)), key=lambda i: (rows[i], -scores[i], i))
-  assert order.tolist() == wanted
+  expected = sorted(range(len(pairs)), key=lambda i: (rows[i], -scores[i], i))
+  assert order.tolist() == expected
 
 
 def test_best_keeps_the_first_of_each_user():

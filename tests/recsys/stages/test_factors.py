@@ -86,11 +86,11 @@ def test_what_comes_after_the_cut_changes_nothing():
   day = rng.integers(0, 100, len(user))
   past = day < 50
   all_of_it, before = _histories(user, item, 60, day), _histories(user[past], item[past], 60, day[past])
-  found, wanted = (_at(histories, 20, 4, day=50) for histories in (all_of_it, before))
-  np.testing.assert_allclose(found.popularity, wanted.popularity)
-  np.testing.assert_allclose(found.table, wanted.table, atol=1e-5)
+  found, expected = (_at(histories, 20, 4, day=50) for histories in (all_of_it, before))
+  np.testing.assert_allclose(found.popularity, expected.popularity)
+  np.testing.assert_allclose(found.table, expected.table, atol=1e-5)
   asked = np.arange(60), np.full(60, 50 * DAY)
-  np.testing.assert_allclose(found.of_users(all_of_it, *asked), wanted.of_users(before, *asked), atol=1e-5)
+  np.testing.assert_allclose(found.of_users(all_of_it, *asked), expected.of_users(before, *asked), atol=1e-5)
 
 
 def test_popular_is_what_sold_lately():

@@ -1,5 +1,6 @@
 """Groups, prior correction and losses of the ranker."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsd_jax.data.batches import slices
-from mlsd_jax.models import sparsenn
+from mlsd_jax.models import adapter, sparsenn
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys.stages import features, ranker
 from mlsd_jax.recsys.stages.candidates import Candidates
@@ -99,6 +100,36 @@ def test_ranking_losses_order_without_the_cross_entropy(losses, tmp_path):
   scorer = _trained(ranker.make_groups(candidates, inputs, labels, size=16), tmp_path, losses, steps=60)
   logits = scorer(inputs)[:, 0]
   assert np.corrcoef(logits, inputs.dense[:, 0])[0, 1] > 0.8
+
+
+class RankerLoss(chex.TestCase):
+  @chex.variants(with_jit=True, without_jit=True)
+  def test_the_loss_is_that_of_what_serves_compiled_or_not(self):
+    candidates, inputs, labels = _problem(6, 10, rate=-0.5)
+    arrays = ranker.make_groups(candidates, inputs, labels, size=16).arrays
+    groups, size = arrays['weights'].shape
+    config = SparseNNConfig(
+      num_dense=2, num_items=50, code_sizes=(1,), bins=4, bottom_dim=8, top_dims=(8,), bag_length=1
+    )
+    bounds = features.bucket_bounds(inputs.dense, 4)
+    task = ranker.ranker_task(config, CODES, bounds, batch_size=groups, losses=LossConfig(soon=0.0, quantity=0.0))
+    params = task.init(jax.random.key(0))
+    mean = lambda params: task.loss(adapter.look_up(params, task.lookups(arrays)), arrays, None)[0]
+    value, slope = self.variant(jax.value_and_grad(mean))(params)
+    chex.assert_shape(value, ())
+    chex.assert_trees_all_equal_shapes(slope, params)
+    chex.assert_tree_all_finite(slope)
+    flat = RankerInputs(
+      arrays['dense'].reshape(-1, 2),
+      arrays['item'].ravel(),
+      np.repeat(np.arange(groups), size),
+      arrays['user_codes'],
+      arrays['bag'],
+      np.repeat(arrays['offset'], size),  # prior correction
+    )
+    logits = Scorer(params, config, CODES, np.zeros((1, 0), np.int32), bounds)(flat)[:, 0].reshape(groups, size)
+    nats = np.log1p(np.exp(-np.where(arrays['labels'][..., 0] > 0, logits, -logits)))
+    np.testing.assert_allclose(value, (nats * arrays['weights']).sum() / arrays['weights'].sum(), rtol=1e-5)
 
 
 def test_filled_up_places_do_not_count():

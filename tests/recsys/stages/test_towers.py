@@ -46,10 +46,10 @@ def test_histories_end_before_the_cut(made):
   found = histories.at(users, cuts, 8)
   for row in range(50):
     mine = events.filter((pl.col('user') == int(users[row])) & (pl.col('time') < int(cuts[row])))
-    wanted = sorted(mine['time'].to_list())[-8:]
+    expected = sorted(mine['time'].to_list())[-8:]
     known = found['history'][row] >= 0
-    assert known.sum() == len(wanted)
-    np.testing.assert_allclose(found['ages'][row][known], [(cuts[row] - t) / DAY for t in wanted], atol=1e-3)
+    assert known.sum() == len(expected)
+    np.testing.assert_allclose(found['ages'][row][known], [(cuts[row] - t) / DAY for t in expected], atol=1e-3)
     assert set(found['history'][row][known] - 1) <= set(mine['item'].to_list())
 
 
@@ -69,8 +69,8 @@ def test_what_an_item_is_told_to_be_ends_before_its_span(made, data, spans):
   for span in spans:
     assert span.cut.max() < last
     assert (last - span.cut.min()) % weeks.WEEK == 0
-    wanted = Factors.at(data.histories, int(span.cut.min()), made.dataset.num_items, 16)
-    np.testing.assert_array_equal(span.factors.popularity, wanted.popularity)
+    expected = Factors.at(data.histories, int(span.cut.min()), made.dataset.num_items, 16)
+    np.testing.assert_array_equal(span.factors.popularity, expected.popularity)
     np.testing.assert_allclose(span.share.sum(), 1.0, rtol=1e-5)
     last = int(span.cut.min())
   batches = TowerBatches(data, spans, towers.make_model_config(data, SMALL), 64)
@@ -83,7 +83,7 @@ def test_what_an_item_is_told_to_be_ends_before_its_span(made, data, spans):
 
 
 @pytest.mark.parametrize(
-  ('counts', 'least', 'wanted'),
+  ('counts', 'least', 'expected'),
   [
     ([9] * 20, 0, [(0, 4), (4, 8), (8, 12), (12, 16), (16, 20)]),
     ([9] * 10, 0, [(0, 4), (4, 10)]),
@@ -93,8 +93,8 @@ def test_what_an_item_is_told_to_be_ends_before_its_span(made, data, spans):
     ([0, 0, 0], 8, [(0, 3)]),
   ],
 )
-def test_spans_are_of_so_many_weeks_and_examples_at_least(counts, least, wanted):
-  assert tower_examples._weeks_of_spans(np.array(counts), 4, least) == wanted
+def test_spans_are_of_so_many_weeks_and_examples_at_least(counts, least, expected):
+  assert tower_examples._weeks_of_spans(np.array(counts), 4, least) == expected
 
 
 def test_the_wide_parts_weights_are_found_before_training(data, spans):
@@ -150,8 +150,8 @@ def test_log_q_makes_the_sampled_softmax_unbiased(data, spans):
     task = towers.tower_task(config, data, batch_size=64, log_q=log_q)
     return mean_gradient(lambda table, batch: task.loss(params | {'item_table': table}, batch, None)[0])
 
-  wanted = mean_gradient(full)
-  off = lambda found: float(jnp.linalg.norm(found - wanted) / jnp.linalg.norm(wanted))
+  expected = mean_gradient(full)
+  off = lambda found: float(jnp.linalg.norm(found - expected) / jnp.linalg.norm(expected))
   assert off(sampled(True)) < 0.25
   assert off(sampled(True)) < 0.7 * off(sampled(False))
 
