@@ -23,7 +23,7 @@ def residual_stream(params: Any, tokens_BT: jax.Array, config: gpt.GPTConfig) ->
   module = partial_gpt.functions_of(config).bind(params, config)
   x_BTD = module.embed(tokens_BT, jnp.arange(tokens_BT.shape[1]))
   stream, maps = [x_BTD], []
-  for block in module.block_list():
+  for block in module.list_blocks():
     q_BTHK, k_BSHK, _ = jnp.unstack(block.attention.qkv(block.norm_1(x_BTD)), axis=2)
     maps.append(attention.weights(q_BTHK, k_BSHK))
     x_BTD, _ = block(x_BTD)

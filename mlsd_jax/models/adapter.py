@@ -25,12 +25,12 @@ def init[Config](module_class: Any, config: Config, key: jax.Array) -> Params:
 
 def bind[Config](module_class: Any, config: Config, params: Params) -> Any:
   """The module that holds `params`. Its structure is built once a (class, config) and costs nothing under jit."""
-  return nnx.merge(_structure(module_class, config), nnx.State(_integer_keys(params)))
+  return nnx.merge(_build_structure(module_class, config), nnx.State(_to_integer_keys(params)))
 
 
 def params_of(module: Any) -> Params:
   """What `module` holds now: of a bound one, after a call that changed some of it."""
-  return _string_keys(nnx.to_pure_dict(nnx.split(module, nnx.Param)[1]))
+  return _to_string_keys(nnx.to_pure_dict(nnx.split(module, nnx.Param)[1]))
 
 
 def look_up(params: Params, ids: Mapping[str, jax.Array]) -> Params:
@@ -40,16 +40,16 @@ def look_up(params: Params, ids: Mapping[str, jax.Array]) -> Params:
 
 
 @functools.lru_cache(maxsize=64)
-def _structure(module_class: Any, config: Any) -> nnx.GraphDef[Any]:
+def _build_structure(module_class: Any, config: Any) -> nnx.GraphDef[Any]:
   return nnx.split(nnx.eval_shape(lambda: module_class(config, rngs=nnx.Rngs(params=0))), nnx.Param)[0]
 
 
-def _string_keys(tree: Any) -> Any:
+def _to_string_keys(tree: Any) -> Any:
   """List positions become '0', '1', ...: paths are strings in checkpoints and in sharding rules."""
-  return {str(k): _string_keys(v) for k, v in tree.items()} if isinstance(tree, dict) else tree
+  return {str(k): _to_string_keys(v) for k, v in tree.items()} if isinstance(tree, dict) else tree
 
 
-def _integer_keys(tree: Any) -> Any:
+def _to_integer_keys(tree: Any) -> Any:
   if not isinstance(tree, dict):
     return tree
-  return {int(k) if k.isdigit() else k: _integer_keys(v) for k, v in tree.items()}
+  return {int(k) if k.isdigit() else k: _to_integer_keys(v) for k, v in tree.items()}

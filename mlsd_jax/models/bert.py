@@ -188,7 +188,7 @@ def masked_logits(
   *,
   key: jax.Array | None = None,
 ) -> jax.Array:
-  """Logits [B, M, V] of the tokens at `positions_BM`; wants the head 'mlm'. Only those positions are projected."""
+  """Logits [B, M, V] of the tokens at `positions_BM`; requires the head 'mlm'. Only those positions are projected."""
   module = adapter.bind(Bert, config, params)
   hidden_BTD = module.hidden(tokens_BT, mask_BT, key=key)
   chosen_BMD = jnp.take_along_axis(hidden_BTD, positions_BM[..., None], axis=1)
@@ -205,7 +205,7 @@ def score(
   *,
   key: jax.Array | None = None,
 ) -> jax.Array:
-  """Relevance [B] float32 of text pairs (Nogueira & Cho 2019, arXiv:1901.04085): any number; wants the head 'score'.
+  """Relevance [B] float32 of text pairs (Nogueira & Cho 2019, arXiv:1901.04085): any number; requires the head 'score'.
 
   A dense layer and tanh over the first token's state, then one number, as in BERT's classifier with one label.
   """

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -22,7 +23,10 @@ def linear_cross_entropy(
   Returns:
     [B, T] float32.
   """
-  nll = lambda hidden_BTD, targets_BT: _nll(hidden_BTD, targets_BT, table_VD, vocab_size)
+  chex.assert_rank([hidden_BTD, table_VD, targets_BT], [3, 2, 2])
+  chex.assert_equal_shape_prefix([hidden_BTD, targets_BT], 2)
+  chex.assert_type(targets_BT, int)
+  nll = lambda hidden_BTD, targets_BT: _compute_nll(hidden_BTD, targets_BT, table_VD, vocab_size)
   if chunks == 1:
     return nll(hidden_BTD, targets_BT)
   batch, length = targets_BT.shape
@@ -30,38 +34,41 @@ def linear_cross_entropy(
     raise ValueError(f'{chunks} chunks do not divide a sequence of {length}')
   hidden_CBTD = jnp.moveaxis(hidden_BTD.reshape(batch, chunks, length // chunks, -1), 1, 0)
   targets_CBT = jnp.moveaxis(targets_BT.reshape(batch, chunks, length // chunks), 1, 0)
+  # lax.map makes one chunk's logits at a time; without the checkpoint it would keep all of them for the backward pass.
   body = jax.checkpoint(nll)
   nll_CBT = jax.lax.map(lambda chunk: body(*chunk), (hidden_CBTD, targets_CBT))
   return jnp.moveaxis(nll_CBT, 0, 1).reshape(batch, length)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _nll(hidden_BTD, targets_BT, table_VD, vocab_size):
-  return _nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size)[0]
+def _compute_nll(hidden_BTD, targets_BT, table_VD, vocab_size):
+  return _compute_nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size)[0]
 
 
-def _nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size):
+def _compute_nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size):
   logits_BTV = jnp.einsum('BTD,VD->BTV', hidden_BTD, table_VD)
-  wide_BTV = _real(logits_BTV.astype(jnp.float32), vocab_size)
+  # Logits are kept in the dtype of the product (half the memory in bfloat16), the sum over the vocabulary is float32.
+  wide_BTV = _mask_padding(logits_BTV.astype(jnp.float32), vocab_size)
   normaliser_BT = jax.nn.logsumexp(wide_BTV, axis=-1)
   target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0].astype(jnp.float32)
   return normaliser_BT - target_BT, (hidden_BTD, targets_BT, table_VD, logits_BTV, normaliser_BT)
 
 
-def _nll_backward(vocab_size, saved, g_BT):
+def _compute_nll_backward(vocab_size, saved, g_BT):
   """Written out, as the chain rule would scatter the target's part into a second array as large as the logits."""
   hidden_BTD, targets_BT, table_VD, logits_BTV, normaliser_BT = saved
-  probabilities_BTV = jnp.exp(_real(logits_BTV.astype(jnp.float32), vocab_size) - normaliser_BT[..., None])
+  # d nll / d logits = softmax(logits) - one-hot target, weighted by the incoming gradient.
+  probabilities_BTV = jnp.exp(_mask_padding(logits_BTV.astype(jnp.float32), vocab_size) - normaliser_BT[..., None])
   is_target_BTV = jnp.arange(table_VD.shape[0]) == targets_BT[..., None]
   d_logits_BTV = ((probabilities_BTV - is_target_BTV) * g_BT[..., None]).astype(logits_BTV.dtype)
   d_hidden_BTD = jnp.einsum('BTV,VD->BTD', d_logits_BTV, table_VD)
   return d_hidden_BTD, None, jnp.einsum('BTV,BTD->VD', d_logits_BTV, hidden_BTD)
 
 
-_nll.defvjp(_nll_forward, _nll_backward)
+_compute_nll.defvjp(_compute_nll_forward, _compute_nll_backward)
 
 
-def _real(logits_BTV, vocab_size):
+def _mask_padding(logits_BTV, vocab_size):
   """Logits of padding at -1e30."""
   if logits_BTV.shape[-1] == vocab_size:
     return logits_BTV

@@ -201,13 +201,13 @@ class GPT(nnx.Module):
     x_BTD = self.embed(tokens_BT, jnp.arange(length), keys[0])
     if config.scan_layers:
       graphdef, stacked = nnx.split(self.blocks)
-      run = _block_runner(graphdef, config.remat)
+      run = _make_block_runner(graphdef, config.remat)
       scanned_keys = None if key is None else keys[1:]
       x_BTD, _ = jax.lax.scan(lambda x, xs: (run(xs[0], x, xs[1]), None), x_BTD, (stacked, scanned_keys))
     else:
       for block, block_key in zip(self.blocks, keys[1:], strict=True):
         graphdef, state = nnx.split(block)
-        x_BTD = _block_runner(graphdef, config.remat)(state, x_BTD, block_key)
+        x_BTD = _make_block_runner(graphdef, config.remat)(state, x_BTD, block_key)
     return self.final_norm(x_BTD)
 
   def logits(self, hidden_BTD):
@@ -237,7 +237,7 @@ class GPT(nnx.Module):
     # A row's positions count from its first real token: padded or not, it is the same text to the model.
     x_BTD = self.embed(tokens_BT, jnp.maximum(positions_T - cache.pad_B[:, None], 0))
     keys, values = [], []
-    for block, past_k, past_v in zip(self.block_list(), cache.keys, cache.values, strict=True):
+    for block, past_k, past_v in zip(self.list_blocks(), cache.keys, cache.values, strict=True):
       x_BTD, past = block(x_BTD, past=(past_k, past_v, index), mask_BTS=mask_BTS)
       keys.append(past[0])
       values.append(past[1])
@@ -245,7 +245,7 @@ class GPT(nnx.Module):
     logits_BV = self.logits(self.final_norm(x_BTD)[:, -1:])[:, 0]
     return logits_BV, Cache(keys, values, index + length, cache.pad_B)
 
-  def block_list(self):
+  def list_blocks(self):
     """The blocks one by one, stacked or not."""
     if not self.config.scan_layers:
       return list(self.blocks)
@@ -254,7 +254,7 @@ class GPT(nnx.Module):
     return [nnx.merge(graphdef, layer(i)) for i in range(self.config.num_layers)]
 
 
-def _block_runner(graphdef, remat: str):
+def _make_block_runner(graphdef, remat: str):
   """(state, x, key) -> x as a pure function, so that it can be scanned and rematerialised."""
 
   def run(state, x_BTD, key):

@@ -4,8 +4,9 @@
     params = init(jax.random.key(0), config)
     logits = apply(params, tokens, config)                 # int32 [B, T] -> [B, T, V], T at most config.length
 
-Every one foretells from the tokens up to its place; before a word's first character stands token 0 as often as is
-needed. Embeddings are looked up as products with one-hot rows: for so few characters that is the faster way back.
+Every one predicts from the tokens up to its place; before a word's first character stands token 0 as often as is
+needed. Embeddings are looked up as products with one-hot rows: for so few characters the gradient, a product too, is
+faster than the scatter of indexing.
 
 Names: B words, T places, K context, V vocabulary, D embedding, H hidden units, G gates.
 """
@@ -15,6 +16,7 @@ import functools
 import math
 from typing import ClassVar
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -84,6 +86,7 @@ class BatchNorm(nnx.Module):
       share_BT1 = (weights_BT / of_all(weights_BT.sum()))[..., None]
       mean_H = of_all((x_BTH * share_BT1).sum((0, 1)))
       variance_H = of_all((jnp.square(x_BTH - mean_H) * share_BT1).sum((0, 1)))
+      # No gradient into what is kept: it is a record, not a weight.
       self.mean[...], self.variance[...] = jax.lax.stop_gradient((mean_H, variance_H))
     return (x_BTH - mean_H) * jax.lax.rsqrt(variance_H + self.epsilon) * self.scale[...] + self.bias[...]
 
@@ -104,12 +107,13 @@ class MLP(nnx.Module):
   def __init__(self, config: NameConfig, rngs: nnx.Rngs):
     fan_in = config.context * config.embed_dim
     shape = (config.context, config.embed_dim, config.hidden_dim)
-    self.embedding = _embedding(config, rngs)
+    self.embedding = _make_embedding(config, rngs)
+    # tanh shrinks what passes through it; with this gain the next layer sees about unit variance again.
     gain = _TANH_GAIN if config.kaiming else 3**-0.5
     self.kernel = nnx.Param(gain / math.sqrt(fan_in) * jax.random.normal(rngs.params(), shape))
     self.bias = nnx.Param(jnp.zeros(config.hidden_dim))
     self.norm = BatchNorm(config.hidden_dim) if config.norm else None
-    self.out = _output(config, rngs)
+    self.out = _make_output(config, rngs)
     self.config = config
 
   def __call__(self, tokens_BT, weights_BT=None, key=None, axis_name=()):
@@ -133,22 +137,24 @@ class WaveNet(nnx.Module):
   """Causal convolutions of two taps, dilated 1, 2, 4, ... (van den Oord et al. 2016, arXiv:1609.03499)."""
 
   def __init__(self, config: NameConfig, rngs: nnx.Rngs):
-    self.embedding = _embedding(config, rngs)
+    self.embedding = _make_embedding(config, rngs)
     widths = [config.embed_dim, *[config.hidden_dim] * config.context.bit_length()]
     self.convolutions = nnx.List(
       layers.Linear(2 * width, config.hidden_dim, use_bias=False, stddev=_TANH_GAIN / math.sqrt(2 * width), rngs=rngs)
       for width in widths[: config.context.bit_length() - 1]
     )
     self.norms = nnx.List(BatchNorm(config.hidden_dim) for _ in self.convolutions)
-    self.out = _output(config, rngs)
+    self.out = _make_output(config, rngs)
     self.config = config
 
   def __call__(self, tokens_BT, weights_BT=None, key=None, axis_name=()):
+    # Padded in front, never behind: a place must not see what follows it.
     before = self.config.context - 1
     x_BTH = _look_up(self.embedding[...], jnp.pad(tokens_BT, ((0, 0), (before, 0))))
     if weights_BT is not None:
       weights_BT = jnp.pad(weights_BT, ((0, 0), (before, 0)))
     for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+      # Each layer joins two neighbours of the one below, twice as far apart: log2(context) layers see all of it.
       dilation = 2**i
       x_BTH = convolution(jnp.concatenate([x_BTH[:, :-dilation], x_BTH[:, dilation:]], axis=-1))
       weights_BT = None if weights_BT is None else weights_BT[:, dilation:]
@@ -165,15 +171,16 @@ class Recurrent(nnx.Module):
   def __init__(self, config: NameConfig, rngs: nnx.Rngs):
     gates, hidden = self.GATES[config.kind], config.hidden_dim
     stddev = 1 / math.sqrt(3 * (config.embed_dim + hidden))
-    self.embedding = _embedding(config, rngs)
+    self.embedding = _make_embedding(config, rngs)
     self.start = nnx.Param(jnp.zeros(hidden))
     self.from_input = layers.Linear(config.embed_dim, gates * hidden, stddev=stddev, rngs=rngs)
     self.from_state = layers.Linear(hidden, gates * hidden, use_bias=False, stddev=stddev, rngs=rngs)
-    self.out = _output(config, rngs)
+    self.out = _make_output(config, rngs)
     self.config = config
 
   def __call__(self, tokens_BT, weights_BT=None, key=None, axis_name=()):
     table_VG = self.from_input(self.embedding[...])
+    # The input's part of all gates does not depend on the state: one product for every place, outside of the scan.
     inputs_TBG = _look_up(table_VG, tokens_BT.T)
     state_BH = jnp.broadcast_to(self.start[...], (tokens_BT.shape[0], self.config.hidden_dim))
     carry = (state_BH, jnp.zeros_like(state_BH)) if self.config.kind == 'lstm' else state_BH
@@ -192,6 +199,7 @@ def _gru_step(kernel_HG, h_BH, x_BG):
   gates = jax.nn.sigmoid(x_BG[:, : 2 * hidden] + h_BH @ kernel_HG[:, : 2 * hidden])
   reset_BH, update_BH = jnp.split(gates, 2, axis=-1)
   candidate_BH = jnp.tanh(x_BG[:, 2 * hidden :] + (reset_BH * h_BH) @ kernel_HG[:, 2 * hidden :])
+  # A mean of old and new: where the gate is shut the state, and with it the gradient, passes unchanged.
   h_BH = (1 - update_BH) * h_BH + update_BH * candidate_BH
   return h_BH, h_BH
 
@@ -199,6 +207,7 @@ def _gru_step(kernel_HG, h_BH, x_BG):
 def _lstm_step(kernel_HG, carry, x_BG):
   h_BH, cell_BH = carry
   into, forget, output, candidate = jnp.split(x_BG + h_BH @ kernel_HG, 4, axis=-1)
+  # Forgetting starts near 0.7 instead of 0.5, so that the gradient lasts from the start (Jozefowicz et al. 2015).
   cell_BH = jax.nn.sigmoid(forget + 1.0) * cell_BH + jax.nn.sigmoid(into) * jnp.tanh(candidate)
   h_BH = jax.nn.sigmoid(output) * jnp.tanh(cell_BH)
   return (h_BH, cell_BH), h_BH
@@ -212,7 +221,7 @@ class BagOfWords(nnx.Module):
 
   def __init__(self, config: NameConfig, rngs: nnx.Rngs):
     width, hidden = config.embed_dim, config.hidden_dim
-    self.embedding = _embedding(config, rngs)
+    self.embedding = _make_embedding(config, rngs)
     self.positions = nnx.Param(jax.random.normal(rngs.params(), (config.length, width)))
     self.up = layers.Linear(width, hidden, stddev=1 / math.sqrt(width), rngs=rngs)
     self.down = layers.Linear(hidden, width, stddev=1 / math.sqrt(hidden), rngs=rngs)
@@ -222,6 +231,7 @@ class BagOfWords(nnx.Module):
   def __call__(self, tokens_BT, weights_BT=None, key=None, axis_name=()):
     length = tokens_BT.shape[1]
     x_BTD = _look_up(self.embedding[...], tokens_BT) + self.positions[:length]
+    # Attention with equal weights: the causal mask as a matrix of running means.
     mean_TT = jnp.tril(jnp.ones((length, length))) / jnp.arange(1, length + 1)[:, None]
     x_BTD = x_BTD + jnp.einsum('TS,BSD->BTD', mean_TT, x_BTD)
     return self.out(x_BTD + self.down(layers.dropout(jnp.tanh(self.up(x_BTD)), self.dropout, key)))
@@ -243,7 +253,7 @@ KINDS = {
 def init(key: jax.Array, config: NameConfig) -> adapter.Params:
   """Fresh parameters."""
   if config.kind == 'transformer':
-    return jax.tree_util.tree_map_with_path(_enlarged, gpt.init(key, _as_gpt(config)))
+    return jax.tree_util.tree_map_with_path(_enlarge, gpt.init(key, _to_gpt_config(config)))
   return adapter.init(KINDS[config.kind], config, key)
 
 
@@ -264,8 +274,10 @@ def apply(
     key: for dropout, in training.
     axis_name: mesh axes over which devices hold the other words of the batch (inside shard_map or pmap).
   """
+  chex.assert_rank(tokens_BT, 2)
+  chex.assert_type(tokens_BT, int)
   if config.kind == 'transformer':
-    return gpt.apply(params, tokens_BT, _as_gpt(config), key=key)
+    return gpt.apply(params, tokens_BT, _to_gpt_config(config), key=key)
   return adapter.bind(KINDS[config.kind], config, params)(tokens_BT, weights_BT, key, axis_name)
 
 
@@ -280,14 +292,14 @@ def calibrate(
   return adapter.params_of(module)
 
 
-def _enlarged(path, leaf):
+def _enlarge(path, leaf):
   """GPT-2's initial weights suit a width of about 1,000; at a width of 64 these train faster."""
   name = path[-1].key
   return leaf * (15.0 if name.endswith('embedding') else 4.0 if name == 'kernel' else 1.0)
 
 
 @functools.lru_cache(maxsize=64)
-def _as_gpt(config: NameConfig) -> gpt.GPTConfig:
+def _to_gpt_config(config: NameConfig) -> gpt.GPTConfig:
   return gpt.GPTConfig(
     vocab_size=config.vocab_size,
     context_length=config.length,
@@ -298,11 +310,11 @@ def _as_gpt(config: NameConfig) -> gpt.GPTConfig:
   )
 
 
-def _embedding(config: NameConfig, rngs: nnx.Rngs) -> nnx.Param:
+def _make_embedding(config: NameConfig, rngs: nnx.Rngs) -> nnx.Param:
   return nnx.Param(jax.random.normal(rngs.params(), (config.vocab_size, config.embed_dim)))
 
 
-def _output(config: NameConfig, rngs: nnx.Rngs) -> layers.Linear:
+def _make_output(config: NameConfig, rngs: nnx.Rngs) -> layers.Linear:
   """Small at first, so that training begins at the loss of a uniform guess."""
   return layers.Linear(config.hidden_dim, config.vocab_size, stddev=0.02, rngs=rngs)
 

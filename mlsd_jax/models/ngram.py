@@ -44,7 +44,7 @@ class NGram:
     below = np.full((1, vocab_size), 1 / vocab_size)
     tables = []
     for n in range(1, order + 1):
-      contexts = _contexts(tokens[:, :-1], n - 1, vocab_size).ravel()[counted]
+      contexts = _number_contexts(tokens[:, :-1], n - 1, vocab_size).ravel()[counted]
       counts = np.bincount(contexts * vocab_size + targets, minlength=vocab_size**n).reshape(-1, vocab_size)
       kinds = (counts > 0).sum(1, keepdims=True)
       total = counts.sum(1, keepdims=True)
@@ -56,7 +56,7 @@ class NGram:
   def losses(self, tokens: np.ndarray) -> np.ndarray:
     """[N, T] nats of tokens[:, 1:]."""
     table = self.tables[-1]
-    contexts = _contexts(tokens[:, :-1], len(self.tables) - 1, table.shape[1])
+    contexts = _number_contexts(tokens[:, :-1], len(self.tables) - 1, table.shape[1])
     return -np.log(table[contexts, tokens[:, 1:]])
 
   def sample(self, rng: np.random.Generator, longest: int) -> list[int]:
@@ -73,7 +73,7 @@ class NGram:
     return drawn
 
 
-def _contexts(tokens: np.ndarray, size: int, vocab_size: int) -> np.ndarray:
+def _number_contexts(tokens: np.ndarray, size: int, vocab_size: int) -> np.ndarray:
   """[N, T] number of the `size` tokens up to each place."""
   padded = np.pad(tokens.astype(np.int64), ((0, 0), (size - 1 if size else 0, 0)))
   length = tokens.shape[1]

@@ -15,6 +15,7 @@ width of an embedding.
 import dataclasses
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -56,12 +57,12 @@ class SparseNNConfig:
     if self.interaction not in ('dot', 'cross', 'both', 'none'):
       raise ValueError(f'interaction={self.interaction!r} is not one of dot, cross, both, none')
 
-  def bag_of(self, batch: dict[str, jax.Array]) -> jax.Array:
+  def take_bag(self, batch: dict[str, jax.Array]) -> jax.Array:
     """[U, L] rows of the latest items of each user's bag."""
     return batch['bag'][:, -self.bag_length :]
 
 
-def _linear(in_dim: int, out_dim: int, rngs: nnx.Rngs, scale: float = 1.0) -> layers.Linear:
+def _make_linear(in_dim: int, out_dim: int, rngs: nnx.Rngs, scale: float = 1.0) -> layers.Linear:
   return layers.Linear(in_dim, out_dim, stddev=scale * (2.0 / in_dim) ** 0.5, rngs=rngs)
 
 
@@ -77,13 +78,13 @@ class CrossLayer(nnx.Module):
 
 
 @jax.custom_vjp
-def dots(x_BKD: jax.Array) -> jax.Array:
+def multiply_pairs(x_BKD: jax.Array) -> jax.Array:
   """[B, K, K] products of all pairs. The gradient is one product, where that of the einsum would be two."""
   return jnp.einsum('BKD,BLD->BKL', x_BKD, x_BKD)
 
 
-dots.defvjp(
-  lambda x_BKD: (dots(x_BKD), x_BKD),
+multiply_pairs.defvjp(
+  lambda x_BKD: (multiply_pairs(x_BKD), x_BKD),
   lambda x_BKD, g_BKK: (jnp.einsum('BKL,BLD->BKD', g_BKK + g_BKK.swapaxes(1, 2), x_BKD),),
 )
 
@@ -91,6 +92,7 @@ dots.defvjp(
 class SparseNN(nnx.Module):
   def __init__(self, config: SparseNNConfig, rngs: nnx.Rngs):
     width = config.embed_dim
+    # Small: a rare id, seldom updated, then stays near to saying nothing.
     table = lambda rows: nnx.Param(0.01 * jax.random.normal(rngs.params(), (rows, width)))
     fields = 0
     if config.sparse:
@@ -99,15 +101,15 @@ class SparseNN(nnx.Module):
     self.user_tables = nnx.List([table(size) for size in config.user_sizes] if config.sparse else [])
     if config.sparse:
       fields = 1 + len(config.code_sizes) + len(config.user_sizes) + bool(config.bag_length)
-    self.bottom = _linear(config.num_dense * max(config.bins, 1) + config.num_dense, config.bottom_dim, rngs)
-    self.to_field = _linear(config.bottom_dim, width, rngs)
+    self.bottom = _make_linear(config.num_dense * max(config.bins, 1) + config.num_dense, config.bottom_dim, rngs)
+    self.to_field = _make_linear(config.bottom_dim, width, rngs)
     joined = config.bottom_dim + fields * width
     crossing = config.interaction in ('cross', 'both')
     self.cross = nnx.List([CrossLayer(joined, config.cross_rank, rngs) for _ in range(config.cross_layers * crossing)])
     pairs = (fields + 1) * fields // 2 if config.interaction in ('dot', 'both') else 0
     sizes = (joined + pairs, *config.top_dims)
-    self.top = nnx.List([_linear(size, out, rngs) for size, out in itertools.pairwise(sizes)])
-    self.out = _linear(sizes[-1], len(HEADS), rngs, scale=0.1)
+    self.top = nnx.List([_make_linear(size, out, rngs) for size, out in itertools.pairwise(sizes)])
+    self.out = _make_linear(sizes[-1], len(HEADS), rngs, scale=0.1)
     self.config = config
 
   def buckets(self, dense_BF, edges_FQ):
@@ -117,6 +119,7 @@ class SparseNN(nnx.Module):
     scaled_BF = jnp.clip(scaled_BF, -1.0, 2.0)
     if not self.config.bins:
       return scaled_BF, (dense_BF != 0).astype(dense_BF.dtype)
+    # A one-hot bucket would forget where in it a value lies; filled up to the value, neighbours stay near.
     reach_BFQ = jnp.clip((dense_BF[..., None] - low_FQ[None]) * (1 / (high_FQ - low_FQ))[None], 0.0, 1.0)
     return scaled_BF, reach_BFQ.reshape(len(dense_BF), -1)
 
@@ -129,16 +132,17 @@ class SparseNN(nnx.Module):
 
   def fields(self, batch):
     """[B, fields, D] embeddings. The tables hold what `lookups` names."""
-    number, looked_up = len(batch['item']), self.item_table[...]
-    found = [looked_up[:number], *(table[...] for table in self.code_tables)]
-    of_user = [table[...] for table in self.user_tables]
+    number, item_rows = len(batch['item']), self.item_table[...]
+    fields_of_row = [item_rows[:number], *(table[...] for table in self.code_tables)]
+    fields_of_user = [table[...] for table in self.user_tables]
     if self.config.bag_length:
-      known_UL1 = (self.config.bag_of(batch) > 0)[..., None]
-      rows_ULD = looked_up[number:].reshape(*known_UL1.shape[:2], -1)
-      of_user.append((rows_ULD * known_UL1).sum(1) / jnp.maximum(known_UL1.sum(1), 1))
+      known_UL1 = (self.config.take_bag(batch) > 0)[..., None]
+      rows_ULD = item_rows[number:].reshape(*known_UL1.shape[:2], -1)
+      # A mean: a bag of two items and one of ten lie on one scale. An empty one is zero.
+      fields_of_user.append((rows_ULD * known_UL1).sum(1) / jnp.maximum(known_UL1.sum(1), 1))
     # Looked up once a user, not once a row: on a CPU the scatters of the backward pass would be half of the step.
-    found += [jnp.repeat(x_UD, number // len(x_UD), axis=0) for x_UD in of_user]
-    return jnp.stack(found, 1)
+    fields_of_row += [jnp.repeat(x_UD, number // len(x_UD), axis=0) for x_UD in fields_of_user]
+    return jnp.stack(fields_of_row, 1)
 
   def __call__(self, batch, edges_FQ):
     bottom_BD = self.dense(batch['dense'], edges_FQ)
@@ -147,9 +151,11 @@ class SparseNN(nnx.Module):
       fields_BKD = self.fields(batch)
       joined_BJ = jnp.concatenate([bottom_BD, fields_BKD.reshape(len(bottom_BD), -1)], -1)
       if self.config.interaction in ('dot', 'both'):
+        # The dense features join as one more field; pairs (k, l) and (l, k) are one product, so half of them is enough.
         all_BKD = jnp.concatenate([self.to_field(bottom_BD)[:, None], fields_BKD], 1)
-        extra.append(dots(all_BKD)[:, *jnp.triu_indices(all_BKD.shape[1], 1)])
+        extra.append(multiply_pairs(all_BKD)[:, *jnp.triu_indices(all_BKD.shape[1], 1)])
     x_BJ = joined_BJ
+    # Dot products cross fields as wholes, cross layers every number with every other: one layer more, one degree more.
     for cross in self.cross:
       x_BJ = cross(joined_BJ, x_BJ)
     x_BJ = jnp.concatenate([x_BJ, *extra], -1)
@@ -182,14 +188,16 @@ def lookups(batch: dict[str, jax.Array], codes_IC: jax.Array, config: SparseNNCo
   if not config.sparse:
     return {}
   rows_B = jnp.where(batch['item'] <= config.num_items, batch['item'], 0)
-  bags = [jnp.clip(config.bag_of(batch), 0).reshape(-1)] if config.bag_length else []
-  found = {'item_table': jnp.concatenate([rows_B, *bags])}
-  found |= {f'code_tables/{column}': codes_IC[rows_B, column] for column in range(len(config.code_sizes))}
-  return found | {f'user_tables/{column}': batch['user_codes'][:, column] for column in range(len(config.user_sizes))}
+  bags = [jnp.clip(config.take_bag(batch), 0).reshape(-1)] if config.bag_length else []
+  ids = {'item_table': jnp.concatenate([rows_B, *bags])}
+  ids |= {f'code_tables/{column}': codes_IC[rows_B, column] for column in range(len(config.code_sizes))}
+  return ids | {f'user_tables/{column}': batch['user_codes'][:, column] for column in range(len(config.user_sizes))}
 
 
 def apply_to_rows(
   params: adapter.Params, batch: dict[str, jax.Array], edges_FQ: jax.Array, config: SparseNNConfig
 ) -> jax.Array:
   """Logits [B, len(HEADS)] of parameters that hold, in place of the tables, the rows that `lookups` names [n, D]."""
+  chex.assert_rank([batch['dense'], batch['item'], edges_FQ], [2, 1, 2])
+  chex.assert_equal_shape_prefix([batch['dense'], batch['item']], 1)
   return adapter.bind(SparseNN, config, params)(batch, edges_FQ)

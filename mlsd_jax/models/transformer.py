@@ -13,6 +13,7 @@ Names: B batch, S source tokens, T target tokens, D model width, H heads, K head
 import dataclasses
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -42,12 +43,14 @@ class TransformerConfig:
 
 def sinusoids(length: int, width: int) -> jax.Array:
   """Positions [length, width]: sin and cos of pos / 10000^(2i / width) in even and odd columns (section 3.5)."""
+  # Wavelengths from 2 pi to 10000 * 2 pi: nearby positions differ in the fast columns, distant ones in the slow, and a
+  # shift by k positions is a rotation that does not depend on where it starts.
   rates = jnp.exp(-math.log(10000.0) * jnp.arange(0, width, 2) / width)
   angles = jnp.arange(length)[:, None] * rates[None, :]
   return jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1).reshape(length, width)
 
 
-def _linear(in_shape, out_shape, rngs: nnx.Rngs) -> layers.Linear:
+def _make_linear(in_shape, out_shape, rngs: nnx.Rngs) -> layers.Linear:
   """Glorot's normal initialisation, fit for residual sums that are normalised."""
   size = lambda shape: math.prod(shape) if isinstance(shape, tuple) else shape
   stddev = math.sqrt(2.0 / (size(in_shape) + size(out_shape)))
@@ -57,10 +60,10 @@ def _linear(in_shape, out_shape, rngs: nnx.Rngs) -> layers.Linear:
 class MultiHeadAttention(nnx.Module):
   def __init__(self, config: TransformerConfig, rngs: nnx.Rngs):
     heads = (config.num_heads, config.embed_dim // config.num_heads)
-    self.query = _linear(config.embed_dim, heads, rngs)
-    self.key = _linear(config.embed_dim, heads, rngs)
-    self.value = _linear(config.embed_dim, heads, rngs)
-    self.out = _linear(heads, config.embed_dim, rngs)
+    self.query = _make_linear(config.embed_dim, heads, rngs)
+    self.key = _make_linear(config.embed_dim, heads, rngs)
+    self.value = _make_linear(config.embed_dim, heads, rngs)
+    self.out = _make_linear(heads, config.embed_dim, rngs)
 
   def __call__(self, x_BTD, memory_BSD, mask_BTS):
     y_BTHK = attention.attend(self.query(x_BTD), self.key(memory_BSD), self.value(memory_BSD), mask_BTS=mask_BTS)
@@ -73,8 +76,8 @@ class MultiHeadAttention(nnx.Module):
 
 class FeedForward(nnx.Module):
   def __init__(self, config: TransformerConfig, rngs: nnx.Rngs):
-    self.up = _linear(config.embed_dim, config.feedforward_dim, rngs)
-    self.down = _linear(config.feedforward_dim, config.embed_dim, rngs)
+    self.up = _make_linear(config.embed_dim, config.feedforward_dim, rngs)
+    self.down = _make_linear(config.feedforward_dim, config.embed_dim, rngs)
 
   def __call__(self, x_BTD):
     return self.down(jax.nn.relu(self.up(x_BTD)))
@@ -88,7 +91,8 @@ class EncoderLayer(nnx.Module):
     self.dropout = config.dropout
 
   def __call__(self, x_BSD, mask_BTS, key=None):
-    keys = _split(key, 2)
+    keys = _split_key(key, 2)
+    # Post-norm, as printed: the stream itself is normalised after each sum (models/gpt.py has the later pre-norm).
     x_BSD = self.norm_1(x_BSD + layers.dropout(self.attention(x_BSD, x_BSD, mask_BTS), self.dropout, keys[0]))
     return self.norm_2(x_BSD + layers.dropout(self.feedforward(x_BSD), self.dropout, keys[1]))
 
@@ -104,9 +108,10 @@ class DecoderLayer(nnx.Module):
 
   def __call__(self, x_BTD, memory_BSD, mask_BTT, mask_BTS, key=None):
     """The layer's output and the weights of its cross-attention (dead code, and so free, where nobody looks)."""
-    keys = _split(key, 3)
+    keys = _split_key(key, 3)
     x_BTD = self.norm_1(x_BTD + layers.dropout(self.attention(x_BTD, x_BTD, mask_BTT), self.dropout, keys[0]))
     weights_BHTS = self.cross_attention.weights(x_BTD, memory_BSD, mask_BTS)
+    # Queries from the target, keys and values from the source: the one place where the two meet.
     y_BTD = self.cross_attention(x_BTD, memory_BSD, mask_BTS)
     x_BTD = self.norm_2(x_BTD + layers.dropout(y_BTD, self.dropout, keys[1]))
     return self.norm_3(x_BTD + layers.dropout(self.feedforward(x_BTD), self.dropout, keys[2])), weights_BHTS
@@ -125,11 +130,13 @@ class Transformer(nnx.Module):
     width = self.config.embed_dim
     # A product with one-hot rows: the gradient of indexing is a scatter, which is many times slower on a CPU.
     x_BTD = jax.nn.one_hot(tokens_BT, table_VD.shape[0], dtype=table_VD.dtype) @ table_VD
+    # The shared table has entries of 1 / sqrt(D), right for logits; at the input they must not drown in the positions.
     x_BTD = math.sqrt(width) * x_BTD + sinusoids(tokens_BT.shape[1], width).astype(x_BTD.dtype)[None]
     return layers.dropout(x_BTD, self.config.dropout, key)
 
   def encode(self, source_BS, key=None):
-    keys = _split(key, self.config.num_layers + 1)
+    keys = _split_key(key, self.config.num_layers + 1)
+    # All of the source is known before the first word of the target, so its positions see each other both ways.
     mask_BTS = (source_BS != PAD)[:, None, :]
     x_BSD = self.embed(source_BS, keys[0])
     for layer, layer_key in zip(self.encoder, keys[1:], strict=True):
@@ -137,7 +144,7 @@ class Transformer(nnx.Module):
     return x_BSD
 
   def decode(self, memory_BSD, source_BS, target_BT, key=None):
-    keys = _split(key, self.config.num_layers + 1)
+    keys = _split_key(key, self.config.num_layers + 1)
     length = target_BT.shape[1]
     mask_BTT = jnp.tril(jnp.ones((1, length, length), bool))  # padding stands at the end, where causality hides it
     mask_BTS = jnp.broadcast_to((source_BS != PAD)[:, None, :], (source_BS.shape[0], length, source_BS.shape[1]))
@@ -148,7 +155,7 @@ class Transformer(nnx.Module):
     return jnp.einsum('BTD,VD->BTV', x_BTD, self.embedding[...]), maps
 
 
-def _split(key: jax.Array | None, number: int):
+def _split_key(key: jax.Array | None, number: int):
   return [None] * number if key is None else jax.random.split(key, number)
 
 
@@ -161,7 +168,9 @@ def apply(
   params: adapter.Params, source_BS: jax.Array, target_BT: jax.Array, config: TransformerConfig, *, key=None
 ) -> jax.Array:
   """Logits [B, T, V] of what follows each target token. Dropout is on when a `key` is given."""
-  encoder_key, decoder_key = _split(key, 2)
+  chex.assert_rank([source_BS, target_BT], 2)
+  chex.assert_type([source_BS, target_BT], int)
+  encoder_key, decoder_key = _split_key(key, 2)
   module = adapter.bind(Transformer, config, params)
   return module.decode(module.encode(source_BS, encoder_key), source_BS, target_BT, decoder_key)[0]
 

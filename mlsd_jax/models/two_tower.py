@@ -19,6 +19,7 @@ has no row of its own.
 import dataclasses
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -116,6 +117,7 @@ class TwoTower(nnx.Module):
       self.position = nnx.Param(0.02 * jax.random.normal(rngs.params(), (config.sequence_length, seen)))
     block = gpt.GPTConfig(vocab_size=1, num_heads=config.num_heads, embed_dim=seen, num_layers=max(blocks, 1))
     self.blocks = nnx.List([gpt.Block(block, rngs) for _ in range(blocks)])
+    # Both perceptrons start as zero functions: at first the towers are plain sums of embeddings, which train at once.
     self.item_mlp = MLP(width, config.hidden_dim, width, rngs)
     parts = (2 + len(config.user_sizes)) * width + bool(blocks) * seen
     self.user_mlp = MLP(parts, config.hidden_dim, width, rngs)
@@ -149,6 +151,7 @@ class TwoTower(nnx.Module):
     known_BH = history_BH >= 0
     x_BHD = self.history(history_BH, codes_IC)
     bucket_BH = jnp.clip((2 * jnp.log2(1 + jnp.clip(ages_BH, 0))).astype(jnp.int32), 0, AGES - 1)
+    # How much an item counts by its age is learnt, apart for the two uses of the mean: buying again, and taste.
     weights_2BH = jnp.exp(self.age_weight[...][:, bucket_BH]) * known_BH
     total_2B1 = jnp.maximum(weights_2BH.sum(-1, keepdims=True), 1e-6)
     own_BD, bag_BD = jnp.einsum('ABH,BHD->ABD', (weights_2BH / total_2B1).astype(x_BHD.dtype), x_BHD)
@@ -163,6 +166,7 @@ class TwoTower(nnx.Module):
   def sequence(self, x_BHD, known_BH):
     """What the transformer makes of the latest items, read at the last."""
     length = self.config.sequence_length
+    # Only the latest: attention costs their square, and older ones are in the weighted mean.
     y_BTD = self.sequence_in(x_BHD[:, -length:]) + self.position[...][None]
     known_BT = known_BH[:, -length:]
     mask_BTS = jnp.tril(jnp.ones((length, length), bool))[None] & known_BT[:, None]
@@ -191,12 +195,12 @@ def item_vectors(params: adapter.Params, items_N: jax.Array, known: Items, confi
     items_N: rows of the item table.
   """
   rows_N = adapter.bind(TwoTower, config, params).rows(items_N)
-  return item_vectors_told(
+  return dated_item_vectors(
     params, items_N, known.codes_IC, known.factors_IK[rows_N], known.popularity_I[rows_N], config
   )
 
 
-def item_vectors_told(
+def dated_item_vectors(
   params: adapter.Params,
   items_N: jax.Array,
   codes_IC: jax.Array,
@@ -204,8 +208,10 @@ def item_vectors_told(
   popularity_N: jax.Array,
   config: TwoTowerConfig,
 ) -> jax.Array:
-  """The same of items whose factors and popularity are told, as they were at some other time."""
-  vectors_ND = _scaled(adapter.bind(TwoTower, config, params).items(items_N, codes_IC), config)
+  """The same of items whose factors and popularity are given, as they were at some other time."""
+  chex.assert_rank([items_N, codes_IC, factors_NK, popularity_N], [1, 2, 2, 1])
+  chex.assert_equal_shape_prefix([items_N, factors_NK, popularity_N], 1)
+  vectors_ND = _normalize(adapter.bind(TwoTower, config, params).items(items_N, codes_IC), config)
   return jnp.concatenate([vectors_ND, factors_NK, popularity_N[:, None]], -1)
 
 
@@ -226,12 +232,15 @@ def user_vectors(
     factors_BK: of all that each user bought (recsys/stages/factors.py).
     user_codes_BU: codes of the user's columns.
   """
+  chex.assert_rank([history_BH, ages_BH, factors_BK, user_codes_BU], 2)
+  chex.assert_equal_shape([history_BH, ages_BH])
   module = adapter.bind(TwoTower, config, params)
-  vectors_BD = _scaled(module.users(history_BH, ages_BH, user_codes_BU, codes_IC), config) / config.temperature
+  # Divided on one side alone: the dot product is then the logit.
+  vectors_BD = _normalize(module.users(history_BH, ages_BH, user_codes_BU, codes_IC), config) / config.temperature
   strength = config.factor_boost * jnp.exp(module.factor_strength[...])
   weight_B1 = jnp.broadcast_to(module.popularity_weight[...], (len(history_BH), 1))
   return jnp.concatenate([vectors_BD, strength * factors_BK, weight_B1], -1)
 
 
-def _scaled(x: jax.Array, config: TwoTowerConfig) -> jax.Array:
+def _normalize(x: jax.Array, config: TwoTowerConfig) -> jax.Array:
   return x * jax.lax.rsqrt(jnp.square(x).sum(-1, keepdims=True) + 1e-6) if config.normalize else x

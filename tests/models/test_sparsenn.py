@@ -109,6 +109,6 @@ def test_a_user_may_have_many_rows(key):
 def test_the_gradient_of_the_dots_is_that_of_the_einsum(key):
   x = jax.random.normal(key, (4, 5, 3))
   weights = jax.random.normal(jax.random.key(1), (4, 5, 5))
-  ours = jax.grad(lambda x: (sparsenn.dots(x) * weights).sum())(x)
+  ours = jax.grad(lambda x: (sparsenn.multiply_pairs(x) * weights).sum())(x)
   plain = jax.grad(lambda x: (jnp.einsum('BKD,BLD->BKL', x, x) * weights).sum())(x)
   np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-5)

@@ -40,7 +40,7 @@ def tower_task(
     pool_N, known_NK = (jnp.concatenate([batch[name + what] for name in names]) for what in ('', '_known'))
     factors_NK, popularity_N, share_N = known_NK[:, :-2], known_NK[:, -2], known_NK[:, -1]
     users_BD = apply_user_tower(params, batch, known.codes_IC, config)
-    items_ND = two_tower.item_vectors_told(params, pool_N, known.codes_IC, factors_NK, popularity_N, config)
+    items_ND = two_tower.dated_item_vectors(params, pool_N, known.codes_IC, factors_NK, popularity_N, config)
     if axis_name:
       pool_N, share_N, items_ND = map(gather, (pool_N, share_N, items_ND))
     logits_BN = (users_BD @ items_ND.T).astype(jnp.float32)
