@@ -1,4 +1,8 @@
-"""Supervisors at work side by side: hands them programs, gets back what became of them."""
+"""Supervisors at work side by side: hands them programs, gets back what became of them.
+
+Not a concurrent.futures.ProcessPoolExecutor: that is broken as a whole once a worker dies, while here a supervisor that
+was killed is one verdict, and the others go on.
+"""
 
 import contextlib
 import dataclasses

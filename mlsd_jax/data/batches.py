@@ -3,6 +3,10 @@
 A batch is a dict of arrays whose first axis is the rows, [B, ...]. Where not all of it counts, it has 'weights' of
 float32 [B] or [B, T]: 1 for a row or target that counts, 0 for padding. Losses and metrics sum what they weigh and
 divide by the sum of the weights, so that a padded batch gives what its real rows give.
+
+grain reads ahead where a disk is waited for (tokens.py). Arrays in memory are served by a plain loop, which gave 3.4
+times as many rows a second as grain for an encoder's pairs, 1.6 for masked words, 1.14 for the recommender's towers and
+13 for its ranker, whose batches are views (python benchmarks/batches.py, two busy CPU cores).
 """
 
 import functools

@@ -47,6 +47,7 @@ class TokenDataset:
     self.num_documents = sum(shard.num_documents for shard in shards)
     self.text_bytes = sum(shard.text_bytes for shard in shards)
     self.target_bytes = self.text_bytes - first_token_bytes
+    # Mapped, not read: a corpus may be larger than memory, and the pages that a batch touches are all it costs.
     stored = np.dtype(dtype).newbyteorder('<')
     self._arrays = [np.asarray(np.memmap(folder / shard.file, stored, 'r')) for shard in shards]
     self._starts = np.cumsum([0] + [len(array) for array in self._arrays]).tolist()
@@ -110,10 +111,12 @@ class TokenDataset:
 
   def windows(self, starts: list[int], length: int) -> np.ndarray:
     """int32 [len(starts), length]: the `length` tokens from each start on, across shard boundaries."""
+    # int32 whatever is stored: uint16 halves the disk's work, but arithmetic on ids would wrap around in it.
     out = np.empty((len(starts), length), np.int32)
     for row, start in zip(out, starts, strict=True):
       i = bisect.bisect_right(self._starts, start) - 1
       filled = 0
+      # Documents are cut into shards for the writer's sake only; a window runs on from one into the next.
       while filled < length:
         offset = start + filled - self._starts[i]
         part = self._arrays[i][offset : offset + length - filled]
@@ -159,6 +162,7 @@ class TokenBatches(Stream):
     self.length = length
     self._dataset = dataset
     self._seed = seed
+    # Windows do not heed documents: the end-of-text token between two tells the model that the context changes.
     self.windows_per_epoch = max(1, (len(dataset) - length) // length)
     # Any offset up to here leaves room for that many windows, so that every token can stand anywhere in a row.
     self._largest_offset = len(dataset) - 1 - self.windows_per_epoch * length
@@ -171,6 +175,7 @@ class TokenBatches(Stream):
     return {'tokens': self._dataset.windows([self._start(visit) for visit in visits], self.length + 1)}
 
   def _start(self, visit: int) -> int:
+    # Visits count on over epochs, so that a batch may end one and begin the next, and none is ever short.
     epoch, i = divmod(visit, self.windows_per_epoch)
     offset, order = _epoch(self._seed, epoch, self._largest_offset, self.windows_per_epoch)
     window = self._order[visit] if order is None else order[i]
@@ -239,6 +244,7 @@ class EvalBatches(BatchList):
     super().__init__(math.ceil(self.num_windows / batch_size), self._read)
 
   def _read(self, number: int, rows: slice) -> Batch:
+    # The last window is moved back to end with the split; what it then shares with the one before weighs nothing again.
     window = (number * self.batch_size + np.arange(self.batch_size))[rows]
     start = np.minimum(window * self.stride, self._last_start)
     previous_end = np.where(window > 0, np.minimum((window - 1) * self.stride, self._last_start) + self.length, 0)
