@@ -140,3 +140,17 @@ def test_the_system_of_the_docs_runs(parity):
   refused = parity('--config.train.steps=0')
   assert refused.returncode == 2
   assert refused.stderr.startswith('error: ')
+
+
+@pytest.mark.slow
+def test_every_trainer_flag_that_the_page_names_is_taken(parity, tmp_path):
+  flags = sorted(set(re.findall(r'--config\.train\.[\w.]+=\w+', YOUR_OWN_SYSTEM.read_text())))
+  assert len(flags) >= 5
+  by_key: dict[str, list[str]] = {}
+  for flag in flags:
+    by_key.setdefault(flag.split('=')[0], []).append(flag)
+  for turn in range(max(map(len, by_key.values()))):  # all keys at once, each with its next value
+    chosen = [values[turn % len(values)] for values in by_key.values()]
+    steps = ('--config.train.steps=20', '--config.train.optimizer.warmup_steps=5')
+    done = parity(*chosen, *steps, f'--workdir={tmp_path / str(turn)}', devices=8)
+    assert done.returncode == 0, (chosen, done.stderr)
