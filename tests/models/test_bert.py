@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,7 +100,7 @@ def test_gradient_reaches_tokens_in_both_directions_and_no_padding(params):
 def test_masked_logits_are_of_the_chosen_positions(params):
   positions = np.array([[1, 3], [5, 0]], np.int32)
   logits = bert.masked_logits(params, TOKENS, MASK, positions, CONFIG)
-  assert logits.shape == (2, 2, CONFIG.vocab_size)
+  chex.assert_shape(logits, (2, 2, CONFIG.vocab_size))
   alone = bert.masked_logits(params, TOKENS, MASK, positions[:, ::-1], CONFIG)
   np.testing.assert_allclose(alone[:, ::-1], logits, atol=1e-6)
 
@@ -115,7 +116,7 @@ def test_narrow_kernels_keep_the_residual_stream_wide(params):
     lambda path, leaf: leaf.astype(jnp.bfloat16) if path[-1].key == 'kernel' else leaf, params
   )
   hidden = bert.apply(narrow, TOKENS, MASK, CONFIG)
-  assert hidden.dtype == jnp.float32
+  chex.assert_type(hidden, jnp.float32)
   np.testing.assert_allclose(hidden[MASK], bert.apply(params, TOKENS, MASK, CONFIG)[MASK], atol=0.2)
 
 

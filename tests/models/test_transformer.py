@@ -2,6 +2,7 @@
 
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,7 +102,7 @@ def test_padding_of_the_source_changes_nothing(params):
 
 def test_cross_attention_sums_to_one_and_avoids_padding(params):
   maps = transformer.cross_attention(params, SOURCE, TARGET, CONFIG)
-  assert maps.shape == (2, 2, 2, 4, 6)
+  chex.assert_shape(maps, (2, 2, 2, 4, 6))
   np.testing.assert_allclose(maps.sum(-1), 1.0, rtol=1e-5)
   assert float(maps[:, 0, :, :, 4:].max()) == 0.0
 
