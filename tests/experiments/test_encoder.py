@@ -108,11 +108,11 @@ def test_a_training_goes_on_only_with_what_it_began_with(call, monkeypatch, caps
   assert not pathlib.Path('e').exists()
   assert call(*PAIRS)[0] == 130
   assert call(*PAIRS, '--config.train.log_every=7', '--config.contrastive.chunks=2')[0] == 130
-  code, _, err = call(*PAIRS, '--config.pairs.negatives=2', '--config.train.steps=3')
+  code, _, err = call(*PAIRS, '--config.pairs.negatives=2', '--config.train.steps=33')
   assert code == 2
   assert 'e holds a run with another config' in err
   assert 'pairs.negatives: 1 there, 2 here' in err
-  assert 'train.steps: 100 there, 3 here' in err
+  assert 'train.steps: 100 there, 33 here' in err
   assert 'log_every' not in err
   write_page(pathlib.Path('docs'), 'more', 'There is more of it now.')
   assert retrieval.main(['--workdir=w', '--mode=update']) == 0
