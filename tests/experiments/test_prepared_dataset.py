@@ -1,15 +1,14 @@
-"""From a dataset's builder to the loss of a GPT, by the commands that a user types."""
+"""From a dataset's builder to the loss of a GPT."""
 
 import json
 import math
-import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
+from experiments import gpt2
+from mlsd_jax.training import devices
 
 # A builder that is found by its module's name, as that of a user's own dataset is.
 BUILDER = """
@@ -31,21 +30,11 @@ class LittleLetters(tfds.core.GeneratorBasedBuilder):
       yield i, {'text': f'Letter {i}. Dear reader, the sky over town {i % 7} was blue today.', 'town': str(i % 7)}
 """
 
-PREPARE = """
+BUILD = """
 import little_letters
 import tensorflow_datasets
 
 tensorflow_datasets.builder('little_letters', file_format='array_record').download_and_prepare()
-"""
-
-TRAIN = """
-import sys
-
-from experiments.gpt2 import main
-
-code = main(sys.argv[1:])
-assert 'tensorflow' not in sys.modules
-raise SystemExit(code)
 """
 
 OPTIONS = [
@@ -58,29 +47,30 @@ OPTIONS = [
 
 
 @pytest.mark.slow
-def test_a_gpt_learns_from_a_dataset_that_was_built_here(tmp_path):
+@pytest.mark.filterwarnings('ignore')  # tensorflow-datasets has its own
+def test_a_gpt_learns_from_a_dataset_that_was_built_here(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(devices, 'configure_backend', lambda **_: None)  # the test process has its devices already
+  monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path / 'data'))
   (tmp_path / 'little_letters.py').write_text(BUILDER)
-  paths = {'PYTHONPATH': f'{REPOSITORY}{os.pathsep}{tmp_path}', 'TFDS_DATA_DIR': str(tmp_path / 'data')}
 
-  def run(code, *arguments):
-    command = [sys.executable, '-c', code, *arguments]
-    return subprocess.run(command, cwd=tmp_path, env=os.environ | paths, capture_output=True, text=True, check=False)
+  def train(workdir, *more):
+    code = gpt2.main([*OPTIONS, f'--workdir={tmp_path / workdir}', *more])
+    return code, *capsys.readouterr()
 
-  train = lambda workdir, *more: run(TRAIN, *OPTIONS, f'--workdir={tmp_path / workdir}', *more)
-  refused = train('too_early')
-  assert refused.returncode == 2
-  assert "tensorflow-datasets knows no 'little_letters'" in refused.stderr
+  code, _, err = train('too_early')
+  assert code == 2
+  assert "tensorflow-datasets knows no 'little_letters'" in err
 
-  prepared = run(PREPARE)
-  assert prepared.returncode == 0, prepared.stderr
-  refused = train('wrong_feature', '--config.data.text_key=body')
-  assert refused.returncode == 2
-  assert "no feature 'body' (it has 'text', 'town')" in refused.stderr
+  built = subprocess.run([sys.executable, '-c', BUILD], cwd=tmp_path, capture_output=True, text=True, check=False)
+  assert built.returncode == 0, built.stderr
+  code, _, err = train('wrong_feature', '--config.data.text_key=body')
+  assert code == 2
+  assert "no feature 'body' (it has 'text', 'town')" in err
 
-  trained = train('run')
-  assert trained.returncode == 0, trained.stderr
-  assert 'little_letters: ' in trained.stdout
-  num_ids = len(set('Letter 0123456789. Dear reader, the sky over town was blue today.')) + 1  # and an end of document
-  assert f' {num_ids} ids' in trained.stdout
+  code, out, err = train('run')
+  assert code == 0, err
+  num_ids = len(set('Letter 0123456789. Dear reader, the sky over town was blue today.'))
+  assert f' {num_ids} ids' in out
   result = json.loads((tmp_path / 'run' / 'result.json').read_text())
   assert result['val_loss'] < math.log(num_ids)  # a uniform guess
+  assert 'tensorflow' not in sys.modules
