@@ -33,10 +33,11 @@ def loss_curve(
     marker = 'o' if len(val) <= 40 else None
     axes.plot(*val.T, color=VALIDATION, linewidth=1.8, marker=marker, markersize=4)
     last = max([*train[:, 0], *val[:, 0], 1])
-    low = min([*smooth(train[:, 1]), *val[:, 1]], default=0.0)
+    low = min([*smooth(train[:, 1]), *val[:, 1], *(baselines or {}).values()], default=0.0)
     high = max([*train[:, 1], *val[:, 1], *(baselines or {}).values()], default=1.0)
     axes.set(title=title, xlabel='step', ylabel=f'loss, {unit}', xlim=(0, last))
-    axes.set_ylim(low - 0.08 * (high - low), high + 0.05 * (high - low))
+    span = high - low or 1.0
+    axes.set_ylim(low - 0.08 * span, high + 0.05 * span)
     ends = [(last, loss, f'{loss:.2f}  {label}', BASELINE) for label, loss in (baselines or {}).items()]
     for _, loss, *_ in ends:
       axes.axhline(loss, color=BASELINE, linewidth=1, linestyle=figures.DASHED)
