@@ -15,7 +15,7 @@ import lightgbm as lgb
 import numpy as np
 from ml_collections import ConfigDict
 
-from mlsd_jax import files, resampling
+from mlsd_jax import resampling, sealed
 from mlsd_jax.recsys import funnel, preparation, serving, settings
 from mlsd_jax.recsys.judging import measures
 from mlsd_jax.recsys.purchases import weeks
@@ -29,7 +29,7 @@ def main() -> None:
   parser.add_argument('--rate', type=float, default=0.04)
   options = parser.parse_args()
   workdir = pathlib.Path(options.workdir)
-  config = ConfigDict(files.read_json(workdir / 'config.json'))
+  config = ConfigDict(sealed.read_json(workdir / 'config.json'))
   state = serving.load(workdir / 'state')
   data, recommender = settings.read_dataset(config), settings.read_recommender(config)
   cuts = weeks.choose_cuts(data, recommender.funnel.weeks)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mlsd_jax import files
+from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
@@ -74,7 +74,7 @@ def read_stored(workdir: pathlib.Path, name: str, default: str, renamed: Mapping
     known = _module(folder / '_base.py', '_base.py').base().to_dict()
   elif (folder / f'{default}.py').exists():
     known = load_config(str(folder / f'{default}.py'))[1].to_dict()
-  return _filled(_respelled(files.read_json(path), renamed), known)
+  return _filled(_respelled(sealed.read_json(path), renamed), known)
 
 
 def check_name(argument: str, renamed: Mapping[str, str], where: str = '') -> None:

@@ -19,7 +19,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments import config_files, config_help
-from mlsd_jax import files, sealed
+from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 
 # What lies in a workdir before its run has made anything: the claim, and the tokenizer that the run begins with.
@@ -66,7 +66,7 @@ class Run:
       if differing:
         raise UserError(f'{self.workdir} holds a run with another config ({differing}); choose another --workdir')
     path = self.workdir / 'data.json'
-    differing = config_files.differences(files.read_json(path), data) if data and path.exists() else ''
+    differing = config_files.differences(sealed.read_json(path), data) if data and path.exists() else ''
     if differing:
       raise UserError(f'{self.workdir} was begun with other data ({differing}); choose another --workdir')
 
@@ -90,8 +90,8 @@ class Run:
     _barrier('workdir-claimed')
     if _is_main():
       if data:
-        files.write_json(self.workdir / 'data.json', dict(data))
-      files.write_json(self.workdir / 'config.json', self.config.to_dict())
+        sealed.write_json(self.workdir / 'data.json', dict(data))
+      sealed.write_json(self.workdir / 'config.json', self.config.to_dict())
 
   def take_back(self) -> None:
     """Removes what `claim` wrote, unless an earlier run or this one made more there."""
@@ -112,12 +112,12 @@ class Run:
   def result(self) -> dict[str, Any] | None:
     """What an earlier, finished run wrote to result.json."""
     path = self.workdir / 'result.json'
-    return files.read_json(path) if path.exists() else None
+    return sealed.read_json(path) if path.exists() else None
 
   def write_result(self, values: Mapping[str, Any]) -> None:
     """Adds final numbers to result.json."""
     if _is_main():
-      files.write_json(self.workdir / 'result.json', (self.result() or {}) | dict(values))
+      sealed.write_json(self.workdir / 'result.json', (self.result() or {}) | dict(values))
 
   def print(self, text: str = '') -> None:
     if _is_main():
@@ -191,6 +191,8 @@ def launch(
         print(_help(name, modes, values, _take(argv, 'config')[0], default_config, classes))
       return 0
     run, mode = _parse(name, argv, values, default_config, renamed)
+    if values.verify:
+      os.environ[sealed.VERIFY] = values.verify  # which the processes that are started here have too
     settle(run)
     if uses_jax(run):
       _set_up_jax(run, values)
@@ -229,6 +231,13 @@ def _define(name: str, modes: Mapping[str, Any], define_flags) -> flags.FlagValu
   define = lambda kind, *args, **kwargs: kind(*args, flag_values=values, **kwargs)
   define(flags.DEFINE_enum, 'mode', next(iter(modes)), list(modes), 'part of the job to do')
   define(flags.DEFINE_string, 'workdir', None, f'folder of the run (default: runs/{name}/VARIANT)')
+  define(
+    flags.DEFINE_enum,
+    'verify',
+    None,
+    ['changed', 'full'],
+    "stored files whose checksums are compared: those changed since the last time, or 'full', every byte of all",
+  )
   define(flags.DEFINE_string, 'coordinator', None, 'HOST:PORT of process 0, for a start by hand on several processes')
   define(flags.DEFINE_integer, 'num_processes', None, 'how many processes there are, with --coordinator')
   define(flags.DEFINE_integer, 'process_id', None, 'which of them this is, from 0')

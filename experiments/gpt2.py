@@ -8,6 +8,7 @@ python -m experiments.gpt2 --mode=import --init_from=hf:gpt2 --workdir=runs/gpt2
 
 import dataclasses
 import math
+import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,7 @@ import jax
 from absl import flags
 
 from experiments import contract
-from mlsd_jax import files
+from mlsd_jax import files, sealed
 from mlsd_jax.data.bigram_baseline import bigram_val_loss
 from mlsd_jax.data.tokens import EvalBatches, TokenBatches, TokenDataset
 from mlsd_jax.errors import UserError
@@ -80,6 +81,7 @@ def train(run: contract.Run) -> None:
       'tokens_per_second': result.items_per_second,
       'train_seconds': result.train_seconds,
       'steps': result.step,
+      **result.origin(),
     }
   )
   _plot(run, {'uniform guess': math.log(text.tokenizer.vocab_size), 'bigram model': bigram})
@@ -92,7 +94,8 @@ def train(run: contract.Run) -> None:
 def evaluate(run: contract.Run) -> None:
   """Scores a trained run: loss, perplexity, bits per byte; HellaSwag and LAMBADA files where given."""
   config = run.config
-  params, model, tokenizer = _load(run)
+  params, model, origin = pretrained.load_run(run.workdir)
+  tokenizer = run_tokenizer(run.workdir)
   text = open_prepared(prepare_text(config.data, tokenizer))
   stride = config.evaluate.stride or model.context_length
   batches = EvalBatches(text.val, config.train.batch_size, model.context_length, stride)
@@ -105,8 +108,9 @@ def evaluate(run: contract.Run) -> None:
   if config.evaluate.lambada:
     last_word = text_scores.lambada(params, model, tokenizer, config.evaluate.lambada)
     values |= {f'lambada_{name}': value for name, value in dataclasses.asdict(last_word).items()}
-  files.write_json(run.workdir / 'eval.json', values)
+  sealed.write_json(run.workdir / 'eval.json', values | origin)
   run.print('\n'.join(f'{name:<24} {value:.6g}' for name, value in values.items()))
+  run.print(_of_checkpoint(origin))
 
 
 def sample(run: contract.Run) -> None:
@@ -116,11 +120,28 @@ def sample(run: contract.Run) -> None:
 
 
 def export(run: contract.Run) -> None:
-  """Writes WORKDIR/huggingface, a folder that transformers loads."""
-  params, model, tokenizer = _load(run)
+  """Writes WORKDIR/huggingface, a folder that transformers loads; not over that of a later checkpoint (--overwrite)."""
+  params, model, origin = pretrained.load_run(run.workdir)
   folder = run.workdir / 'huggingface'
-  gpt2_folder.save_gpt2(params, model, folder, tokenizer)
-  run.print(f'wrote {folder}; transformers.GPT2LMHeadModel.from_pretrained({str(folder)!r}) loads it')
+  _refuse_newer(folder, origin, overwrite=run.flags['overwrite'])
+  gpt2_folder.save_gpt2(params, model, folder, run_tokenizer(run.workdir), origin)
+  run.print(f'wrote {folder} ({_of_checkpoint(origin)})')
+  run.print(f'transformers.GPT2LMHeadModel.from_pretrained({str(folder)!r}) loads it')
+
+
+def _refuse_newer(folder: pathlib.Path, origin: dict[str, Any], *, overwrite: bool) -> None:
+  there = gpt2_folder.origin(folder)
+  if there and there['checkpoint_step'] > origin['checkpoint_step'] and not overwrite:
+    raise UserError(
+      f'{folder} is of checkpoint {there["checkpoint_step"]}, later than the one that can be read now '
+      f'({_of_checkpoint(origin)}): move it away, or give --overwrite to lose it'
+    )
+
+
+def _of_checkpoint(origin: dict[str, Any]) -> str:
+  damaged = origin.get('damaged_checkpoints', ())
+  passed_over = f', as {" and ".join(damaged)} cannot be read' if damaged else ''
+  return f'checkpoint {origin["checkpoint_step"]}{passed_over}'
 
 
 def import_(run: contract.Run) -> None:
@@ -151,7 +172,7 @@ def _start(config: Any) -> tuple[Any, gpt.GPTConfig | None, Tokenizer | None]:
 
 
 def _load(run: contract.Run) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
-  params, model = pretrained.load_run(run.workdir)
+  params, model, _ = pretrained.load_run(run.workdir)
   return params, model, run_tokenizer(run.workdir)
 
 
@@ -222,6 +243,9 @@ def _summary(result: dict[str, Any]) -> str:
 def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string(
     'init_from', '', 'hf:FOLDER_OR_NAME (Hugging Face GPT-2) or a workdir of ours to start from', flag_values=values
+  )
+  flags.DEFINE_bool(
+    'overwrite', False, 'let --mode=export replace the folder of a later checkpoint', flag_values=values
   )
 
 

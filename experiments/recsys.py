@@ -90,6 +90,8 @@ def train(run: contract.Run) -> None:
   latency = serving.measure_latency(serving.load(run.workdir / 'state'), config.serve.requests)
   values |= {'recommend_p50_ms': latency[0], 'recommend_p99_ms': latency[1]}
   values['train_seconds'] = time.perf_counter() - began
+  for name in ('normalized_entropy', 'calibration_error_share'):  # null where no candidate was bought, or all were
+    values[name] = None if math.isnan(values[name]) else values[name]
   run.write_result(values)
   run.print(f'\nstate {version}: a request takes {latency[0]:.1f} ms, 99 of 100 at most {latency[1]:.1f} ms')
   return run.print(f'{run.workdir}: {_summary(values)}')
@@ -115,7 +117,7 @@ def evaluate(run: contract.Run) -> None:
       for metric in ('map@12', 'recall@1000'):
         run.print(tables.format_comparison(table, first, second, metric))
   names = ('normalized_entropy', 'calibration_error_share', 'base_rate', 'coverage@12', 'novelty_bits')
-  run.print('\n' + '\n'.join(f'{name:<24} {result[name]:.4f}' for name in names if name in result))
+  run.print('\n' + '\n'.join(f'{name:<24} {result[name]:.4f}' for name in names if result.get(name) is not None))
 
 
 def recommend(run: contract.Run) -> None:
@@ -174,7 +176,7 @@ def _summary(result: Mapping[str, Any]) -> str:
     f'MAP@12 {stage["ranker"]:.4f}, candidates recall@100 {result["recall@100"]["blend"]:.3f} and '
     f'@1000 {result["recall@1000"]["blend"]:.3f}, normalised entropy {result["normalized_entropy"]:.3f}, '
     f'{result["recommend_p99_ms"]:.1f} ms a request (p99)'
-    if not math.isnan(result['normalized_entropy'])
+    if result['normalized_entropy'] is not None
     else f'MAP@12 {stage["ranker"]:.4f}'
   )
 

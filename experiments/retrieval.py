@@ -19,7 +19,7 @@ from typing import Any
 from absl import flags
 
 from experiments import contract
-from mlsd_jax import files
+from mlsd_jax import files, sealed
 from mlsd_jax.ann import tuning
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.encoder import tensorboard as encoder_tensorboard
@@ -123,7 +123,7 @@ def ask(run: contract.Run) -> None:
   for title in titles[:: max(len(titles) // 4, 1)]:  # compiles the shapes that answers mostly need
     answers.answer(searcher, title or 'title', searcher.search(title or 'title'), pages=run.config.answer.pages)
   path = run.workdir / 'calibration.json'
-  calibration = answers.Calibration(**files.read_json(path)) if path.exists() else None
+  calibration = answers.Calibration(**sealed.read_json(path)) if path.exists() else None
   write = _generator(run)
   run.print(
     f'{len(searcher.store.page_ids):,} pages, {searcher.store.num_chunks:,} chunks, ready in '
@@ -214,7 +214,7 @@ def _evaluate(run: contract.Run, encoder: Encoder) -> None:
   run.print('\n' + made.table())
   for stage in made.found:
     files.write_text(run.workdir / 'runs' / f'{stage}.trec', made.trec(stage))
-  files.write_json(run.workdir / 'calibration.json', dataclasses.asdict(made.calibration))
+  sealed.write_json(run.workdir / 'calibration.json', dataclasses.asdict(made.calibration))
   plots = run.workdir / 'plots'
   stage_charts.stages(made.estimates, plots / 'stages.png', f'{run.config.data.source}: {len(queries):,} queries')
   stage_charts.latency(made.milliseconds, plots / 'latency.png')

@@ -4,10 +4,11 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mlsd_jax.errors import UserError
@@ -113,8 +114,29 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-  """Writes `value` as indented JSON, atomically."""
-  write_text(path, json.dumps(value, indent=2, allow_nan=True) + '\n')
+  """Writes `value` as indented JSON, atomically.
+
+  Raises:
+    UserError: a number in it is NaN or infinite, which is no JSON; or the file cannot be written.
+  """
+  bad = _not_finite(value)
+  if bad:
+    raise UserError(f'{path} is not written: {bad}, and JSON has no such number')
+  write_text(path, json.dumps(value, indent=2, allow_nan=False) + '\n')
+
+
+def _not_finite(value: Any, name: str = '') -> str | None:
+  """'test_loss.mlp is nan' for the first number that is not finite."""
+  if isinstance(value, float) and not math.isfinite(value):
+    return f'{name or "the value"} is {value}'
+  if isinstance(value, Mapping):
+    parts: Iterable[tuple[Any, Any]] = value.items()
+  elif isinstance(value, list | tuple):
+    parts = enumerate(value)
+  else:
+    return None
+  found = (_not_finite(part, f'{name}.{key}' if name else str(key)) for key, part in parts)
+  return next((bad for bad in found if bad), None)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

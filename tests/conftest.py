@@ -4,6 +4,8 @@ import contextlib
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable, Iterable
+from typing import Any
 
 # Workers of one test run share the compiled programs; nothing is taken from or left in the user's cache.
 _RUN = os.environ.setdefault('MLSD_TEST_RUN', os.environ.get('PYTEST_XDIST_TESTRUNUID') or str(os.getpid()))
@@ -17,11 +19,13 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import hypothesis
 import jax
 import pytest
+
+from mlsd_jax.errors import UserError
 
 # The same examples in every run; `--hypothesis-profile=search` looks for new ones, a hundred thousand a property.
 hypothesis.settings.register_profile('same', derandomize=True, deadline=None)
@@ -70,3 +74,33 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
   """The controller (or the only process) removes the run's caches."""
   if not hasattr(session.config, 'workerinput'):
     shutil.rmtree(_CACHE, ignore_errors=True)
+
+
+@pytest.fixture
+def check_flips(caplog):
+  """Flips bits of every file of a folder, one at a time, and reads it: each flip is noticed or changes nothing."""
+
+  def check(folder: pathlib.Path, read: Callable[[], Any], leave_out: Iterable[str] = ()) -> list[str]:
+    """Args: read: what a user gets of the folder, comparable by ==. Returns: the files whose flips were noticed."""
+    whole, noticed = read(), []
+    for path in sorted(path for path in folder.rglob('*') if path.is_file() and path.name not in leave_out):
+      content = path.read_bytes()
+      for place in sorted({0, len(content) // 3, len(content) // 2, len(content) - 1} if content else ()):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 7]) + content[place + 1 :])
+        caplog.clear()
+        said: list[str] = []
+        try:
+          found = read()
+        except UserError as error:
+          said = [str(error)]
+        said += caplog.messages
+        if said:
+          assert all('\n' not in line and path.name in line for line in said), f'{path}: {said}'
+          noticed.append(path.relative_to(folder).as_posix())
+        else:
+          assert found == whole, f'a flip at byte {place} of {path} changed what was read without a word'
+      path.write_bytes(content)
+    assert read() == whole
+    return list(dict.fromkeys(noticed))
+
+  return check

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from mlsd_jax.errors import UserError
 
@@ -63,6 +64,17 @@ class IndexConfig:
     threshold = self.anisotropic_threshold
     if not isinstance(threshold, int | float) or not (math.isnan(threshold) or 0 <= threshold < 1):
       raise UserError(f'IndexConfig(anisotropic_threshold={threshold!r}): it is at least 0 and under 1, or NaN')
+
+  def to_json(self) -> dict[str, Any]:
+    """Fields by name; JSON has no NaN, so a threshold that is off is null."""
+    threshold = None if math.isnan(self.anisotropic_threshold) else self.anisotropic_threshold
+    return dataclasses.asdict(self) | {'anisotropic_threshold': threshold}
+
+  @classmethod
+  def from_json(cls, values: Mapping[str, Any]) -> Self:
+    """What `to_json` gave."""
+    threshold = values['anisotropic_threshold']
+    return cls(**dict(values) | {'anisotropic_threshold': math.nan if threshold is None else threshold})
 
   def kind_for(self, count: int) -> Literal['exact', 'ah', 'tree']:
     """The kind of a shard of `count` vectors."""

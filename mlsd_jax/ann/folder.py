@@ -1,24 +1,23 @@
 """An index on disk: generations, of which a save adds one and the newest two are kept.
 
-FOLDER/index-000007.json      the manifest: written last, sealed by its own SHA-256
+FOLDER/index-000007.json      the manifest: written last, with the digest of its content
 FOLDER/journal-000007.log     what changed since
 FOLDER/segments/NAME/         shared by the generations that name it
 """
 
 import contextlib
-import hashlib
-import json
 import pathlib
 import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from mlsd_jax import files
+from mlsd_jax import files, sealed
+from mlsd_jax.ann.journal import Journal
 from mlsd_jax.ann.segment import Segment
 from mlsd_jax.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 _KEPT = 2
 
 
@@ -66,14 +65,9 @@ class Folder:
   def _checked(self, generation: int, contents: bool) -> tuple[dict[str, Any] | None, str | None]:
     path = self.manifest(generation)
     try:
-      sealed = files.read_json(path)
-      manifest = sealed['index']
-      if sealed['sha256'] != _digest(manifest):
-        return None, f'{path.name} is damaged: its SHA-256 is not the one it was written with'
-    except (UserError, KeyError, TypeError) as error:
-      return None, f'{path.name} is damaged: {error}'
-    if manifest['format'] != FORMAT:
-      return None, f'{path.name} has format {manifest["format"]}; this program reads {FORMAT}'
+      manifest = _manifest(path)
+    except UserError as error:
+      return None, str(error)
     if not self.journal(generation).is_file():
       return None, f'{self.journal(generation).name} is missing'
     for entry in manifest['segments']:
@@ -84,16 +78,26 @@ class Folder:
 
   def commit(self, generation: int, manifest: dict[str, Any]) -> None:
     """Makes a generation, whose segments and journal are written, the newest."""
-    files.write_json(self.manifest(generation), {'index': manifest, 'sha256': _digest(manifest)})
+    sealed.write_json(self.manifest(generation), manifest)
     self._sweep()
+
+  def damage(self) -> str | None:
+    """What is wrong with the newest generation, naming the file; None if nothing is."""
+    try:
+      newest, _ = self.read(None, contents=True)
+      for _ in Journal(self.journal(newest)).records():
+        pass
+    except UserError as error:
+      return str(error)
+    return None
 
   def _sweep(self) -> None:
     """Removes what no kept generation names, and what killed saves left."""
     kept = self.generations()[-_KEPT:]
     named: set[str] = set()
     for generation in kept:
-      with contextlib.suppress(UserError, KeyError, TypeError):
-        named |= {entry['name'] for entry in files.read_json(self.manifest(generation))['index']['segments']}
+      with contextlib.suppress(UserError):
+        named |= {entry['name'] for entry in _manifest(self.manifest(generation))['segments']}
     for path in [*self.path.glob('index-*.json'), *self.path.glob('journal-*.log')]:
       if int(re.sub(r'\D', '', path.name) or -1) not in kept:
         path.unlink(missing_ok=True)
@@ -112,5 +116,14 @@ def writing(path: pathlib.Path) -> Iterator[None]:
     raise UserError(f'cannot write the index to {path}: {reason}; the last index saved there is untouched') from error
 
 
-def _digest(manifest: dict[str, Any]) -> str:
-  return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+def _manifest(path: pathlib.Path) -> dict[str, Any]:
+  """Raises: UserError: it is damaged, or of another format."""
+  content = files.read_json(path)
+  if isinstance(content, dict) and isinstance(content.get('index'), dict):
+    raise UserError(f'{path.name} has format 1; this program reads {FORMAT}: build the index again')
+  manifest = sealed.read_json(path)
+  if manifest.get('format') != FORMAT:
+    raise UserError(
+      f'{path.name} has format {manifest.get("format")}; this program reads {FORMAT}: build the index again'
+    )
+  return manifest

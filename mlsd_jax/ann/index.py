@@ -1,6 +1,5 @@
 """Nearest neighbours over vectors with ids: built, searched, changed, saved."""
 
-import dataclasses
 import pathlib
 import threading
 import warnings
@@ -21,6 +20,7 @@ from mlsd_jax.ann.segment import Segment
 from mlsd_jax.ann.shards import Shard, gather
 from mlsd_jax.ann.state import Effort, Neighbours, State
 from mlsd_jax.errors import UserError
+from mlsd_jax.sealed import lock
 
 _ID_TYPES = {'int64': pl.Int64(), 'string': pl.String()}
 
@@ -267,7 +267,7 @@ class Index:
           'leaves': segment.leaves,
           'vectors': len(segment),
           'deleted': 0 if alive is None else int((~alive).sum()),
-          'bytes': sum(size for size, _ in segment.entry['files'].values()) if segment.entry else None,
+          'bytes': sum(file['bytes'] for file in segment.entry['files'].values()) if segment.entry else None,
         }
         for segment, alive in self._state.pairs()
       ]
@@ -290,35 +290,43 @@ class Index:
       self._commit(target, self._state)
 
   def _commit(self, target: Folder, state: State) -> None:
+    with writing(target.path), lock(target.path):
+      self._write_generation(target, state)
+
+  def _write_generation(self, target: Folder, state: State) -> None:
     newest = max(target.generations(), default=0)
     if self._folder is not None and self._folder.path == target.path and newest != self._newest:
       raise UserError(f'{target.path} was saved to by another process: open the index again')
-    with writing(target.path):
-      target.segments.mkdir(parents=True, exist_ok=True)
-      entries = []
-      for segment in state.segments:
-        here = segment.folder == target.segments / segment.name
-        entries.append(segment.entry if here and segment.entry else segment.write(target.segments))
-      journal = Journal.create(target.journal(newest + 1))
-      for change in changes.outstanding(list(state.pairs()), state.delta):
-        journal.append(*changes.pack(change))
-      manifest = {
-        'format': FORMAT,
-        'metric': self.metric,
-        'dim': self.dim,
-        'ids': 'string' if self._id_type == pl.String else 'int64',
-        'made_by': self.made_by,
-        'settings': dataclasses.asdict(self.settings),
-        'next_row': self._next_row,
-        'schema': None if self._schema is None else changes.to_bytes(pl.DataFrame(schema=self._schema)).hex(),
-        'segments': entries,
-      }
-      target.commit(newest + 1, manifest)
+    target.segments.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for segment in state.segments:
+      here = segment.folder == target.segments / segment.name
+      entries.append(segment.entry if here and segment.entry else segment.write(target.segments))
+    journal = Journal.create(target.journal(newest + 1))
+    for change in changes.outstanding(list(state.pairs()), state.delta):
+      journal.append(*changes.pack(change))
+    manifest = {
+      'format': FORMAT,
+      'metric': self.metric,
+      'dim': self.dim,
+      'ids': 'string' if self._id_type == pl.String else 'int64',
+      'made_by': self.made_by,
+      'settings': self.settings.to_json(),
+      'next_row': self._next_row,
+      'schema': None if self._schema is None else changes.to_bytes(pl.DataFrame(schema=self._schema)).hex(),
+      'segments': entries,
+    }
+    target.commit(newest + 1, manifest)
     for segment, entry in zip(state.segments, entries, strict=True):
       if segment.folder != target.segments / segment.name:
         segment.written(target.segments, entry)
     self._folder, self._journal, self._newest = target, journal, newest + 1
     self._compact_at = max(self.settings.delta_limit, 2 * len(state.delta))
+
+  @staticmethod
+  def damage(folder: str | pathlib.Path) -> str | None:
+    """What is wrong with a saved index, naming the file; None if every file is as it was written."""
+    return Folder(folder).damage()
 
   @classmethod
   def open(
@@ -334,8 +342,8 @@ class Index:
     Args:
       folder: of the index.
       made_by: refuse an index that was made by something else.
-      verify: compare every file's SHA-256; False compares sizes only, which takes no time, but a damaged file then may
-        give wrong results or end the process.
+      verify: compare the SHA-256 of every file that has changed since that was last done; False compares sizes only,
+        and a damaged file then may give wrong results or end the process.
       generation: another than the newest.
 
     Raises:
@@ -349,7 +357,7 @@ class Index:
     index = cls(
       manifest['metric'],
       manifest['dim'],
-      IndexConfig(**manifest['settings']),
+      IndexConfig.from_json(manifest['settings']),
       _ID_TYPES[manifest['ids']],
       None if schema is None else changes.from_bytes(bytes.fromhex(schema)).schema,
       manifest['made_by'],

@@ -1,6 +1,5 @@
 """One shard of an index: vectors, ids, metadata, and the searcher over them. It never changes once it is built."""
 
-import dataclasses
 import pathlib
 import shutil
 import uuid
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mlsd_jax import files
+from mlsd_jax import sealed
 from mlsd_jax.ann import exact
 from mlsd_jax.ann.config import IndexConfig
 from mlsd_jax.ann.scann_engine import Engine, available
@@ -166,10 +165,7 @@ class Segment:
           self.metadata.write_ipc(unfinished / 'metadata.arrow', compression='uncompressed')
         if self.engine is not None:
           self.engine.write(unfinished / 'scann')
-      written = {}
-      for path in sorted(path for path in unfinished.rglob('*') if path.is_file()):
-        files.flush(path)
-        written[path.relative_to(unfinished).as_posix()] = [path.stat().st_size, files.sha256(path)]
+      written = sealed.seal_files(unfinished)
       unfinished.replace(there)
     finally:
       shutil.rmtree(unfinished, ignore_errors=True)
@@ -178,7 +174,7 @@ class Segment:
       'count': len(self),
       'kind': self.kind,
       'leaves': self.leaves,
-      'settings': dataclasses.asdict(self.settings),
+      'settings': self.settings.to_json(),
       'files': written,
     }
 
@@ -196,15 +192,7 @@ class Segment:
   @staticmethod
   def check(folder: pathlib.Path, entry: dict[str, Any], *, contents: bool) -> str | None:
     """What is wrong with a written segment: sizes always, contents (SHA-256) if asked for; None if nothing is."""
-    for name, (size, digest) in entry['files'].items():
-      path = folder / name
-      if not path.is_file():
-        return f'{folder.name}/{name} is missing'
-      if path.stat().st_size != size:
-        return f'{folder.name}/{name} has {path.stat().st_size:,} bytes, not {size:,}'
-      if contents and files.sha256(path) != digest:
-        return f'{folder.name}/{name} is damaged: its SHA-256 is not the one it was written with'
-    return None
+    return sealed.damage(folder, entry['files'], contents=contents)
 
   @staticmethod
   def read(folder: pathlib.Path, entry: dict[str, Any]) -> 'Segment':
@@ -221,7 +209,7 @@ class Segment:
       items['id'],
       items['row'].to_numpy(),
       metadata,
-      IndexConfig(**entry['settings']),
+      IndexConfig.from_json(entry['settings']),
       leaves=entry['leaves'],
       kind=entry['kind'],
       name=entry['name'],

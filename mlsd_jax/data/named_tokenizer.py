@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from mlsd_jax import folders, tokenizers
+from mlsd_jax import folders, sealed, tokenizers
 from mlsd_jax.data.sources import Source
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import BPETokenizer, CharacterTokenizer, Tokenizer, UnigramTokenizer
@@ -33,15 +33,13 @@ def tokenizer_for(spec: str, source: Source) -> Tokenizer:
   key = hashlib.sha256(json.dumps([spec, source.fingerprint()]).encode()).hexdigest()[:12]
   name = re.sub(r'[^\w.-]+', '_', f'{source.name}-{spec}')
   file = folders.cache_folder() / 'tokenizers' / f'{name}-{key}.json'
-  if file.exists():
-    return tokenizers.load(file)
-  tokenizer: Tokenizer
+  return tokenizers.load(sealed.cached_file(file, lambda target: _learned(kind, size, source).save(target)))
+
+
+def _learned(kind: str, size: str, source: Source) -> Tokenizer:
   if kind == 'char':
-    tokenizer = CharacterTokenizer.train(document.text for document in source.documents())
-  else:
-    tokenizer = _LEARNED[kind].train(_first(source, _CHARACTERS), int(size))
-  tokenizer.save(file)
-  return tokenizer
+    return CharacterTokenizer.train(document.text for document in source.documents())
+  return _LEARNED[kind].train(_first(source, _CHARACTERS), int(size))
 
 
 def _first(source: Source, characters: int) -> Iterator[str]:

@@ -1,8 +1,7 @@
 """Documents to token shards on disk: streamed, in parallel, and picked up where they were left."""
 
-import contextlib
-import fcntl
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mlsd_jax import files, folders
+from mlsd_jax import folders, sealed
 from mlsd_jax.data.encoding import encode_chunks
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.shard_writer import EncodedSegment, Segment, write_part
@@ -22,8 +21,7 @@ from mlsd_jax.data.shards import (
   TOKENIZER,
   Manifest,
   Shard,
-  check_content,
-  check_size,
+  check,
   differences,
   read_manifest,
 )
@@ -91,7 +89,7 @@ def prepare(
   }
   folder = default_folder(identity) if folder is None else pathlib.Path(folder)
   if not _is_prepared(folder, identity):
-    with _lock(folder):
+    with sealed.lock(folder, wait=True):
       if not _is_prepared(folder, identity):  # another process may have done it meanwhile
         _prepare(source, tokenizer, folder, identity, workers)
   return folder
@@ -109,9 +107,7 @@ def _is_prepared(folder: pathlib.Path, identity: dict[str, Any]) -> bool:
     return False
   found = read_manifest(folder)
   _refuse_other(folder, found.identity, identity)
-  for shards in found.splits.values():
-    for shard in shards:
-      check_size(folder, shard, np.dtype(found.dtype).itemsize)
+  check(folder, itertools.chain(*found.splits.values()), np.dtype(found.dtype).itemsize)
   return True
 
 
@@ -119,19 +115,6 @@ def _refuse_other(folder: pathlib.Path, found: dict[str, Any], wanted: dict[str,
   if found != wanted:
     differing = differences(found, wanted)
     raise UserError(f'{folder} holds another preparation ({differing}): name another folder or delete this one')
-
-
-@contextlib.contextmanager
-def _lock(folder: pathlib.Path) -> Iterator[None]:
-  """Only one process at a time prepares a folder; the others wait."""
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / '.lock').open('w')
-  except OSError as error:
-    raise UserError(f'cannot write in {folder}: {error.strerror}') from error
-  with file:
-    fcntl.flock(file, fcntl.LOCK_EX)  # falls with the process, however that ends
-    yield
 
 
 def _prepare(
@@ -161,7 +144,7 @@ def _prepare(
         parts.append(part)
       if ended:
         break
-      files.write_json(folder / UNFINISHED, {'identity': identity, 'parts': parts})
+      sealed.write_json(folder / UNFINISHED, {'identity': identity, 'parts': parts})
 
   splits: dict[str, list[Shard]] = {'train': [], 'val': []}
   for part in parts:
@@ -192,12 +175,9 @@ def _refuse_empty(source: Source, splits: dict[str, list[Shard]], identity: dict
 def _finished_parts(folder: pathlib.Path, identity: dict[str, Any], itemsize: int) -> list[dict[str, Any]]:
   if not (folder / UNFINISHED).exists():
     return []
-  content = files.read_json(folder / UNFINISHED)
+  content = sealed.read_json(folder / UNFINISHED)
   _refuse_other(folder, content['identity'], identity)
-  for part in content['parts']:
-    for shard in part['shards'].values():
-      check_size(folder, Shard(**shard), itemsize)
-      check_content(folder, Shard(**shard))
+  check(folder, (Shard(**shard) for part in content['parts'] for shard in part['shards'].values()), itemsize)
   return content['parts']
 
 

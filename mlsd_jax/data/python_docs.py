@@ -17,7 +17,7 @@ import types
 import warnings
 from collections.abc import Iterator
 
-from mlsd_jax import files, folders
+from mlsd_jax import folders, sealed
 from mlsd_jax.data.documents import Document
 
 # Tests and demonstrations are not documentation; idlelib and lib2to3 document programs, not the library.
@@ -44,13 +44,12 @@ def documents() -> Iterator[Document]:
 
 
 def corpus_file() -> pathlib.Path:
-  """The corpus of this interpreter as JSONL in the user cache; built on first use, in a second or two."""
+  """The corpus of this interpreter as JSONL in the user cache; built in a second or two, on first use or if damaged."""
   interpreter = hashlib.sha256(f'{_VERSION} {sys.version} {sysconfig.get_path("stdlib")}'.encode()).hexdigest()[:12]
   version = '.'.join(map(str, sys.version_info[:3]))
   path = folders.cache_folder() / 'sources' / 'python_docs' / f'python-{version}-{interpreter}.jsonl'
-  if not path.exists():
-    files.write_text(path, ''.join(json.dumps({'title': t, 'text': x}) + '\n' for t, x in sorted(build().items())))
-  return path
+  lines = lambda: (json.dumps({'title': title, 'text': text}) + '\n' for title, text in sorted(build().items()))
+  return sealed.cached_file(path, lambda target: target.write_text(''.join(lines()), encoding='utf-8'))
 
 
 def build() -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
-from mlsd_jax import files
+from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 
 FORMAT = 1
@@ -67,14 +68,14 @@ class Manifest:
       for name, shards in self.splits.items()
     }
     head = {'format': FORMAT, 'identity': self.identity, 'vocab_size': self.vocab_size, 'end_of_text': self.end_of_text}
-    files.write_json(folder / MANIFEST, {**head, 'dtype': self.dtype, 'splits': splits})
+    sealed.write_json(folder / MANIFEST, {**head, 'dtype': self.dtype, 'splits': splits})
 
 
 def read_manifest(folder: pathlib.Path) -> Manifest:
   """Raises: UserError: there is no manifest in `folder`, or not one of this format."""
   if not (folder / MANIFEST).exists():
     raise UserError(f'{folder} holds no {MANIFEST}: no tokens have been prepared there, or not to the end')
-  content = files.read_json(folder / MANIFEST)
+  content = sealed.read_json(folder / MANIFEST)
   try:
     if content['format'] != FORMAT:
       raise UserError(f'{folder / MANIFEST} has format {content["format"]}, this version reads {FORMAT}: prepare again')
@@ -90,20 +91,12 @@ def read_manifest(folder: pathlib.Path) -> Manifest:
     raise UserError(f'{folder / MANIFEST} is damaged ({error!r}): delete the folder and prepare again') from error
 
 
-def check_size(folder: pathlib.Path, shard: Shard, itemsize: int) -> None:
-  """Raises UserError unless the shard's file has the size that its manifest states."""
-  path = folder / shard.file
-  if not path.exists():
-    raise UserError(f'shard {path} is missing: delete {folder} and prepare again')
-  size, stated = path.stat().st_size, shard.num_tokens * itemsize
-  if size != stated:
-    raise UserError(f'shard {path} is damaged: {size} bytes instead of {stated}; delete {folder} and prepare again')
-
-
-def check_content(folder: pathlib.Path, shard: Shard) -> None:
-  """Raises UserError unless the shard's bytes have the SHA-256 that its manifest states."""
-  if files.sha256(folder / shard.file) != shard.sha256:
-    raise UserError(f'shard {folder / shard.file} is damaged (wrong SHA-256): delete {folder} and prepare again')
+def check(folder: pathlib.Path, shards: Iterable[Shard], itemsize: int) -> None:
+  """Raises UserError, naming the file, unless every shard has the size and the SHA-256 that its manifest states."""
+  stated = {shard.file: {'bytes': shard.num_tokens * itemsize, 'sha256': shard.sha256} for shard in shards}
+  damage = sealed.damage(folder, stated)
+  if damage:
+    raise UserError(f'shard {damage}: delete {folder} and prepare again')
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 
 from mlsd_jax.data.batches import Batch, BatchList, Stream
-from mlsd_jax.data.shards import Shard, check_content, check_size, read_manifest
+from mlsd_jax.data.shards import Shard, check, read_manifest
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers.base import Tokenizer
 
@@ -60,7 +60,6 @@ class TokenDataset:
     *,
     tokenizer: Tokenizer | None = None,
     vocab_size: int | None = None,
-    verify: bool = False,
   ) -> 'TokenDataset':
     """Maps the shards of a split that `prepare` wrote.
 
@@ -69,7 +68,6 @@ class TokenDataset:
       split: 'train' or 'val'.
       tokenizer: if given, must be the one that the tokens were made with.
       vocab_size: if given, ids must be below it; checked by the manifest.
-      verify: reads every shard to check its SHA-256 as well as its size.
 
     Raises:
       UserError: no such preparation, another tokenizer, ids out of range, or a shard missing, truncated or damaged.
@@ -84,10 +82,8 @@ class TokenDataset:
         f'{folder} was prepared with tokenizer {found.identity["tokenizer"]}, not with this {tokenizer.name}'
       )
     limit = found.vocab_size if vocab_size is None else vocab_size
+    check(folder, shards, np.dtype(found.dtype).itemsize)
     for shard in shards:
-      check_size(folder, shard, np.dtype(found.dtype).itemsize)
-      if verify:
-        check_content(folder, shard)
       if shard.max_token >= limit:
         raise UserError(
           f'shard {folder / shard.file} holds token id {shard.max_token}, out of range for {limit} tokens'

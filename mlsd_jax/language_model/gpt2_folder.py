@@ -3,13 +3,13 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from mlsd_jax import files, tokenizers
+from mlsd_jax import files, sealed, tokenizers
 from mlsd_jax.data import hub, tensor_files
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import gpt
@@ -17,7 +17,8 @@ from mlsd_jax.tokenizers import tokenizer_json as huggingface_tokenizer
 
 TOKENIZER = 'mlsd_tokenizer.json'  # ours; tokenizer.json is a format of Hugging Face's
 _BESIDES = (TOKENIZER, huggingface_tokenizer.FILES[0])
-_WRITTEN = {'config.json', 'generation_config.json', hub.WEIGHTS, TOKENIZER, *huggingface_tokenizer.FILES}
+_ORIGIN = 'mlsd_checkpoint.json'  # of what the parameters are
+_WRITTEN = {'config.json', 'generation_config.json', hub.WEIGHTS, TOKENIZER, _ORIGIN, *huggingface_tokenizer.FILES}
 
 # Their names of one block (h.N.NAME) and ours (blocks/N/PATH). Their Conv1D weights are [in, out], as ours.
 _BLOCK = {
@@ -93,12 +94,16 @@ def save_gpt2(
   config: gpt.GPTConfig,
   folder: str | os.PathLike[str],
   tokenizer: tokenizers.Tokenizer | None = None,
+  made_of: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
   """Writes a folder that transformers.GPT2LMHeadModel.from_pretrained loads.
 
   Padding rows of the vocabulary are dropped; float32 and bfloat16 parameters keep their dtype. The tokenizer goes
   beside them as mlsd_tokenizer.json and, where their format can express it, as the tokenizer.json that AutoTokenizer
   loads. The folder appears whole or not at all; an earlier export there is replaced.
+
+  Args:
+    made_of: kept beside them for `origin`, such as the checkpoint's step.
 
   Raises:
     UserError: GPT-2 has no such model (use_bias=False), the folder holds other things, or it cannot be written.
@@ -120,10 +125,19 @@ def save_gpt2(
     files.write_json(temporary / 'config.json', _config_json(config, tensors, end_of_text))
     special = {'bos_token_id': end_of_text, 'eos_token_id': end_of_text}
     files.write_json(temporary / 'generation_config.json', {'_from_model_config': True, **special})
+    if made_of:
+      sealed.write_json(temporary / _ORIGIN, made_of)
     if tokenizer is not None:
       tokenizer.save(temporary / TOKENIZER)
       huggingface_tokenizer.save(tokenizer, temporary, config.context_length)
   return folder
+
+
+def origin(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+  """What `save_gpt2` was told its folder is made of; None if there is no such folder, or it was not told."""
+  files.restore_folder(folder)
+  path = pathlib.Path(folder) / _ORIGIN
+  return sealed.read_json(path) if path.exists() else None
 
 
 def convert(

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from mlsd_jax import files
+from mlsd_jax import sealed
 from mlsd_jax.data.tokens import EvalBatches, TokenBatches
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import generate
@@ -111,7 +111,7 @@ def train_rung(rung: Rung, text: Text, workdir: pathlib.Path) -> dict[str, Any] 
   """
   folder = rung.folder(workdir)
   if (folder / 'result.json').exists():
-    return files.read_json(folder / 'result.json')
+    return sealed.read_json(folder / 'result.json')
   length, batch_size = rung.model.context_length, rung.train.batch_size
   train_data = TokenBatches(text.train, batch_size, length, rung.train.seed)
   done = fit(rung.task, train_data, EvalBatches(text.val, batch_size, length), rung.train, folder)
@@ -123,9 +123,10 @@ def train_rung(rung: Rung, text: Text, workdir: pathlib.Path) -> dict[str, Any] 
     'steps': done.step,
     'train_seconds': done.train_seconds,
     'tokens_per_second': done.items_per_second,
+    **done.origin(),
   }
   if distributed.is_main():
-    files.write_json(folder / 'result.json', record)
+    sealed.write_json(folder / 'result.json', record)
   return record
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -16,7 +16,7 @@ from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import sharding
-from mlsd_jax.training.checkpoint import Checkpoints
+from mlsd_jax.training.checkpoint import Checkpoints, origin
 
 
 def metadata(config: gpt.GPTConfig) -> dict[str, Any]:
@@ -38,22 +38,36 @@ def load(spec: str, **options: Any) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
     folder = spec.removeprefix('hf:')
     params, config = gpt2_folder.load_gpt2(folder, **options)
     return params, config, gpt2_folder.load_tokenizer(folder, config)
-  params, config = load_run(pathlib.Path(spec))
+  params, config, _ = load_run(pathlib.Path(spec))
   tokenizer = run_tokenizer(pathlib.Path(spec))
   return *gpt2_folder.convert(params, config, dataclasses.replace(config, **options)), tokenizer
 
 
-def load_run(workdir: pathlib.Path, mesh: Mesh | None = None) -> tuple[Any, gpt.GPTConfig]:
-  """Parameters and config of the best evaluation if the run kept that, else of its last good checkpoint.
+class LoadedRun(NamedTuple):
+  """A model out of a workdir.
+
+  Attributes:
+    origin: checkpoint_step, and damaged_checkpoints where newer or better ones could not be used.
+  """
+
+  params: Any
+  config: gpt.GPTConfig
+  origin: dict[str, Any]
+
+
+def load_run(workdir: pathlib.Path, mesh: Mesh | None = None) -> LoadedRun:
+  """The parameters of the best evaluation if the run kept that, else of its last good checkpoint.
 
   Raises:
     UserError: the workdir holds no whole checkpoint of a GPT.
   """
+  damaged: list[str] = []
   for folder in ('best', 'checkpoints'):
     if not (workdir / folder).is_dir():
       continue
     with Checkpoints(workdir / folder) as checkpoints:
       step = checkpoints.latest_good()
+      damaged += checkpoints.damaged()
       if step is None:
         continue
       found = checkpoints.metadata(step)
@@ -62,7 +76,7 @@ def load_run(workdir: pathlib.Path, mesh: Mesh | None = None) -> tuple[Any, gpt.
       fields = dict(found['config'])
       fields.pop('sublayers', None)  # always 'both'; written while MiniGPT's partial blocks were an option of GPT-2
       config = gpt.GPTConfig(**fields)
-      return checkpoints.restore_params(step, _abstract(config, mesh)), config
+      return LoadedRun(checkpoints.restore_params(step, _abstract(config, mesh)), config, origin(step, damaged))
   raise UserError(f'{workdir} holds no whole checkpoint; train there first, or name another --workdir')
 
 

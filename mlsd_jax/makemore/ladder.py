@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mlsd_jax import files
+from mlsd_jax import sealed
 from mlsd_jax.data.batches import drawn, padded
 from mlsd_jax.data.words import WordList
 from mlsd_jax.errors import UserError
@@ -71,11 +71,11 @@ def train_rung(settings: Mapping[str, Any], words: WordList, train: TrainConfig,
   """
   done = folder / 'rung.json'
   if done.exists():
-    return Row(**files.read_json(done))
+    return Row(**sealed.read_json(done))
   if settings['kind'] == COUNTED:
     model = load_rung(settings, words, folder)
     row = Row(model.mean_loss(words.val), model.mean_loss(words.test), 0, 0, 0.0, 0.0)
-    files.write_json(done, dataclasses.asdict(row))
+    sealed.write_json(done, dataclasses.asdict(row))
     return row
   config = model_config(settings, words)
   result = fit(
@@ -99,7 +99,7 @@ def train_rung(settings: Mapping[str, Any], words: WordList, train: TrainConfig,
   )
   if not math.isfinite(row.val_loss):
     raise UserError(f'{folder.name} came to a loss of {row.val_loss}; lower its learning rate')
-  files.write_json(done, dataclasses.asdict(row))
+  sealed.write_json(done, dataclasses.asdict(row))
   return row
 
 

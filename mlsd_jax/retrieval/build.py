@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from mlsd_jax import files
 from mlsd_jax.ann import Index
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.errors import UserError
@@ -19,7 +18,8 @@ from mlsd_jax.retrieval.bm25 import BM25, BM25Config
 from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_text, cut
 from mlsd_jax.retrieval.embeddings import EmbeddingStore, Encode
 from mlsd_jax.retrieval.pages import Page
-from mlsd_jax.retrieval.store import PAGE_COLUMNS, VERSION, Store, open_store
+from mlsd_jax.retrieval.store import PAGE_COLUMNS, VECTORS, VERSION, Store, open_store
+from mlsd_jax.sealed import Versions, lock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +74,21 @@ def build_store(
     borrow: another such folder, whose embeddings are taken where it has them.
 
   Raises:
-    UserError: there are no pages, or something cannot be written; what was there before stays in use.
+    UserError: there are no pages, another process, named by its id, builds there, or something cannot be written; what
+      was there before stays in use.
   """
-  progress = progress or Progress()
+  with lock(folder):
+    return _build(pages, folder, encoder, config, progress or Progress(), borrow)
+
+
+def _build(
+  pages: Iterable[Page],
+  folder: pathlib.Path,
+  encoder: Encoder,
+  config: BuildConfig,
+  progress: Progress,
+  borrow: pathlib.Path | None,
+) -> Difference:
   pages = list(pages)
   if not pages:
     raise UserError('no page to index')
@@ -129,10 +141,10 @@ def _borrowing(encode: Encode, lender: EmbeddingStore | None) -> Encode:
 
 
 def _earlier(folder: pathlib.Path, warn: Callable[[str], None]) -> Store | None:
-  if not (folder / 'current.json').exists():
+  if not Versions(folder).has_current():
     return None
   try:
-    return open_store(folder)
+    return open_store(folder, older=False)
   except UserError as error:
     warn(f'the earlier index is not used: {error}')
     return None
@@ -156,60 +168,45 @@ def _write(
   config: BuildConfig,
   before: Store | None,
 ) -> None:
-  numbers = [int(path.name.removeprefix('generation-')) for path in folder.glob('generation-*') if path.suffix == '']
-  name = f'generation-{max(numbers, default=0) + 1:06d}'
-  temporary = folder / f'{name}.tmp'
-  shutil.rmtree(temporary, ignore_errors=True)
+  versions = Versions(folder)
+  numbers = [int(path.name.removeprefix('generation-')) for path in folder.glob('generation-??????')]
+  note = {
+    'version': VERSION,
+    'config': dataclasses.asdict(config),
+    'encoder': encoder.fingerprint,
+    'encoder_name': encoder.name,
+  }
   try:
-    temporary.mkdir(parents=True)
-    flat = [(row, chunk) for row, own in enumerate(chunks) for chunk in own]
-    ids = _chunk_ids(pages, chunks, texts)
-    groups = _groups(pages, config.near_duplicate)
-    _write_table(
-      temporary / 'pages.arrow',
-      {name: [getattr(page, name) for page in pages] for name in PAGE_COLUMNS} | {'digest': digests, 'group': groups},
-    )
-    _write_table(
-      temporary / 'chunks.arrow',
-      {
-        'id': ids,
-        'page': np.array([row for row, _ in flat], np.int32),
-        'start': np.array([chunk.start for _, chunk in flat], np.int64),
-        'end': np.array([chunk.end for _, chunk in flat], np.int64),
-        'headings': [list(chunk.headings) for _, chunk in flat],
-      },
-    )
-    lexical = lambda page, chunk: chunk_text(page, chunk, heading=True)
-    whole = (lexical(page, Chunk(0, len(page.text))) for page in pages)
-    BM25.build(whole, config.bm25).save(temporary / 'bm25-pages')
-    if len(flat) > len(pages):
-      BM25.build((lexical(pages[row], chunk) for row, chunk in flat), config.bm25).save(temporary / 'bm25-chunks')
-    _write_vectors(
-      temporary / 'vectors', ids, texts, store, before, encoder, {'folder': [pages[row].folder for row, _ in flat]}
-    )
-    checksums = {
-      path.relative_to(temporary).as_posix(): files.sha256(path)
-      for path in sorted(temporary.rglob('*'))
-      if path.is_file() and temporary / 'vectors' not in path.parents
-    }
-    files.write_json(
-      temporary / 'manifest.json',
-      {
-        'version': VERSION,
-        'config': dataclasses.asdict(config),
-        'encoder': encoder.fingerprint,
-        'encoder_name': encoder.name,
-        'files': checksums,
-      },
-    )
-    temporary.replace(folder / name)
-    files.write_json(folder / 'current.json', {'generation': name})
+    with versions.write(f'generation-{max(numbers, default=0) + 1:06d}', note, leave_out=[VECTORS]) as unfinished:
+      flat = [(row, chunk) for row, own in enumerate(chunks) for chunk in own]
+      ids = _chunk_ids(pages, chunks, texts)
+      groups = _groups(pages, config.near_duplicate)
+      _write_table(
+        unfinished / 'pages.arrow',
+        {name: [getattr(page, name) for page in pages] for name in PAGE_COLUMNS} | {'digest': digests, 'group': groups},
+      )
+      _write_table(
+        unfinished / 'chunks.arrow',
+        {
+          'id': ids,
+          'page': np.array([row for row, _ in flat], np.int32),
+          'start': np.array([chunk.start for _, chunk in flat], np.int64),
+          'end': np.array([chunk.end for _, chunk in flat], np.int64),
+          'headings': [list(chunk.headings) for _, chunk in flat],
+        },
+      )
+      lexical = lambda page, chunk: chunk_text(page, chunk, heading=True)
+      whole = (lexical(page, Chunk(0, len(page.text))) for page in pages)
+      BM25.build(whole, config.bm25).save(unfinished / 'bm25-pages')
+      if len(flat) > len(pages):
+        BM25.build((lexical(pages[row], chunk) for row, chunk in flat), config.bm25).save(unfinished / 'bm25-chunks')
+      _write_vectors(
+        unfinished / VECTORS, ids, texts, store, before, encoder, {'folder': [pages[row].folder for row, _ in flat]}
+      )
   except OSError as error:
     raise UserError(f'cannot write the index in {folder}: {error.strerror}; the one before is untouched') from error
-  finally:
-    shutil.rmtree(temporary, ignore_errors=True)
-  for path in folder.glob('generation-*'):
-    if path.name != name:
+  for path in folder.glob('generation-??????'):  # of a build that was killed, or of an earlier release
+    if not versions.seal_path(path.name).exists():
       shutil.rmtree(path, ignore_errors=True)
 
 
@@ -241,7 +238,7 @@ def _write_vectors(
     gone = np.setdiff1d(before.ids, ids, assume_unique=True)
     new = np.flatnonzero(~np.isin(ids, before.ids))
     if len(gone) + len(new) <= 0.1 * len(ids):
-      shutil.copytree(before.folder / 'vectors', folder)
+      shutil.copytree(before.folder / VECTORS, folder)
       index = Index.open(folder, verify=False)
       if len(gone):
         index.delete(gone)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mlsd_jax import files
+from mlsd_jax import files, sealed
 from mlsd_jax.errors import UserError
 
 KEY_BYTES = 16
@@ -86,17 +86,17 @@ class EmbeddingStore:
     for path, array in ((stem.with_suffix('.keys.npy'), keys), (stem.with_suffix('.npy'), vectors.astype(np.float32))):
       with files.atomic_path(path) as temporary:
         np.save(temporary, array)
-        checksums[path.name] = files.sha256(temporary)
-    files.write_json(stem.with_suffix('.json'), checksums)  # last: a shard without it is not there
+        checksums[path.name] = sealed.seal_file(temporary)
+    sealed.write_json(stem.with_suffix('.json'), checksums)  # last: a shard without it is not there
     self._add(stem.with_suffix('.json'))
 
   def _add(self, note: pathlib.Path) -> None:
     try:
-      for name, checksum in files.read_json(note).items():
-        if files.sha256(note.parent / name) != checksum:
-          raise UserError(f'{note.parent / name} is damaged')
-    except (UserError, OSError, AttributeError) as error:
-      self._warn(f'embeddings are made anew: {error}')
+      damage = sealed.damage(note.parent, sealed.read_json(note))
+    except UserError as error:
+      damage = str(error)
+    if damage:
+      self._warn(f'embeddings are made anew: {damage}')
       note.unlink(missing_ok=True)
       return
     keys = np.load(note.with_suffix('.keys.npy'))

@@ -1,29 +1,33 @@
 """A corpus on disk, ready to be searched: pages, chunks, BM25 and vector index, in one folder that changes at once.
 
-    folder/current.json           the generation that counts
-    folder/generation-000003/     pages.arrow, chunks.arrow, bm25-pages/, bm25-chunks/, vectors/, manifest.json
-    folder/embeddings/            see embeddings.py; shared by the generations
+    folder/generation-000003/             pages.arrow, chunks.arrow, bm25-pages/, bm25-chunks/, vectors/
+    folder/generation-000003.sha256.json  what it was built with, and its checksums
+    folder/current.json                   the generation that counts
+    folder/embeddings/                    see embeddings.py; shared by the generations
 
-A generation is written beside the one in use, checksummed, renamed and only then named in current.json: a reader sees
-the old one or the new one, and a build that is killed or finds the disk full leaves the old one as it was.
+Generations are versions (mlsd_jax/sealed/versions.py): a reader sees the old one or the new one, and a build that is
+killed or finds the disk full leaves the old one as it was.
 """
 
+import logging
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from mlsd_jax import files
 from mlsd_jax.ann import Index
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.bm25 import BM25
 from mlsd_jax.retrieval.chunking import Chunk, chunk_text
 from mlsd_jax.retrieval.pages import Page
+from mlsd_jax.sealed import Versions
 
-VERSION = 2  # of the files below
+_logger = logging.getLogger(__name__)
+VERSION = 3  # of the files below
 PAGE_COLUMNS = ('id', 'title', 'text', 'folder', 'format', 'context')  # the fields of Page
+VECTORS = 'vectors'  # an index, which checks its own files, and may be tuned where it is
 TABLES = ('pages.arrow', 'chunks.arrow')
 
 
@@ -53,7 +57,7 @@ class Store:
     self.bm25_pages = BM25.open(folder / 'bm25-pages')
     several = (folder / 'bm25-chunks').is_dir()
     self.bm25_chunks = BM25.open(folder / 'bm25-chunks') if several else None
-    self.vectors = Index.open(folder / 'vectors')  # which checks its own files, and may be tuned where it is
+    self.vectors = Index.open(folder / VECTORS, verify=False)  # `open_store` has
     self.ids = chunks['id'].to_numpy()
     self._by_id = np.argsort(self.ids)
 
@@ -96,29 +100,37 @@ class Store:
     return len(self.owner)
 
 
-def open_store(folder: pathlib.Path, encoder: Encoder | None = None) -> Store:
-  """The generation that counts, every file of it checked.
+def open_store(
+  folder: pathlib.Path,
+  encoder: Encoder | None = None,
+  *,
+  older: bool = True,
+  warn: Callable[[str], None] = _logger.warning,
+) -> Store:
+  """The generation that counts, every file of it as it was written.
+
+  Args:
+    older: if a file is damaged, opens the generation before; False refuses.
+    warn: gets one line, naming the file, if that happens.
 
   Raises:
-    UserError: nothing was built there, a file is damaged, or another encoder made the vectors.
+    UserError: nothing was built there, a file is damaged and nothing older whole, or another encoder made the vectors.
   """
-  current = folder / 'current.json'
-  if not current.exists():
+  versions = Versions(folder)
+  if not versions.has_current():
     raise UserError(f'{folder} holds no index; build it first with --mode=build')
-  generation = folder / str(files.read_json(current).get('generation'))
-  manifest = files.read_json(generation / 'manifest.json')
+  name = versions.current(
+    remedy='build again', older=older, besides=lambda generation: Index.damage(generation / VECTORS), warn=warn
+  )
+  manifest = versions.note(name)
   if manifest.get('version') != VERSION:
     raise UserError(f'the index in {folder} is of version {manifest.get("version")}, not {VERSION}; build again')
-  for name, checksum in manifest['files'].items():
-    path = generation / name
-    if not path.is_file() or files.sha256(path) != checksum:
-      raise UserError(f'index file {path} is {"damaged" if path.is_file() else "missing"}; build again')
   if encoder is not None and manifest['encoder'] != encoder.fingerprint:
     raise UserError(
       f'the index in {folder} was made by the encoder {manifest["encoder_name"]}, not by this {encoder.name}; '
       'name that one, or build again'
     )
-  return Store(generation, manifest)
+  return Store(versions.path(name), manifest)
 
 
 def _open_table(path: pathlib.Path) -> Any:

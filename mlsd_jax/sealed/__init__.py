@@ -1,5 +1,20 @@
-"""Folders that are whole or do not count: written once, checked when opened, one writer at a time."""
+"""Folders that are whole or do not count: checksums when written, compared when opened, one writer at a time."""
 
+from mlsd_jax.sealed.cached import cached_file
+from mlsd_jax.sealed.digests import VERIFY, damage, seal_file, seal_files, verify_fully
+from mlsd_jax.sealed.json_files import read_json, write_json
 from mlsd_jax.sealed.lock import lock
+from mlsd_jax.sealed.versions import Versions
 
-__all__ = ['lock']
+__all__ = [
+  'VERIFY',
+  'Versions',
+  'cached_file',
+  'damage',
+  'lock',
+  'read_json',
+  'seal_file',
+  'seal_files',
+  'verify_fully',
+  'write_json',
+]

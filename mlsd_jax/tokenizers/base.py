@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from mlsd_jax import files
+from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 
 type Ids = Iterable[int] | np.ndarray
@@ -119,7 +119,7 @@ class Tokenizer(abc.ABC):
   def save(self, path: str | pathlib.Path) -> pathlib.Path:
     """Writes the tokenizer to `path`, a .json file or else a folder that gets a tokenizer.json; returns the file."""
     file = _file(path)
-    files.write_json(file, {'format': _FORMAT, 'kind': self.kind, 'fingerprint': self.fingerprint, **self.state()})
+    sealed.write_json(file, {'format': _FORMAT, 'kind': self.kind, 'fingerprint': self.fingerprint, **self.state()})
     return file
 
   def __reduce__(self) -> tuple[Any, ...]:
@@ -174,8 +174,8 @@ def read_saved(path: str | pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]]:
     UserError: the file is missing or not a saved tokenizer.
   """
   file = _file(path)
-  content = files.read_json(file)
-  if not isinstance(content, dict) or content.get('format') != _FORMAT or 'kind' not in content:
+  content = sealed.read_json(file)
+  if content.get('format') != _FORMAT or 'kind' not in content:
     raise UserError(f'{file} is not a tokenizer saved by this version (a JSON object with "format": {_FORMAT})')
   return file, content
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from mlsd_jax import files, folders
+from mlsd_jax import folders, sealed
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base, fast
 from mlsd_jax.tokenizers.patterns import Pattern, pattern_for
@@ -103,7 +103,7 @@ def _load(name: str) -> Any:
   folder = _folder(list(kept_as.values()))
   for url, sha256 in sums.items():  # before tiktoken sees it: tiktoken deletes a file that is not what it expects
     file = folder / kept_as[url]
-    if file.exists() and files.sha256(file) != sha256:
+    if file.exists() and sealed.damage(folder, {file.name: sha256}):
       raise UserError(f'{file} is damaged (SHA-256 is not {sha256}): delete it, or replace it by {url}')
   with _environment:  # tiktoken takes the folder from the environment only
     before = os.environ.get('TIKTOKEN_CACHE_DIR')

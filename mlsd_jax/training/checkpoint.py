@@ -1,8 +1,8 @@
 """Checkpoints of a sharded state, written in the background, verified before they are trusted.
 
 Orbax writes the arrays asynchronously and commits them by a rename, but neither notices a flipped byte nor steps back
-from a damaged checkpoint. So each is sealed with checksums of our own once it is committed (sealed.py), and only one
-whose every byte matches is used.
+from a damaged checkpoint. So each is sealed with checksums of our own once it is committed (mlsd_jax/sealed), and only
+one whose every byte matches is used.
 """
 
 import contextlib
@@ -12,18 +12,19 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
 
 from mlsd_jax.errors import UserError
+from mlsd_jax.sealed import Versions, lock
 from mlsd_jax.training import distributed
 from mlsd_jax.training.orbax_manager import OtherProcessError, make_manager
-from mlsd_jax.training.sealed import SealedSteps
 from mlsd_jax.training.sharding import path_string
 
 _ITEM = 'state'
+_TEMPORARY = '.orbax-checkpoint-tmp*'
 _logger = logging.getLogger(__name__)
 
 type Shapes = dict[str, list[Any]]  # 'params/blocks/0/mlp/up/kernel' -> [shape, dtype]
@@ -61,15 +62,17 @@ class Checkpoints:
     """
     if keep < 1:
       raise UserError(f'keep={keep} checkpoints: at least 1 must stay')
-    self._files = SealedSteps(folder)
+    self._files = Versions(folder)
     self.folder = self._files.folder
     self._keep = keep
     self._metadata = metadata or {}
     self._warn = warn
     self._orbax: Any = None
-    self._tidied = False
+    self._lock = contextlib.ExitStack()  # taken by process 0 with the first save
+    self._writing = False
     self._good: set[int] = set()  # sealed, or read back and found whole, by this object
     self._damaged: set[int] = set()
+    self._passed_over: set[int] = set()  # damaged when `latest_good` looked, whatever became of them
     self._saving: int | None = None
     self._sealer: threading.Thread | None = None
     self._error: BaseException | None = None
@@ -83,16 +86,20 @@ class Checkpoints:
     else:  # the user must see what stopped the run; and other processes may be elsewhere, so nothing to agree on
       self._collect()
       self._drop_orbax()
+      self._unlock()
 
   def save(self, step: int, state: Any) -> None:
     """Begins to write `state`, a tree of jax.Arrays, as checkpoint `step`; first waits for the save before, if need be.
+
+    From the first save to `close` no other run can save here.
 
     On return the caller may donate `state`: its values have been copied to the host or, where that is the same memory,
     are held by a reference that makes XLA copy instead of reuse. A whole checkpoint of that step is left as it is. A
     damaged one is replaced, and deleted only when the new one is whole.
 
     Raises:
-      UserError: this or the previous save could not be written; earlier checkpoints are untouched.
+      UserError: this or the previous save could not be written, or another run, named by its process id, saves here;
+        earlier checkpoints are untouched.
     """
     error = self._collect()
     answer = _Answer(self._explain(error)) if error else self._make_room(step, state)
@@ -127,10 +134,15 @@ class Checkpoints:
       self.wait()
     finally:
       self._drop_orbax()
+      self._unlock()
+
+  def damaged(self) -> list[str]:
+    """Those that `latest_good` passed over, as 'checkpoints/40'; on process 0."""
+    return [f'{self.folder.name}/{step}' for step in sorted(self._passed_over)]
 
   def steps(self) -> list[int]:
     """Steps written to their end, in order; whether their bytes are still right is for `latest_good` to say."""
-    return self._files.sealed_steps()
+    return self._files.sealed_numbers()
 
   def latest_good(self) -> int | None:
     """The newest whole checkpoint, or None. Newer ones that are damaged are named by `warn` and left where they are."""
@@ -179,7 +191,7 @@ class Checkpoints:
   def _find_good(self) -> int | None:
     passed_over = []
     good = None
-    for step in reversed(self._files.all_steps()):
+    for step in reversed(self._files.numbers()):
       damage = self._files.damage(step)
       if damage is None:
         good = step
@@ -188,6 +200,7 @@ class Checkpoints:
       if self._files.path(step).is_dir():  # else another process has just retired it
         self._good.discard(step)
         self._damaged.add(step)
+        self._passed_over.add(step)
         passed_over.append((step, damage))
     instead = f'checkpoint {good} is used instead' if good is not None else 'and no earlier checkpoint is whole'
     for step, damage in passed_over:
@@ -200,10 +213,10 @@ class Checkpoints:
       return _Answer(None)
     self._saving = step
     try:
-      self.folder.mkdir(parents=True, exist_ok=True)
-      if not self._tidied:
-        self._files.tidy()
-        self._tidied = True
+      if not self._writing:
+        self._lock.enter_context(lock(self.folder))
+        self._files.tidy(f'*{_TEMPORARY}')
+        self._writing = True
       if self._files.path(step).is_dir() and (step in self._good or self._files.damage(step) is None):
         self._good.add(step)
         return _Answer(None, skip=True)
@@ -253,7 +266,7 @@ class Checkpoints:
     failures = [each.error for each in answers if each.error is not None]
     if failures:
       if distributed.is_main() and self._saving is not None:
-        self._files.delete_temporary(self._saving)  # by now no process writes it any more
+        self._files.delete_temporary(f'{self._saving}{_TEMPORARY}')  # by now no process writes it any more
       if error is not None and _reason(error) is None and not isinstance(error, OtherProcessError):
         raise error
       raise UserError(max(failures, key=bool)) from error
@@ -274,11 +287,25 @@ class Checkpoints:
       self._orbax = make_manager(self._files, _ITEM)
     return self._orbax
 
+  def _unlock(self) -> None:
+    self._writing = False
+    self._lock.close()
+
   def _drop_orbax(self) -> None:
     manager, self._orbax = self._orbax, None
     if manager is not None:
       with contextlib.suppress(Exception):  # an error of the last save has been told already
         manager.close()
+
+
+def origin(step: int, damaged: Sequence[str]) -> dict[str, Any]:
+  """What a result says of the parameters it is of, as JSON.
+
+  Args:
+    step: theirs.
+    damaged: newer checkpoints, or better ones, that could not be used.
+  """
+  return {'checkpoint_step': step} | ({'damaged_checkpoints': list(damaged)} if damaged else {})
 
 
 def shapes(tree: Any) -> Shapes:

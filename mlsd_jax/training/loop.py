@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh
 
 from mlsd_jax.training import devices, sharding
-from mlsd_jax.training.checkpoint import Checkpoints
+from mlsd_jax.training.checkpoint import Checkpoints, origin
 from mlsd_jax.training.config import DTYPES, TrainConfig
 from mlsd_jax.training.evaluation import evaluate
 from mlsd_jax.training.metrics import MetricsWriter, read_metrics
@@ -39,6 +39,8 @@ class Result:
     train_seconds: time in the loop, over all the sittings of a run that was resumed.
     items_per_second: the task's items a second over this sitting, without compiling, evaluating or saving.
     interrupted: the run was told to stop (SIGTERM, SIGINT) before its last step; its state is saved.
+    checkpoint_step: the step whose parameters these are.
+    damaged_checkpoints: those, as 'checkpoints/40', in whose place an older one was used; on process 0.
   """
 
   step: int
@@ -47,6 +49,12 @@ class Result:
   train_seconds: float
   items_per_second: float
   interrupted: bool
+  checkpoint_step: int
+  damaged_checkpoints: tuple[str, ...] = ()
+
+  def origin(self) -> dict[str, Any]:
+    """What a result says of the parameters: checkpoint_step, and damaged_checkpoints where there were any."""
+    return origin(self.checkpoint_step, self.damaged_checkpoints)
 
 
 def fit(
@@ -83,8 +91,10 @@ def fit(
     ):
       log = run.step_log(writer, progress)
       state, interrupted = run.train(state, train_data, eval_data, log, preemption)
-      params, metrics = (state.params, {}) if interrupted else run.finish(state, eval_data)
-    return Result(int(state.step), params, metrics, log.seconds, log.items_per_second, interrupted)
+      step = int(state.step)
+      params, metrics, params_step = (state.params, {}, step) if interrupted else run.finish(state, eval_data)
+    damaged = run.checkpoints.damaged() + run.best.damaged()
+    return Result(step, params, metrics, log.seconds, log.items_per_second, interrupted, params_step, tuple(damaged))
 
 
 def check_settings(config: TrainConfig) -> tuple[Mesh, optax.GradientTransformation]:
@@ -230,20 +240,21 @@ class _Run:
   def _metrics(self, params: Any, eval_data: EvalData) -> dict[str, float]:
     return evaluate(self.eval_step, params, eval_data, self.config.batch_size, self.mesh)
 
-  def finish(self, state: TrainState, eval_data: EvalData | None) -> tuple[Any, dict[str, float]]:
-    """The parameters to report and their metrics on the evaluation data."""
+  def finish(self, state: TrainState, eval_data: EvalData | None) -> tuple[Any, dict[str, float], int]:
+    """The parameters to report, their metrics on the evaluation data, and their step."""
+    last = int(state.step)
     if eval_data is None:
-      return state.params, {}
+      return state.params, {}, last
     metrics = self.last_metrics or self._metrics(state.params, eval_data)  # none if resumed at the last step
     if not self.config.keep_best or metrics['loss'] <= self.best_loss:
-      return state.params, metrics
+      return state.params, metrics, last
     self.best.wait()
     step = self.best.latest_good()
     if step is None:
-      return state.params, metrics
+      return state.params, metrics, last
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state.params)
     params = self.best.restore_params(step, shapes)
-    return params, self._metrics(params, eval_data)
+    return params, self._metrics(params, eval_data), step
 
 
 def _due(step: int, every: int) -> bool:

@@ -1,4 +1,4 @@
-"""Orbax's CheckpointManager as checkpoint.py wants it: quiet, and never waiting for a process that failed."""
+"""Orbax's CheckpointManager as checkpoint.py needs it: quiet, and never waiting for a process that failed."""
 
 import hashlib
 import logging
@@ -11,15 +11,15 @@ from typing import Any
 
 import jax
 
+from mlsd_jax.sealed import Versions
 from mlsd_jax.training import distributed
-from mlsd_jax.training.sealed import SealedSteps
 
 
 class OtherProcessError(Exception):
   """Another process gave up the save that this one was taking part in."""
 
 
-def make_manager(files: SealedSteps, item: str) -> Any:
+def make_manager(files: Versions, item: str) -> Any:
   """Orbax's CheckpointManager, quiet, and without its own retention and preemption handling."""
   from orbax import checkpoint as ocp  # 0.4 s: only for those who save or restore
 

@@ -131,13 +131,19 @@ def test_any_damaged_file_is_named(tmp_path):
       (tmp_path / name).write_bytes(kept)
     if not name.endswith('.log'):
       (tmp_path / name).write_bytes(kept[:-4])
-      with pytest.raises(UserError, match=r'damaged|bytes, not'):
+      with pytest.raises(UserError, match=r'not valid JSON|bytes, not'):
         Index.open(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(UserError, match=r'is missing|no index in'):
       Index.open(tmp_path)
     (tmp_path / name).write_bytes(kept)
   np.testing.assert_array_equal(Index.open(tmp_path).search(VECTORS, 7).ids, before)
+
+
+def test_every_flipped_bit_is_noticed(tmp_path, check_flips):
+  index = build(tmp_path)
+  index.add(VECTORS[:1], ['x'], metadata={'odd': [True]})
+  check_flips(tmp_path, lambda: np.stack(Index.open(tmp_path).search(VECTORS[:9], 3).ids).tolist())
 
 
 def test_the_generation_before_is_named_and_still_opens(tmp_path):
@@ -147,7 +153,7 @@ def test_the_generation_before_is_named_and_still_opens(tmp_path):
   index.compact()
   (new,) = [path for path in tmp_path.glob('segments/*') if path.name != first._state.segments[0].name]
   flip(new / 'vectors.npy')
-  message = 'generation 2 .*vectors.npy is damaged.*; generation 1 is whole: open it with generation=1'
+  message = 'generation 2 .*vectors.npy does not match its checksum.*; generation 1 is whole: open it with generation=1'
   with pytest.raises(UserError, match=message):
     Index.open(tmp_path)
   old = Index.open(tmp_path, generation=1)

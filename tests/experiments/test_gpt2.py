@@ -84,6 +84,49 @@ def test_from_text_to_samples(call, tmp_path):
   assert read_metrics(tmp_path / 'tuned')[0]['loss'] == pytest.approx(result['val_loss'], abs=0.3)
 
 
+def test_where_an_older_checkpoint_is_used_results_and_exports_say_so(call, tmp_path):
+  read = lambda name: json.loads((tmp_path / 'w' / name).read_text())
+  assert call('--workdir=w')[0] == 0
+  assert (read('result.json')['checkpoint_step'], 'damaged_checkpoints' in read('result.json')) == (20, False)
+  assert call('--workdir=w', '--mode=export', small=False)[0] == 0
+  newest = max((tmp_path / 'w' / 'checkpoints' / '20').rglob('*'), key=lambda path: path.stat().st_size)
+  newest.write_bytes(newest.read_bytes()[:-1] + b'?')
+
+  code, out, err = call('--workdir=w', '--mode=eval', small=False)
+  assert code == 0, err
+  assert 'checkpoint 10, as checkpoints/20 cannot be read' in out
+  assert (read('eval.json')['checkpoint_step'], read('eval.json')['damaged_checkpoints']) == (10, ['checkpoints/20'])
+
+  exported = (tmp_path / 'w' / 'huggingface' / 'model.safetensors').read_bytes()
+  code, _, err = call('--workdir=w', '--mode=export', small=False)
+  assert code == 2
+  assert err.splitlines()[-1].startswith(
+    'error: w/huggingface is of checkpoint 20, later than the one that can be read'
+  )
+  assert (tmp_path / 'w' / 'huggingface' / 'model.safetensors').read_bytes() == exported
+  code, out, _ = call('--workdir=w', '--mode=export', '--overwrite', small=False)
+  assert code == 0
+  assert '(checkpoint 10, as checkpoints/20 cannot be read)' in out
+  assert (tmp_path / 'w' / 'huggingface' / 'model.safetensors').read_bytes() != exported
+
+
+def test_a_config_or_result_that_was_edited_by_hand_is_told_apart_from_a_damaged_one(call, tmp_path):
+  assert call('--workdir=w')[0] == 0
+  for name in ('config.json', 'result.json'):
+    path = tmp_path / 'w' / name
+    text = path.read_text()
+    for content, said in ((text.replace(': 20', ': 21', 1), 'was edited by hand'), (text[:-9], 'damaged')):
+      assert content != text
+      path.write_text(content)
+      code, _, err = call('--workdir=w')
+      assert code == 2
+      assert f'w/{name}' in err
+      assert said in err
+      assert err.count('\n') == 1
+    path.write_text(text)
+  assert call('--workdir=w')[0] == 0
+
+
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [

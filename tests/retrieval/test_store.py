@@ -124,10 +124,11 @@ def test_another_encoder_is_refused_and_embeds_anew(folder, pages, encoder):
 
 
 @pytest.mark.parametrize(
-  'name', ['pages.arrow', 'chunks.arrow', 'bm25-pages/data.csc.index.npy', 'vectors/**/*.npy', 'manifest.json']
+  'name',
+  ['*/pages.arrow', '*/chunks.arrow', '*/bm25-pages/data.csc.index.npy', '*/vectors/**/*.npy', '*.sha256.json'],
 )
 def test_a_damaged_file_is_named_and_made_anew(folder, pages, encoder, name):
-  path = next(path for path in folder.glob(f'generation-*/{name}') if path.is_file())
+  path = next(path for path in folder.glob(f'generation-{name}') if path.is_file())
   content = bytearray(path.read_bytes())
   content[len(content) // 2] ^= 0xFF
   path.write_bytes(content)
@@ -141,6 +142,20 @@ def test_a_damaged_file_is_named_and_made_anew(folder, pages, encoder, name):
   assert open_store(folder, encoder).pages() == pages
 
 
+def test_every_flipped_bit_is_named_and_the_generation_before_used(folder, pages, encoder, check_flips):
+  shutil.rmtree(folder / 'embeddings')  # a search reads none
+  build_store(changed(pages), folder, encoder, CONFIG)
+  shutil.rmtree(folder / 'embeddings')
+
+  def read():
+    store = open_store(folder, encoder)
+    return repr((store.pages(), store.chunks())), store.vectors.vectors(store.ids).tobytes()
+
+  noticed = set(check_flips(folder, read))
+  files = {path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file() and path.stat().st_size}
+  assert noticed >= {'current.json', *(name for name in files if name.startswith('generation-000002'))}
+
+
 def test_a_damaged_shard_of_embeddings_is_made_anew(folder, pages, encoder):
   shard = sorted(folder.glob('embeddings/*/shard-*.npy'))[0]
   content = bytearray(shard.read_bytes())
@@ -148,7 +163,7 @@ def test_a_damaged_shard_of_embeddings_is_made_anew(folder, pages, encoder):
   shard.write_bytes(content)
   warnings = []
   difference = build_store(changed(pages), folder, encoder, CONFIG, Progress(warn=warnings.append))
-  assert 'damaged' in warnings[0]
+  assert f'{shard} does not match its checksum' in warnings[0]
   assert difference.embedded >= 8
 
 
@@ -201,7 +216,7 @@ def test_a_full_disk_is_one_line_and_the_index_stays(folder, pages, model, limit
   assert len(done.stdout.splitlines()) == 1, done.stdout
   assert 'File too large' in done.stdout
   assert open_store(folder, encoder).pages() == pages
-  assert not list(folder.glob('*.tmp'))
+  assert not list(folder.glob('*.writing'))
 
 
 def test_a_killed_build_goes_on_with_the_shards_it_wrote(tmp_path, pages, model):

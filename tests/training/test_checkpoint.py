@@ -167,14 +167,38 @@ def test_the_newest_whole_one_is_used_and_the_damaged_named(tmp_path):
   checkpoints = Checkpoints(tmp_path, keep=5, warn=lines.append)
   assert checkpoints.latest_good() == 2
   assert lines == [
-    f'checkpoint 4 in {tmp_path} is passed over: 4.sha256.json is missing (the run was stopped while it wrote the '
-    'checkpoint); checkpoint 2 is used instead',
+    f'checkpoint 4 in {tmp_path} is passed over: 4.sha256.json is missing (its writer was stopped before '
+    'the end); checkpoint 2 is used instead',
     f'checkpoint 3 in {tmp_path} is passed over: {flipped} does not match its checksum; checkpoint 2 is used instead',
   ]
   assert_same(checkpoints.restore(2, abstract(make_state(0))), make_state(2))
   assert names(tmp_path) == sorted(['1', '1.sha256.json', '2', '2.sha256.json', '3', '3.sha256.json', '4'])
   with pytest.raises(UserError, match=f'checkpoint 3 in .* cannot be used: {flipped} does not match'):
     checkpoints.restore(3, abstract(make_state(0)))
+
+
+def test_every_flipped_bit_is_named_and_the_checkpoint_before_used(tmp_path, check_flips):
+  with Checkpoints(tmp_path, metadata={'model': 'small'}) as checkpoints:
+    for step in (1, 2):
+      checkpoints.save(step, make_state(step, size=8))
+
+  def read():
+    checkpoints = Checkpoints(tmp_path)
+    step = checkpoints.latest_good()
+    return step, checkpoints.metadata(step)
+
+  noticed = check_flips(tmp_path, read)
+  assert {name.split('/')[0] for name in noticed} == {'2', '2.sha256.json'}
+
+
+def test_a_second_run_in_the_same_folder_is_given_the_process_id_of_the_first(tmp_path):
+  with Checkpoints(tmp_path) as first:
+    first.save(1, make_state(1))
+    with pytest.raises(UserError, match=f'checkpoint 1 could not be .* is being written by process {os.getpid()}'):
+      Checkpoints(tmp_path).save(1, make_state(1))
+  with Checkpoints(tmp_path) as second:
+    second.save(2, make_state(2))
+  assert Checkpoints(tmp_path).steps() == [1, 2]
 
 
 def test_warnings_are_logged_unless_told_otherwise(tmp_path, caplog):

@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.training.sealed import SealedSteps
+from mlsd_jax.sealed import Versions
 
 
-def write_step(steps: SealedSteps, step: int, seal: bool = True) -> pathlib.Path:
+def write_step(steps: Versions, step: int, seal: bool = True) -> pathlib.Path:
   folder = steps.path(step)
   (folder / 'deep').mkdir(parents=True)
   (folder / 'a').write_bytes(bytes(range(256)) * 4)
@@ -20,13 +20,13 @@ def write_step(steps: SealedSteps, step: int, seal: bool = True) -> pathlib.Path
 
 
 def test_a_step_counts_from_its_seal_on(tmp_path):
-  steps = SealedSteps(tmp_path)
+  steps = Versions(tmp_path)
   write_step(steps, 7, seal=False)
-  assert steps.all_steps() == [7]
-  assert steps.sealed_steps() == []
+  assert steps.numbers() == [7]
+  assert steps.sealed_numbers() == []
   assert '7.sha256.json is missing' in steps.damage(7)
   steps.seal(7, {'x': 1})
-  assert steps.sealed_steps() == [7]
+  assert steps.sealed_numbers() == [7]
   assert steps.damage(7) is None
   assert steps.note(7) == {'x': 1}
 
@@ -34,7 +34,7 @@ def test_a_step_counts_from_its_seal_on(tmp_path):
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(offset=st.integers(0, 1023), flip=st.integers(1, 255))
 def test_any_flipped_byte_is_found(tmp_path_factory, offset, flip):
-  steps = SealedSteps(tmp_path_factory.mktemp('steps'))
+  steps = Versions(tmp_path_factory.mktemp('steps'))
   path = write_step(steps, 3) / 'a'
   content = bytearray(path.read_bytes())
   content[offset] ^= flip
@@ -43,7 +43,7 @@ def test_any_flipped_byte_is_found(tmp_path_factory, offset, flip):
 
 
 def test_truncated_missing_and_unreadable_parts_are_named(tmp_path):
-  steps = SealedSteps(tmp_path)
+  steps = Versions(tmp_path)
   for step in (1, 2, 3, 4):
     write_step(steps, step)
   (steps.path(1) / 'a').write_bytes(b'short')
@@ -56,7 +56,7 @@ def test_truncated_missing_and_unreadable_parts_are_named(tmp_path):
 
 
 def test_a_seal_of_other_json_is_damage_not_a_crash(tmp_path):
-  steps = SealedSteps(tmp_path)
+  steps = Versions(tmp_path)
   write_step(steps, 1)
   for content in ([], {'files': 3}, {'files': {'a': 1}}, 'text', {}):
     steps.seal_path(1).write_text(json.dumps(content))
@@ -64,11 +64,11 @@ def test_a_seal_of_other_json_is_damage_not_a_crash(tmp_path):
 
 
 def test_moving_aside_loses_nothing_and_frees_the_number(tmp_path):
-  steps = SealedSteps(tmp_path)
+  steps = Versions(tmp_path)
   for _ in range(2):
     write_step(steps, 5)
     assert steps.move_aside(5)
-  assert steps.all_steps() == []
+  assert steps.numbers() == []
   assert sorted(path.name for path in tmp_path.iterdir()) == [
     '5.damaged',
     '5.damaged.sha256.json',
@@ -82,7 +82,7 @@ def test_moving_aside_loses_nothing_and_frees_the_number(tmp_path):
 
 
 def test_delete_removes_folder_and_seal(tmp_path):
-  steps = SealedSteps(tmp_path)
+  steps = Versions(tmp_path)
   write_step(steps, 5)
   write_step(steps, 50)
   steps.delete(5)
@@ -90,7 +90,7 @@ def test_delete_removes_folder_and_seal(tmp_path):
 
 
 def test_tidy_removes_what_killed_runs_leave_and_nothing_else(tmp_path):
-  steps = SealedSteps(tmp_path)
+  steps = Versions(tmp_path)
   write_step(steps, 1)
   write_step(steps, 2)
   write_step(steps, 3, seal=False)
@@ -101,13 +101,69 @@ def test_tidy_removes_what_killed_runs_leave_and_nothing_else(tmp_path):
   (tmp_path / '2.damaged').mkdir()  # 2 is whole again
   (tmp_path / '3.damaged').mkdir()  # 3 is not
   (tmp_path / 'notes.txt').write_text('mine')
-  steps.tidy()
+  steps.tidy('*.orbax-checkpoint-tmp*')
   left = sorted(path.name for path in tmp_path.iterdir())
   assert left == ['1', '1.sha256.json', '2', '2.sha256.json', '3', '3.damaged', 'notes.txt']
 
 
 def test_no_such_step_is_a_user_error(tmp_path):
-  steps = SealedSteps(tmp_path / 'nowhere')
-  assert steps.all_steps() == []
-  with pytest.raises(UserError, match='no checkpoint 3'):
+  steps = Versions(tmp_path / 'nowhere')
+  assert steps.numbers() == []
+  with pytest.raises(UserError, match='no version 3'):
     steps.note(3)
+
+
+def write_version(versions: Versions, name: str, text: str) -> None:
+  with versions.write(name, {'text': text}) as folder:
+    (folder / 'deep').mkdir()
+    (folder / 'deep' / 'text').write_text(text)
+    (folder / 'other').write_bytes(bytes(2000))
+
+
+def read_version(versions: Versions) -> tuple[str, str]:
+  name = versions.current(remedy='write again')
+  return (versions.path(name) / 'deep' / 'text').read_text(), versions.note(name)['text']
+
+
+def test_the_newest_version_counts_and_the_one_before_stays(tmp_path):
+  versions = Versions(tmp_path / 'versions')
+  assert not versions.has_current()
+  for number in range(4):
+    write_version(versions, f'v{number}', str(number))
+    assert read_version(versions) == (str(number), str(number))
+  assert versions.sealed() == ['v3', 'v2']
+  assert versions.fresh('v3') == 'v3-2'
+  assert sorted(path.name for path in versions.folder.iterdir()) == [
+    *('current.json', 'v2', 'v2.sha256.json', 'v3', 'v3.sha256.json')
+  ]
+
+
+def test_every_flip_falls_back_with_the_file_named(tmp_path, check_flips):
+  versions = Versions(tmp_path)
+  write_version(versions, 'v0', 'a')
+  write_version(versions, 'v1', 'b')
+  noticed = set(check_flips(tmp_path, lambda: read_version(versions)))
+  assert noticed >= {'current.json', 'v1.sha256.json', 'v1/deep/text', 'v1/other'}
+
+
+def test_without_a_whole_version_it_is_one_line(tmp_path):
+  versions = Versions(tmp_path)
+  write_version(versions, 'v0', 'a')
+  (tmp_path / 'v0' / 'other').unlink()
+  for options in ({}, {'older': False}):
+    with pytest.raises(UserError, match=r'v0/other is missing.*: write again'):
+      versions.current(remedy='write again', **options)
+  versions.seal_path('v0').unlink()
+  with pytest.raises(UserError, match='by an earlier release, without checksums, or is damaged: write again'):
+    versions.current(remedy='write again')
+
+
+def test_a_writer_that_fails_leaves_the_version_before(tmp_path):
+  versions = Versions(tmp_path)
+  write_version(versions, 'v0', 'a')
+  with pytest.raises(ZeroDivisionError), versions.write('v1', {}) as folder:
+    (folder / 'half').write_text(str(1 // 0))
+  with pytest.raises(FileNotFoundError, match='has no files'), versions.write('v1', {}):
+    pass
+  assert read_version(versions) == ('a', 'a')
+  assert sorted(path.name for path in tmp_path.iterdir()) == ['current.json', 'v0', 'v0.sha256.json']
