@@ -1,5 +1,6 @@
 """Attention against a loop over queries in double precision."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +51,7 @@ def test_a_mask_replaces_causality(key):
 
 def test_large_scores_neither_overflow_nor_vanish(key):
   q, k, v = draw(key)
-  assert jnp.isfinite(attention.attend(1e4 * q, k, v)).all()
+  chex.assert_tree_all_finite(attention.attend(1e4 * q, k, v))
   shifted = attention.attend(q, k + 50.0, v)  # adds one number to all scores of a query
   np.testing.assert_allclose(shifted, attention.attend(q, k, v), rtol=1e-3, atol=1e-4)
 

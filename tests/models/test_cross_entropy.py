@@ -1,5 +1,6 @@
 """The chunked loss against the loss of all logits in double precision."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,8 +49,8 @@ def test_losses_and_gradients_are_those_of_all_logits(key, chunks, rows):
 def test_loss_is_float32_and_finite_for_huge_logits(key):
   hidden, table, targets = draw(key)
   nll = linear_cross_entropy(300 * hidden.astype(jnp.bfloat16), table.astype(jnp.bfloat16), targets, vocab_size=VOCAB)
-  assert nll.dtype == jnp.float32
-  assert jnp.isfinite(nll).all()
+  chex.assert_type(nll, jnp.float32)
+  chex.assert_tree_all_finite(nll)
 
 
 def test_chunks_that_do_not_divide_the_sequence_are_refused(key):

@@ -1,5 +1,6 @@
 """SparseNN: interactions against their formulas, buckets, ids past the table."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,9 +40,9 @@ def test_every_form_gives_logits_and_gradients(key, interaction, sparse):
   config = SparseNNConfig(**(CONFIG.__dict__ | {'interaction': interaction, 'sparse': sparse}))
   params = sparsenn.init(key, config)
   logits = sparsenn.apply(params, _batch(), CODES, EDGES, config)
-  assert logits.shape == (6, len(sparsenn.HEADS))
+  chex.assert_shape(logits, (6, len(sparsenn.HEADS)))
   grads = jax.grad(lambda p: jnp.square(sparsenn.apply(p, _batch(), CODES, EDGES, config)).sum())(params)
-  assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads))
+  chex.assert_tree_all_finite(grads)
 
 
 def test_a_row_does_not_depend_on_its_batch(key):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,8 +78,7 @@ def _history(*rows):
 def test_what_is_counted_stands_beside_what_is_learnt(params):
   users = _users(params, _history([1, 2], []))
   items = two_tower.item_vectors(params, jnp.arange(1, 31), KNOWN, CONFIG)
-  assert users.shape == (2, 8 + 3 + 1)
-  assert items.shape == (30, 8 + 3 + 1)
+  chex.assert_shape([users, items], [(2, 8 + 3 + 1), (30, 8 + 3 + 1)])
   np.testing.assert_array_equal(items[:, 8:11], KNOWN.factors_IK[1:])
   np.testing.assert_array_equal(items[:, 11], KNOWN.popularity_I[1:])
   strength = jnp.exp(params['factor_strength'])
@@ -102,7 +102,7 @@ def test_padding_says_nothing(params):
 
 
 def test_who_bought_nothing_has_a_finite_vector(params):
-  assert jnp.isfinite(_users(params, _history([]))).all()
+  chex.assert_tree_all_finite(_users(params, _history([])))
 
 
 def test_the_bag_does_not_know_order_and_the_transformer_does(params):
