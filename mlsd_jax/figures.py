@@ -99,8 +99,10 @@ def label_ends(axes: Any, ends: Sequence[tuple[float, float, str, Any]], *, x: f
   inches = axes.get_position().height * axes.figure.get_size_inches()[1]
   size = axes.xaxis.label.get_size()
   gap = 1.35 * size / 72 / max(inches, 1e-6) * (height(top) - height(bottom))
-  places = spread([height(y) for _, y, *_ in ends], gap, low=height(bottom))
-  for (end, y, text, colour), place in zip(ends, places, strict=True):
+  # What lies outside of the axes is pointed to at their edge: a leader to it would leave no room for them.
+  shown = [min(max(y, bottom), top) for _, y, *_ in ends]
+  places = spread([height(y) for y in shown], gap, low=height(bottom))
+  for (end, _, text, colour), y, place in zip(ends, shown, places, strict=True):
     axes.annotate(
       text,
       xy=(end, y),

@@ -38,6 +38,14 @@ def test_labels_of_a_figure_do_not_overlap(tmp_path, scale):
     assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))
 
 
+def test_a_label_of_what_lies_far_outside_leaves_room_for_the_axes(tmp_path):
+  with figures.figure(tmp_path / 'a.png', size=(8, 4)) as (drawn, ((axes,),)):
+    axes.set(xlim=(0, 3), ylim=(2.5, 3))
+    figures.label_ends(axes, [(3, 0.01, 'below', figures.GREY), (3, 99.0, 'above', figures.GREY)])
+    drawn.canvas.draw()  # matplotlib warns, which is an error here, where labels leave the axes no room
+    assert axes.get_position().height > 0.5
+
+
 def test_colours_of_the_palette_differ_also_to_who_does_not_tell_red_from_green():
   """Distances after projecting out the red-green axis (deuteranopia, Viénot, Brettel and Mollon 1999)."""
   linear = [[_linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5)] for colour in figures.PALETTE]
