@@ -86,7 +86,7 @@ def test(run: contract.Run) -> None:
   name, solution = run.flags['problem'], run.flags['solution']
   if not name:
     raise UserError(
-      '--mode=test wants --problem=NAME, a folder of samples or a problem package; --mode=list has the names'
+      '--mode=test needs --problem=NAME, a folder of samples or a problem package; --mode=list has the names'
     )
   with _bench() as (pool, folder):
     if name in problems():
@@ -142,7 +142,7 @@ def _test_program(run: contract.Run, name: str, solution: str, pool: Pool, folde
     known = ', '.join([*problems(), *practice.contest_problems()])
     raise UserError(f'no problem {name!r}: it is no folder, and there are {known}')
   if given is None and not solution:
-    raise UserError('a folder of samples wants --solution=FILE too')
+    raise UserError('a folder of samples needs --solution=FILE too')
   cases = packages.sample_cases(given.parent, given.stem) if given else packages.sample_cases(where)
   program = build(solution or str(given), folder / 'build', pool)
   found = judge(program, cases, pool=pool, limits=limits, check=_check(run))
@@ -194,7 +194,7 @@ def new(run: contract.Run) -> None:
   """Lays out --contest with a program and samples to fill in for each of --problems=A-D."""
   contest = run.flags['contest']
   if not contest:
-    raise UserError('--mode=new wants --contest=NAME, and --problems=A-D or the like')
+    raise UserError('--mode=new needs --contest=NAME, and --problems=A-D or the like')
   folder = pathlib.Path(run.flags['folder'] or 'contests') / contest
   made = practice.new_contest(folder, practice.letters(run.flags['problems']))
   run.print(''.join(f'wrote {path}\n' for path in made) + f'{folder}: {len(made)} new files')
@@ -207,7 +207,7 @@ def stress_(run: contract.Run) -> None:
   """Pits --solution against --trusted on what --generator SEED prints, and shrinks what they differ on."""
   names = [run.flags[name] for name in ('solution', 'trusted', 'generator')]
   if not all(names):
-    raise UserError('--mode=stress wants --solution=FILE, --trusted=FILE and --generator=FILE (called with a seed)')
+    raise UserError('--mode=stress needs --solution=FILE, --trusted=FILE and --generator=FILE (called with a seed)')
   with _bench() as (pool, folder):
     suspect, trusted, generator = (build(name, folder / f'build{i}', pool) for i, name in enumerate(names))
     for program in (suspect, trusted, generator):

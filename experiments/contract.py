@@ -282,7 +282,7 @@ def _take(argv: list[str], flag: str) -> tuple[str | None, list[str]]:
     argument = argv[position]
     if argument in (f'--{flag}', f'-{flag}'):
       if position + 1 == len(argv):
-        raise UserError(f'--{flag} wants a value')
+        raise UserError(f'--{flag} needs a value')
       value, position = argv[position + 1], position + 1
     elif argument.startswith((f'--{flag}=', f'-{flag}=')):
       value = argument.split('=', 1)[1]

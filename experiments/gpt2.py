@@ -148,7 +148,7 @@ def import_(run: contract.Run) -> None:
   """Writes --init_from=hf:FOLDER_OR_NAME as a run that can be evaluated, sampled and exported."""
   spec = run.flags['init_from'] or run.config.init_from
   if not spec:
-    raise UserError('--mode=import wants --init_from=hf:FOLDER_OR_NAME')
+    raise UserError('--mode=import needs --init_from=hf:FOLDER_OR_NAME')
   params, model, tokenizer = pretrained.load(spec)
   run.config.init_from = spec
   run.config.data.tokenizer = tokenizer.name

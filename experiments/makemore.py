@@ -99,7 +99,7 @@ def score(run: contract.Run) -> None:
   words = _words(run)
   asked = [word.strip() for word in run.flags['word'].split(',') if word.strip()]
   if not asked:
-    raise UserError('--mode=score wants --word=NAME')
+    raise UserError('--mode=score needs --word=NAME')
   words.encode(asked)
   models = _load(run, words)
   for word in asked:

@@ -165,7 +165,7 @@ def compare(run: contract.Run) -> None:
     row = tokenizer_comparison.train_on(spec, source, settings, folder, text_key=text_key)
     rows.append({'spec': spec, **row})
     if math.isnan(rows[-1]['bits_per_byte']):
-      return  # told to stop
+      return  # requested to stop
   rows.sort(key=lambda row: row['bits_per_byte'])
   lines = [f'{"tokenizer":<14} {"ids":>8} {"parameters":>12} {"steps":>7} {"MB seen":>8} {"bits a byte":>12}']
   for row in rows:

@@ -4,7 +4,7 @@
     python -m experiments.gpt2 --config=configs/gpt2/finetune_shakespeare.py --init_from=hf:/path/to/folder
 
 The model's shape is the checkpoint's. The learning rate is constant and small; the best evaluation is kept, as twenty
-steps are about two epochs and the model soon knows the text by heart.
+steps are about two epochs and the model soon memorises the text.
 Not run with GPT-2's own weights: they were not at hand.
 """
 

@@ -54,7 +54,7 @@ class Comparison:
         try:
           tolerance = float(number)
         except ValueError as error:
-          raise UserError(f'validator flag {word} wants a number such as 1e-6, not {number!r}') from error
+          raise UserError(f'validator flag {word} needs a number such as 1e-6, not {number!r}') from error
         names = ('relative', 'absolute') if word == 'float_tolerance' else (word.split('_')[1],)
         values |= {f'float_{name}': tolerance for name in names}
       else:

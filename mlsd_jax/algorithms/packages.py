@@ -214,7 +214,7 @@ def _limits(folder: pathlib.Path, values: Mapping[str, Any]) -> tuple[Limits, bo
       output=int(given.get('output', 8)) * MEBIBYTE,
     )
   except (TypeError, ValueError) as error:
-    raise UserError(f'{folder}/problem.yaml: limits wants numbers: {error}') from error
+    raise UserError(f'{folder}/problem.yaml: limits needs numbers: {error}') from error
   return limits, time is not None
 
 

@@ -73,7 +73,7 @@ class Value:
     """
     if data.__class__ is not float:
       if isinstance(data, (str, bytes, Value)):
-        raise TypeError(f'Value wants a number, got {data!r}')
+        raise TypeError(f'Value needs a number, got {data!r}')
       data = float(data)
     self.data: float = data
     self.grad = 0.0

@@ -39,7 +39,7 @@ class _Batched:
 
   Attributes:
     model: parameters, tokenizer and how they are used.
-    dtype: of the matrix products; sums, norms and softmax are float32 anyway. On a CPU bfloat16 wants the flags of
+    dtype: of the matrix products; sums, norms and softmax are float32 anyway. On a CPU bfloat16 needs the flags of
       training.devices.configure_backend(bfloat16=True) before JAX starts.
     batch_tokens: rows x length of a batch; None: by platform.
   """

@@ -100,7 +100,7 @@ def filter_logits(logits_BV: jax.Array, config: SamplingConfig, seen_BV: jax.Arr
     logits_BV = logits_BV.at[:, jnp.array(config.banned)].set(-jnp.inf, mode='drop')
   if config.repetition_penalty != 1.0:
     if seen_BV is None:
-      raise ValueError('a repetition penalty wants seen_BV')
+      raise ValueError('a repetition penalty needs seen_BV')
     logits_BV = penalise_repetition(logits_BV, seen_BV, config.repetition_penalty)
   if config.temperature == 0.0:
     return logits_BV

@@ -253,21 +253,21 @@ def _complaint(error: Exception) -> str:
 
 def _text(row: Any, key: str) -> str:
   if not isinstance(row, dict) or not isinstance(row.get(key), str):
-    raise UserError(f'wants an object with a text {key!r}')
+    raise UserError(f'needs an object with a text {key!r}')
   return row[key]
 
 
 def _parse_choice(row: Any) -> tuple[str, list[str], int]:
   context, endings, label = _text(row, 'ctx'), row.get('endings'), row.get('label')
   if not isinstance(endings, list) or len(endings) < 2 or not all(isinstance(e, str) and e for e in endings):
-    raise UserError("wants 'endings', a list of two or more texts")
+    raise UserError("needs 'endings', a list of two or more texts")
   if isinstance(label, bool) or str(label) not in map(str, range(len(endings))):
-    raise UserError(f"wants 'label', a number from 0 to {len(endings) - 1}, not {label!r}")
+    raise UserError(f"needs 'label', a number from 0 to {len(endings) - 1}, not {label!r}")
   return context, endings, int(label)
 
 
 def _parse_passage(row: Any) -> tuple[str, str]:
   parts = _text(row, 'text').rstrip().rsplit(maxsplit=1)
   if len(parts) < 2:
-    raise UserError("wants a 'text' of two words or more")
+    raise UserError("needs a 'text' of two words or more")
   return parts[0], f' {parts[1]}'

@@ -64,7 +64,7 @@ class Trained:
 
 
 def train_rung(settings: Mapping[str, Any], words: WordList, train: TrainConfig, folder: pathlib.Path) -> Row | None:
-  """Trains a rung, or goes on, or tells what it came to; None if it was told to stop.
+  """Trains a rung, or goes on, or says what it came to; None if it was requested to stop.
 
   Args:
     settings: fields of NameConfig (kind 'ngram' counts instead), and what differs from `train`.

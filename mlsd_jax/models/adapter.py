@@ -1,6 +1,6 @@
 """One adapter that gives every Flax NNX module a pure `init` and a pure `apply`.
 
-NNX modules are objects that own their parameters. Everything outside models/ wants functions of a plain nested dict
+NNX modules are objects that own their parameters. Everything outside models/ needs functions of a plain nested dict
 of arrays instead: those can be traced, sharded by path, saved and restored with no knowledge of the module.
 
     params = init(GPT, config, key)            # {'embedding': ..., 'blocks': {'0': {...}, ...}}

@@ -34,7 +34,7 @@ class BM25Config:
 
   def __post_init__(self):
     if not self.k1 >= 0 or not 0 <= self.b <= 1:
-      raise UserError(f'bm25 wants k1 >= 0 and b in [0, 1], got k1={self.k1}, b={self.b}')
+      raise UserError(f'bm25 needs k1 >= 0 and b in [0, 1], got k1={self.k1}, b={self.b}')
 
 
 class Analyzer:

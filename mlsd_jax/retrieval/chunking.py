@@ -90,7 +90,7 @@ def chunk_text(page: Page, chunk: Chunk, *, heading: bool = False) -> str:
   """What stands for a chunk in the index: title and headings, each once, then its plain text.
 
   Args:
-    heading: keep the lines at its beginning that only say title or headings again. BM25 wants them: a function's
+    heading: keep the lines at its beginning that only say title or headings again. BM25 needs them: a function's
       signature holds names that are asked for. To an encoder they are noise.
   """
   parts = [page.title, *(each for each in chunk.headings if each != page.title)]

@@ -27,6 +27,6 @@ def rewrites(query: str, kind: str, write: Write | None) -> tuple[str, ...]:
   if kind == 'none':
     return ()
   if write is None:
-    raise UserError(f'search.expansion={kind!r} wants a language model: name one with --config.generator')
+    raise UserError(f'search.expansion={kind!r} needs a language model: name one with --config.generator')
   text = ' '.join(write(_PROMPTS[kind].format(query=query)).split())
   return (text,) if text else ()

@@ -120,7 +120,7 @@ def open_collection(spec: str, warn: Callable[[str], None]) -> tuple[Iterator[Pa
 
 
 KNOWN_ITEMS = ('auto', 'title', 'summary')
-_ENOUGH = 100  # titles fit for queries that 'auto' wants
+_ENOUGH = 100  # titles fit for queries that 'auto' needs
 
 
 def known_items(pages: Sequence[Page], kind: str = 'auto', *, min_words: int = 3) -> tuple[list[Page], Judged]:

@@ -74,7 +74,7 @@ def make_pairs(
     UserError: 'written' without a model, or the corpus gives no pair.
   """
   if 'written' in config.sources and write is None:
-    raise UserError('pairs.sources has "written", which wants a language model: name one with --config.generator')
+    raise UserError('pairs.sources has "written", which needs a language model: name one with --config.generator')
   rng = random.Random(config.seed)
   rows = list(range(store.num_chunks))
   rng.shuffle(rows)

@@ -70,7 +70,7 @@ class Searcher:
   """A store with the models that search it."""
 
   def __init__(self, store: Store, encoder: Encoder, config: SearchConfig, cross_encoder: CrossEncoder | None = None):
-    """Raises UserError if the config wants reranking and there is no cross-encoder."""
+    """Raises UserError if the config needs reranking and there is no cross-encoder."""
     if config.rerank and cross_encoder is None:
       raise UserError(
         'search.rerank requires a cross-encoder (python -m experiments.encoder trains one), or set it to 0'

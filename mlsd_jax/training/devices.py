@@ -46,7 +46,7 @@ def configure_backend(*, bfloat16: bool = False) -> None:
   """Compiler flags and compile cache. To be called before JAX touches a device.
 
   Args:
-    bfloat16: whether the program computes in it, which on a CPU wants oneDNN. Programs with oneDNN calls cannot be
+    bfloat16: whether the program computes in it, which on a CPU needs oneDNN. Programs with oneDNN calls cannot be
       kept in the compile cache (jaxlib 0.12), so float32 ones do without.
 
   Flags that XLA_FLAGS already names are left as the user set them.

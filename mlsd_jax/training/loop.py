@@ -38,7 +38,7 @@ class Result:
     metrics: the task's metrics on the evaluation data with those parameters.
     train_seconds: time in the loop, over all the sittings of a run that was resumed.
     items_per_second: the task's items a second over this sitting, without compiling, evaluating or saving.
-    interrupted: the run was told to stop (SIGTERM, SIGINT) before its last step; its state is saved.
+    interrupted: the run was requested to stop (SIGTERM, SIGINT) before its last step; its state is saved.
     checkpoint_step: the step whose parameters these are.
     damaged_checkpoints: those, as 'checkpoints/40', in whose place an older one was used; on process 0.
   """
@@ -180,7 +180,7 @@ class _Run:
   def train(
     self, state: TrainState, train_data: TrainData, eval_data: EvalData | None, log: StepLog, preemption: Preemption
   ) -> tuple[TrainState, bool]:
-    """Steps until the last, or until told to stop; whether it was told is the second value."""
+    """Steps until the last, or until requested to stop; whether it was is the second value."""
     config, step = self.config, int(state.step)
     if step:
       log.progress.print(f'resumed from step {step} of {config.steps}')
@@ -209,7 +209,7 @@ class _Run:
                 self.best.wait()  # a run that goes on from this checkpoint counts on the best up to it
               self.checkpoints.save(step, state)
         if interrupted:
-          log.progress.print(f'told to stop: step {step} is being saved; the same command goes on from there')
+          log.progress.print(f'stop requested: step {step} is being saved; the same command goes on from there')
           return state, True
     finally:
       batches.close()

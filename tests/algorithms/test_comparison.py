@@ -51,7 +51,7 @@ def test_flags(flags, answer, expected, right):
   ('flags', 'message'),
   [
     (['loose'], "no validator flag 'loose'"),
-    (['float_tolerance'], 'wants a number'),
+    (['float_tolerance'], 'needs a number'),
     (['float_tolerance', 'x'], "'x'"),
   ],
 )

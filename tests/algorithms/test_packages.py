@@ -107,7 +107,7 @@ def test_package_with_groups_and_a_validator(pool, tmp_path):
     (None, 'it has no problem.yaml'),
     ('name: [', 'is not YAML'),
     ('name: x', 'has no cases'),
-    ('limits: {memory: much}', 'limits wants numbers'),
+    ('limits: {memory: much}', 'limits needs numbers'),
     ('validator_flags: sloppy', "no validator flag 'sloppy'"),
   ],
 )

@@ -70,11 +70,11 @@ def test_growth_is_measured_and_drawn(call, tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (['--mode=test'], '--mode=test wants --problem=NAME'),
+    (['--mode=test'], '--mode=test needs --problem=NAME'),
     (['--mode=test', '--problem=nothing'], "no problem 'nothing'"),
     (['--mode=test', '--problem=lru_cache', '--solution=none.py'], 'no such file'),
-    (['--mode=new'], '--mode=new wants --contest=NAME'),
-    (['--mode=stress'], '--mode=stress wants --solution=FILE'),
+    (['--mode=new'], '--mode=new needs --contest=NAME'),
+    (['--mode=stress'], '--mode=stress needs --solution=FILE'),
     (['--mode=growth', '--problem=nothing'], "no design problem 'nothing'"),
     (['--mode=test', '--problem=2044/A', '--config.limits.time=0'], 'limits must be above zero'),
   ],

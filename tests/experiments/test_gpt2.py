@@ -143,7 +143,7 @@ def test_a_config_or_result_that_was_edited_by_hand_is_told_apart_from_a_damaged
     (['--init_from=hf:/nowhere'], '/nowhere'),
     (['--init_from=/nowhere'], 'no whole checkpoint'),
     (['--mode=sample', '--workdir=/nowhere'], 'no whole checkpoint'),
-    (['--mode=import'], 'wants --init_from'),
+    (['--mode=import'], 'needs --init_from'),
   ],
 )
 def test_bad_input_is_one_line(call, tmp_path, arguments, message):
@@ -197,7 +197,7 @@ def test_sigterm_in_the_middle_then_the_same_command(tmp_path, text):
       break
   out, _ = first.communicate(timeout=300)
   assert first.returncode == 0
-  assert 'told to stop' in out
+  assert 'stop requested' in out
   assert not (tmp_path / 'parts' / 'result.json').exists()
   second = run('parts')
   out, _ = second.communicate(timeout=300)

@@ -53,7 +53,7 @@ def test_the_ladder_and_what_can_be_asked_of_it(call, tmp_path):
   for arguments, message in [
     (['--mode=score', '--word=xyz'], "character 'x'"),
     (['--mode=score', '--word=malorilorima'], 'at most 9'),
-    (['--mode=score'], 'wants --word'),
+    (['--mode=score'], 'needs --word'),
   ]:
     code, _, err = call(*arguments)
     assert (code, message in err, err.strip().count('\n')) == (2, True, 0), err

@@ -145,13 +145,13 @@ def test_hits_are_what_greedy_decoding_gives():
   [
     (b'{"ctx": "a"', 'line 2: not JSON'),
     (b'\xff\xfe', 'line 2: not UTF-8'),
-    (b'[1]', "line 2: wants an object with a text 'ctx'"),
-    (b'{"ctx": 3, "endings": ["a", "b"], "label": 0}', "line 2: wants an object with a text 'ctx'"),
-    (b'{"ctx": "a", "endings": ["b"], "label": 0}', "line 2: wants 'endings'"),
-    (b'{"ctx": "a", "endings": ["b", ""], "label": 0}', "line 2: wants 'endings'"),
-    (b'{"ctx": "a", "endings": ["b", "c"], "label": 2}', "line 2: wants 'label', a number from 0 to 1, not 2"),
-    (b'{"ctx": "a", "endings": ["b", "c"]}', "line 2: wants 'label'"),
-    (b'{"ctx": "a", "endings": ["b", "c"], "label": true}', "line 2: wants 'label'"),
+    (b'[1]', "line 2: needs an object with a text 'ctx'"),
+    (b'{"ctx": 3, "endings": ["a", "b"], "label": 0}', "line 2: needs an object with a text 'ctx'"),
+    (b'{"ctx": "a", "endings": ["b"], "label": 0}', "line 2: needs 'endings'"),
+    (b'{"ctx": "a", "endings": ["b", ""], "label": 0}', "line 2: needs 'endings'"),
+    (b'{"ctx": "a", "endings": ["b", "c"], "label": 2}', "line 2: needs 'label', a number from 0 to 1, not 2"),
+    (b'{"ctx": "a", "endings": ["b", "c"]}', "line 2: needs 'label'"),
+    (b'{"ctx": "a", "endings": ["b", "c"], "label": true}', "line 2: needs 'label'"),
   ],
 )
 def test_bad_rows_are_named_by_line(tmp_path, line, message):

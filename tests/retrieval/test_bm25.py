@@ -68,5 +68,5 @@ def test_top_is_a_stable_sort_of_the_positive_scores(values, k):
 
 @pytest.mark.parametrize('values', [{'k1': -1.0}, {'b': 1.5}, {'b': math.nan}, {'k1': math.nan}])
 def test_parameters_without_a_meaning_are_refused(values):
-  with pytest.raises(UserError, match='bm25 wants'):
+  with pytest.raises(UserError, match='bm25 needs'):
     BM25Config(**values)

@@ -60,7 +60,7 @@ def test_written_questions(opened, encoder):
   config = PairConfig(('written',), number=5, negatives=0, min_words=8)
   pairs = query_pairs.make_pairs(opened, encoder, config, lambda prompt: ' what is asked? ')
   assert {pair.query for pair in pairs} == {'what is asked?'}
-  with pytest.raises(UserError, match='wants a language model'):
+  with pytest.raises(UserError, match='needs a language model'):
     query_pairs.make_pairs(opened, encoder, config)
   with pytest.raises(UserError, match='gives no pairs'):
     query_pairs.make_pairs(opened, encoder, PairConfig(min_words=1000))
@@ -72,7 +72,7 @@ def test_a_query_in_other_words():
   assert expansion.rewrites('q', 'none', None) == ()
   assert expansion.rewrites('q', 'hyde', lambda prompt: f' {prompt.count("q")}\n more') == ('1 more',)
   assert expansion.rewrites('q', 'multi', lambda _: ' ') == ()
-  with pytest.raises(UserError, match='wants a language model'):
+  with pytest.raises(UserError, match='needs a language model'):
     expansion.rewrites('q', 'hyde', None)
   with pytest.raises(UserError, match='is not one of'):
     expansion.rewrites('q', 'x', None)
