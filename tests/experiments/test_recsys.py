@@ -102,7 +102,7 @@ def test_from_files_to_a_submission(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
   ('flags', 'message'),
   [
-    (['--config.data.source=shop'], 'is not one of completejourney'),
+    (['--config.data.source=shop'], 'neither a file nor one of completejourney'),
     (['--config.data.source=hm'], 'requires --config.data.path='),
     (['--config.data.source=table', '--config.data.path=none.csv'], 'no such file'),
     (['--config=configs/recsys/synthetic.py', '--config.funnel.skip=99'], 'skip=99 leaves no purchase'),
