@@ -92,7 +92,7 @@ def test_where_an_older_checkpoint_is_used_results_and_exports_say_so(call, tmp_
   newest = max((tmp_path / 'w' / 'checkpoints' / '20').rglob('*'), key=lambda path: path.stat().st_size)
   newest.write_bytes(newest.read_bytes()[:-1] + b'?')
 
-  code, out, err = call('--workdir=w', '--mode=eval', small=False)
+  code, out, err = call('--workdir=w', '--mode=evaluate', small=False)
   assert code == 0, err
   assert 'checkpoint 10, as checkpoints/20 cannot be read' in out
   assert (read('eval.json')['checkpoint_step'], read('eval.json')['damaged_checkpoints']) == (10, ['checkpoints/20'])
@@ -156,6 +156,7 @@ def test_bad_input_is_one_line(call, tmp_path, arguments, message):
 
 def test_a_run_does_not_go_on_with_another_tokenizer(call, tmp_path, text, monkeypatch):
   def killed(*_, **__):
+    (tmp_path / 'w' / 'metrics.jsonl').write_text('')  # without which nothing was made, and the claim is taken back
     raise KeyboardInterrupt
 
   monkeypatch.setattr(gpt2, 'fit', killed)
