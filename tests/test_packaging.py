@@ -88,7 +88,7 @@ def test_help_and_a_mistake_are_shown_without_jax(name):
 def test_a_tokenizer_is_trained_without_jax(tmp_path):
   (tmp_path / 'text.txt').write_text('the cat sat on the mat, the rat sat on the cat. ' * 20)
   arguments = [
-    f'--config.files={tmp_path / "text.txt"}',
+    f'--config.data.source={tmp_path / "text.txt"}',
     '--config.vocab_size=270',
     '--config.workers=1',
     f'--workdir={tmp_path / "run"}',
