@@ -90,7 +90,7 @@ def test_a_tokenizer_is_trained_without_jax(tmp_path):
   arguments = [
     f'--config.data.source={tmp_path / "text.txt"}',
     '--config.vocab_size=270',
-    '--config.workers=1',
+    '--config.data.workers=1',
     f'--workdir={tmp_path / "run"}',
   ]
   loaded = _heavy_modules_after(f'from experiments.tokenizer import main; assert main({arguments!r}) == 0')
