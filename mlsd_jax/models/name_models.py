@@ -87,7 +87,8 @@ class BatchNorm(nnx.Module):
       mean_H = of_all((x_BTH * share_BT1).sum((0, 1)))
       variance_H = of_all((jnp.square(x_BTH - mean_H) * share_BT1).sum((0, 1)))
       # No gradient into what is kept: it is a record, not a weight.
-      self.mean[...], self.variance[...] = jax.lax.stop_gradient((mean_H, variance_H))
+      kept = jax.lax.stop_gradient((mean_H, variance_H))
+      self.mean[...], self.variance[...] = (each.astype(self.scale[...].dtype) for each in kept)
     return (x_BTH - mean_H) * jax.lax.rsqrt(variance_H + self.epsilon) * self.scale[...] + self.bias[...]
 
 
