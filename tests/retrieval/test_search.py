@@ -80,7 +80,7 @@ def test_reranking_reorders_the_first_pages_only(searcher):
   after = [hit.page for hit in found.stages['rerank']]
   assert after == before[:4][::-1] + before[4:]
   assert found.hits == found.stages['rerank']
-  with pytest.raises(UserError, match='needs a cross-encoder'):
+  with pytest.raises(UserError, match='requires a cross-encoder'):
     Searcher(searcher.store, searcher.encoder, config)
 
 

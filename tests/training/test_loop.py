@@ -191,7 +191,7 @@ def test_profile_writes_a_trace(tmp_path):
   ('changes', 'message'),
   [
     ({'steps': 0}, 'train.steps must be at least 1'),
-    ({'step': 'pmap'}, "train.step='pmap' is not one of jit, shard_map"),
+    ({'step': 'xmap'}, "train.step='xmap' is not one of jit, shard_map, pmap"),
     ({'dtype': 'float8'}, 'train.dtype'),
     ({'wings': 2}, "config.train has no key 'wings'"),
     ({'optimizer': {'wings': 2}}, "config.train.optimizer has no key 'wings'"),
