@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mlsd_jax import resampling, sealed
-from mlsd_jax.recsys import funnel, preparation, serving, settings
+from mlsd_jax.recsys import funnel, preparation, saved_state, settings
 from mlsd_jax.recsys.judging import measures
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.stages import labels
@@ -30,7 +30,7 @@ def main() -> None:
   options = parser.parse_args()
   workdir = pathlib.Path(options.workdir)
   config = ConfigDict(sealed.read_json(workdir / 'config.json'))
-  state = serving.load(workdir / 'state')
+  state = saved_state.load(workdir / 'state')
   data, recommender = settings.read_dataset(config), settings.read_recommender(config)
   cuts = weeks.choose_cuts(data, recommender.funnel.weeks)
   prepared = preparation.prepare(data, cuts, recommender, workdir / 'tower')

@@ -22,7 +22,7 @@ import recsys_made as made
 from ml_collections import ConfigDict
 
 from configs.recsys import hm
-from mlsd_jax.recsys import funnel, serving
+from mlsd_jax.recsys import funnel, saved_state, serving
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
@@ -53,13 +53,13 @@ def main() -> None:
       began = time.perf_counter()
       save(made.make_dataset(options.scale), root, hm.get_config())
       made.tell('state made', began)
-    measure(serving.load(root), options.requests)
+    measure(saved_state.load(root), options.requests)
 
 
 def save(data: Dataset, root: pathlib.Path, config: ConfigDict) -> None:
   cut = weeks.list_cuts(data, 1)[0]
   taken, histories = snapshot.take(data, cut), Histories.from_events(data.before(cut), data.num_users)
-  serving.save(
+  saved_state.save(
     made.make_state(data, taken, histories, made.make_retriever(data, histories, cut, config), config),
     root,
     {'data': data.name},

@@ -24,7 +24,7 @@ from experiments import contract
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
-from mlsd_jax.recsys import preparation, reasons, serving, settings, training
+from mlsd_jax.recsys import preparation, reasons, saved_state, serving, settings, training
 from mlsd_jax.recsys.funnel import Funnel, FunnelConfig
 from mlsd_jax.recsys.judging import judge, rankings, simulation, tables
 from mlsd_jax.recsys.known import snapshot
@@ -86,8 +86,8 @@ def train(run: contract.Run) -> None:
   preparation.release_memory()  # the first figure leaves a cycle behind, through whose frames all of it would stay
   trained = dataclasses.replace(trained, retriever=trained.retriever.renewed(histories, now))
   state = serving.State(trained, snapshot.take(data, now), histories, *serving.name_tables(data))
-  version = serving.save(state, run.workdir / 'state', {'data': data.name})
-  latency = serving.measure_latency(serving.load(run.workdir / 'state'), config.serve.requests)
+  version = saved_state.save(state, run.workdir / 'state', {'data': data.name})
+  latency = serving.measure_latency(saved_state.load(run.workdir / 'state'), config.serve.requests)
   values |= {'recommend_p50_ms': latency[0], 'recommend_p99_ms': latency[1]}
   values['train_seconds'] = time.perf_counter() - began
   for name in ('normalized_entropy', 'calibration_error_share'):  # null where no candidate was bought, or all were
@@ -122,7 +122,7 @@ def evaluate(run: contract.Run) -> None:
 
 def recommend(run: contract.Run) -> None:
   """What --user bought lately, what is recommended to it, which sources named it, and why."""
-  state = serving.load(run.workdir / 'state')
+  state = saved_state.load(run.workdir / 'state')
   user_id = run.flags['user']
   if not user_id:
     raise UserError(f'--mode=recommend requires --user=ID, such as {state.users["id"][0]}')
@@ -150,7 +150,7 @@ def recommend(run: contract.Run) -> None:
 
 def submit(run: contract.Run) -> None:
   """Twelve items for every user: Parquet by parts (a killed run goes on), then submission.csv as Kaggle requires it."""
-  state = serving.load(run.workdir / 'state')
+  state = saved_state.load(run.workdir / 'state')
   folder = run.workdir / 'recommendations'
   began = time.perf_counter()
   made = serving.recommend_in_parts(state, np.arange(len(state.users)), folder, part=run.config.serve.part)

@@ -80,12 +80,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def check_flips(caplog):
   """Flips bits of every file of a folder, one at a time, and reads it: each flip is noticed or changes nothing."""
 
-  def check(folder: pathlib.Path, read: Callable[[], Any], leave_out: Iterable[str] = ()) -> list[str]:
-    """Args: read: what a user gets of the folder, comparable by ==. Returns: the files whose flips were noticed."""
+  def check(
+    folder: pathlib.Path,
+    read: Callable[[], Any],
+    leave_out: Iterable[str] = (),
+    shares: Iterable[float] = (0, 1 / 3, 1 / 2, 1),
+  ) -> list[str]:
+    """Args: read: what a user gets of the folder, comparable by ==; shares: where in a file a bit is flipped.
+
+    Returns: the files whose flips were noticed.
+    """
     whole, noticed = read(), []
     for path in sorted(path for path in folder.rglob('*') if path.is_file() and path.name not in leave_out):
       content = path.read_bytes()
-      for place in sorted({0, len(content) // 3, len(content) // 2, len(content) - 1} if content else ()):
+      for place in sorted({int(share * (len(content) - 1)) for share in shares} if content else ()):
         path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 7]) + content[place + 1 :])
         caplog.clear()
         said: list[str] = []

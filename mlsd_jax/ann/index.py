@@ -289,11 +289,30 @@ class Index:
         raise UserError('save() of an index that was never saved needs a folder')
       self._commit(target, self._state)
 
+  def save_copy(self, folder: str | pathlib.Path) -> None:
+    """Writes the index to a folder as `save` does, but stays as it is: later changes are not written there.
+
+    For a folder that is part of another and is renamed with it.
+
+    Raises:
+      UserError: one that cannot be written.
+    """
+    with self._writing:
+      target = Folder(folder)
+      with writing(target.path), lock(target.path):
+        self._write_generation(target, self._state)
+
   def _commit(self, target: Folder, state: State) -> None:
     with writing(target.path), lock(target.path):
-      self._write_generation(target, state)
+      journal, number, entries = self._write_generation(target, state)
+      for segment, entry in zip(state.segments, entries, strict=True):
+        if segment.folder != target.segments / segment.name:
+          segment.written(target.segments, entry)
+    self._folder, self._journal, self._newest = target, journal, number
+    self._compact_at = max(self.settings.delta_limit, 2 * len(state.delta))
 
-  def _write_generation(self, target: Folder, state: State) -> None:
+  def _write_generation(self, target: Folder, state: State) -> tuple[Journal, int, list[dict[str, Any]]]:
+    """Its journal, its number and the entries of its segments."""
     newest = max(target.generations(), default=0)
     if self._folder is not None and self._folder.path == target.path and newest != self._newest:
       raise UserError(f'{target.path} was saved to by another process: open the index again')
@@ -317,11 +336,7 @@ class Index:
       'segments': entries,
     }
     target.commit(newest + 1, manifest)
-    for segment, entry in zip(state.segments, entries, strict=True):
-      if segment.folder != target.segments / segment.name:
-        segment.written(target.segments, entry)
-    self._folder, self._journal, self._newest = target, journal, newest + 1
-    self._compact_at = max(self.settings.delta_limit, 2 * len(state.delta))
+    return journal, newest + 1, entries
 
   @staticmethod
   def damage(folder: str | pathlib.Path) -> str | None:

@@ -4,7 +4,8 @@ from .purchases.events import Dataset, make_dataset
 from .purchases.generator import SyntheticConfig, generate
 from .purchases.own_table import read_table
 from .reasons import Reason, explain
-from .serving import Answer, State, load, recommend, save
+from .saved_state import load, save
+from .serving import Answer, State, recommend
 from .training import RankerConfig, TowerConfig, train_ranker, train_towers
 
 __all__ = [

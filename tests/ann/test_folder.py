@@ -58,6 +58,19 @@ def test_a_saved_index_is_the_same_and_can_be_moved(tmp_path):
     assert 'pkl' not in path.name
 
 
+def test_a_copy_may_be_renamed_and_takes_no_later_change(tmp_path):
+  index = build(tmp_path / 'here')
+  for name in ('first', 'second'):
+    index.save_copy(tmp_path / 'unfinished')
+    (tmp_path / 'unfinished').rename(tmp_path / name)
+  index.delete(['doc 3'])
+  assert len(Index.open(tmp_path / 'here')) == 599
+  for name in ('first', 'second'):
+    assert len(Index.open(tmp_path / name)) == 600
+  index.save()
+  same(index, Index.open(tmp_path / 'here'))
+
+
 def test_vectors_are_mapped_not_read(tmp_path):
   build(tmp_path)
   store = Index.open(tmp_path)._state.segments[0].store

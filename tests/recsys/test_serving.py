@@ -6,8 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mlsd_jax import files
-from mlsd_jax.ann import Index
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import reasons, serving
 from mlsd_jax.recsys.stages import features
@@ -41,17 +39,6 @@ def test_dense_names_fit_the_columns(state):
   assert union == len(state.items)
   names = features.dense_names(state.snapshot, tuple(state.funnel.per_source))
   assert len(names) == len(set(names)) == state.funnel.scorer.config.num_dense
-
-
-def test_a_saved_state_answers_the_same(state, tmp_path):
-  users = np.array([0, 5, 17, len(state.users)])
-  before = serving.recommend(state, users)
-  serving.save(state, tmp_path, {'data': 'synthetic'})
-  loaded = serving.load(tmp_path)
-  assert isinstance(loaded.funnel.retriever.index, Index)
-  after = serving.recommend(loaded, users)
-  np.testing.assert_array_equal(before.items, after.items)
-  np.testing.assert_allclose(before.probability, after.probability, rtol=1e-5)
 
 
 @pytest.mark.parametrize('filters', [{}, {'exclude_bought': True}], ids=['all', 'new'])
@@ -111,11 +98,6 @@ def test_batches_go_on_where_they_stopped(state, tmp_path):
     serving.recommend_in_parts(dataclasses.replace(state, version='other'), users, tmp_path, part=10)
 
 
-def test_nothing_saved_is_told(tmp_path):
-  with pytest.raises(UserError, match='no trained recommender'):
-    serving.load(tmp_path)
-
-
 def test_a_day_closed_makes_purchases_less_likely(state):
   """By as much as trips of a Poisson distribution without its zero become fewer, so nobody's order changes."""
 
@@ -137,11 +119,3 @@ def test_a_day_closed_makes_purchases_less_likely(state):
   fewer = [mean_trips(rate / 2) / mean_trips(rate) if rate else 1.0 for rate in rates]
   assert min(fewer) < 1
   np.testing.assert_allclose(odds(less.probability) / odds(usual.probability), np.stack([fewer] * 12, 1), rtol=2e-3)
-
-
-def test_a_state_of_another_layout_says_so(state, tmp_path):
-  version = serving.save(state, tmp_path, {'data': 'synthetic'})
-  described = files.read_json(tmp_path / version / 'state.json')
-  files.write_json(tmp_path / version / 'state.json', described | {'layout': 1})
-  with pytest.raises(UserError, match='another layout'):
-    serving.load(tmp_path)

@@ -1,0 +1,145 @@
+"""What answers a request, on disk: the snapshot, both models and the index as one version of a folder.
+
+    STATE/VERSION/              snapshot/, index/, tower.safetensors, ranker.safetensors, *.npy, users and items
+    STATE/VERSION.sha256.json   its settings and checksums
+    STATE/current.json          names the version that serves
+
+A version is whole or does not count (mlsd_jax/sealed/versions.py).
+"""
+
+import dataclasses
+import hashlib
+import logging
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+import safetensors.numpy
+from flax import traverse_util
+
+from mlsd_jax.ann import Index
+from mlsd_jax.errors import UserError
+from mlsd_jax.models.sparsenn import SparseNNConfig
+from mlsd_jax.models.two_tower import TwoTowerConfig
+from mlsd_jax.recsys.funnel import Funnel
+from mlsd_jax.recsys.known import snapshot
+from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.serving import State
+from mlsd_jax.recsys.stages.blend import Blend
+from mlsd_jax.recsys.stages.factors import Factors
+from mlsd_jax.recsys.stages.scorer import Scorer
+from mlsd_jax.recsys.stages.tower_data import TowerData
+from mlsd_jax.recsys.stages.tower_source import Retriever
+from mlsd_jax.sealed import Versions, lock
+from mlsd_jax.training.config import from_mapping
+
+_LAYOUT = 6  # of a saved state's files and of what their columns mean
+_logger = logging.getLogger(__name__)
+
+
+def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
+  """Writes a version and makes it the current one; the one before stays.
+
+  Args:
+    described: kept beside it, such as the name of the data.
+
+  Returns:
+    The version: of the cut and of the ranker's parameters.
+
+  Raises:
+    UserError: it cannot be written, or another process, named by its id, writes there.
+  """
+  retriever, scorer, blend = state.funnel.retriever, state.funnel.scorer, state.funnel.blend
+  ranker = _flat(scorer.params)
+  digest = hashlib.sha256(b''.join(np.ascontiguousarray(ranker[name]).tobytes() for name in sorted(ranker)))
+  arrays = {
+    'codes': scorer.codes,
+    'edges': scorer.edges,
+    'user_codes': scorer.user_codes,
+    'blend_weights': blend.weights,
+    'blend_edges': blend.edges,
+    'history_start': state.histories.start,
+    'history_item': state.histories.item,
+    'history_time': state.histories.time,
+    'item_vectors': retriever.items,
+    'factors': retriever.data.factors.table,
+    'damping': retriever.data.factors.damping,
+    'popularity': retriever.data.factors.popularity,
+  }
+  note = {
+    'layout': _LAYOUT,
+    'tower': dataclasses.asdict(retriever.config),
+    'ranker': dataclasses.asdict(scorer.config),
+    'per_source': dict(state.funnel.per_source),
+    'keep': state.funnel.keep,
+    'origin': state.histories.origin,
+  } | dict(described)
+  versions = Versions(root)
+  with lock(root):
+    version = versions.fresh(f'{state.snapshot.cut}-{digest.hexdigest()[:12]}')
+    try:
+      with versions.write(version, note) as folder:
+        snapshot.save(state.snapshot, folder / 'snapshot')
+        for name, array in arrays.items():
+          np.save(folder / f'{name}.npy', array)
+        for name, params in (('tower', _flat(retriever.params)), ('ranker', ranker)):
+          safetensors.numpy.save_file(params, folder / f'{name}.safetensors')
+        for name, table in (('users', state.users), ('items', state.items)):
+          table.write_parquet(folder / f'{name}.parquet')
+        retriever.index.save_copy(folder / 'index')
+    except (OSError, safetensors.SafetensorError) as error:
+      raise UserError(f'cannot write {root}: {error}; the state before is untouched') from error
+  return version
+
+
+def load(root: pathlib.Path, *, warn: Callable[[str], None] = _logger.warning) -> State:
+  """The current version, its arrays mapped into memory; if a file is damaged, the version before.
+
+  Args:
+    warn: gets one line, naming the damaged file, if that happens.
+
+  Raises:
+    UserError: nothing was saved there, no version is whole, or it is of another version of this code.
+  """
+  versions = Versions(root)
+  if not versions.has_current():
+    raise UserError(f'{root} holds no trained recommender; run --mode=train first')
+  version = versions.current(remedy='train again in a new --workdir', warn=warn)
+  folder, described = versions.path(version), versions.note(version)
+  if described.get('layout') != _LAYOUT:
+    raise UserError(f'{root} was saved in another layout; train again in a new --workdir')
+  array = lambda name: snapshot.mapped(folder / f'{name}.npy')
+  lists = lambda values: {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
+  tower = from_mapping(TwoTowerConfig, lists(described['tower']), 'tower')
+  ranker = from_mapping(SparseNNConfig, lists(described['ranker']), 'ranker')
+  params = {name: _nested(safetensors.numpy.load_file(folder / f'{name}.safetensors')) for name in ('tower', 'ranker')}
+  codes, user_codes = np.asarray(array('codes')), np.asarray(array('user_codes'))
+  histories = Histories(array('history_start'), array('history_item'), array('history_time'), described['origin'])
+  factors = Factors(array('factors'), array('damping'), array('popularity'))
+  data = TowerData(histories, codes, user_codes, factors)
+  index = Index.open(folder / 'index', verify=False)  # as every file of the version, its bytes have been compared
+  return State(
+    funnel=Funnel(
+      per_source=described['per_source'],
+      keep=described['keep'],
+      retriever=Retriever(params['tower'], tower, data, array('item_vectors'), index),
+      blend=Blend(np.asarray(array('blend_weights')), np.asarray(array('blend_edges'))),
+      scorer=Scorer(params['ranker'], ranker, codes, user_codes, np.asarray(array('edges'))),
+    ),
+    snapshot=snapshot.load(folder / 'snapshot'),
+    histories=histories,
+    users=pl.read_parquet(folder / 'users.parquet'),
+    items=pl.read_parquet(folder / 'items.parquet'),
+    version=version,
+  )
+
+
+def _flat(params: Any) -> dict[str, np.ndarray]:
+  return {name: np.asarray(leaf) for name, leaf in traverse_util.flatten_dict(jax.device_get(params), sep='/').items()}
+
+
+def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  return jax.device_put(traverse_util.unflatten_dict(dict(flat), sep='/'))
