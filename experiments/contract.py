@@ -49,6 +49,7 @@ class Run:
     self.name, self.config, self.flags, self.workdir = name, config, values, workdir
     self.stored, self.given = stored, given
     self._is_first = False
+    self._earlier: set[pathlib.Path] = set()
     self._lock: contextlib.ExitStack | None = None
 
   def check(self, free: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> None:
@@ -84,6 +85,7 @@ class Run:
     self.check(free, data)
     if self._lock is None:
       self._lock = contextlib.ExitStack()
+      self._earlier = set(self.workdir.iterdir()) if self.workdir.is_dir() else set()
       if _is_main():
         self._lock.enter_context(sealed.lock(self.workdir))
       self._is_first = self.stored is None and not (self.workdir / 'config.json').exists()
@@ -94,15 +96,18 @@ class Run:
       sealed.write_json(self.workdir / 'config.json', self.config.to_dict())
 
   def take_back(self) -> None:
-    """Removes what `claim` wrote, unless an earlier run or this one made more there."""
-    if not (self._is_first and _is_main()) or any(
-      path.is_file() and path.name not in (*_CLAIM, '.lock') for path in self.workdir.rglob('*')
-    ):
+    """Removes what `claim` wrote, unless an earlier run or this one made more there. What lay there before stays."""
+    if not (self._is_first and _is_main()):
       return
-    for name in _CLAIM:
-      (self.workdir / name).unlink(missing_ok=True)
-    for folder in sorted((path for path in self.workdir.rglob('*') if path.is_dir()), reverse=True):
-      folder.rmdir()
+    made = [path for path in self.workdir.iterdir() if path not in self._earlier and path.name != '.lock']
+    inside = [path for each in made if each.is_dir() for path in each.rglob('*')]
+    if any(path.name not in _CLAIM for path in made if path.is_file()) or any(path.is_file() for path in inside):
+      return
+    for path in sorted([*made, *inside], reverse=True):
+      if path.is_dir():
+        path.rmdir()
+      else:
+        path.unlink(missing_ok=True)
 
   def release(self) -> None:
     """Lets others into the workdir; one that `claim` made is removed if it is empty."""

@@ -195,9 +195,11 @@ def test_a_start_that_failed_after_it_made_something_keeps_it(call):
 
 
 def test_a_start_that_failed_leaves_what_was_there_before(call):
-  pathlib.Path('w').mkdir()
+  pathlib.Path('w', 'empty').mkdir(parents=True)
+  pathlib.Path('w', 'tokenizer.json').write_text('my own')
   assert call('--config=variant.py', '--workdir=w', '--mode=fail_late')[0] == 2
-  assert list(pathlib.Path('w').iterdir()) == []
+  assert {path.name for path in pathlib.Path('w').iterdir()} == {'empty', 'tokenizer.json'}
+  assert pathlib.Path('w', 'tokenizer.json').read_text() == 'my own'
   assert call('--config=variant.py', '--workdir=w')[0] == 0
   assert call('--config=variant.py', '--workdir=w', '--mode=fail_late')[0] == 2
   assert {'config.json', 'result.json'} <= {path.name for path in pathlib.Path('w').iterdir()}
