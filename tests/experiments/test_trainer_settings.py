@@ -144,7 +144,7 @@ def _contrastive(chunks: int = 1) -> Case:
   )
   return task, {
     'queries': _ids(20, LENGTH), 'passages': _ids(20, 2, LENGTH), 'passage_ids': _ids(9, 2),
-    'row_weights': np.ones(SHAPE, np.float32),
+    'weights': np.ones(SHAPE, np.float32),
   }  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def _cross_encoder(loss: str) -> Case:
   targets = np.broadcast_to(np.float32([1, 0, 0]), (*SHAPE, 3))
   return task, {
     'pairs': _ids(20, 3, LENGTH), 'firsts': _ids(LENGTH, 3, low=1), 'targets': targets,
-    'row_weights': np.ones(SHAPE, np.float32),
+    'weights': np.ones(SHAPE, np.float32),
   }  # fmt: skip
 
 
@@ -193,16 +193,15 @@ def _with_masked_parts(name: str, batches: dict[str, np.ndarray]) -> dict[str, n
   The two towers' batches have no padding.
   """
   masked = np.isin(np.arange(BATCH), (0, 1, 3, 5, 7))
-  key = next((key for key in ('weights', 'row_weights') if key in batches), None)
   if name == 'mingpt seq2seq':
     target = batches['target'].copy()
     target[:, masked, 1:] = PAD
     return batches | {'target': target}
-  if key is None:
+  if 'weights' not in batches:
     return batches
-  weights = batches[key].copy()
+  weights = batches['weights'].copy()
   weights[:, masked] = 0.0
-  return batches | {key: weights}
+  return batches | {'weights': weights}
 
 
 def _train(case: Case, mesh, step='jit', accumulation=1, dtype=jnp.float32, per_dispatch=STEPS):
