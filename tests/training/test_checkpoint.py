@@ -194,8 +194,8 @@ def test_every_flipped_bit_is_named_and_the_checkpoint_before_used(tmp_path, che
 def test_a_second_run_in_the_same_folder_is_given_the_process_id_of_the_first(tmp_path):
   with Checkpoints(tmp_path) as first:
     first.save(1, make_state(1))
-    with pytest.raises(UserError, match=f'checkpoint 1 could not be .* is being written by process {os.getpid()}'):
-      Checkpoints(tmp_path).save(1, make_state(1))
+    with pytest.raises(UserError, match=f'checkpoint 2 could not be .* is being written by process {os.getpid()}'):
+      Checkpoints(tmp_path).save(2, make_state(2))
   with Checkpoints(tmp_path) as second:
     second.save(2, make_state(2))
   assert Checkpoints(tmp_path).steps() == [1, 2]
