@@ -292,7 +292,7 @@ def test_another_model_is_one_line(tmp_path):
 def test_bad_arguments_are_user_errors(tmp_path):
   with pytest.raises(UserError, match='keep=0'):
     Checkpoints(tmp_path, keep=0)
-  with pytest.raises(UserError, match='no version 4 in .*; there are none'):
+  with pytest.raises(UserError, match=r'no version 4 in .*; there are none'):
     Checkpoints(tmp_path).metadata(4)
 
 
