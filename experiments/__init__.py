@@ -1,0 +1,6 @@
+import sys
+
+if sys.argv[:1] == ['-m']:  # python -m experiments.NAME, and not an import by a test: the first instruction of all
+  from experiments import process
+
+  process.begin()

@@ -47,7 +47,7 @@ def list_(run: contract.Run) -> None:
   finished = run.result()
   if finished:
     _print_rows([json.loads(line) for line in (run.workdir / 'metrics.jsonl').read_text().splitlines()])
-    return run.print(f'{run.workdir} is finished: {_summary(finished)}')
+    return run.print_finished(_summary(finished))
   run.claim(FREE)
   began = time.perf_counter()
   rows = []
@@ -133,7 +133,6 @@ def _test_class(
 
 
 def _test_program(run: contract.Run, name: str, solution: str, pool: Pool, folder: pathlib.Path) -> Report:
-  limits = _limits(run)
   given = practice.contest_problems().get(name)
   where = pathlib.Path(name)
   if (where / 'problem.yaml').exists():
@@ -144,6 +143,7 @@ def _test_program(run: contract.Run, name: str, solution: str, pool: Pool, folde
   if given is None and not solution:
     raise UserError('a folder of samples needs --solution=FILE too')
   cases = packages.sample_cases(given.parent, given.stem) if given else packages.sample_cases(where)
+  limits = _limits(run)
   program = build(solution or str(given), folder / 'build', pool)
   found = judge(program, cases, pool=pool, limits=limits, check=_check(run))
   verdict_table.print_report(_console(), found)
@@ -342,12 +342,34 @@ def _define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(name, 'A-F' if name == 'problems' else '', help_, flag_values=values)
 
 
-MODES = {'list': list_, 'test': test, 'new': new, 'stress': stress_, 'prove': prove, 'growth': growth_}
+def _idle(run: contract.Run) -> dict[str, str]:
+  """What each kind of problem leaves without effect in --mode=test."""
+  name = run.flags['problem']
+  if run.flags['mode'] != 'test' or not name:
+    return {}
+  if name in problems():
+    return {'compare': f'{name} is a design problem, whose answers must be equal'}
+  idle = dict.fromkeys(('operations', 'sizes', 'seed'), f'{name} is no design problem: its cases are files')
+  if (pathlib.Path(name) / 'problem.yaml').exists():
+    idle |= dict.fromkeys(('limits', 'compare'), f'{name} is a problem package, which says it itself')
+  return idle
+
+
+MODES = {
+  'list': contract.Mode(list_, ('operations', 'seed', 'limits')),
+  'test': contract.Mode(test, ('operations', 'sizes', 'seed', 'limits', 'compare'), flags=('problem', 'solution')),
+  'new': contract.Mode(new, flags=('contest', 'problems', 'folder')),
+  'stress': contract.Mode(stress_, ('rounds', 'seed', 'limits', 'compare'), flags=('solution', 'trusted', 'generator')),
+  'prove': contract.Mode(prove, ('prove_operations', 'seed'), flags=('problem',)),
+  'growth': contract.Mode(growth_, ('growth_seconds',), flags=('problem',)),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
   no_jax = lambda run: False
-  return contract.launch('algorithms', MODES, 'quickstart', define_flags=_define_flags, uses_jax=no_jax, argv=argv)
+  return contract.launch(
+    'algorithms', MODES, 'quickstart', define_flags=_define_flags, uses_jax=no_jax, idle=_idle, argv=argv
+  )
 
 
 if __name__ == '__main__':

@@ -1,8 +1,10 @@
 """Configs: files of configs/, the config.json of a workdir, and keys that once had another name."""
 
+import contextlib
 import importlib.util
 import inspect
 import pathlib
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,46 +19,86 @@ _KEY = '--config.'
 _OPEN = ('models', 'rungs', 'synthetic', 'columns', 'per_source', 'problem')
 
 
-def load_config(spec: str, renamed: Mapping[str, str] = {}) -> tuple[str, ConfigDict]:
-  """(variant name, get_config()) of 'configs/NAME/VARIANT.py' or 'configs/NAME/VARIANT.py:arg'.
+def load_config(spec: str, renamed: Mapping[str, str] = {}, name: str = '') -> tuple[str, ConfigDict]:
+  """(variant name, get_config()) of 'configs/NAME/VARIANT.py' or 'configs/NAME/VARIANT.py:arg', or of 'VARIANT' alone.
 
   A relative path is looked for in the current folder, then beside the package.
 
   Args:
     renamed: old spellings, which the file must not have; see contract.launch.
+    name: of the experiment.
 
   Raises:
-    UserError: no such file, no get_config in it, it does not take the argument, or it has a key by an old name.
+    UserError: no such file, one that fails or is of another experiment, no get_config in it, it does not take the
+      argument, makes no ConfigDict, or has a key by an old name.
   """
   path, colon, argument = spec.partition(':')
-  found = find(spec)
+  found = find(spec, name)
+  folder = found.resolve().parent
+  if name and folder.parent == REPOSITORY / 'configs' and folder.name != name:
+    raise UserError(f'{path} is a config of experiments.{folder.name}, not of experiments.{name}')
   module = _module(found, path)
-  if not hasattr(module, 'get_config'):
+  get_config = getattr(module, 'get_config', None)
+  if not callable(get_config):
     raise UserError(f'{path} has no get_config()')
-  takes_argument = bool(inspect.signature(module.get_config).parameters)
-  if colon and not takes_argument:
+  parameters = inspect.signature(get_config).parameters.values()
+  if colon and not parameters:
     raise UserError(f'{path} takes no argument, but {argument!r} was given after the colon')
-  config = module.get_config(argument) if colon else module.get_config()
-  keys = [key for key, _ in leaves(config.to_dict())] if isinstance(config, ConfigDict) else []
-  for key in keys:
+  if not colon and any(each.default is each.empty and each.kind < each.VAR_POSITIONAL for each in parameters):
+    raise UserError(f'{path} needs an argument after a colon: --config={path}:ARGUMENT')
+  with _in_one_line(found, path):
+    config = get_config(argument) if colon else get_config()
+  if not isinstance(config, ConfigDict):
+    raise UserError(f'{path}: get_config() returns a {type(config).__name__}; it must be an ml_collections.ConfigDict')
+  for key, _ in leaves(config.to_dict()):
     check_name(_KEY + key, renamed, where=f'{path}: ')
   variant = f'{found.stem}-{argument}' if colon else found.stem
   return variant, config.lock()
 
 
-def find(spec: str) -> pathlib.Path:
+def find(spec: str, name: str = '') -> pathlib.Path:
   """The file of `spec`, as load_config looks for it.
 
   Raises:
-    UserError: no such file.
+    UserError: no such file; those that there are are named.
   """
-  path = spec.partition(':')[0]
-  candidates = [pathlib.Path(path), REPOSITORY / path]
-  found = next((candidate for candidate in candidates if candidate.is_file()), None)
+  path = pathlib.Path(spec.partition(':')[0])
+  own = pathlib.Path('configs', name)
+  candidates = [path, REPOSITORY / path]
+  if name and path.name == str(path):
+    candidates.append(REPOSITORY / own / path.with_suffix('.py'))
+  try:
+    found = next((candidate for candidate in candidates if candidate.is_file()), None)
+  except OSError as error:
+    raise UserError(f'--config={str(path)[:60]}...: {error.strerror}') from error
   if found is None:
-    known = ', '.join(variants(REPOSITORY / pathlib.Path(path).parent))
-    raise UserError(f'no config file {path}' + (f'; {pathlib.Path(path).parent} has {known}' if known else ''))
+    folder = next((folder for folder in (path, path.parent, own) if variants(REPOSITORY / folder)), None)
+    known = ', '.join(variants(REPOSITORY / folder)) if folder else ''
+    raise UserError(f'no config file {path}' + (f'; {folder} has {known}' if folder else ''))
   return found
+
+
+def check_structure(spec: str, config: ConfigDict, name: str, default: str) -> None:
+  """Holds a config of the user's own to the keys of the experiment's.
+
+  Raises:
+    UserError: a key is missing, or one is there that the experiment does not have.
+  """
+  known = _known(name, default)
+  if not known:
+    return
+  keys, own = ({*_fixed(tree)} for tree in (known, config.to_dict()))
+  for told, key in (('lacks', min(keys - own, default=None)), ('has an unknown', min(own - keys, default=None))):
+    if key is not None:
+      raise UserError(f'{spec} {told} key {key}; configs/{name}/{default}.py has what experiments.{name} reads')
+
+
+def _fixed(tree: Mapping[str, Any], prefix: str = '') -> Iterator[str]:
+  """Dotted keys, without what lies in sections that are a user's own choice."""
+  for key, value in tree.items():
+    yield prefix + key
+    if isinstance(value, Mapping) and key not in _OPEN:
+      yield from _fixed(value, f'{prefix}{key}.')
 
 
 def read_stored(workdir: pathlib.Path, name: str, default: str, renamed: Mapping[str, str]) -> dict[str, Any] | None:
@@ -68,13 +110,17 @@ def read_stored(workdir: pathlib.Path, name: str, default: str, renamed: Mapping
   path = workdir / 'config.json'
   if not path.exists():
     return None
+  return _filled(_respelled(sealed.read_json(path), renamed), _known(name, default))
+
+
+def _known(name: str, default: str) -> Mapping[str, Any]:
+  """The experiment's base config, or its default one, whose keys all of its configs have; {} where there is none."""
   folder = REPOSITORY / 'configs' / name
-  known: Mapping[str, Any] = {}
   if (folder / '_base.py').exists():
-    known = _module(folder / '_base.py', '_base.py').base().to_dict()
-  elif (folder / f'{default}.py').exists():
-    known = load_config(str(folder / f'{default}.py'))[1].to_dict()
-  return _filled(_respelled(sealed.read_json(path), renamed), known)
+    return _module(folder / '_base.py', '_base.py').base().to_dict()
+  if (folder / f'{default}.py').exists():
+    return load_config(str(folder / f'{default}.py'))[1].to_dict()
+  return {}
 
 
 def check_name(argument: str, renamed: Mapping[str, str], where: str = '') -> None:
@@ -138,11 +184,28 @@ def _module(file: pathlib.Path, shown: str) -> Any:
   if module_spec is None or module_spec.loader is None:
     raise UserError(f'{shown} is not a Python file')
   module = importlib.util.module_from_spec(module_spec)
-  try:
+  with _in_one_line(file, shown):
     module_spec.loader.exec_module(module)
+  return module
+
+
+@contextlib.contextmanager
+def _in_one_line(file: pathlib.Path, shown: str) -> Iterator[None]:
+  """What a config's own code raises, with the line of the config that raised it."""
+  try:
+    yield
+  except UserError:
+    raise
   except SyntaxError as error:
     raise UserError(f'{shown}, line {error.lineno}: {error.msg}') from error
-  return module
+  except (Exception, SystemExit) as error:
+    lines = [
+      frame.lineno
+      for frame in traceback.extract_tb(error.__traceback__)
+      if pathlib.Path(frame.filename).resolve() == file.resolve()
+    ]
+    where = f', line {lines[-1]}' if lines else ''
+    raise UserError(f'{shown}{where}: {type(error).__name__}: {error}') from error
 
 
 def _respelled(stored: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def train(run: contract.Run) -> None:
   run.check(free, data)
   finished = run.result()
   if finished:
-    return run.print(f'{run.workdir} is finished: {_summary(run, finished)}')
+    return run.print_finished(_summary(run, finished))
   try:
     held, rest = _pairs(run, encoder, stores)
   except UserError as error:
@@ -203,13 +203,27 @@ def _summary(run: contract.Run, result: Mapping[str, Any]) -> str:
   )
 
 
-MODES = {'train': train, 'evaluate': evaluate}
+def _idle(run: contract.Run) -> dict[str, str]:
+  config = run.config
+  if config.kind not in KINDS:
+    return {}  # which is a mistake of its own
+  idle = {kind: f'config.kind is {config.kind!r}' for kind in KINDS if kind != config.kind}
+  if 'written' not in config.pairs.sources:
+    idle['generator'] = "config.pairs.sources has no 'written'"
+  return idle
+
+
+_PAIRS = ('data', 'encoder', 'pairs', 'kind', 'generator')
+MODES = {
+  'train': contract.Mode(train, (*_PAIRS, 'train', *KINDS)),
+  'evaluate': contract.Mode(evaluate, kept=_PAIRS),
+}
 
 CLASSES = (('pairs', PairConfig), *KINDS.items())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('encoder', MODES, 'quickstart', classes=CLASSES, argv=argv)
+  return contract.launch('encoder', MODES, 'quickstart', idle=_idle, classes=CLASSES, argv=argv)
 
 
 if __name__ == '__main__':

@@ -37,22 +37,25 @@ from mlsd_jax.training.step import cast_floating
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
 FREE = ('sample', 'evaluate', 'data.folder', 'data.workers', *free_keys('train'))
+# What a start from other parameters (init_from) brings with it.
+_OF_START = ('data.tokenizer', *(f'model.{name}' for name in gpt2_folder.OF_PARAMETERS))
 
 
 def train(run: contract.Run) -> None:
   """Trains to the end (or goes on), evaluates, samples, draws the loss curve."""
   config = run.config
-  if run.flags['init_from']:
-    config.init_from = run.flags['init_from']
   settings = from_mapping(TrainConfig, config.train.to_dict(), 'train')
   check_settings(settings)
   _sampling(config.sample)
   run.check(FREE)
   finished = run.result()
   if finished:
-    return run.print(f'{run.workdir} is finished: {_summary(finished)}')
+    return run.print_finished(_summary(finished))
 
   init_params, model, tokenizer = _start(config)
+  if model is not None and tokenizer is not None:
+    _write_model(config, model, tokenizer)
+    run.check(FREE)
   text = open_prepared(prepare_text(config.data, tokenizer))
   if model is None:
     model = _model(config, text.tokenizer)
@@ -151,12 +154,36 @@ def import_(run: contract.Run) -> None:
     raise UserError('--mode=import needs --init_from=hf:FOLDER_OR_NAME')
   params, model, tokenizer = pretrained.load(spec)
   run.config.init_from = spec
-  run.config.data.tokenizer = tokenizer.name
-  run.config.model.update({name: getattr(model, name) for name in run.config.model})
+  _write_model(run.config, model, tokenizer)
   run.claim()
   tokenizer.save(run.workdir / 'tokenizer.json')
   pretrained.save(run.workdir, params, model)
   run.print(f'{run.workdir} holds {spec}: {gpt.num_params(params):,} parameters')
+
+
+def _write_model(config: Any, model: gpt.GPTConfig, tokenizer: Tokenizer) -> None:
+  """config.json says what ran: the model and the tokenizer that were loaded."""
+  config.data.tokenizer = tokenizer.name
+  config.model.update({name: getattr(model, name) for name in config.model})
+
+
+def _settle(run: contract.Run) -> None:
+  """--init_from is config.init_from; what such a start brings with it is as the workdir's run found it.
+
+  Raises:
+    UserError: both are given.
+  """
+  contract.read_own_path(run)
+  if run.flags['init_from']:
+    if run.config.init_from != run.flags['init_from'] and 'init_from' in run.given:
+      raise UserError('--init_from and --config.init_from are both given; one of them says what is read')
+    run.config.init_from = run.flags['init_from']
+  if run.stored is None or not run.config.init_from or run.stored['init_from'] != run.config.init_from:
+    return
+  for key in _OF_START:
+    section, name = key.split('.')
+    if key not in run.given:
+      run.config[section][name] = run.stored[section][name]
 
 
 def _model(config: Any, tokenizer: Tokenizer) -> gpt.GPTConfig:
@@ -167,8 +194,8 @@ def _start(config: Any) -> tuple[Any, gpt.GPTConfig | None, Tokenizer | None]:
   """Parameters to start from, their model and tokenizer; all None for a start from nothing."""
   if not config.init_from:
     return None, None, None
-  options = ('dropout', 'attention', 'scan_layers', 'remat', 'loss_chunks', 'context_length')
-  return pretrained.load(config.init_from, **{name: config.model[name] for name in options})
+  chosen = {name: value for name, value in config.model.items() if name not in gpt2_folder.OF_PARAMETERS}
+  return pretrained.load(config.init_from, **chosen)
 
 
 def _load(run: contract.Run) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
@@ -249,7 +276,20 @@ def _define_flags(values: flags.FlagValues) -> None:
   )
 
 
-MODES = {'train': train, 'evaluate': evaluate, 'sample': sample, 'export': export, 'import': import_}
+def _idle(run: contract.Run) -> dict[str, str]:
+  """A start from other parameters brings their model and tokenizer with it."""
+  spec = run.flags['init_from'] or run.config.init_from
+  return dict.fromkeys(_OF_START, f'a start from {spec} has its own') if spec else {}
+
+
+_TEXT = ('source', 'path', 'text_key', 'val_fraction', 'split', 'folder', 'workers')
+MODES = {
+  'train': contract.Mode(train, ('data', 'model', 'train', 'sample', 'init_from'), flags=('init_from',)),
+  'evaluate': contract.Mode(evaluate, (*(f'data.{name}' for name in _TEXT), 'train.batch_size', 'evaluate')),
+  'sample': contract.Mode(sample, ('sample', 'train.dtype')),
+  'export': contract.Mode(export, flags=('overwrite',)),
+  'import': contract.Mode(import_, ('init_from',), flags=('init_from',)),
+}
 RENAMED = {
   '--config.eval': '--config.evaluate',
   '--mode=eval': '--mode=evaluate',
@@ -261,7 +301,15 @@ CLASSES = (('model', gpt.GPTConfig), ('sample', SamplingConfig))
 
 def main(argv: Sequence[str] | None = None) -> int:
   return contract.launch(
-    'gpt2', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, classes=CLASSES, argv=argv
+    'gpt2',
+    MODES,
+    'quickstart',
+    define_flags=_define_flags,
+    renamed=RENAMED,
+    settle=_settle,
+    idle=_idle,
+    classes=CLASSES,
+    argv=argv,
   )
 
 

@@ -39,7 +39,7 @@ def train(run: contract.Run) -> None:
   run.check(FREE)
   finished = run.result()
   if finished:
-    return run.print(f'{run.workdir} is finished: {_summary(finished)}')
+    return run.print_finished(_summary(finished))
   words = _words(run)
   for name, settings in _rungs(config).items():  # a bad setting of the last rung is found before the first is trained
     check_settings(_train_config(config, settings, seed=0))
@@ -241,7 +241,21 @@ def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string('word', '', 'word to score, or several with commas (--mode=score)', flag_values=values)
 
 
-MODES = {'train': train, 'sample': sample, 'score': score, 'search': search_, 'diagnose': diagnose}
+def _idle(run: contract.Run) -> dict[str, str]:
+  config = run.config
+  if not config.ladder or not {*config.ladder} <= {*config.models}:
+    return {}  # which is a mistake of its own
+  return {f'models.{name}': f'config.ladder has no {name}' for name in config.models if name not in config.ladder}
+
+
+_TRAINED = ('data', 'seeds', 'models')  # what the rungs were trained with
+MODES = {
+  'train': contract.Mode(train, ('data', 'seeds', 'ladder', 'models', 'train', 'sample')),
+  'sample': contract.Mode(sample, ('sample', 'ladder'), kept=_TRAINED),
+  'score': contract.Mode(score, ('ladder',), kept=_TRAINED, flags=('word',)),
+  'search': contract.Mode(search_, ('data', 'search')),
+  'diagnose': contract.Mode(diagnose, ('data', 'diagnose')),
+}
 RENAMED = {'--config.words': '--config.data.source', '--config.split_seed': '--config.data.split_seed'}
 
 CLASSES = (
@@ -255,7 +269,7 @@ CLASSES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
   return contract.launch(
-    'makemore', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, classes=CLASSES, argv=argv
+    'makemore', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, idle=_idle, classes=CLASSES, argv=argv
   )
 
 

@@ -30,7 +30,7 @@ def train(run: contract.Run) -> None:
   run.check(FREE)
   finished = run.result()
   if finished:
-    return run.print(f'{run.workdir} is finished: {_summary(finished)}')
+    return run.print_finished(_summary(finished))
   run.claim(FREE)
   accuracy, train_accuracy, seconds, records = {}, {}, {}, []
   for name in config.datasets:
@@ -164,11 +164,19 @@ def _summary(result: dict[str, Any]) -> str:
   return f'{shown} of fresh points right; compiled {result["speedup_compiled"]:.0f} times as fast as interpreted'
 
 
-MODES = {'train': train}
+def _idle(run: contract.Run) -> dict[str, str]:
+  used = {*run.config.datasets, 'moons'}  # the moons are timed, too
+  if not used <= {*datasets.SHAPES} or not run.config.datasets:
+    return {}  # which is a mistake of its own
+  return {name: f'config.datasets has no {name}' for name in datasets.SHAPES if name not in used}
+
+
+_OWN = ('datasets', 'engine', 'seed', 'test_points', 'interpreted_steps', 'log_every', 'gif_frames', 'draw_with')
+MODES = {'train': contract.Mode(train, (*_OWN, *datasets.SHAPES))}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('micrograd', MODES, 'quickstart', argv=argv)
+  return contract.launch('micrograd', MODES, 'quickstart', idle=_idle, argv=argv)
 
 
 if __name__ == '__main__':

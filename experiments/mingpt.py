@@ -55,7 +55,7 @@ def climb(run: contract.Run) -> bool:
   uniform = ladder.uniform_loss(text.tokenizer.vocab_size)
   if 'val_loss' in (run.result() or {}):
     results = {rung.name: ladder.train_rung(rung, text, run.workdir) or {} for rung in rungs}
-    run.print(f'{run.workdir} is finished:\n{_table(rungs, results, uniform, text)}')
+    run.print_finished(f'\n{_table(rungs, results, uniform, text)}')
     return True
   keep_tokenizer(run.workdir, text.tokenizer)
   val_loss, results = {'random': uniform}, {}
@@ -204,14 +204,34 @@ CHECKS: dict[str, Callable[[contract.Run], object]] = {
   'sort': mingpt_problems.read_sort,
   'seq2seq': mingpt_problems.read_seq2seq,
 }
+_SAMPLE = tuple(
+  f'sample.{name}' for name in ('prompt', 'num_samples', 'max_new_tokens', 'temperature', 'top_k', 'seed')
+)
+_LADDER = ('data', 'climb', 'rungs', *_SAMPLE)
+_PROBLEMS = ('adder', 'sort', 'seq2seq')
+_TRAINED = ('climb', 'rungs', 'train', 'max_steps')  # what a ladder was climbed with
 MODES = {
-  'train': train,
-  'adder': mingpt_problems.adder,
-  'sort': mingpt_problems.sort,
-  'seq2seq': mingpt_problems.seq2seq,
-  'explain': explain,
-  'sample': sample,
+  'train': contract.Mode(train, ('parts', 'train', 'max_steps', *_LADDER, *_PROBLEMS)),
+  'adder': contract.Mode(mingpt_problems.adder, ('adder', 'train', 'max_steps')),
+  'sort': contract.Mode(mingpt_problems.sort, ('sort', 'train', 'max_steps')),
+  'seq2seq': contract.Mode(mingpt_problems.seq2seq, ('seq2seq', 'train', 'max_steps')),
+  'explain': contract.Mode(explain, ('explain',), kept=_TRAINED),
+  'sample': contract.Mode(sample, ('sample',), kept=_TRAINED),
 }
+
+
+def _idle(run: contract.Run) -> dict[str, str]:
+  """What belongs to no part that is done, or to no rung that is climbed."""
+  config, idle = run.config, {}
+  if not {*config.parts} <= {*PARTS} or not {*config.climb} <= {*config.rungs}:
+    return {}  # which is a mistake of its own
+  if run.flags['mode'] == 'train':
+    for part, keys in {'ladder': _LADDER, **{part: (part,) for part in _PROBLEMS}}.items():
+      if part not in config.parts:
+        idle |= dict.fromkeys(keys, f'config.parts has no {part}')
+  idle |= {f'rungs.{name}': f'config.climb has no {name}' for name in config.rungs if name not in config.climb}
+  return idle | mingpt_problems.idle(config)
+
 
 CLASSES = (
   ('seq2seq.model', TransformerConfig),
@@ -224,7 +244,7 @@ CLASSES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('mingpt', MODES, 'quickstart', settle=_settle, classes=CLASSES, argv=argv)
+  return contract.launch('mingpt', MODES, 'quickstart', settle=_settle, idle=_idle, classes=CLASSES, argv=argv)
 
 
 if __name__ == '__main__':

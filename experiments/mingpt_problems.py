@@ -33,7 +33,7 @@ def adder(run: contract.Run) -> bool:
   """
   if 'adder_accuracy' in (run.result() or {}):
     run.check(FREE)
-    run.print(f'the adder in {run.workdir} is finished: {_adder_line(run.result() or {})}')
+    run.print_finished(f'adder: {_adder_line(run.result() or {})}')
     return True
   config = run.config.adder.to_dict()
   problem, lengths, model, train = read_adder(run)
@@ -66,7 +66,7 @@ def sort(run: contract.Run) -> bool:
   """Trains a GPT to sort digits, and asks it for held-out rows."""
   if 'sort_accuracy' in (run.result() or {}):
     run.check(FREE)
-    run.print(f'sort in {run.workdir} is finished: {(run.result() or {})["sort_accuracy"]:.2%} of held-out rows right')
+    run.print_finished(f'sort: {(run.result() or {})["sort_accuracy"]:.2%} of held-out rows right')
     return True
   config = run.config.sort.to_dict()
   problem, model, train = read_sort(run)
@@ -85,7 +85,7 @@ def seq2seq(run: contract.Run) -> bool:
   """Trains the encoder-decoder Transformer; greedy and beam search, last and averaged checkpoints."""
   if 'seq2seq_accuracy' in (run.result() or {}):
     run.check(FREE)
-    run.print(f'seq2seq in {run.workdir} is finished:\n{_seq2seq_table((run.result() or {})["seq2seq_accuracy"])}')
+    run.print_finished(f'seq2seq:\n{_seq2seq_table((run.result() or {})["seq2seq_accuracy"])}')
     return True
   config = run.config.seq2seq.to_dict()
   name = config['problem']['name']
@@ -121,6 +121,13 @@ def seq2seq(run: contract.Run) -> bool:
     _draw_cross_attention(run, mean, model, problem, max(sources[:50], key=len))
     files.write_text(workdir / 'answers.txt', ''.join(f'{s} -> {a}\n' for s, a in zip(sources, answered, strict=True)))
   return True
+
+
+def idle(config: Any) -> dict[str, str]:
+  """Keys of the problems that the others leave without effect, and why."""
+  if config.adder.problem.digits <= 2 and not config.adder.test_digits:
+    return {'adder.test_sums': 'all sums of 2 digits are asked for, where adder.test_digits is empty'}
+  return {}
 
 
 def read_adder(run: contract.Run) -> tuple[Addition, list[int], gpt.GPTConfig, TrainConfig]:

@@ -45,7 +45,7 @@ def train(run: contract.Run) -> None:
   finished = run.result()
   if finished and 'map@12' in finished:
     run.check(FREE)
-    return run.print(f'{run.workdir} is finished: {_summary(finished)}')
+    return run.print_finished(_summary(finished))
   config, began = run.config, time.perf_counter()
   recommender = settings.read_recommender(config)
   for trainer in (recommender.tower.train, recommender.ranker.train):
@@ -205,13 +205,22 @@ def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_bool('exclude_bought', False, 'leave out what the user bought before', flag_values=values)
 
 
+def _idle(run: contract.Run) -> dict[str, str]:
+  """What belongs to another source of purchases."""
+  source = run.config.data.source
+  of_source = {'promotions': 'completejourney', 'columns': 'table', 'categories': 'table', 'synthetic': 'synthetic'}
+  if run.flags['mode'] == 'simulate':
+    return {}
+  return {f'data.{key}': f'config.data.source is {source!r}' for key, of in of_source.items() if source != of}
+
+
 MODES = {
-  'train': train,
-  'prepare': prepare,
-  'evaluate': evaluate,
-  'recommend': recommend,
-  'submit': submit,
-  'simulate': simulate,
+  'train': contract.Mode(train, ('seed', 'data', 'funnel', 'tower', 'ranker', 'serve.requests')),
+  'prepare': contract.Mode(prepare, ('data', 'funnel.weeks', 'funnel.skip')),
+  'evaluate': contract.Mode(evaluate),
+  'recommend': contract.Mode(recommend, ('serve.number',), flags=('user', 'exclude_bought')),
+  'submit': contract.Mode(submit, ('serve.part',)),
+  'simulate': contract.Mode(simulate, ('data.synthetic',)),
 }
 
 CLASSES = (
@@ -227,7 +236,7 @@ CLASSES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
   return contract.launch(
-    'recsys', MODES, 'quickstart', define_flags=_define_flags, settle=_settle, classes=CLASSES, argv=argv
+    'recsys', MODES, 'quickstart', define_flags=_define_flags, settle=_settle, idle=_idle, classes=CLASSES, argv=argv
   )
 
 

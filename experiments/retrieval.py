@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import contract
+from experiments import contract, process
 from mlsd_jax import files, sealed
 from mlsd_jax.ann import tuning
 from mlsd_jax.data.reading_progress import progress_bar
@@ -51,7 +51,7 @@ def build(run: contract.Run) -> None:
   finished = run.result() or {}
   if 'ndcg@10' in finished and (run.workdir / 'index' / 'current.json').exists():
     run.check(FREE)
-    return run.print(f'{run.workdir} is finished: {_summary(finished)}; --mode=update reads the corpus again')
+    return run.print_finished(f'{_summary(finished)}; --mode=update reads the corpus again')
   _check(run)
   encoder = _encoder(run)
   pages, _ = _pages(run)
@@ -153,8 +153,9 @@ def ask(run: contract.Run) -> None:
     return respond(run.flags['query'])
   while True:
     try:
+      process.answer_at_once()
       query = input('\nquery (empty to leave): ')
-    except EOFError:
+    except (EOFError, RuntimeError):  # the end of what is typed, or no standard input at all
       return None
     if not query.strip():
       return None
@@ -314,7 +315,29 @@ def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string('folder', '', 'for --mode=ask: only pages filed under it', flag_values=values)
 
 
-MODES = {'build': build, 'ask': ask, 'evaluate': evaluate, 'tune': tune, 'update': update, 'tensorboard': tensorboard}
+def _idle(run: contract.Run) -> dict[str, str]:
+  config, idle = run.config, {}
+  if not config.search.rerank:
+    idle |= dict.fromkeys(('cross_encoder', 'search.rerank_weight'), 'config.search.rerank is 0')
+  if config.search.expansion == 'none' and run.flags['mode'] != 'ask':
+    idle['generator'] = "config.search.expansion is 'none'"
+  if config.search.fusion == 'rrf':
+    idle['search.dense_weight'] = "config.search.fusion is 'rrf'"
+  if config.evaluate.queries:
+    idle |= {f'evaluate.{name}': 'config.evaluate.queries are asked' for name in ('known_items', 'max_queries', 'seed')}
+  return idle
+
+
+_INDEX = ('encoder', 'chunk', 'bm25', 'shard_size', 'near_duplicate')  # what an index is made with
+_SEARCH = ('search', 'cross_encoder', 'generator')
+MODES = {
+  'build': contract.Mode(build, ('data', *_INDEX, *_SEARCH, 'evaluate')),
+  'ask': contract.Mode(ask, (*_SEARCH, 'answer'), kept=('encoder',), flags=('query', 'folder')),
+  'evaluate': contract.Mode(evaluate, (*_SEARCH, 'evaluate'), kept=('data', *_INDEX)),
+  'tune': contract.Mode(tune, ('search', 'evaluate', 'tune'), kept=('data', *_INDEX)),
+  'update': contract.Mode(update, ('data', *_INDEX)),
+  'tensorboard': contract.Mode(tensorboard, kept=('encoder',)),
+}
 RENAMED = {
   '--config.corpus': '--config.data.source',
   '--config.pairs.workdirs': 'python -m experiments.encoder --config.data.source',
@@ -332,7 +355,14 @@ CLASSES = (('search', SearchConfig), ('chunk', ChunkConfig), ('bm25', BM25Config
 
 def main(argv: Sequence[str] | None = None) -> int:
   return contract.launch(
-    'retrieval', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, classes=CLASSES, argv=argv
+    'retrieval',
+    MODES,
+    'quickstart',
+    define_flags=_define_flags,
+    renamed=RENAMED,
+    idle=_idle,
+    classes=CLASSES,
+    argv=argv,
   )
 
 

@@ -48,7 +48,7 @@ def train(run: contract.Run) -> None:
   free = FREE if finished else FREE + FREE_UNTIL_FINISHED
   run.check(free)
   if finished:
-    return run.print(f'{run.workdir} is finished: {_summary(finished)}')
+    return run.print_finished(_summary(finished))
   began = time.perf_counter()
   source = open_source(config.data.source, config.data.text_key)
   pattern_for(config.pattern)
@@ -270,7 +270,14 @@ def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string('text', '', 'text to show (--mode=show)', flag_values=values)
 
 
-MODES = {'train': train, 'show': show, 'analyse': analyse, 'compare': compare}
+_COUNTED = ('data.source', 'data.path', 'data.text_key', 'data.workers')
+_LEARNED = ('vocab_size', 'pattern', 'ties', 'special_tokens')
+MODES = {
+  'train': contract.Mode(train, (*_COUNTED, *_LEARNED, 'compare', 'sample_megabytes')),
+  'show': contract.Mode(show, ('compare',), flags=('text',)),
+  'analyse': contract.Mode(analyse, (*_COUNTED, 'compare', 'sample_megabytes'), flags=('gpt2',)),
+  'compare': contract.Mode(compare, ('data.source', 'data.path', 'data.text_key', 'language_model')),
+}
 RENAMED = {
   '--config.source': '--config.data.source',
   '--config.files': '--config.data.path',

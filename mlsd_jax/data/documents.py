@@ -77,7 +77,9 @@ def read_jsonl(path: pathlib.Path, text_key: str) -> Iterator[Document]:
         text = row.get(text_key)
         if not isinstance(text, str):
           keys = ', '.join(map(repr, row)) or 'no keys'
-          raise UserError(f'{path}, line {number}: no text under {text_key!r} (the row has {keys}); name the key')
+          raise UserError(
+            f'{path}, line {number}: no text under {text_key!r} (the row has {keys}); data.text_key names the key'
+          )
         yield from pieces_of(str(row.get('title') or row.get('id') or f'{path.name}:{number}'), text)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
       raise UserError(f'{path} is damaged: {error}') from error

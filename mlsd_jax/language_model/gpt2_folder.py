@@ -20,6 +20,9 @@ _BESIDES = (TOKENIZER, huggingface_tokenizer.FILES[0])
 _ORIGIN = 'mlsd_checkpoint.json'  # of what the parameters are
 _WRITTEN = {'config.json', 'generation_config.json', hub.WEIGHTS, TOKENIZER, _ORIGIN, *huggingface_tokenizer.FILES}
 
+# Fields of GPTConfig that parameters fix; the others are a choice of who loads them.
+OF_PARAMETERS = ('num_layers', 'num_heads', 'embed_dim', 'use_bias')
+
 # Their names of one block (h.N.NAME) and ours (blocks/N/PATH). Their Conv1D weights are [in, out], as ours.
 _BLOCK = {
   'ln_1.weight': 'norm_1/scale',
@@ -151,7 +154,7 @@ def convert(
   Raises:
     UserError: `target` is another model.
   """
-  for field in ('vocab_size', 'num_layers', 'num_heads', 'embed_dim', 'use_bias'):
+  for field in ('vocab_size', *OF_PARAMETERS):
     if getattr(config, field) != getattr(target, field):
       raise UserError(f'{field}={getattr(target, field)} is asked for, but the model has {getattr(config, field)}')
   if target.context_length > config.context_length:

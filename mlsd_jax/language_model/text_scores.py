@@ -234,7 +234,7 @@ def _rows[Row](path: str | os.PathLike[str], parse: Callable[[Any], Row], limit:
         if line.strip():
           try:
             rows.append(parse(json.loads(line)))
-          except (ValueError, KeyError, TypeError) as error:
+          except (UserError, ValueError, KeyError, TypeError) as error:
             raise UserError(f'{path}, line {number}: {_complaint(error)}') from error
   except (FileNotFoundError, IsADirectoryError) as error:
     raise UserError(f'no such file: {path}') from error

@@ -97,7 +97,9 @@ def recommend_in_parts(
   made_for = {'version': state.version, 'users': digest, 'k': k, 'part': part}
   note = folder / 'parts.json'
   if note.exists() and sealed.read_json(note) != made_for:
-    raise UserError(f'{folder} holds recommendations of another state or for other users; choose another folder')
+    raise UserError(
+      f'{folder} holds recommendations of another state or for other users; move it away to have them made anew'
+    )
   sealed.write_json(note, made_for)
   for number, first in enumerate(range(0, len(users), part)):
     target = folder / f'part-{number:05d}.parquet'

@@ -56,9 +56,7 @@ def _take(path: pathlib.Path, wait: bool) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
       except BlockingIOError as error:
         holder = _holder(descriptor)
-        raise UserError(
-          f'{path.parent} is being written by {holder}: wait until it ends, stop it, or choose another folder'
-        ) from error
+        raise UserError(f'{path.parent} is being written by {holder}: wait until it ends, or stop it') from error
       except OSError as error:
         if error.errno not in _UNSUPPORTED:
           raise

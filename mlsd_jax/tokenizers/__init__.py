@@ -50,6 +50,8 @@ def load(name_or_path: str | pathlib.Path) -> Tokenizer:
     raise UserError(f'{file} holds a tokenizer of unknown kind {content["kind"]!r}; known are {", ".join(KINDS)}')
   try:
     tokenizer = KINDS[content['kind']].from_state(content)
+  except UserError as error:
+    raise UserError(f'{file}: {error}') from error
   except (KeyError, TypeError, ValueError) as error:
     raise UserError(f'{file} is not a whole tokenizer: {error!r}') from error
   if tokenizer.fingerprint != content.get('fingerprint'):

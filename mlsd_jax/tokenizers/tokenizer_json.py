@@ -70,6 +70,8 @@ def load(path: str | pathlib.Path) -> BPETokenizer:
   content = files.read_json(path)
   try:
     return _parsed(content, path)
+  except UserError as error:
+    raise error if str(path) in str(error) else UserError(f'{path}: {error}') from error
   except (KeyError, TypeError, AttributeError, ValueError) as error:
     raise UserError(f'{path} is no whole tokenizer.json: {error!r}') from error
 

@@ -117,7 +117,5 @@ def from_mapping[T](cls: type[T], values: Mapping[str, Any], where: str) -> T:
     arguments[name] = value
   try:
     return cls(**arguments)
-  except UserError:
-    raise
   except (TypeError, ValueError) as error:
     raise UserError(f'config.{where}: {error}') from error

@@ -1,5 +1,6 @@
 """The command line every experiment shares: overrides, one-line errors, a workdir that is never overwritten."""
 
+import dataclasses
 import importlib
 import json
 import pathlib
@@ -255,8 +256,8 @@ def call_experiment(tmp_path, monkeypatch, capsys):
 
   def call(name, *arguments):
     experiment = importlib.import_module(f'experiments.{name}')
-    for mode in experiment.MODES:
-      monkeypatch.setitem(experiment.MODES, mode, seen.append)
+    for name_of_mode, mode in experiment.MODES.items():
+      monkeypatch.setitem(experiment.MODES, name_of_mode, dataclasses.replace(mode, function=seen.append))
     return experiment.main(arguments), seen, capsys.readouterr().err
 
   return call

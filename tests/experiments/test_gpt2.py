@@ -79,8 +79,16 @@ def test_from_text_to_samples(call, tmp_path):
   assert code == 0, err
   assert call('--workdir=again', '--mode=sample', *options, small=False)[1] == out  # greedy: the same model
 
-  code, _, err = call('--workdir=tuned', '--init_from=w', '--config.train.optimizer.learning_rate=1e-5')
+  tuned = ['--workdir=tuned', '--init_from=w', '--config.train.optimizer.learning_rate=1e-5']
+  tuned += [source for source in SMALL if '.model.' not in source or 'context_length' in source]
+  tuned += [f'--config.data.source={tmp_path}/song.txt', '--config.data.split=contiguous']
+  code, _, err = call(*tuned, small=False)
   assert code == 0, err
+  ran = json.loads((tmp_path / 'tuned' / 'config.json').read_text())
+  assert (ran['model']['num_layers'], ran['model']['embed_dim'], ran['data']['tokenizer']) == (2, 32, 'char')
+  assert 'is finished' in call(*tuned, small=False)[1]  # though the command names neither
+  code, _, err = call(*tuned, '--config.model.num_layers=6', small=False)
+  assert (code, err) == (2, 'error: --config.model.num_layers has no effect: a start from w has its own\n')
   assert read_metrics(tmp_path / 'tuned')[0]['loss'] == pytest.approx(result['val_loss'], abs=0.3)
 
 
@@ -140,10 +148,6 @@ def test_a_config_or_result_that_was_edited_by_hand_is_told_apart_from_a_damaged
     (['--config.data.source=/nowhere'], "no source '/nowhere'"),
     (['--config.data.tokenizer=klingon'], "no tokenizer 'klingon'"),
     (['--config.sample.prompt=if|Ω'], "sample.prompt 'Ω': character 'Ω'"),
-    (['--init_from=hf:/nowhere'], '/nowhere'),
-    (['--init_from=/nowhere'], 'no whole checkpoint'),
-    (['--mode=sample', '--workdir=/nowhere'], 'no whole checkpoint'),
-    (['--mode=import'], 'needs --init_from'),
   ],
 )
 def test_bad_input_is_one_line(call, tmp_path, arguments, message):
@@ -152,6 +156,22 @@ def test_bad_input_is_one_line(call, tmp_path, arguments, message):
   assert message in err
   assert err.count('\n') == 1
   assert not (tmp_path / 'w' / 'checkpoints').exists()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--init_from=hf:/nowhere'], '/nowhere'),
+    (['--init_from=/nowhere'], 'no whole checkpoint'),
+    (['--init_from=/nowhere', '--config.init_from=/other'], 'are both given'),
+    (['--mode=sample', '--workdir=/nowhere'], 'no whole checkpoint'),
+    (['--mode=import'], 'needs --init_from'),
+  ],
+)
+def test_a_start_from_nothing_that_is_there_is_one_line(call, arguments, message):
+  code, _, err = call('--workdir=w', *arguments, small=False)
+  assert (code, err.count('\n')) == (2, 1)
+  assert message in err
 
 
 def test_a_run_does_not_go_on_with_another_tokenizer(call, tmp_path, text, monkeypatch):

@@ -10,7 +10,8 @@ from mlsd_jax.training import devices
 
 pytestmark = pytest.mark.slow
 
-SHORT = ['--config.max_steps=20', '--config.train.eval_every=10', '--config.sample.max_new_tokens=20']
+SHORT = ['--config.max_steps=20', '--config.train.eval_every=10']
+SAMPLE = ['--config.sample.max_new_tokens=20']
 RUNGS = ["--config.climb=('bigram','residual_mlps','block1_heads2')"]
 
 
@@ -22,7 +23,9 @@ def call(tmp_path, monkeypatch, capsys):
   (tmp_path / 'song.txt').write_text('\n'.join(lines))
 
   def call(*arguments, source='song.txt'):
-    code = mingpt.main(['--workdir=w', f'--config.data.source={source}', *SHORT, *RUNGS, *arguments])
+    of_problem = {'--mode=adder', '--mode=sort', '--mode=seq2seq'} & {*arguments}
+    given = SHORT if of_problem else [f'--config.data.source={source}', *SHORT, *RUNGS, *SAMPLE]
+    code = mingpt.main(['--workdir=w', *given, *arguments])
     return code, *capsys.readouterr()
 
   return call
@@ -118,7 +121,6 @@ def test_sort_runs(call, tmp_path):
     (['--mode=adder', '--config.adder.train.optimizer.learning_rate=nan'], None, 'learning_rate=nan'),
     (["--config.climb=('bigrams',)"], None, "names 'bigrams'"),
     (["--config.parts=('leader',)"], None, "names 'leader'"),
-    (['--mode=sample'], None, 'no run was started there'),
     (['--mode=seq2seq', '--config.seq2seq.problem.name=chess'], None, "'chess' is not one of"),
   ],
 )
@@ -131,3 +133,10 @@ def test_mistakes_are_answered_in_one_line(call, tmp_path, arguments, text, mess
   assert err.startswith('error: ')
   assert err.count('\n') == 1
   assert not (tmp_path / 'w' / 'config.json').exists()  # so that the corrected command may use the workdir
+
+
+def test_a_workdir_without_a_run_has_nothing_to_sample(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(devices, 'configure_backend', lambda **_: None)
+  monkeypatch.chdir(tmp_path)
+  assert mingpt.main(['--workdir=w', '--mode=sample']) == 2
+  assert 'no run was started there' in capsys.readouterr().err

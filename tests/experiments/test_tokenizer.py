@@ -20,7 +20,8 @@ def call(tmp_path, monkeypatch, capsys):
   (tmp_path / 'song.txt').write_text('\n'.join(f'{i} green bottles, and if {i % 7} should fall' for i in range(900)))
 
   def call(*arguments):
-    code = experiment.main(['--workdir=w', '--config.compare=()', *arguments])
+    alone = [] if '--mode=compare' in arguments else ['--config.compare=()']
+    code = experiment.main(['--workdir=w', *alone, *arguments])
     return code, *capsys.readouterr()
 
   return call
@@ -110,7 +111,7 @@ def test_analyse(call, tmp_path):
   for part in ('bpe-300: of 43 merged tokens', 'glitch candidates', 'o200k', 'dropout'):
     assert part in out
   assert (tmp_path / 'w' / 'analysis.txt').read_text() in out
-  code, _, err = call('--mode=analyse', '--workdir=empty', *TRAIN)
+  code, _, err = call('--mode=analyse', '--workdir=empty', TRAIN[0])
   assert code == 2
   assert 'empty' in err
 
@@ -123,7 +124,7 @@ def test_another_text_is_compared_anew(call, tmp_path, monkeypatch):
     return dict(vocab_size=1, num_params=1, steps=1, text_megabytes=1.0, val_loss=1.0, bits_per_byte=1.0)
 
   monkeypatch.setattr(tokenizer_comparison, 'train_on', train_on)
-  options = ('--mode=compare', *TRAIN, "--config.language_model.tokenizers=('bytes',)")
+  options = ('--mode=compare', TRAIN[0], "--config.language_model.tokenizers=('bytes',)")
   assert call(*options)[0] == 0
   assert call(*options)[0] == 0
   assert folders[0] == folders[1]
@@ -141,7 +142,7 @@ def test_compare_by_bits_a_byte(call, tmp_path):
   )
   options = [f'--config.language_model.{name}={value}' for name, value in small.items()]
   options += ['--config.data.source=song.jsonl', '--config.data.text_key=line']
-  code, out, err = call('--mode=compare', *TRAIN, *options, "--config.language_model.tokenizers=('bytes', 'bpe:300')")
+  code, out, err = call('--mode=compare', *options, "--config.language_model.tokenizers=('bytes', 'bpe:300')")
   assert code == 0, err
   rows = json.loads((tmp_path / 'w' / 'compare.json').read_text())
   assert {row['spec'] for row in rows} == {'bytes', 'bpe:300'}
