@@ -18,13 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 from absl import flags
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments import contract
+from experiments import contract, sections
 from mlsd_jax import files
 from mlsd_jax.algorithms import growth, packages, practice, stress, verdict_table
 from mlsd_jax.algorithms.comparison import Comparison
@@ -34,6 +35,7 @@ from mlsd_jax.algorithms.limits import MEBIBYTE, Limits
 from mlsd_jax.algorithms.pool import Pool
 from mlsd_jax.algorithms.problem import Problem, find, problems
 from mlsd_jax.errors import UserError
+from mlsd_jax.schema import Positive, above
 
 FREE = ('prove_operations', 'sizes', 'rounds', 'growth_seconds', 'compare')
 MAX_LIMIT_FACTOR = 5  # a package without a time limit gets this many times its slowest accepted submission's time
@@ -293,8 +295,6 @@ def _bench() -> Iterator[tuple[Pool, pathlib.Path]]:
 
 def _limits(run: contract.Run) -> Limits:
   given = run.config.limits
-  if given.time <= 0 or given.memory < 1 or given.output < 1:
-    raise UserError(f'limits must be above zero, not {given.time} s, {given.memory} MiB, {given.output} MiB')
   return Limits(time=given.time, memory=given.memory * MEBIBYTE, output=given.output * MEBIBYTE)
 
 
@@ -364,11 +364,31 @@ MODES = {
   'growth': contract.Mode(growth_, ('growth_seconds',), flags=('problem',)),
 }
 
+SECTIONS = {
+  '': sections.keys(
+    operations=Positive,
+    prove_operations=Positive,
+    seed=int,
+    sizes=tuple[Positive, ...],
+    rounds=Positive,
+    growth_seconds=bool,
+    compare=str,
+  ),
+  'limits': sections.keys(time=Annotated[float, above(0)], memory=Positive, output=Positive),
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
   no_jax = lambda run: False
   return contract.launch(
-    'algorithms', MODES, 'quickstart', define_flags=_define_flags, uses_jax=no_jax, idle=_idle, argv=argv
+    'algorithms',
+    MODES,
+    'quickstart',
+    define_flags=_define_flags,
+    uses_jax=no_jax,
+    idle=_idle,
+    sections=SECTIONS,
+    argv=argv,
   )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ml_collections import ConfigDict
 
 from experiments import config_files
+from mlsd_jax import schema
 
 WIDTH = 100
 _LEFT = 44  # columns of key and value, where both fit
@@ -80,12 +81,10 @@ def _comment_of(path: Path, comments: Mapping[Path, str], classes: Classes) -> s
 @functools.cache
 def _of_class(cls: type) -> dict[str, str]:
   """Comments behind a dataclass's fields; where there is none, what its docstring says of the attribute."""
-  from mlsd_jax.training import config as settings
-
   attributes = {}
   for match in re.finditer(r'^  (\w+): (.*(?:\n    .*)*)', inspect.getdoc(cls) or '', re.MULTILINE):
     attributes[match[1]] = ' '.join(match[2].split())
-  described = settings.describe(cls)
+  described = schema.describe(cls)
   return {
     field.name: described[field.name].comment or attributes.get(field.name, '') for field in dataclasses.fields(cls)
   }

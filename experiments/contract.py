@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from experiments import command_line, config_files, config_help, process
 from experiments.modes import Idle, Mode, Part, as_mode, refuse_idle
 from experiments.run import Run, barrier
+from experiments.sections import Section, check
 from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 
@@ -59,6 +60,7 @@ def launch(
   renamed: Mapping[str, str] = {},
   settle: Callable[[Run], None] = read_own_path,
   idle: Idle = lambda run: {},
+  sections: Mapping[str, Section] = {},
   classes: config_help.Classes = (),
   argv: Sequence[str] | None = None,
 ) -> int:
@@ -76,6 +78,8 @@ def launch(
     settle: completes the config before a mode runs: what 'auto' is here, where a path leads.
     idle: run -> {key or section: why}, of what has no effect beside the other values of a config; given all the same,
       it is refused.
+    sections: what each section of the config is made into, so that a bad value is found before any work; see
+      sections.check.
     classes: the dataclasses of the config's sections, whose comments --help shows; see config_help.describe_keys.
     argv: arguments without the program's name; None takes the process's.
 
@@ -99,12 +103,14 @@ def launch(
       os.environ[sealed.VERIFY] = values.verify  # which the processes that are started here have too
     settle(run)
     refuse_idle(run, mode, modes, command_line.own_flags(define_flags), values, idle)
+    goes_by = as_mode(modes[mode])
+    check(run.config, sections, (*goes_by.reads, *goes_by.kept))
     if uses_jax(run):
       _set_up_jax(run, values)
     else:
       _check_is_one_process(values)
     with _quiet_exit(), _claim_taken_back(run):
-      as_mode(modes[mode]).function(run)
+      goes_by.function(run)
     barrier('finished')
   return answer.code
 

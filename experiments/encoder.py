@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import config_files, contract
+from experiments import config_files, contract, sections
 from mlsd_jax.encoder import pair_ranks
 from mlsd_jax.encoder.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
 from mlsd_jax.encoder.examples import Pair
@@ -26,8 +26,9 @@ from mlsd_jax.encoder.training import (
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval import query_pairs, store
 from mlsd_jax.retrieval.query_pairs import PairConfig
+from mlsd_jax.schema import from_mapping
 from mlsd_jax.training import distributed, plots
-from mlsd_jax.training.config import TrainConfig, free_keys, from_mapping
+from mlsd_jax.training.config import TrainConfig, free_keys
 from mlsd_jax.training.loop import Result, check_settings
 from mlsd_jax.training.metrics import read_metrics
 
@@ -222,8 +223,23 @@ MODES = {
 CLASSES = (('pairs', PairConfig), *KINDS.items())
 
 
+def _check_kind(values: Mapping[str, Any], name: str) -> None:
+  trainer = TrainConfig(steps=1, batch_size=max(1, values.get('chunks', 1)))
+  from_mapping(KINDS[name], {**values, 'train': trainer}, name)
+
+
+SECTIONS = {
+  '': sections.keys(generator=str, kind=str),
+  'data': sections.keys(source=Any),
+  'encoder': sections.OfEncoder,
+  'pairs': PairConfig,
+  **dict.fromkeys(KINDS, _check_kind),
+  'train': TrainConfig,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('encoder', MODES, 'quickstart', idle=_idle, classes=CLASSES, argv=argv)
+  return contract.launch('encoder', MODES, 'quickstart', idle=_idle, sections=SECTIONS, classes=CLASSES, argv=argv)
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from absl import flags
 
-from experiments import contract
+from experiments import contract, sections
 from mlsd_jax import files, sealed
 from mlsd_jax.data.bigram_baseline import bigram_val_loss
 from mlsd_jax.data.tokens import EvalBatches, TokenBatches, TokenDataset
@@ -28,9 +28,10 @@ from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, run_tokenizer, split_prompts
 from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models import gpt
+from mlsd_jax.schema import from_mapping
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed, plots, sharding
-from mlsd_jax.training.config import DTYPES, TrainConfig, free_keys, from_mapping
+from mlsd_jax.training.config import DTYPES, TrainConfig, free_keys
 from mlsd_jax.training.loop import check_settings, fit
 from mlsd_jax.training.metrics import read_metrics
 from mlsd_jax.training.step import cast_floating
@@ -290,6 +291,14 @@ MODES = {
   'export': contract.Mode(export, flags=('overwrite',)),
   'import': contract.Mode(import_, ('init_from',), flags=('init_from',)),
 }
+SECTIONS = {
+  '': sections.keys(init_from=str),
+  'data': sections.Text,
+  'model': sections.with_values(gpt.GPTConfig, vocab_size=256),
+  'train': TrainConfig,
+  'evaluate': sections.TextEvaluation,
+  'sample': sections.Sample,
+}
 RENAMED = {
   '--config.eval': '--config.evaluate',
   '--mode=eval': '--mode=evaluate',
@@ -308,6 +317,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     renamed=RENAMED,
     settle=_settle,
     idle=_idle,
+    sections=SECTIONS,
     classes=CLASSES,
     argv=argv,
   )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments import contract
+from experiments import contract, sections
 from mlsd_jax import files
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.words import WordList, load_words
@@ -25,7 +25,8 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.makemore import hyperparameter_search, ladder, loss_charts, statistics
 from mlsd_jax.makemore.new_words import novel_share
 from mlsd_jax.models.name_models import NameConfig
-from mlsd_jax.training.config import TrainConfig, free_keys, from_mapping
+from mlsd_jax.schema import Positive, from_mapping
+from mlsd_jax.training.config import TrainConfig, free_keys
 from mlsd_jax.training.loop import check_settings
 from mlsd_jax.training.optimizers import OptimizerConfig
 from mlsd_jax.training.step import refuse_microbatches
@@ -256,6 +257,39 @@ MODES = {
   'search': contract.Mode(search_, ('data', 'search')),
   'diagnose': contract.Mode(diagnose, ('data', 'diagnose')),
 }
+
+
+def _check_rung(values: Mapping[str, Any], name: str) -> None:
+  """The sizes of a rung's model and what its training changes; what the words decide is looked at with them."""
+  others = {
+    key: value for key, value in values.items() if key not in (*ladder.TRAINING, *ladder.OPTIMIZER, 'published')
+  }
+  if values.get('kind') == ladder.COUNTED:
+    from_mapping(sections.keys(kind=str, order=Positive), {'order': 1, **others}, name)
+  else:
+    from_mapping(NameConfig, {**others, 'vocab_size': 2, 'length': 2}, name)
+  from_mapping(sections.keys(published=float), {k: v for k, v in values.items() if k == 'published'}, name)
+  trained = {key: values[key] for key in ladder.TRAINING if key in values}
+  optimizer = {key: values[key] for key in ladder.OPTIMIZER if key in values}
+  from_mapping(TrainConfig, {'steps': 1, 'batch_size': 1, **trained, 'optimizer': optimizer}, name)
+
+
+def _check_train(values: Mapping[str, Any], name: str) -> None:
+  optimizer = dict(values['optimizer'])
+  if optimizer['final_learning_rate'] < 0:  # a fiftieth of the rung's own
+    optimizer['final_learning_rate'] = 0.0
+  from_mapping(TrainConfig, {**values, 'optimizer': optimizer}, name)
+
+
+SECTIONS = {
+  '': sections.keys(seeds=tuple[int, ...], ladder=tuple[str, ...]),
+  'data': sections.Words,
+  'models.*': _check_rung,
+  'train': _check_train,
+  'sample': sections.NewWords,
+  'search': sections.Search,
+  'diagnose': sections.Diagnosis,
+}
 RENAMED = {'--config.words': '--config.data.source', '--config.split_seed': '--config.data.split_seed'}
 
 CLASSES = (
@@ -269,7 +303,15 @@ CLASSES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
   return contract.launch(
-    'makemore', MODES, 'quickstart', define_flags=_define_flags, renamed=RENAMED, idle=_idle, classes=CLASSES, argv=argv
+    'makemore',
+    MODES,
+    'quickstart',
+    define_flags=_define_flags,
+    renamed=RENAMED,
+    idle=_idle,
+    sections=SECTIONS,
+    classes=CLASSES,
+    argv=argv,
   )
 
 

@@ -8,17 +8,18 @@ python -m experiments.micrograd --config.spiral.hidden="(32, 32)" --config.spira
 import json
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 
-from experiments import contract
+from experiments import contract, sections
 from mlsd_jax import files
 from mlsd_jax.autograd import classifier, datasets, drawing, pictures
 from mlsd_jax.autograd.engine import Value
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.errors import UserError
+from mlsd_jax.schema import Positive, at_least, from_mapping
 
 FREE = ('draw_with', 'gif_frames')
 
@@ -150,9 +151,6 @@ def _check(config: Any) -> None:
   drawing.check_engine(config.draw_with)
   if config.engine not in ('compiled', 'interpreted'):
     raise UserError(f'engine is compiled or interpreted, not {config.engine!r}')
-  for name in ('test_points', 'interpreted_steps', 'log_every', 'gif_frames'):
-    if config[name] < 1:
-      raise UserError(f'{name} must be at least 1, not {config[name]}')
 
 
 def _share(value: Any) -> float:
@@ -174,9 +172,30 @@ def _idle(run: contract.Run) -> dict[str, str]:
 _OWN = ('datasets', 'engine', 'seed', 'test_points', 'interpreted_steps', 'log_every', 'gif_frames', 'draw_with')
 MODES = {'train': contract.Mode(train, (*_OWN, *datasets.SHAPES))}
 
+_SET = sections.keys(points=Annotated[int, at_least(2)], noise=float)
+SECTIONS = {
+  '': sections.keys(
+    datasets=tuple[str, ...],
+    engine=str,
+    seed=int,
+    test_points=Positive,
+    interpreted_steps=Positive,
+    log_every=Positive,
+    gif_frames=Positive,
+    draw_with=str,
+  ),
+  **dict.fromkeys(datasets.SHAPES, lambda values, name: _check_set(values, name)),
+}
+
+
+def _check_set(values: Mapping[str, Any], name: str) -> None:
+  of_set = ('points', 'noise')
+  from_mapping(_SET, {key: values[key] for key in of_set}, name)
+  from_mapping(classifier.ClassifierConfig, {key: value for key, value in values.items() if key not in of_set}, name)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('micrograd', MODES, 'quickstart', idle=_idle, argv=argv)
+  return contract.launch('micrograd', MODES, 'quickstart', idle=_idle, sections=SECTIONS, argv=argv)
 
 
 if __name__ == '__main__':

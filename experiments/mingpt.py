@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import contract, mingpt_problems
+from experiments import contract, mingpt_problems, sections
 from mlsd_jax import files
 from mlsd_jax.data import fetch
 from mlsd_jax.data.algorithmic import Addition, Sorting
@@ -29,6 +29,7 @@ from mlsd_jax.models.partial_gpt import PartialGPTConfig
 from mlsd_jax.models.transformer import TransformerConfig
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
+from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import check_settings
 
 
@@ -233,6 +234,17 @@ def _idle(run: contract.Run) -> dict[str, str]:
   return idle | mingpt_problems.idle(config)
 
 
+SECTIONS = {
+  '': sections.keys(parts=tuple[str, ...], climb=tuple[str, ...], max_steps=int),
+  'data': sections.Text,
+  'train': sections.partly(TrainConfig, steps=1, batch_size=1),
+  'rungs.*': sections.keys(label=str),
+  'rungs.*.model': lambda values, name: ladder.read_model(values, name, vocab_size=2),
+  'rungs.*.train': sections.partly(TrainConfig, steps=1, batch_size=1),
+  'explain': sections.keys(rung=str, text=str),
+  'sample': sections.Sample,
+  **mingpt_problems.SECTIONS,
+}
 CLASSES = (
   ('seq2seq.model', TransformerConfig),
   ('*.model', PartialGPTConfig),
@@ -244,7 +256,16 @@ CLASSES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('mingpt', MODES, 'quickstart', settle=_settle, idle=_idle, classes=CLASSES, argv=argv)
+  return contract.launch(
+    'mingpt',
+    MODES,
+    'quickstart',
+    settle=_settle,
+    idle=_idle,
+    sections=SECTIONS,
+    classes=CLASSES,
+    argv=argv,
+  )
 
 
 if __name__ == '__main__':

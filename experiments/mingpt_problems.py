@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import contract
+from experiments import contract, sections
 from mlsd_jax import files
 from mlsd_jax.data import algorithmic
 from mlsd_jax.data.algorithmic import PROBLEMS, Addition, Problem, Sorting, held_out_sources
@@ -18,12 +18,32 @@ from mlsd_jax.language_model import exact_answers, inspection_charts
 from mlsd_jax.language_model import seq2seq as encoder_decoder
 from mlsd_jax.language_model.ladder import capped, merged
 from mlsd_jax.models import gpt, transformer
+from mlsd_jax.schema import Dropout, Positive, from_mapping
 from mlsd_jax.training import distributed
-from mlsd_jax.training.config import TrainConfig, free_keys, from_mapping
+from mlsd_jax.training.config import TrainConfig, free_keys
 from mlsd_jax.training.loop import check_settings
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
 FREE = ('parts', 'sample', 'explain', 'data.folder', 'data.workers', 'seq2seq.show', *free_keys('train'))
+
+_TRAINED = sections.partly(TrainConfig, steps=1, batch_size=1)
+_DECODER = sections.with_values(gpt.GPTConfig, vocab_size=2, context_length=1)
+SECTIONS = {
+  'adder': sections.keys(test_digits=tuple[Positive, ...], test_sums=Positive),
+  'adder.problem': Addition,
+  'adder.model': _DECODER,
+  'adder.train': _TRAINED,
+  'sort': sections.keys(test_examples=Positive),
+  'sort.problem': Sorting,
+  'sort.model': _DECODER,
+  'sort.train': _TRAINED,
+  'seq2seq': sections.keys(
+    label_smoothing=Dropout, average=Positive, beam=Positive, alpha=float, test_examples=Positive, show=int
+  ),
+  'seq2seq.problem': lambda values, name: _seq2seq_problem(values),
+  'seq2seq.model': sections.with_values(transformer.TransformerConfig, vocab_size=2),
+  'seq2seq.train': _TRAINED,
+}
 
 
 def adder(run: contract.Run) -> bool:
@@ -149,13 +169,16 @@ def read_sort(run: contract.Run) -> tuple[Sorting, gpt.GPTConfig, TrainConfig]:
 def read_seq2seq(run: contract.Run) -> tuple[Problem, transformer.TransformerConfig, TrainConfig]:
   """Problem, model and training settings of config.seq2seq, checked."""
   config = run.config.seq2seq.to_dict()
-  settings = dict(config['problem'])
-  name = settings.pop('name')
-  if name not in PROBLEMS:
-    raise UserError(f'config.seq2seq.problem.name={name!r} is not one of {", ".join(PROBLEMS)}')
-  problem = from_mapping(PROBLEMS[name], settings, 'seq2seq.problem')
+  problem = _seq2seq_problem(config['problem'])
   shape = config['model'] | {'vocab_size': problem.vocab_size}
   return problem, from_mapping(transformer.TransformerConfig, shape, 'seq2seq.model'), _train(run, config, 'seq2seq')
+
+
+def _seq2seq_problem(settings: Mapping[str, Any]) -> Problem:
+  name, others = settings['name'], {key: value for key, value in settings.items() if key != 'name'}
+  if name not in PROBLEMS:
+    raise UserError(f'config.seq2seq.problem.name={name!r} is not one of {", ".join(PROBLEMS)}')
+  return from_mapping(PROBLEMS[name], others, 'seq2seq.problem')
 
 
 def _draw_cross_attention(

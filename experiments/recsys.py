@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from absl import flags
 
-from experiments import contract
+from experiments import contract, sections
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
@@ -34,6 +34,7 @@ from mlsd_jax.recsys.stages import calibration
 from mlsd_jax.recsys.stages.ranker import LossConfig
 from mlsd_jax.recsys.stages.tower_data import code_items, code_users
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
+from mlsd_jax.schema import from_mapping
 from mlsd_jax.training.config import free_keys
 from mlsd_jax.training.loop import check_settings
 
@@ -234,9 +235,31 @@ CLASSES = (
 )
 
 
+def _seeded(cls: type) -> sections.Section:
+  return lambda values, name: from_mapping(cls, {**values, 'train': {**values['train'], 'seed': 0}}, name)
+
+
+SECTIONS = {
+  '': sections.keys(seed=int),
+  'data.synthetic': SyntheticConfig,
+  'funnel': FunnelConfig,
+  'tower': _seeded(TowerConfig),
+  'ranker': _seeded(RankerConfig),
+  'serve': sections.Serving,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
   return contract.launch(
-    'recsys', MODES, 'quickstart', define_flags=_define_flags, settle=_settle, idle=_idle, classes=CLASSES, argv=argv
+    'recsys',
+    MODES,
+    'quickstart',
+    define_flags=_define_flags,
+    settle=_settle,
+    idle=_idle,
+    sections=SECTIONS,
+    classes=CLASSES,
+    argv=argv,
   )
 
 

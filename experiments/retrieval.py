@@ -13,12 +13,12 @@ import pathlib
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 from absl import flags
 
-from experiments import contract, process
+from experiments import contract, process, sections
 from mlsd_jax import files, sealed
 from mlsd_jax.ann import tuning
 from mlsd_jax.data.reading_progress import progress_bar
@@ -41,7 +41,7 @@ from mlsd_jax.retrieval.build import BuildConfig, Difference, Progress, build_st
 from mlsd_jax.retrieval.chunking import ChunkConfig
 from mlsd_jax.retrieval.pages import Page
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
-from mlsd_jax.training.config import from_mapping
+from mlsd_jax.schema import Positive, between, from_mapping
 
 FREE = ('search', 'cross_encoder', 'generator', 'evaluate', 'answer', 'tune', 'shard_size')
 
@@ -90,7 +90,7 @@ def tune(run: contract.Run) -> None:
     index.save()
     tuning.plot(curve, plots / 'recall_speed.png', run.config.data.source)
     run.print(curve.table())
-  searcher = Searcher(opened, encoder, dataclasses.replace(_search_config(run), rerank=0))
+  searcher = Searcher(opened, encoder, dataclasses.replace(_search_config(run.config.search), rerank=0))
   weights, measured = stage_table.fusion_sweep(searcher, queries, judgements)
   run.print('\nnDCG@10 by weight of the dense ranking\n' + ' ' * 10 + ''.join(f'{weight:>8.1f}' for weight in weights))
   for name, values in measured.items():
@@ -233,7 +233,7 @@ def _check(run: contract.Run) -> None:
   """All of the config that building and evaluating depend on, before either."""
   run.check(FREE)
   config = run.config
-  search = _search_config(run)
+  search = _search_config(run.config.search)
   _build_config(run)
   _own_queries(run)
   if search.rerank and not config.cross_encoder:
@@ -278,12 +278,11 @@ def _searcher(run: contract.Run, opened: store.Store, encoder: Encoder) -> Searc
   cross: CrossEncoder | None = None
   if folder and run.config.search.rerank:
     cross = load_cross_encoder(folder, dtype=run.config.encoder.dtype)
-  return Searcher(opened, encoder, _search_config(run), cross)
+  return Searcher(opened, encoder, _search_config(run.config.search), cross)
 
 
-def _search_config(run: contract.Run) -> SearchConfig:
-  values = {name: value for name, value in run.config.search.items() if name != 'expansion'}
-  return from_mapping(SearchConfig, values, 'search')
+def _search_config(section: Mapping[str, Any]) -> SearchConfig:
+  return from_mapping(SearchConfig, {name: value for name, value in section.items() if name != 'expansion'}, 'search')
 
 
 def _build_config(run: contract.Run) -> BuildConfig:
@@ -338,6 +337,21 @@ MODES = {
   'update': contract.Mode(update, ('data', *_INDEX)),
   'tensorboard': contract.Mode(tensorboard, kept=('encoder',)),
 }
+SECTIONS = {
+  '': sections.keys(
+    shard_size=Positive, near_duplicate=Annotated[float, between(0, 1)], cross_encoder=str, generator=str
+  ),
+  'data': sections.Source,
+  'encoder': sections.OfEncoder,
+  'chunk': ChunkConfig,
+  'bm25': BM25Config,
+  'search': lambda values, name: from_mapping(
+    SearchConfig, {k: v for k, v in values.items() if k != 'expansion'}, name
+  ),
+  'evaluate': sections.QueryEvaluation,
+  'answer': sections.Answers,
+  'tune': sections.Tuning,
+}
 RENAMED = {
   '--config.corpus': '--config.data.source',
   '--config.pairs.workdirs': 'python -m experiments.encoder --config.data.source',
@@ -361,6 +375,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     define_flags=_define_flags,
     renamed=RENAMED,
     idle=_idle,
+    sections=SECTIONS,
     classes=CLASSES,
     argv=argv,
   )

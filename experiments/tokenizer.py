@@ -14,16 +14,17 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from absl import flags
 
-from experiments import contract
+from experiments import contract, sections
 from mlsd_jax import files, tokenizers
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.sources import Source, open_source
 from mlsd_jax.errors import UserError
+from mlsd_jax.schema import Positive, above
 from mlsd_jax.tokenizers import analysis, exchange, flaws, token_page, token_tables, tokenizer_json
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.merges import TIES
@@ -278,6 +279,18 @@ MODES = {
   'analyse': contract.Mode(analyse, (*_COUNTED, 'compare', 'sample_megabytes'), flags=('gpt2',)),
   'compare': contract.Mode(compare, ('data.source', 'data.path', 'data.text_key', 'language_model')),
 }
+SECTIONS = {
+  '': sections.keys(
+    vocab_size=Positive,
+    pattern=str,
+    ties=str,
+    special_tokens=tuple[str, ...],
+    compare=tuple[str, ...],
+    sample_megabytes=Annotated[float, above(0)],
+  ),
+  'data': sections.Documents,
+  'language_model': sections.Comparison,
+}
 RENAMED = {
   '--config.source': '--config.data.source',
   '--config.files': '--config.data.path',
@@ -289,7 +302,14 @@ RENAMED = {
 def main(argv: Sequence[str] | None = None) -> int:
   uses_jax = lambda run: run.flags['mode'] == 'compare' or bool(run.flags['gpt2'])
   return contract.launch(
-    'tokenizer', MODES, 'quickstart', define_flags=_define_flags, uses_jax=uses_jax, renamed=RENAMED, argv=argv
+    'tokenizer',
+    MODES,
+    'quickstart',
+    define_flags=_define_flags,
+    uses_jax=uses_jax,
+    sections=SECTIONS,
+    renamed=RENAMED,
+    argv=argv,
   )
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from mlsd_jax.data.batches import Batch, Stream
 from mlsd_jax.errors import UserError
+from mlsd_jax.schema import Share
 
 PAD, START, END = 0, 1, 2
 _FIRST = 3  # id of a problem's first character
@@ -35,7 +36,7 @@ class Problem(abc.ABC):
     held_out: share of the sources that training never sees.
   """
 
-  held_out: float = dataclasses.field(default=0.2, kw_only=True)
+  held_out: Share = dataclasses.field(default=0.2, kw_only=True)
 
   @property
   @abc.abstractmethod

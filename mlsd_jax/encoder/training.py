@@ -8,6 +8,7 @@ tuned.save(folder)
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -20,6 +21,7 @@ from mlsd_jax.encoder.model_folder import Loaded
 from mlsd_jax.encoder.tasks import contrastive_task, cross_encoder_task, masked_lm_task
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
+from mlsd_jax.schema import Dropout, Positive, at_least
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import Result, fit
@@ -30,18 +32,20 @@ from mlsd_jax.training.task import Task
 @dataclasses.dataclass(frozen=True)
 class MaskedLMConfig:
   train: TrainConfig
-  length: int = 128
-  dropout: float = 0.1
+  length: Annotated[int, at_least(3)] = 128
+  dropout: Dropout = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class ContrastiveConfig:
   train: TrainConfig
   temperature: float = 0.05
-  query_length: int = 32
-  passage_length: int = 128
-  chunks: int = 1  # parts in which a batch is encoded; see contrastive_task. Not train.accumulation: fewer negatives
-  dropout: float = 0.0
+  query_length: Annotated[int, at_least(3)] = 32
+  passage_length: Annotated[int, at_least(3)] = 128
+  chunks: Positive = (
+    1  # parts in which a batch is encoded; see contrastive_task. accumulation would mean fewer negatives
+  )
+  dropout: Dropout = 0.0
 
   def __post_init__(self):
     if not self.temperature > 0.0:
@@ -54,9 +58,9 @@ class ContrastiveConfig:
 @dataclasses.dataclass(frozen=True)
 class CrossEncoderConfig:
   train: TrainConfig
-  length: int = 160
-  loss: str = 'listwise'  # binary, distil
-  dropout: float = 0.0
+  length: Annotated[int, at_least(5)] = 160
+  loss: Literal['listwise', 'binary', 'distil'] = 'listwise'
+  dropout: Dropout = 0.0
 
 
 def fresh_encoder(name: str, config: bert.BertConfig, tokenizer: WordPieceTokenizer, *, seed: int = 0) -> Encoder:

@@ -19,10 +19,11 @@ from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.language_model.task import bigram_task, gpt_task
 from mlsd_jax.language_model.text import Text
 from mlsd_jax.models import bigram, gpt, partial_gpt
+from mlsd_jax.schema import from_mapping
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
 from mlsd_jax.training.checkpoint import Checkpoints
-from mlsd_jax.training.config import TrainConfig, from_mapping
+from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
 from mlsd_jax.training.metrics import Record, read_metrics
 from mlsd_jax.training.task import Task
@@ -84,10 +85,21 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rung(name: str, spec: Mapping[str, Any], config: Mapping[str, Any], vocab_size: int) -> Rung:
   where = f'rungs.{name}'
-  shape = dict(spec['model']) | {'vocab_size': vocab_size}
+  model = read_model(spec['model'], f'{where}.model', vocab_size)
+  train = capped(merged(config['train'], spec['train']), config['max_steps'])
+  return Rung(name, spec['label'], model, from_mapping(TrainConfig, train, f'{where}.train'))
+
+
+def read_model(spec: Mapping[str, Any], where: str, vocab_size: int) -> Model:
+  """The model of a rung; see read_rungs.
+
+  Raises:
+    UserError: an unknown kind or key, or a bad value.
+  """
+  shape = dict(spec) | {'vocab_size': vocab_size}
   kind = shape.pop('kind')
   if kind not in ('bigram', 'gpt'):
-    raise UserError(f'config.{where}.model.kind={kind!r} is not one of bigram, gpt')
+    raise UserError(f'config.{where}.kind={kind!r} is not one of bigram, gpt')
   classes: dict[str, Any] = {'bigram': bigram.BigramConfig, 'gpt': gpt.GPTConfig}
   sublayers = shape.get('sublayers', 'both')
   if kind == 'gpt' and sublayers == 'both':
@@ -96,10 +108,8 @@ def _rung(name: str, spec: Mapping[str, Any], config: Mapping[str, Any], vocab_s
     classes['gpt'] = partial_gpt.PartialGPTConfig
   elif kind == 'gpt':
     known = ', '.join(('both', *partial_gpt.SUBLAYERS))
-    raise UserError(f'config.{where}.model.sublayers={sublayers!r} is not one of {known}')
-  model: Model = from_mapping(classes[kind], shape, f'{where}.model')
-  train = capped(merged(config['train'], spec['train']), config['max_steps'])
-  return Rung(name, spec['label'], model, from_mapping(TrainConfig, train, f'{where}.train'))
+    raise UserError(f'config.{where}.sublayers={sublayers!r} is not one of {known}')
+  return from_mapping(classes[kind], shape, where)
 
 
 def train_rung(rung: Rung, text: Text, workdir: pathlib.Path) -> dict[str, Any] | None:

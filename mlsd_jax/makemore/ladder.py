@@ -17,8 +17,9 @@ from mlsd_jax.makemore import new_words, task
 from mlsd_jax.models import name_models
 from mlsd_jax.models.name_models import NameConfig
 from mlsd_jax.models.ngram import MOST_ENTRIES, NGram
+from mlsd_jax.schema import from_mapping
 from mlsd_jax.training.checkpoint import Checkpoints
-from mlsd_jax.training.config import TrainConfig, from_mapping
+from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
 
 COUNTED = 'ngram'

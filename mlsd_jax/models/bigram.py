@@ -12,14 +12,15 @@ import optax
 from flax import nnx
 
 from mlsd_jax.models import adapter
+from mlsd_jax.schema import Positive
 
 
 @dataclasses.dataclass(frozen=True)
 class BigramConfig:
   """Attributes: vocab_size: V. context_length: of its training windows; the model itself sees one token."""
 
-  vocab_size: int
-  context_length: int = 64
+  vocab_size: Positive
+  context_length: Positive = 64
 
 
 class Bigram(nnx.Module):

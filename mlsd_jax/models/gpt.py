@@ -23,6 +23,7 @@ from flax import nnx
 
 from mlsd_jax.models import adapter, attention, layers
 from mlsd_jax.models.cross_entropy import linear_cross_entropy
+from mlsd_jax.schema import Dropout, Positive
 
 SIZES = {
   'gpt2': dict(num_layers=12, num_heads=12, embed_dim=768),
@@ -40,12 +41,12 @@ REMAT_POLICIES = {
 class GPTConfig:
   """Shape and options of a GPT. The defaults are GPT-2 124M."""
 
-  vocab_size: int = 50257
-  context_length: int = 1024
-  num_layers: int = 12
-  num_heads: int = 12
-  embed_dim: int = 768
-  dropout: float = 0.0  # on embeddings, attention weights and both residual branches, as in the paper (0.1)
+  vocab_size: Positive = 50257
+  context_length: Positive = 1024
+  num_layers: Positive = 12
+  num_heads: Positive = 12
+  embed_dim: Positive = 768
+  dropout: Dropout = 0.0  # on embeddings, attention weights and both residual branches, as in the paper (0.1)
   use_bias: bool = True  # in linear layers and layer norms; GPT-2 has them, many later models do well without
   attention: str = 'xla'  # see models/attention.py
   # One block traced and compiled once, its parameters stacked, under lax.scan: compile time no longer grows with depth.
@@ -56,8 +57,8 @@ class GPTConfig:
   remat: str = 'none'
   # 50,257 is no multiple of anything: a table padded to one of 128 fills the tiles of tensor cores and can be split
   # over devices. The rows added take no probability (cross_entropy.py) and come out of no logit.
-  vocab_multiple: int = 1
-  loss_chunks: int = 1  # see linear_cross_entropy
+  vocab_multiple: Positive = 1
+  loss_chunks: Positive = 1  # see linear_cross_entropy
 
   def __post_init__(self):
     if self.embed_dim % self.num_heads:

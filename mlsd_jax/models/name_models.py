@@ -23,6 +23,7 @@ from flax import nnx
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import adapter, gpt, layers
+from mlsd_jax.schema import Dropout, Positive
 
 type AxisName = tuple[str, ...]
 
@@ -40,16 +41,16 @@ class NameConfig:
   """
 
   kind: str
-  vocab_size: int
-  length: int
-  context: int = 3
-  embed_dim: int = 64
-  hidden_dim: int = 64
-  num_layers: int = 4
-  num_heads: int = 4
+  vocab_size: Positive
+  length: Positive
+  context: Positive = 3
+  embed_dim: Positive = 64
+  hidden_dim: Positive = 64
+  num_layers: Positive = 4
+  num_heads: Positive = 4
   kaiming: bool = False
   norm: bool = False
-  dropout: float = 0.0
+  dropout: Dropout = 0.0
 
   @property
   def whole_batch(self) -> bool:
@@ -59,6 +60,8 @@ class NameConfig:
   def __post_init__(self):
     if self.kind not in KINDS:
       raise UserError(f'no model {self.kind!r}; there are {", ".join(KINDS)}')
+    if self.kind == 'transformer' and self.embed_dim % self.num_heads:
+      raise UserError(f'embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}')
     if self.kind == 'wavenet' and (self.context < 2 or self.context & (self.context - 1)):
       raise UserError(f'the context of a wavenet is a power of two, not {self.context}')
     if self.context < 1 or not 0 <= self.dropout < 1:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mlsd_jax.models import adapter, layers
+from mlsd_jax.schema import Positive
 
 HEADS = ('bought', 'soon', 'quantity')  # bought in the week; within 3 days; log(1 + how many), by regression
 
@@ -40,16 +41,16 @@ class SparseNNConfig:
   """
 
   num_dense: int
-  num_items: int
+  num_items: Positive
   code_sizes: tuple[int, ...] = ()
   user_sizes: tuple[int, ...] = ()
-  embed_dim: int = 16
-  bins: int = 12
-  bag_length: int = 16
-  bottom_dim: int = 128
+  embed_dim: Positive = 16
+  bins: Positive = 12
+  bag_length: Positive = 16
+  bottom_dim: Positive = 128
   top_dims: tuple[int, ...] = (128, 64)
   cross_layers: int = 2
-  cross_rank: int = 32
+  cross_rank: Positive = 32
   interaction: str = 'both'
   sparse: bool = True  # False leaves the embeddings out
 

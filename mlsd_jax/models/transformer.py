@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mlsd_jax.models import adapter, attention, layers
+from mlsd_jax.schema import Dropout, Positive
 
 PAD = 0
 
@@ -27,12 +28,12 @@ PAD = 0
 class TransformerConfig:
   """Shape of the model. The defaults are the paper's base model."""
 
-  vocab_size: int
-  num_layers: int = 6  # of the encoder, and of the decoder
-  num_heads: int = 8
-  embed_dim: int = 512
-  feedforward_dim: int = 2048
-  dropout: float = 0.1  # on embeddings and on each sublayer's output
+  vocab_size: Positive
+  num_layers: Positive = 6  # of the encoder, and of the decoder
+  num_heads: Positive = 8
+  embed_dim: Positive = 512
+  feedforward_dim: Positive = 2048
+  dropout: Dropout = 0.1  # on embeddings and on each sublayer's output
 
   def __post_init__(self):
     if self.embed_dim % self.num_heads or self.embed_dim % 2:

@@ -17,7 +17,7 @@ has no row of its own.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import chex
 import jax
@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mlsd_jax.models import adapter, attention, gpt, layers
+from mlsd_jax.schema import Positive, at_least
 
 AGES = 16  # buckets of log2(1 + days) by half powers, learned weights of the history
 _STRENGTH, _POPULARITY = 1.0, 0.7  # nats: log of what a usual repeated purchase is worth; a power of what an item sells
@@ -49,17 +50,17 @@ class TwoTowerConfig:
     normalize: whether the vectors are scaled to length 1 before that.
   """
 
-  num_items: int
+  num_items: Positive
   code_sizes: tuple[int, ...] = ()
   user_sizes: tuple[int, ...] = ()
-  embed_dim: int = 64
-  hidden_dim: int = 128
-  history_length: int = 64
-  sequence_length: int = 32
-  sequence_dim: int = 64
-  history_code: int = -1
-  num_layers: int = 1
-  num_heads: int = 2
+  embed_dim: Positive = 64
+  hidden_dim: Positive = 128
+  history_length: Positive = 64
+  sequence_length: Positive = 32
+  sequence_dim: Positive = 64
+  history_code: Annotated[int, at_least(-1)] = -1
+  num_layers: Positive = 1
+  num_heads: Positive = 2
   content: bool = True
   factor_dim: int = 0
   factor_boost: float = 1.0

@@ -16,6 +16,7 @@ from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.candidates import SOURCES, Candidates, Source, collect
 from mlsd_jax.recsys.stages.scorer import RankerInputs, Scorer
 from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
+from mlsd_jax.schema import Positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +34,9 @@ class FunnelConfig:
   """
 
   per_source: Mapping[str, int]
-  weeks: int = 12
-  keep: int = 300
-  group: int = 96
+  weeks: Positive = 12
+  keep: Positive = 300
+  group: Positive = 96
   skip: int = 0
   users: int = 0
 

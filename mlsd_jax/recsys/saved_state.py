@@ -33,8 +33,8 @@ from mlsd_jax.recsys.stages.factors import Factors
 from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_data import TowerData
 from mlsd_jax.recsys.stages.tower_source import Retriever
+from mlsd_jax.schema import from_mapping
 from mlsd_jax.sealed import Versions, lock
-from mlsd_jax.training.config import from_mapping
 
 _LAYOUT = 6  # of a saved state's files and of what their columns mean
 _logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from mlsd_jax.recsys.purchases.generator import SyntheticConfig
 from mlsd_jax.recsys.stages import candidates
 from mlsd_jax.recsys.stages.tower_source import NAME
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
-from mlsd_jax.training.config import from_mapping
+from mlsd_jax.schema import from_mapping
 from mlsd_jax.training.step import refuse_microbatches
 
 NEED_PATH = ('hm', 'online_retail', 'table')  # sources that are wherever the user put them

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -22,7 +22,8 @@ from mlsd_jax.recsys.stages.ranker import Groups, LossConfig
 from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_examples import TowerBatches, held_out_users
 from mlsd_jax.recsys.stages.tower_source import Retriever
-from mlsd_jax.training.config import TrainConfig, from_mapping
+from mlsd_jax.schema import above, from_mapping
+from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import Result, fit
 
 _BATCHES = 4  # of a span of the towers' examples, at least
@@ -55,7 +56,7 @@ class TowerConfig:
   refresh: int = 4
   refresh_steps: int = 60
   depth: int = 1000
-  epochs: float = 2.0
+  epochs: Annotated[float, above(0)] = 2.0
   index: str = 'auto'
 
   def __post_init__(self):
@@ -83,7 +84,7 @@ class RankerConfig:
   model: Mapping[str, Any]
   train: TrainConfig
   losses: LossConfig = dataclasses.field(default_factory=LossConfig)
-  epochs: float = 3.0
+  epochs: Annotated[float, above(0)] = 3.0
 
   def __post_init__(self):
     _ = self.bag_length

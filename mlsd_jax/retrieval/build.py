@@ -6,7 +6,7 @@ import hashlib
 import pathlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_text, c
 from mlsd_jax.retrieval.embeddings import EmbeddingStore, Encode
 from mlsd_jax.retrieval.pages import Page
 from mlsd_jax.retrieval.store import PAGE_COLUMNS, VECTORS, VERSION, Store, open_store
+from mlsd_jax.schema import Positive, between
 from mlsd_jax.sealed import Versions, lock
 
 
@@ -33,8 +34,8 @@ class BuildConfig:
 
   chunk: ChunkConfig = dataclasses.field(default_factory=ChunkConfig)
   bm25: BM25Config = dataclasses.field(default_factory=BM25Config)
-  shard_size: int = 2048
-  near_duplicate: float = 0.85
+  shard_size: Positive = 2048
+  near_duplicate: Annotated[float, between(0, 1)] = 0.85
 
 
 @dataclasses.dataclass(frozen=True)

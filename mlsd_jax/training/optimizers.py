@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from mlsd_jax.errors import UserError
+from mlsd_jax.schema import Range, above
 from mlsd_jax.training.sharding import path_string
 
 OPTIMIZERS = ('adamw', 'adam', 'sgd', 'rowwise_adagrad')
@@ -25,9 +26,9 @@ class OptimizerConfig:
   warmup_steps: int = 0  # over which the rate rises to its peak
   decay_steps: int = 0  # step at which final_learning_rate is reached; 0 means the last step
   final_learning_rate: float = 0.0  # at the end of the decay; rsqrt and constant ignore it
-  beta1: float = 0.9  # decay of the mean of gradients; sgd: the momentum
-  beta2: float = 0.95  # decay of the mean of squared gradients
-  epsilon: float = 1e-8  # keeps the division by a small root finite
+  beta1: Annotated[float, Range(0, 1, high_open=True)] = 0.9  # decay of the mean of gradients; sgd: the momentum
+  beta2: Annotated[float, Range(0, 1, high_open=True)] = 0.95  # decay of the mean of squared gradients
+  epsilon: Annotated[float, above(0)] = 1e-8  # keeps the division by a small root finite
   weight_decay: float = 0.1  # adamw and the dense part of rowwise_adagrad, on matrices only
   table_learning_rate: float = 0.1  # rowwise_adagrad: peak rate of the embedding tables
   clip_norm: float = 1.0  # by global norm; 0 turns it off

@@ -11,7 +11,8 @@ from configs.train_section import train_section
 from experiments import config_files, gpt2, makemore, recsys
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import settings
-from mlsd_jax.training.config import TrainConfig, from_mapping
+from mlsd_jax.schema import from_mapping
+from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.optimizers import OptimizerConfig
 
 # What an experiment makes itself, or what each of its parts has to say.

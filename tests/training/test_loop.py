@@ -11,8 +11,9 @@ import pytest
 
 from mlsd_jax.data.batches import BatchList, Stream
 from mlsd_jax.errors import UserError
+from mlsd_jax.schema import from_mapping
 from mlsd_jax.training.checkpoint import Checkpoints
-from mlsd_jax.training.config import TrainConfig, from_mapping
+from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
 from mlsd_jax.training.metrics import read_metrics
 from mlsd_jax.training.optimizers import OptimizerConfig

@@ -1,0 +1,63 @@
+"""Every value of every config goes through the check of its section before any work: types, ranges, sentinels."""
+
+import dataclasses
+import importlib
+import math
+import pathlib
+
+import pytest
+
+from experiments import config_files, contract, modes
+from tests.experiments.recording import noting
+
+NAMES = sorted(path.stem for path in pathlib.Path(contract.__file__).parent.glob('*.py') if 'MODES' in path.read_text())
+CONFIGS = {name: config_files.load_config(f'configs/{name}/quickstart.py')[1] for name in NAMES}
+KEYS = [
+  (name, key, value)
+  for name, config in CONFIGS.items()
+  for key, value in config_files.leaves(config.to_dict())
+  if isinstance(value, int | float) and not isinstance(value, bool)
+]
+# Below 0 they stand for something, or for themselves.
+BELOW_ZERO = ('final_learning_rate',)
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+  """call(name, key, value) -> (exit code, standard error) of the first mode that reads the key; it does nothing."""
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(contract, '_set_up_jax', lambda *_: None)
+
+  def call(name, key, value):
+    experiment = importlib.import_module(f'experiments.{name}')
+    reads = [mode for mode, part in experiment.MODES.items() if modes.covers(part.reads, key)]
+    for mode, part in experiment.MODES.items():
+      monkeypatch.setitem(experiment.MODES, mode, dataclasses.replace(part, function=lambda run: None))
+    source = ['--config.data.source=synthetic'] if name == 'recsys' and reads[0] == 'train' else []
+    code = experiment.main([f'--mode={reads[0]}', f'--config.{key}={value}', *source])
+    return code, capsys.readouterr().err
+
+  return call
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_number_out_of_its_range_is_refused_before_any_work(name, call):
+  wrong = [(key, -7) for of, key, value in KEYS if of == name and isinstance(value, int)]
+  wrong += [(key, each) for of, key, value in KEYS if of == name and isinstance(value, float)
+            for each in (-7.5, math.nan, math.inf)]  # fmt: skip
+  for key, value in wrong:
+    last = key.split('.')[-1]
+    if last in BELOW_ZERO and value == -7.5:
+      continue
+    code, err = call(name, key, value)
+    assert (code, err.count('\n')) == (2, 1), f'{key}={value}: {err}'
+    assert last in err, f'{key}={value}: {err}'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_key_goes_through_the_check_of_its_section(name):
+  experiment = importlib.import_module(f'experiments.{name}')
+  with noting(CONFIGS[name]) as noted:
+    contract.check(CONFIGS[name], experiment.SECTIONS)
+  left = {key for key, _ in config_files.leaves(CONFIGS[name].to_dict())} - noted
+  assert {key for key in left if not key.startswith('data.')} == set()
