@@ -28,8 +28,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
   path = pathlib.Path(path)
   temporary = None
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f'.{path.stem}-', suffix=f'.tmp{path.suffix}', dir=path.parent)
+    try:
+      path.parent.mkdir(parents=True, exist_ok=True)
+      descriptor, name = tempfile.mkstemp(prefix=f'.{path.stem}-', suffix=f'.tmp{path.suffix}', dir=path.parent)
+    except OSError as error:  # whatever it is: no folder, a file in its place, a name that is too long
+      raise UserError(f'cannot write {path}: {error.strerror}') from error
     os.close(descriptor)
     temporary = pathlib.Path(name)
     yield temporary

@@ -2,11 +2,13 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
 import os
 import pathlib
 import re
+import signal
 from collections.abc import Callable, Iterable, Iterator
 
 from mlsd_jax import files
@@ -135,12 +137,27 @@ def _ordered(work, chunks: Iterator[list[str]], pattern: Pattern, workers: int) 
     executor = concurrent.futures.ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context('spawn'))
   with executor:
     pending: collections.deque[concurrent.futures.Future] = collections.deque()
-    for chunk in chunks:
-      pending.append(executor.submit(work, chunk, pattern))
-      if len(pending) > workers:
+    try:
+      for chunk in chunks:
+        with _without_interrupts():
+          pending.append(executor.submit(work, chunk, pattern))
+        if len(pending) > workers:
+          yield pending.popleft().result()
+      while pending:
         yield pending.popleft().result()
-    while pending:
-      yield pending.popleft().result()
+    except BaseException:
+      executor.shutdown(wait=False, cancel_futures=True)
+      raise
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+  """Processes started within do not see Ctrl-C, as they inherit what is blocked; this one sees it at the end."""
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _count(chunk: list[str], pattern: Pattern) -> tuple[int, dict[str, int]]:
