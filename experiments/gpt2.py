@@ -195,7 +195,7 @@ def _start(config: Any) -> tuple[Any, gpt.GPTConfig | None, Tokenizer | None]:
   """Parameters to start from, their model and tokenizer; all None for a start from nothing."""
   if not config.init_from:
     return None, None, None
-  chosen = {name: value for name, value in config.model.items() if name not in gpt2_folder.OF_PARAMETERS}
+  chosen = {name: config.model[name] for name in config.model if name not in gpt2_folder.OF_PARAMETERS}
   return pretrained.load(config.init_from, **chosen)
 
 

@@ -90,7 +90,7 @@ def tune(run: contract.Run) -> None:
     index.save()
     tuning.plot(curve, plots / 'recall_speed.png', run.config.data.source)
     run.print(curve.table())
-  searcher = Searcher(opened, encoder, dataclasses.replace(_search_config(run.config.search), rerank=0))
+  searcher = Searcher(opened, encoder, SearchConfig(pages=run.config.search.pages))
   weights, measured = stage_table.fusion_sweep(searcher, queries, judgements)
   run.print('\nnDCG@10 by weight of the dense ranking\n' + ' ' * 10 + ''.join(f'{weight:>8.1f}' for weight in weights))
   for name, values in measured.items():
@@ -329,11 +329,12 @@ def _idle(run: contract.Run) -> dict[str, str]:
 
 _INDEX = ('encoder', 'chunk', 'bm25', 'shard_size', 'near_duplicate')  # what an index is made with
 _SEARCH = ('search', 'cross_encoder', 'generator')
+_ASKED = tuple(f'evaluate.{name}' for name in ('known_items', 'max_queries', 'queries', 'qrels', 'seed'))
 MODES = {
   'build': contract.Mode(build, ('data', *_INDEX, *_SEARCH, 'evaluate')),
   'ask': contract.Mode(ask, (*_SEARCH, 'answer'), kept=('encoder',), flags=('query', 'folder')),
   'evaluate': contract.Mode(evaluate, (*_SEARCH, 'evaluate'), kept=('data', *_INDEX)),
-  'tune': contract.Mode(tune, ('search', 'evaluate', 'tune'), kept=('data', *_INDEX)),
+  'tune': contract.Mode(tune, ('search.pages', *_ASKED, 'tune'), kept=('data', *_INDEX)),
   'update': contract.Mode(update, ('data', *_INDEX)),
   'tensorboard': contract.Mode(tensorboard, kept=('encoder',)),
 }

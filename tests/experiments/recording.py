@@ -88,11 +88,12 @@ def noting(config):
 
 @dataclasses.dataclass
 class Call:
-  """One mode that was run: what it read, and what it may read by its declaration and the rest of the config."""
+  """One mode that was run: what it read, what it declares, and what of that the rest of the config leaves idle."""
 
   mode: str
   read: set[str]
   declared: set[str]
+  idle: set[str]
 
 
 @contextlib.contextmanager
@@ -108,9 +109,9 @@ def calls_of(experiment):
           patch.setattr(contract.Run, method, _unseen(getattr(contract.Run, method), noted))
         mode.function(run)
       keys = [key for key, _ in config_files.leaves(run.config.to_dict())]
-      allowed = {key for key in keys if modes.covers((*mode.reads, *mode.kept), key)}
-      allowed -= {key for key in keys if any(key == name or key.startswith(f'{name}.') for name in idle)}
-      made.append(Call(name, noted & {*keys}, allowed - {'data.path'}))  # which `launch` reads
+      declared = {key for key in keys if modes.covers((*mode.reads, *mode.kept), key)} - {'data.path'}  # see `launch`
+      left_idle = {key for key in keys if any(key == name or key.startswith(f'{name}.') for name in idle)}
+      made.append(Call(name, noted & {*keys}, declared, left_idle))
 
     return dataclasses.replace(mode, function=function)
 
