@@ -364,7 +364,7 @@ MODES = {
   'growth': contract.Mode(growth_, ('growth_seconds',), flags=('problem',)),
 }
 
-SECTIONS = {
+SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(
     operations=Positive,
     prove_operations=Positive,

@@ -228,7 +228,7 @@ def _check_kind(values: Mapping[str, Any], name: str) -> None:
   from_mapping(KINDS[name], {**values, 'train': trainer}, name)
 
 
-SECTIONS = {
+SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(generator=str, kind=str),
   'data': sections.keys(source=Any),
   'encoder': sections.OfEncoder,

@@ -291,7 +291,7 @@ MODES = {
   'export': contract.Mode(export, flags=('overwrite',)),
   'import': contract.Mode(import_, ('init_from',), flags=('init_from',)),
 }
-SECTIONS = {
+SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(init_from=str),
   'data': sections.Text,
   'model': sections.with_values(gpt.GPTConfig, vocab_size=256),

@@ -281,7 +281,7 @@ def _check_train(values: Mapping[str, Any], name: str) -> None:
   from_mapping(TrainConfig, {**values, 'optimizer': optimizer}, name)
 
 
-SECTIONS = {
+SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(seeds=tuple[int, ...], ladder=tuple[str, ...]),
   'data': sections.Words,
   'models.*': _check_rung,

@@ -173,7 +173,7 @@ _OWN = ('datasets', 'engine', 'seed', 'test_points', 'interpreted_steps', 'log_e
 MODES = {'train': contract.Mode(train, (*_OWN, *datasets.SHAPES))}
 
 _SET = sections.keys(points=Annotated[int, at_least(2)], noise=float)
-SECTIONS = {
+SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(
     datasets=tuple[str, ...],
     engine=str,

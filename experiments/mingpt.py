@@ -223,7 +223,8 @@ MODES = {
 
 def _idle(run: contract.Run) -> dict[str, str]:
   """What belongs to no part that is done, or to no rung that is climbed."""
-  config, idle = run.config, {}
+  config = run.config
+  idle: dict[str, str] = {}
   if not {*config.parts} <= {*PARTS} or not {*config.climb} <= {*config.rungs}:
     return {}  # which is a mistake of its own
   if run.flags['mode'] == 'train':
@@ -234,7 +235,7 @@ def _idle(run: contract.Run) -> dict[str, str]:
   return idle | mingpt_problems.idle(config)
 
 
-SECTIONS = {
+SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(parts=tuple[str, ...], climb=tuple[str, ...], max_steps=int),
   'data': sections.Text,
   'train': sections.partly(TrainConfig, steps=1, batch_size=1),

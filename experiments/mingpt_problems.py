@@ -28,7 +28,7 @@ FREE = ('parts', 'sample', 'explain', 'data.folder', 'data.workers', 'seq2seq.sh
 
 _TRAINED = sections.partly(TrainConfig, steps=1, batch_size=1)
 _DECODER = sections.with_values(gpt.GPTConfig, vocab_size=2, context_length=1)
-SECTIONS = {
+SECTIONS: dict[str, sections.Section] = {
   'adder': sections.keys(test_digits=tuple[Positive, ...], test_sums=Positive),
   'adder.problem': Addition,
   'adder.model': _DECODER,

@@ -68,9 +68,10 @@ def refuse_idle(
   for key in run.given_keys():
     if run.stored is not None and not config_files.differences(_part(run.stored, key), _part(config, key)):
       continue
+    said = 'data.path' if key == 'data.source' and key not in run.given else key
     if not covers(mode.reads, key):
       if covers(mode.kept, key):
-        raise UserError(_kept_message(run, name, key))
+        raise UserError(_kept_message(run, name, key, said))
       others = [other for other, each in every.items() if covers(each.reads, key)]
       raise UserError(f'--config.{key} has no effect in --mode={name}; {_of_modes(others)}')
     for section, why in without_effect.items():
@@ -82,12 +83,12 @@ def _of_modes(others: Sequence[str]) -> str:
   return f'it is read by --mode={" and --mode=".join(others)}' if others else 'nothing reads it'
 
 
-def _kept_message(run: Run, name: str, key: str) -> str:
+def _kept_message(run: Run, name: str, key: str, said: str) -> str:
   if run.stored is None:
-    return f'--config.{key} is of the run that --mode={name} opens, and {run.workdir} holds none'
+    return f'--config.{said} is of the run that --mode={name} opens, and {run.workdir} holds none'
   there = dict(config_files.leaves(_part(run.stored, key))).get(key)
   return (
-    f'--config.{key} cannot be changed in --mode={name}: the run in {run.workdir} was made with {there!r}; '
+    f'--config.{said} cannot be changed in --mode={name}: the run in {run.workdir} was made with {there!r}; '
     'leave it out, or name another --workdir'
   )
 

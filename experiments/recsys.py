@@ -239,7 +239,7 @@ def _seeded(cls: type) -> sections.Section:
   return lambda values, name: from_mapping(cls, {**values, 'train': {**values['train'], 'seed': 0}}, name)
 
 
-SECTIONS = {
+SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(seed=int),
   'data.synthetic': SyntheticConfig,
   'funnel': FunnelConfig,

@@ -315,7 +315,8 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 
 def _idle(run: contract.Run) -> dict[str, str]:
-  config, idle = run.config, {}
+  config = run.config
+  idle: dict[str, str] = {}
   if not config.search.rerank:
     idle |= dict.fromkeys(('cross_encoder', 'search.rerank_weight'), 'config.search.rerank is 0')
   if config.search.expansion == 'none' and run.flags['mode'] != 'ask':
@@ -338,7 +339,7 @@ MODES = {
   'update': contract.Mode(update, ('data', *_INDEX)),
   'tensorboard': contract.Mode(tensorboard, kept=('encoder',)),
 }
-SECTIONS = {
+SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(
     shard_size=Positive, near_duplicate=Annotated[float, between(0, 1)], cross_encoder=str, generator=str
   ),

@@ -279,7 +279,7 @@ MODES = {
   'analyse': contract.Mode(analyse, (*_COUNTED, 'compare', 'sample_megabytes'), flags=('gpt2',)),
   'compare': contract.Mode(compare, ('data.source', 'data.path', 'data.text_key', 'language_model')),
 }
-SECTIONS = {
+SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(
     vocab_size=Positive,
     pattern=str,

@@ -134,7 +134,7 @@ def _checked(hint: Any, value: Any, key: str) -> Any:
     raise UserError(f'{key} must be {hint.__name__}, got {value!r}')
   if hint in (int, float) and not allowed.holds(value):
     what = 'a finite number' if allowed == Range() and not math.isfinite(value) else str(allowed)
-    raise UserError(f'{key}={value!r} must be {what}')
+    raise UserError(f'{key} must be {what}, got {value!r}')
   return value
 
 

@@ -68,4 +68,4 @@ def test_a_mistake_is_no_value_error():
   with pytest.raises(UserError) as raised:
     from_mapping(TrainConfig, {'steps': 0, 'batch_size': 1}, 'train')
   assert not isinstance(raised.value, ValueError)
-  assert str(raised.value) == 'config.train.steps=0 must be at least 1'
+  assert str(raised.value) == 'config.train.steps must be at least 1, got 0'

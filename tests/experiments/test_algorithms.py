@@ -80,7 +80,7 @@ def test_growth_is_measured_and_drawn(call, tmp_path):
     (['--mode=new'], '--mode=new needs --contest=NAME'),
     (['--mode=stress'], '--mode=stress needs --solution=FILE'),
     (['--mode=growth', '--problem=nothing'], "no design problem 'nothing'"),
-    (['--config.limits.time=0'], '--config.limits.time=0.0 must be above 0'),
+    (['--config.limits.time=0'], '--config.limits.time must be above 0, got 0.0'),
   ],
 )
 def test_a_mistake_is_one_line(call, arguments, message):

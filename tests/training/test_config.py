@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from mlsd_jax.training.config import TrainConfig, describe
+from mlsd_jax.schema import describe
+from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.optimizers import OptimizerConfig
 
 
