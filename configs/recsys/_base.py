@@ -23,8 +23,11 @@ def base():
         'promotions': True,  # completejourney: the displays and mailers planned for the week to come
         'path': '',  # hm: its folder; online_retail and table: the file; alone: a table
         # table: the file's names of ours; '' is the column of our name, where there is one
-        'columns': dict.fromkeys(('user_id', 'item_id', 'time', 'price', 'quantity', 'place', 'name'), ''),
+        'columns': dict.fromkeys(('user_id', 'item_id', 'time', 'price', 'quantity', 'rating', 'place', 'name'), ''),
         'categories': '',  # table: columns that describe an item, from coarse to fine, with commas between
+        'decimal': '',  # table: point or comma, whichever its numbers have; '' finds it out, column by column
+        'date_order': '',  # table: day or month, whichever comes first in its dates; '' finds it out
+        'min_rating': '',  # table: the least rating that counts as an event; '' where there are no ratings
         'synthetic': {},  # what SyntheticConfig (recsys/purchases/generator.py) has
       },
       'funnel': {

@@ -12,6 +12,7 @@ from mlsd_jax.recsys.preparation import RecommenderConfig
 from mlsd_jax.recsys.purchases import generator, own_table, readers, weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.generator import SyntheticConfig
+from mlsd_jax.recsys.purchases.own_table import Reading
 from mlsd_jax.recsys.stages import candidates
 from mlsd_jax.recsys.stages.tower_source import NAME
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
@@ -57,7 +58,22 @@ def _read(config: Any) -> Dataset:
     return readers.read_online_retail(data.path)
   categories = data.categories  # a tuple in a config, names with commas between on the command line
   names = [name.strip() for name in categories.split(',')] if isinstance(categories, str) else categories
-  return own_table.read_table(data.path, data.columns.to_dict(), tuple(filter(None, names)))
+  return own_table.read_table(data.path, data.columns.to_dict(), tuple(filter(None, names)), read_reading(config))
+
+
+def read_reading(config: Any) -> Reading:
+  """What the config says of how a table is written.
+
+  Raises:
+    UserError: a value that cannot be.
+  """
+  rating = config.data.min_rating
+  try:
+    least = float(rating) if rating != '' else None
+  except (TypeError, ValueError):
+    raise UserError(f'config.data.min_rating={rating!r} is no number') from None
+  values = {'decimal': config.data.decimal, 'date_order': config.data.date_order, 'min_rating': least}
+  return from_mapping(Reading, values, 'data')
 
 
 def read_synthetic(config: Any) -> SyntheticConfig:

@@ -111,6 +111,7 @@ def make_dataset(
   notes: Sequence[str] = (),
   promotions: pl.LazyFrame | None = None,
   closed: Sequence[datetime.date] = (),
+  date_order: str = '',
 ) -> Dataset:
   """A Dataset of events that name their users and items by id.
 
@@ -121,6 +122,7 @@ def make_dataset(
       that is not there.
     items: the same of the items.
     promotions: item_id, place, start, stop, display, mailer, front; those of other items and places are left out.
+    date_order: see times.parse_seconds.
 
   Raises:
     UserError: missing columns, duplicate or unknown ids, times that cannot be read, no events.
@@ -136,7 +138,8 @@ def make_dataset(
     pl.col('item_id').cast(pl.String),
     *(pl.lit(value).alias(column) for column, value in defaults.items() if column not in names),
   )
-  named = lazy.select('user_id', 'item_id', times.parse_seconds(lazy, name), *defaults)
+  seconds = times.parse_seconds(lazy, name, date_order)
+  named = lazy.select('user_id', 'item_id', seconds, *defaults)
   users = _described(named, 'user_id', users, f'users of {name}')
   items = _described(named, 'item_id', items, f'items of {name}')
   if 'name' not in items.columns:
@@ -162,11 +165,16 @@ def make_dataset(
     raise UserError(f'{name}: {rows:,} events became {coded.height:,} when users and items were looked up')
   for column in ('user', 'item', 'time'):
     if unknown := coded[column].null_count():
-      what = f'{column}s that the {column}s table does not have'
-      if column == 'time':
-        unread = lazy.select('time').filter(times.parse_seconds(lazy, name).is_null()).head(1).collect()['time'][0]
-        what = f'no time that can be read, such as {unread!r}'
-      raise UserError(f'{name}: {unknown:,} of {rows:,} events have {what}')
+      source = 'time' if column == 'time' else f'{column}_id'
+      bad = (
+        seconds.is_null()
+        if column == 'time'
+        else ~pl.col(source).is_in((users if column == 'user' else items)['id'].implode())
+      )
+      example = lazy.filter(bad.fill_null(True)).select(source).head(1).collect(engine='streaming').item()
+      shown = str(example) if column == 'time' and not isinstance(example, str) else repr(example)
+      what = 'no time that can be read' if column == 'time' else f'{column}s that the {column}s table does not have'
+      raise UserError(f'{name}: {unknown:,} of {rows:,} events have {what}, such as {shown}')
   if not rows:
     raise UserError(f'{name} has no events')
   return Dataset(

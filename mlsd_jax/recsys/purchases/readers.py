@@ -10,8 +10,10 @@ import polars as pl
 
 from mlsd_jax import files, folders
 from mlsd_jax.errors import UserError
-from mlsd_jax.recsys.purchases import own_table
+from mlsd_jax.recsys.purchases import numbers, own_table
 from mlsd_jax.recsys.purchases.events import Dataset, make_dataset
+from mlsd_jax.recsys.purchases.numbers import is_empty
+from mlsd_jax.recsys.purchases.table_files import scan
 
 HM_FILES = ('articles.csv', 'customers.csv', 'transactions_train.csv')
 HM_CATEGORIES = ('index_group_name', 'product_group_name', 'product_type_name', 'product_code')
@@ -175,7 +177,7 @@ def _stream_transactions(path: pathlib.Path, users: pl.DataFrame, items: pl.Data
     .select(
       'user',
       'item',
-      pl.col('t_dat').str.to_date('%Y-%m-%d', strict=False).dt.epoch('s').alias('time'),
+      _day('t_dat').dt.epoch('s').alias('time'),
       pl.col('price').cast(pl.Float32, strict=False).fill_null(0).fill_nan(0),
       pl.lit(1, pl.Float32).alias('quantity'),
       pl.col('sales_channel_id').cast(pl.Int32, strict=False).fill_null(0).alias('place'),
@@ -186,15 +188,32 @@ def _stream_transactions(path: pathlib.Path, users: pl.DataFrame, items: pl.Data
     coded.sink_parquet(temporary, engine='streaming')
     nulls = pl.scan_parquet(temporary).select(pl.col('user', 'item', 'time').null_count(), pl.len()).collect()
     rows = table.select(pl.len()).collect(engine='streaming').item()
-    for column, what in (
-      ('user', 'unknown customer'),
-      ('item', 'unknown article'),
-      ('time', 'date that is not YYYY-MM-DD'),
+    for column, source, ids, what in (
+      ('user', 'customer_id', users['id'], 'unknown customer'),
+      ('item', 'article_id', items['id'], 'unknown article'),
+      ('time', 't_dat', None, 'date that is not YYYY-MM-DD'),
     ):
       if nulls[column][0]:
-        raise UserError(f'{path}: {nulls[column][0]:,} of {rows:,} rows have an {what}')
+        example = _example(table, source, ids)
+        raise UserError(f'{path}: {nulls[column][0]:,} of {rows:,} rows have an {what}, such as {example}')
     if nulls['len'][0] != rows:
       raise UserError(f'{path}: {rows:,} rows became {nulls["len"][0]:,} when customers and articles were looked up')
+
+
+def _example(table: pl.LazyFrame, column: str, ids: pl.Series | None) -> str:
+  """A value of a column that is not among the ids (or is no day), and what may have become of it."""
+  known = _day(column).is_not_null() if ids is None else pl.col(column).is_in(ids.implode())
+  value = table.filter(~known.fill_null(False)).select(column).head(1).collect(engine='streaming').item()
+  alike = lambda text: text.str.strip_chars().str.strip_suffix('.0').str.strip_chars_start('0').str.to_lowercase()
+  twin = None if ids is None or value is None else ids.filter(alike(ids) == alike(pl.Series([value]))).first()
+  if twin is None:
+    return repr(value)
+  lost = 'leading zeros were lost' if len(twin) != len(value) else 'it is written in another way'
+  return f'{value!r}, where the table of ids has {twin!r}: {lost}; keep ids as text'
+
+
+def _day(column: str) -> pl.Expr:
+  return pl.col(column).str.to_date('%Y-%m-%d', strict=False)
 
 
 def read_online_retail(path: str | pathlib.Path) -> Dataset:
@@ -203,7 +222,7 @@ def read_online_retail(path: str | pathlib.Path) -> Dataset:
   Lines that say of nobody what he bought are left out, and `notes` says how many: cancelled invoices, returns, lines
   without a customer, and codes that are no goods (POST, D, BANK CHARGES, ...).
   """
-  table = own_table.scan(path)
+  table, taken = scan(path)
   names = {name.replace(' ', '').lower(): name for name in table.collect_schema().names()}
   pick = lambda *choices: next((names[c] for c in choices if c in names), None)
   chosen = {
@@ -219,14 +238,17 @@ def read_online_retail(path: str | pathlib.Path) -> Dataset:
   missing = [what for what, name in chosen.items() if name is None]
   if missing:
     raise UserError(f'{path} has no column for {missing[0]}; it has {", ".join(names.values())}')
+  rows = table.select(pl.col(str(name)).cast(pl.String).str.strip_chars().alias(what) for what, name in chosen.items())
+  # As UCI publishes it: a decimal point, the month before the day.
+  read = {name: numbers.read_numbers(rows, name, decimal='point') for name in ('quantity', 'price')}
+  count = rows.select(pl.len()).collect(engine='streaming').item()
+  unread = numbers.describe_unread(read, {'quantity': 'taken as 1', 'price': 'not known'}, count)
   lines, notes = own_table.leave_out(
-    table.select(
-      pl.col(str(name)).cast(pl.String).str.strip_chars().alias(what) for what, name in chosen.items()
-    ).with_columns(
-      pl.col('user_id').str.strip_suffix('.0'), own_table.parse_number('quantity'), own_table.parse_number('price')
+    rows.with_columns(
+      pl.col('user_id').str.strip_suffix('.0'), *(column.value.alias(name) for name, column in read.items())
     ),
     {
-      'without a customer': own_table.is_empty('user_id'),
+      'without a customer': is_empty('user_id'),
       'of cancelled invoices': pl.col('invoice').str.starts_with('C'),
       'of returns': pl.col('quantity').fill_null(0) <= 0,
       'of codes that are no goods': ~pl.col('item_id').str.contains(r'\d{3}'),
@@ -235,14 +257,20 @@ def read_online_retail(path: str | pathlib.Path) -> Dataset:
   # The same code is written 85123a here and 85123A there.
   events = lines.with_columns(pl.col('item_id').str.to_uppercase()).collect(engine='streaming')
   items = events.group_by(pl.col('item_id').alias('id')).agg(
-    pl.col('name').filter(~own_table.is_empty('name')).mode().sort().first()
+    pl.col('name').filter(~is_empty('name')).mode().sort().first()
   )
   # A stock code's letters mark a variant (colour, size) of the digits before them.
   items = items.sort('id').with_columns(
     pl.col('id').str.extract(r'^(\d{3})').alias('range'), pl.col('id').str.extract(r'^(\d+)').alias('design')
   )
   return make_dataset(
-    'online_retail', events.drop('name', 'invoice'), None, items, categories=('range', 'design'), notes=notes
+    'online_retail',
+    events.drop('name', 'invoice'),
+    None,
+    items,
+    categories=('range', 'design'),
+    notes=(*taken, *notes, *unread),
+    date_order='month',
   )
 
 

@@ -11,6 +11,7 @@ import xlsxwriter
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import own_table, weeks
+from mlsd_jax.recsys.purchases.own_table import Reading
 
 COLUMNS = {'user_id': 'who', 'item_id': 'what', 'time': 'when'}
 OLD = datetime.datetime(2010, 12, 2, 8)
@@ -58,13 +59,31 @@ def test_columns_of_our_names_need_not_be_told(tmp_path):
   assert data.items['name'].to_list() == ['Ex', 'Why']
 
 
-def test_numbers_as_people_write_them(tmp_path):
-  prices = ['1.234,50', '$2.50', 'NaN', '1,234.50', '3,5', '-4', '', '€ 7']
-  path = _table(
-    tmp_path, ';', who=['a'] * 8, what=['x'] * 8, when=[f'2020-01-0{day}' for day in range(1, 9)], cost=prices
+def _priced(folder, prices, decimal=''):
+  count = len(prices)
+  days = [f'2020-01-{1 + day % 28:02d}' for day in range(count)]
+  path = _table(folder, ';', who=['a'] * count, what=['x'] * count, when=days, cost=prices)
+  return own_table.read_table(path, COLUMNS | {'price': 'cost'}, (), Reading(decimal))
+
+
+def test_the_decimal_sign_is_decided_for_the_whole_column(tmp_path):
+  data = _priced(tmp_path, ['1.299', 'NaN', '2.549,00', '-4', '', '€ 7', 'free'])
+  assert data.events['price'].to_list() == [1299.0, 0.0, 2549.0, 0.0, 0.0, 7.0, 0.0]
+  assert data.notes == (
+    "price that is no number, so not known: 1 of 7 lines, such as 'free'",
+    'price of 0 or below, so not known: 1 of 7 lines, such as -4',
   )
-  data = own_table.read_table(path, COLUMNS | {'price': 'cost'})
-  assert data.events['price'].to_list() == [1234.5, 2.5, 0.0, 1234.5, 3.5, 0.0, 0.0, 7.0]
+  with pytest.raises(
+    UserError, match=r"price '1\.299' may be 1\.299 or 1299, .*--config\.data\.decimal=point or =comma"
+  ):
+    _priced(tmp_path, ['1.299', '7'])
+  assert _priced(tmp_path, ['1.299', '7'], 'point').events['price'].to_list() == pytest.approx([1.299, 7])
+  with pytest.raises(
+    UserError, match=r"decimal point in some lines \('2\.50'\) and with a decimal comma in others \('3,5'\)"
+  ):
+    _priced(tmp_path, ['2.50', '3,5'])
+  with pytest.raises(UserError, match="price has no number that can be read, such as 'cheap', 'dear'"):
+    _priced(tmp_path, ['cheap', 'dear'])
 
 
 def _workbook(path, sheets):
@@ -177,38 +196,10 @@ def test_what_is_wrong_is_told(tmp_path, columns, message):
     own_table.read_table(_table(tmp_path), columns)
 
 
-@pytest.mark.parametrize(
-  ('written', 'number'),
-  [
-    ('1.234,56', 1234.56),
-    ('1,234.56', 1234.56),
-    ('0,5', 0.5),
-    ('.5', 0.5),
-    ("1'000", 1000.0),
-    ('$1 200', 1200.0),
-    ('1e-05', 1e-5),
-    ('Rs. 250', 250.0),
-    ('12.50 EUR', 12.5),
-    ('EUR 12.50', 12.5),
-    ('2 pieces', 2.0),
-    ('-3', -3.0),
-    ('−3', -3.0),
-    ('-£5.00', -5.0),
-    ('5.00-', -5.0),
-    ('(5.00)', -5.0),
-    ('some', None),
-    (None, None),
-  ],
-)
-def test_a_number_in_many_forms(written, number):
-  found = pl.LazyFrame({'n': [written]}, {'n': pl.String}).select(own_table.parse_number('n')).collect()['n'][0]
-  assert found == (None if number is None else pytest.approx(number))
-
-
 def test_what_is_no_number_is_told(tmp_path):
   path = _table(tmp_path, paid=['3.50', 'free', None], units=['1', '2', '3'])
   data = own_table.read_table(path, COLUMNS | {'price': 'paid', 'quantity': 'units'})
-  assert data.notes == ('price that is no number, so not known: 1 of 3 lines',)
+  assert data.notes == ("price that is no number, so not known: 1 of 3 lines, such as 'free'",)
 
 
 def test_a_name_may_be_a_category_too(tmp_path):
@@ -249,3 +240,104 @@ def test_a_week_without_purchases_is_a_week_of_nothing(tmp_path):
   taken = snapshot.take(data, cuts[1])
   assert taken.column('item', 'n7').sum() == 0
   assert taken.column('item', 'n30').sum() == 3
+
+
+def _text(folder, text, encoding='utf-8'):
+  path = folder / 'log.csv'
+  path.write_bytes(text.encode(encoding) if isinstance(text, str) else text)
+  return path
+
+
+@pytest.mark.parametrize(('encoding', 'note'), [('latin-1', 'was read as Windows-1252'), ('utf-16', 'read as UTF-16')])
+def test_ids_of_another_encoding_stay_apart_and_it_is_said(tmp_path, encoding, note):
+  path = _text(tmp_path, 'who,what,when\nJosé,x,2020-01-01\nJosè,x,2020-01-02\n', encoding)
+  data = own_table.read_table(path, COLUMNS)
+  assert data.users['id'].to_list() == ['Josè', 'José']
+  assert note in data.notes[0]
+
+
+def test_a_file_of_two_encodings_is_refused_with_the_line(tmp_path):
+  path = _text(tmp_path, 'who,what,when\nJosé,x,2020-01-01\n'.encode() + 'Josè,x,2020-01-02\n'.encode('latin-1'))
+  with pytest.raises(UserError, match=r'log\.csv, line 3 is no UTF-8, and others are'):
+    own_table.read_table(path, COLUMNS)
+
+
+@pytest.mark.parametrize(
+  ('rows', 'line', 'fields'),
+  [
+    ('a,x,2020-01-01\nb,y,z,2020-01-02\n', 3, '4 fields'),
+    ('a,x,2020-01-01\n\nb,y\n', 4, '2 fields'),
+    ('a,"x\ny",2020-01-01\nb\n', 4, '1 field'),
+    ('a,"x, y",2020-01-01\nb,y,\nc,2020-01-01\n', 4, '2 fields'),
+  ],
+)
+def test_a_row_with_other_fields_than_the_first_is_refused_with_its_line(tmp_path, rows, line, fields):
+  path = _text(tmp_path, 'who,what,when\n' + rows)
+  with pytest.raises(UserError, match=f'line {line} has {fields}, and the first line names 3 columns'):
+    own_table.read_table(path, COLUMNS)
+
+
+def test_quotation_marks(tmp_path):
+  with pytest.raises(UserError, match='line 3: a quotation mark does not close'):
+    own_table.read_table(_text(tmp_path, 'who,what,when\na,x,2020-01-01\nb,"x,2020-01-01\n'), COLUMNS)
+  path = _text(tmp_path, 'who,what,when\na,19" screen,2020-01-01\nb,"x, y",2020-01-01\n"c","""z""",2020-01-02\n')
+  assert own_table.read_table(path, COLUMNS).items['id'].to_list() == ['"z"', '19" screen', 'x, y']
+
+
+@pytest.mark.parametrize(
+  ('text', 'columns'),
+  [
+    ('196\t242\t3\t881250949\n186\t302\t3\t891717742\n', COLUMNS),
+    ('a,x,2020-01-01\nb,y,2020-01-02\n', COLUMNS),
+    ('a,x,2020-01-01\nb,y,2020-01-02\n', {'user_id': 'a', 'item_id': 'x', 'time': '2020-01-01'}),
+    ('a,x,2020-01-01\nb,y,2020-01-02\n', {}),
+  ],
+)
+def test_a_file_without_a_header_is_told_so(tmp_path, text, columns):
+  with pytest.raises(UserError, match='has no line that names its columns: the first is '):
+    own_table.read_table(_text(tmp_path, text), columns)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+  with pytest.raises(UserError, match="two columns called 'who'"):
+    own_table.read_table(_text(tmp_path, 'who,who,what,when\na,b,x,2020-01-01\n'), COLUMNS)
+
+
+def test_ids_written_in_two_ways_are_one_and_it_is_said(tmp_path):
+  who = ['1.0', '1', '2', '3.0', ' 2']
+  data = own_table.read_table(_table(tmp_path, who=who, what=list('xyxyx'), when=['2020-01-01'] * 5), COLUMNS)
+  assert data.users['id'].to_list() == ['1', '2', '3']
+  assert data.notes == (
+    "user ids with blanks around, read without: 1 lines, such as ' 2'",
+    "user ids that end in .0 beside others, read without it: 2 lines, such as '1.0'",
+  )
+
+
+@pytest.mark.parametrize(('first', 'second'), [('017', '17'), ('85123A', '85123a')])
+def test_ids_that_look_alike_stay_apart_and_it_is_said(tmp_path, first, second):
+  data = own_table.read_table(_table(tmp_path, what=[first, second, 'z']), COLUMNS)
+  assert data.num_items == 3
+  assert data.notes == (
+    f'item ids that differ only in leading zeros or capitals count as different: 2, such as {first!r} and {second!r}',
+  )
+
+
+@pytest.mark.parametrize('zero', ['0', '00000000', '0000-00-00'])
+def test_a_time_of_zero_is_left_out_and_counted(tmp_path, zero):
+  data = own_table.read_table(_table(tmp_path, when=['20200101', zero, '20200301']), COLUMNS)
+  assert [weeks.day(time).astype(str) for time in data.events['time']] == ['2020-01-01', '2020-03-01']
+  assert data.notes == ('left out: 1 of 3 lines, with a time of 0, which says nothing',)
+
+
+def test_ratings_become_events_from_a_threshold_on(tmp_path):
+  path = _table(tmp_path, rating=['4,5', '3,0', ''])
+  every = own_table.read_table(path, COLUMNS)
+  assert every.events.height == 3
+  assert every.notes[0].startswith("column 'rating': every line counts, whatever it says")
+  data = own_table.read_table(path, COLUMNS, (), Reading(min_rating=4.0))
+  assert data.items['id'].to_list() == ['x']
+  assert data.notes == ('left out: 1 of 3 lines, without a rating', 'left out: 1 of 3 lines, rated below 4')
+  with pytest.raises(UserError, match=r'also requires --config\.data\.min_rating='):
+    own_table.read_table(path, COLUMNS | {'rating': 'rating'})
+  with pytest.raises(UserError, match='min_rating requires a column of ratings'):
+    own_table.read_table(_table(tmp_path), COLUMNS, (), Reading(min_rating=4.0))

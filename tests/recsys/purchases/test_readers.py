@@ -70,9 +70,23 @@ def test_a_folder_that_cannot_be_written_is_read_through_the_cache(tmp_path, mon
 @pytest.mark.parametrize(
   ('changed', 'message'),
   [
-    ({'transactions_train': {'article_id': ['0108775015', '9', '9']}}, '2 of 3 rows have an unknown article'),
-    ({'transactions_train': {'customer_id': ['0' * 64, 'f' * 64, 'e']}}, '1 of 3 rows have an unknown customer'),
-    ({'transactions_train': {'t_dat': ['21.09.2018', '2018-09-20', '2018-09-20']}}, 'date that is not YYYY-MM-DD'),
+    (
+      {'transactions_train': {'article_id': ['0108775015', '9', '9']}},
+      r"2 of 3 rows have an unknown article, such as '9'$",
+    ),
+    (
+      {'transactions_train': {'article_id': ['0108775015', '108775044', '108775015']}},
+      r"2 of 3 rows have an unknown article, such as '108775044', where the table of ids has '0108775044': "
+      'leading zeros were lost; keep ids as text',
+    ),
+    (
+      {'transactions_train': {'customer_id': ['0' * 64, 'f' * 64, 'e']}},
+      "1 of 3 rows have an unknown customer, such as 'e'",
+    ),
+    (
+      {'transactions_train': {'t_dat': ['21.09.2018', '2018-09-20', '2018-09-20']}},
+      "date that is not YYYY-MM-DD, such as '21.09.2018'",
+    ),
     ({'articles': {'article_id': ['0108775015', '0108775015']}}, 'stands there more than once'),
   ],
 )
