@@ -1,26 +1,13 @@
-"""Texts to token ids, in order, over several processes.
+"""Texts to token ids, in order, over several processes."""
 
-The workers are plain interpreters that import a tokenizer and nothing else. multiprocessing would run the caller's main
-module again in each of them, and with it import JAX.
-"""
-
-import collections
-import concurrent.futures
-import contextlib
 import dataclasses
 import itertools
-import os
-import pickle
-import queue
-import signal
-import subprocess
-import sys
-import traceback
 from collections.abc import Iterator, Sequence
-from typing import IO
+from concurrent.futures import BrokenExecutor
 
 import numpy as np
 
+from mlsd_jax import processes
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers.base import Tokenizer
 
@@ -73,90 +60,23 @@ def encode_chunks(
     for chunk in itertools.chain(first, chunks):
       yield encode_chunk(tokenizer, dtype, chunk)
     return
-  with contextlib.ExitStack() as stack:
-    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-    for _ in range(workers):
-      idle.put(stack.enter_context(_Worker(tokenizer, dtype)))
-    executor = stack.enter_context(concurrent.futures.ThreadPoolExecutor(workers))
-
-    def encode(chunk: Sequence[str]) -> Encoded:
-      worker = idle.get()
-      try:
-        return worker.encode(chunk)
-      finally:
-        idle.put(worker)
-
-    pending: collections.deque[concurrent.futures.Future[Encoded]] = collections.deque()
-    stack.callback(lambda: [future.cancel() for future in pending])
-    for chunk in itertools.chain(first, chunks):
-      pending.append(executor.submit(encode, chunk))
-      if len(pending) > 2 * workers:
-        yield pending.popleft().result()
-    while pending:
-      yield pending.popleft().result()
+  # Sent once a worker, not with every chunk: a vocabulary is larger than most chunks.
+  executor = processes.process_pool(workers, _hold, tokenizer, dtype)
+  try:
+    yield from processes.map_in_order(executor, _encode_held, itertools.chain(first, chunks), ahead=2 * workers)
+  except BrokenExecutor as error:
+    raise RuntimeError(f'an encoding process died (SIGKILL often means: out of memory): {error}') from error
+  finally:
+    executor.shutdown(kill_workers=True)
 
 
-class _Worker:
-  """One process that turns chunks into ids, spoken to through its standard input and output."""
-
-  def __init__(self, tokenizer: Tokenizer, dtype: str):
-    code = 'from mlsd_jax.data import encoding; encoding.serve()'
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(path or '.' for path in sys.path)}
-    self._process = subprocess.Popen(
-      [sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-    )
-    self._send((tokenizer, dtype))
-
-  def __enter__(self) -> '_Worker':
-    return self
-
-  def __exit__(self, *exception: object) -> None:
-    assert self._process.stdin is not None
-    assert self._process.stdout is not None
-    with contextlib.suppress(BrokenPipeError):
-      self._process.stdin.close()
-    self._process.stdout.close()
-    self._process.wait()
-
-  def encode(self, texts: Sequence[str]) -> Encoded:
-    self._send(texts)
-    assert self._process.stdout is not None
-    try:
-      reply = pickle.load(self._process.stdout)
-    except EOFError as error:
-      code = self._process.wait()
-      raise RuntimeError(f'an encoding process ended with exit code {code} (-9 often means: out of memory)') from error
-    if isinstance(reply, Exception):
-      raise reply
-    return reply
-
-  def _send(self, message: object) -> None:
-    assert self._process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # the worker has died: reading its reply will say so
-      pickle.dump(message, self._process.stdin, pickle.HIGHEST_PROTOCOL)
-      self._process.stdin.flush()
+_held: tuple[Tokenizer, str]
 
 
-def serve() -> None:
-  """What a worker does: answers chunks until its input ends, as it does when the parent is gone."""
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-  replies = os.fdopen(os.dup(sys.stdout.fileno()), 'wb')
-  os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints must not get among the replies
-  requests = sys.stdin.buffer
-  tokenizer, dtype = pickle.load(requests)
-  for texts in _messages(requests):
-    reply: Encoded | Exception
-    try:
-      reply = encode_chunk(tokenizer, dtype, texts)
-    except UserError as error:
-      reply = error
-    except Exception:
-      reply = RuntimeError(traceback.format_exc())
-    pickle.dump(reply, replies, pickle.HIGHEST_PROTOCOL)
-    replies.flush()
+def _hold(tokenizer: Tokenizer, dtype: str) -> None:
+  global _held
+  _held = tokenizer, dtype
 
 
-def _messages(file: IO[bytes]) -> Iterator[Sequence[str]]:
-  with contextlib.suppress(EOFError):
-    while True:
-      yield pickle.load(file)
+def _encode_held(texts: Sequence[str]) -> Encoded:
+  return encode_chunk(*_held, texts)

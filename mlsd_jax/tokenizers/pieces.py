@@ -2,16 +2,14 @@
 
 import collections
 import concurrent.futures
-import contextlib
 import dataclasses
 import itertools
 import os
 import pathlib
 import re
-import signal
 from collections.abc import Callable, Iterable, Iterator
 
-from mlsd_jax import files
+from mlsd_jax import files, processes
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base
 from mlsd_jax.tokenizers.patterns import MARK, Pattern
@@ -128,36 +126,9 @@ def _ordered(work, chunks: Iterator[list[str]], pattern: Pattern, workers: int) 
     yield from (work(chunk, pattern) for chunk in chunks)
     return
   threads = pattern.fast is not None or not pattern.plain
-  executor: concurrent.futures.Executor
-  if threads:
-    executor = concurrent.futures.ThreadPoolExecutor(workers)
-  else:
-    import multiprocessing
-
-    executor = concurrent.futures.ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context('spawn'))
+  executor = concurrent.futures.ThreadPoolExecutor(workers) if threads else processes.process_pool(workers)
   with executor:
-    pending: collections.deque[concurrent.futures.Future] = collections.deque()
-    try:
-      for chunk in chunks:
-        with _without_interrupts():
-          pending.append(executor.submit(work, chunk, pattern))
-        if len(pending) > workers:
-          yield pending.popleft().result()
-      while pending:
-        yield pending.popleft().result()
-    except BaseException:
-      executor.shutdown(wait=False, cancel_futures=True)
-      raise
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-  """Processes started within do not see Ctrl-C, as they inherit what is blocked; this one sees it at the end."""
-  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-  try:
-    yield
-  finally:
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    yield from processes.map_in_order(executor, work, chunks, pattern, ahead=workers)
 
 
 def _count(chunk: list[str], pattern: Pattern) -> tuple[int, dict[str, int]]:
