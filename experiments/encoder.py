@@ -64,7 +64,7 @@ def train(run: contract.Run) -> None:
   run.write_result(
     _measured(encoder, trained, held)
     | {'val_loss': result.metrics['loss'], 'num_pairs': len(rest), 'held_out_pairs': len(held)}
-    | {'steps': result.step, 'train_seconds': result.train_seconds}
+    | {'steps': result.step, 'train_seconds': result.train_seconds, **result.origin()}
   )
   return run.print(f'{run.workdir}: {_summary(run, run.result() or {})}')
 

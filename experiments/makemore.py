@@ -84,6 +84,7 @@ def train(run: contract.Run) -> None:
       'novel_share_by_model': {name: novel_share(list_, words) for name, list_ in made.items()},
       'train_seconds': sum(row.train_seconds for each in rows.values() for row in each),
       'uniform_guess': guess,
+      'origin': {name: [dict(row.origin) for row in each] for name, each in rows.items() if each[0].origin},
     }
   )
   loss_charts.ladder(mean('val_loss'), published, guess, run.workdir / 'plots' / 'ladder.png')

@@ -77,7 +77,9 @@ def adder(run: contract.Run) -> bool:
   else:
     by_digits = exact_answers.accuracy_by_digits(done.params, model, problem, lengths, config['test_sums'])
     values = {'adder_accuracy': by_digits[str(problem.digits)], 'adder_accuracy_by_digits': by_digits}
-  run.write_result(values | {'adder_train_seconds': done.train_seconds, 'adder_steps': done.step})
+  run.write_result(
+    values | {'adder_train_seconds': done.train_seconds, 'adder_steps': done.step, **done.origin('adder_')}
+  )
   run.print(f'adder: {_adder_line(values | {"adder_train_seconds": done.train_seconds})}')
   return True
 
@@ -96,7 +98,7 @@ def sort(run: contract.Run) -> bool:
     return False
   sources = held_out_sources(problem, config['test_examples'], seed=2)
   accuracy = float(exact_answers.right_answers(done.params, model, problem, sources).mean())
-  run.write_result({'sort_accuracy': accuracy, 'sort_train_seconds': done.train_seconds})
+  run.write_result({'sort_accuracy': accuracy, 'sort_train_seconds': done.train_seconds, **done.origin('sort_')})
   run.print(f'sort: {accuracy:.2%} of {len(sources):,} held-out rows right, {done.train_seconds:.0f} s')
   return True
 
@@ -134,7 +136,10 @@ def seq2seq(run: contract.Run) -> bool:
     run.print(
       f'  {source} -> {answer}' + ('' if answer == problem.answer(source) else f'   wrong: {problem.answer(source)}')
     )
-  run.write_result({'seq2seq_accuracy': accuracy, 'seq2seq_problem': name, 'seq2seq_train_seconds': done.train_seconds})
+  run.write_result(
+    {'seq2seq_accuracy': accuracy, 'seq2seq_problem': name, 'seq2seq_train_seconds': done.train_seconds}
+    | done.origin('seq2seq_')
+  )
   run.print(f'seq2seq, {name}: {len(sources):,} held-out examples, {done.train_seconds:.0f} s of training')
   run.print(_seq2seq_table(accuracy))
   if distributed.is_main():

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import contextlib
 import os
+import pathlib
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,7 @@ def process_pool(workers: int, start: Callable[..., object] | None = None, *argu
   import loky
 
   # The program's own sys.path: packages that were found beside the caller's script are found in the workers too.
-  environment = {'PYTHONPATH': os.pathsep.join(path or os.getcwd() for path in sys.path)}
+  environment = {'PYTHONPATH': os.pathsep.join(path or str(pathlib.Path.cwd()) for path in sys.path)}
   context = loky.backend.get_context('loky')  # 'loky_init_main' would run the main module in the workers
   return loky.ProcessPoolExecutor(
     workers, context=context, initializer=_start, initargs=(start, arguments), env=environment

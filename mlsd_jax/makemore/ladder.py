@@ -37,6 +37,7 @@ class Row:
     val_loss, test_loss: nats a character, ends of words included.
     num_params: 0 for a counted model.
     steps_per_second: 0 for a counted model.
+    origin: `Result.origin`; nothing for a counted model.
   """
 
   val_loss: float
@@ -45,6 +46,7 @@ class Row:
   steps: int
   steps_per_second: float
   train_seconds: float
+  origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +99,7 @@ def train_rung(settings: Mapping[str, Any], words: WordList, train: TrainConfig,
     steps=result.step,
     steps_per_second=result.items_per_second / train.batch_size,
     train_seconds=result.train_seconds,
+    origin=result.origin(),
   )
   if not math.isfinite(row.val_loss):
     raise UserError(f'{folder.name} came to a loss of {row.val_loss}; lower its learning rate')

@@ -52,9 +52,13 @@ class Result:
   checkpoint_step: int
   damaged_checkpoints: tuple[str, ...] = ()
 
-  def origin(self) -> dict[str, Any]:
-    """What a result says of the parameters: checkpoint_step, and damaged_checkpoints where there were any."""
-    return origin(self.checkpoint_step, self.damaged_checkpoints)
+  def origin(self, prefix: str = '') -> dict[str, Any]:
+    """What a result says of the parameters: checkpoint_step, and damaged_checkpoints where there were any.
+
+    Args:
+      prefix: of these two names, where one result holds several models.
+    """
+    return {f'{prefix}{key}': value for key, value in origin(self.checkpoint_step, self.damaged_checkpoints).items()}
 
 
 def fit(

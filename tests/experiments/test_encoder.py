@@ -84,6 +84,7 @@ def test_a_training_from_pairs_to_a_folder_that_loads(call, kind):
   assert code == 0, err
   result = json.loads(pathlib.Path('e', 'result.json').read_text())
   assert result['steps'] == 2
+  assert result['checkpoint_step'] == 2
   assert result['val_loss'] > 0
   assert result['held_out_pairs'] >= 1
   for measure in ('accuracy', 'mrr'):
