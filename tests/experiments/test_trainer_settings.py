@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from mlsd_jax.data.algorithmic import PAD, Reversal, Sorting, pairs, sequences
@@ -178,6 +179,10 @@ CASES: dict[str, Callable[[], Case]] = {
 WHOLE_BATCH = {name for name in CASES if name.startswith(('recsys', 'encoder contrastive'))}
 WHOLE_BATCH |= {'makemore wavenet', 'makemore mlp, batch norm'}
 
+# Of a model that is trained by a loss which another case has: the two settings that part a batch most.
+ALIKE = {'gpt2, layers scanned, loss in chunks', 'mingpt attention', 'mingpt mlp', 'encoder contrastive, chunks'}
+ALIKE |= {f'makemore {kind}' for kind in KINDS} - {'makemore transformer', 'makemore wavenet'}
+
 SETTINGS: tuple[dict[str, Any], ...] = (
   {'mesh': {'data': 2, 'fsdp': 2, 'tensor': 2}, 'per_dispatch': 1},
   {'mesh': {'data': 2, 'fsdp': 2, 'tensor': 2}, 'step': 'shard_map'},
@@ -204,22 +209,23 @@ def _with_masked_parts(name: str, batches: dict[str, np.ndarray]) -> dict[str, n
   return batches | {'weights': weights}
 
 
-def _train(case: Case, mesh, step='jit', accumulation=1, dtype=jnp.float32, per_dispatch=STEPS):
-  """Parameters after STEPS steps, and how far they went."""
+def _optimizer(task: Task) -> optax.GradientTransformation:
+  """Plain gradient steps: Adam divides by the size of a gradient and so makes much of the rounding of a tiny one."""
+  name = 'sgd' if task.lookups is None else 'rowwise_adagrad'
+  config = OptimizerConfig(name=name, learning_rate=0.1, schedule='constant', weight_decay=0.0, epsilon=1e-3, beta1=0.0)
+  return make_optimizer(config, STEPS)
+
+
+def _train(case: Case, start, mesh, step='jit', accumulation=1, dtype=jnp.float32, per_dispatch=STEPS):
+  """Parameters after STEPS steps from the state `start`, and how far they went."""
   task, batches = case
-  by_rows = task.lookups is not None
-  # Plain gradient steps: Adam divides by the size of a gradient and so makes much of the rounding of a tiny one.
-  config = OptimizerConfig(
-    name='rowwise_adagrad' if by_rows else 'sgd', learning_rate=0.1, schedule='constant', weight_decay=0.0,
-    epsilon=1e-3, beta1=0.0,
-  )  # fmt: skip
-  optimizer = make_optimizer(config, STEPS)
+  by_rows, optimizer = task.lookups is not None, _optimizer(task)
   devices = jax.devices()[: int(np.prod(list(mesh.values())))]
   mesh = sharding.make_mesh(mesh, devices)
-  init = functools.partial(step_module.init_state, task, optimizer)
-  shardings = step_module.state_shardings(jax.eval_shape(init, jax.random.key(0)), task, mesh)
-  state = jax.jit(init, out_shardings=shardings)(jax.random.key(0))
-  before = jax.device_get(state.params)
+  shardings = step_module.state_shardings(start, task, mesh)
+  # A copy: the step gives its argument's memory away.
+  state = jax.device_put(jax.tree.map(jnp.copy, start), shardings)
+  before = jax.device_get(start.params)
   train_step = step_module.make_train_step(
     task, optimizer, mesh, kind=step, accumulation=accumulation, dtype=dtype, by_rows=by_rows
   )
@@ -239,17 +245,23 @@ def _case(name: str) -> Case:
 @pytest.mark.parametrize('name', CASES)
 def test_parameters_are_the_same_under_every_setting(name):
   """With parts of the batch that hold masked items only: a microbatch, a device."""
-  reference, moved = _train(_case(name), {'data': 1})
+  case = _case(name)
+  start = jax.jit(functools.partial(step_module.init_state, case[0], _optimizer(case[0])))(jax.random.key(0))
+  reference, moved = _train(case, start, {'data': 1})
   assert moved > 1e-3
   assert moved < 10.0
   for settings in SETTINGS:
+    if name in ALIKE and settings.get('step') != 'shard_map':
+      continue
     if name in WHOLE_BATCH and 'accumulation' in settings:
       with pytest.raises(UserError, match=r'train\.accumulation=2 would hide'):
-        _train(_case(name), **settings)
+        _train(case, start, **settings)
       continue
-    trained, _ = _train(_case(name), **settings)
+    trained, _ = _train(case, start, **settings)
     same = functools.partial(np.testing.assert_allclose, rtol=RTOL, atol=ATOL, err_msg=f'{settings}')
     jax.tree.map(same, trained, reference)
-  rounded, _ = _train(_case(name), {'data': 1}, dtype=jnp.bfloat16)
+  if name in ALIKE:
+    return
+  rounded, _ = _train(case, start, {'data': 1}, dtype=jnp.bfloat16)
   assert {leaf.dtype for leaf in jax.tree.leaves(rounded)} == {np.dtype('float32')}
   jax.tree.map(functools.partial(np.testing.assert_allclose, atol=0.3 * moved), rounded, reference)
