@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 # Workers of one test run share the compiled programs; nothing is taken from or left in the user's cache.
 _RUN = os.environ.setdefault('MLSD_TEST_RUN', os.environ.get('PYTEST_XDIST_TESTRUNUID') or str(os.getpid()))
 _CACHE = pathlib.Path(tempfile.gettempdir(), f'mlsd-jax-tests-{_RUN}')
+# Half of a start's time is compiling the sources of JAX and others, where Python may not keep what it compiled: here it
+# may, for this run, and so may the processes that tests start.
+if os.environ.pop('PYTHONDONTWRITEBYTECODE', ''):
+  sys.dont_write_bytecode, sys.pycache_prefix = False, str(_CACHE / 'pycache')
+  os.environ['PYTHONPYCACHEPREFIX'] = sys.pycache_prefix
 os.environ.setdefault('MLSD_CACHE_DIR', str(_CACHE))
 os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(_CACHE / 'jax'))
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
