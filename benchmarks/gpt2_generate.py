@@ -24,9 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlsd_jax.generation import decode
-from mlsd_jax.generation.generate import GPTDecoder
-from mlsd_jax.generation.sampling import SamplingConfig
+from mlsd_jax.generation import Engine, GPTDecoder, Request, SamplingConfig
 from mlsd_jax.language_model import gpt2_folder
 from mlsd_jax.models import gpt
 from mlsd_jax.training.step import cast_floating
@@ -38,17 +36,23 @@ def decoder_run(params, config, batch: int, prompt_tokens: int, new_tokens: int)
   """A function that decodes once and returns the seconds it took."""
   decoder = GPTDecoder(config, config.vocab_size)
   prompts = list(np.arange(batch * prompt_tokens, dtype=np.int32).reshape(batch, prompt_tokens) % 1000)
-  keys = decode.row_keys(0, range(batch), [0] * batch)
+  slots = max(batch, 4) if params['token_embedding'].dtype == jnp.bfloat16 else batch
+  engine = Engine(
+    decoder,
+    params,
+    slots=slots,
+    max_length=prompt_tokens + new_tokens,
+    dispatch_seconds=float('inf'),
+    prefix_blocks=0,
+  )
 
   def run() -> float:
-    began = time.perf_counter()
-    session = decode.Session(
-      decoder, params, prompts, keys, sampling=SamplingConfig(temperature=0.0), max_new_tokens=new_tokens
-    )
-    made = 0
-    while not session.done.all():
-      made += sum(map(len, session.advance()))
-    assert made == batch * new_tokens
+    began, before = time.perf_counter(), engine.stats.new_tokens
+    for prompt in prompts:
+      engine.submit(Request(prompt, SamplingConfig(temperature=0.0), new_tokens))
+    while engine.busy:
+      engine.step()
+    assert engine.stats.new_tokens - before == batch * new_tokens
     return time.perf_counter() - began
 
   return run

@@ -235,7 +235,7 @@ def _sampling(config: Any) -> SamplingConfig:
   for name in ('num_samples', 'max_new_tokens'):
     if config[name] < 1:
       raise UserError(f'config.sample.{name}={config[name]} must be at least 1')
-  names = ('temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty')
+  names = ('temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty', 'presence_penalty', 'frequency_penalty')
   return from_mapping(SamplingConfig, {name: config[name] for name in names}, 'sample')
 
 

@@ -54,6 +54,8 @@ def base() -> ConfigDict:
         'top_p': 1.0,
         'min_p': 0.0,
         'repetition_penalty': 1.0,
+        'presence_penalty': 0.0,  # these two count what was sampled, not the prompt
+        'frequency_penalty': 0.0,
         'stop': (),  # strings that end a sample
         'seed': 0,
       },

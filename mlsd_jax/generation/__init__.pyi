@@ -1,17 +1,25 @@
 from .beam import Hypotheses, beam_search
-from .decode import Decoder, Session
-from .generate import GPTDecoder, Sample, generate
+from .decoders import BigramDecoder, Decoder, GPTDecoder, make_decoder
+from .engine import Engine
+from .generate import Sample, generate
+from .requests import Event, Request, Stats, TokenLogprob
 from .sampling import SamplingConfig
 from .stopping import TextStream
 
 __all__ = [
+  'BigramDecoder',
   'Decoder',
+  'Engine',
+  'Event',
   'GPTDecoder',
   'Hypotheses',
+  'Request',
   'Sample',
   'SamplingConfig',
-  'Session',
+  'Stats',
   'TextStream',
+  'TokenLogprob',
   'beam_search',
   'generate',
+  'make_decoder',
 ]

@@ -10,50 +10,13 @@ import numpy as np
 
 from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
-from mlsd_jax.generation import decode
+from mlsd_jax.generation import decoders
+from mlsd_jax.generation.decoders import make_decoder
+from mlsd_jax.generation.engine import Engine
+from mlsd_jax.generation.requests import Event, Request
 from mlsd_jax.generation.sampling import PLAIN, SamplingConfig
 from mlsd_jax.generation.stopping import TextStream
-from mlsd_jax.models import bigram, gpt, partial_gpt
-
-
-@dataclasses.dataclass(frozen=True)
-class GPTDecoder:
-  """A GPT as a decode.Decoder that samples the first `vocab_size` ids only."""
-
-  config: gpt.GPTConfig
-  vocab_size: int
-
-  @property
-  def context_length(self) -> int:
-    return self.config.context_length
-
-  def init_cache(self, params: Any, pad_B: jax.Array, slots: int) -> gpt.Cache:
-    # Padding takes slots but no position, so that a padded cache may be longer than the context.
-    room = dataclasses.replace(self.config, context_length=max(slots, self.context_length))
-    return gpt.init_cache(room, pad_B, slots, params['token_embedding'].dtype)
-
-  def apply(self, params: Any, tokens_BT: jax.Array, cache: gpt.Cache, *, first: bool) -> tuple[jax.Array, gpt.Cache]:
-    apply_cached = partial_gpt.functions_of(self.config).apply_cached
-    logits_BV, cache = apply_cached(params, tokens_BT, self.config, cache, first=first)
-    return logits_BV[:, : self.vocab_size], cache
-
-
-@dataclasses.dataclass(frozen=True)
-class BigramDecoder:
-  """A bigram table as a decode.Decoder: nothing before the last token matters, so there is nothing to cache."""
-
-  config: bigram.BigramConfig
-  context_length: int = 2**20
-
-  @property
-  def vocab_size(self) -> int:
-    return self.config.vocab_size
-
-  def init_cache(self, params: Any, pad_B: jax.Array, slots: int) -> None:
-    return None
-
-  def apply(self, params: Any, tokens_BT: jax.Array, cache: None, *, first: bool) -> tuple[jax.Array, None]:
-    return bigram.apply(params, tokens_BT[:, -1:], self.config)[:, 0], None
+from mlsd_jax.models import bigram, gpt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,15 +56,15 @@ def generate(
   """Continues every prompt `num_samples` times.
 
   A sample is determined by (seed, prompt, its number, sampling) up to the rounding of the model's arithmetic; it does
-  not depend on batch_size nor on the other prompts. Past the model's context a row goes on in a sliding window, see
-  decode.py.
+  not depend on the other prompts. Past the model's context a row goes on in a sliding window: the last half of the
+  context is read anew, as the row's only past.
 
   Args:
     params: of `config`, in the dtype to compute in (bfloat16 halves what each token reads from memory).
     prompts: texts, or arrays of token ids. An empty one starts from end_of_text, else (the tokenizer has none) from
       the last id of a line break, else (it cannot be encoded) from id 0.
     stop: strings that end a row.
-    batch_size: rows decoded at once. Memory grows with it; so does throughput.
+    batch_size: rows decoded at once, the slots of the engine. Memory grows with it; so does throughput.
     on_text: called as on_text(index into the result, new text) whenever text of a row is settled.
     steps_per_dispatch: tokens between two looks at the text; by default 4 with on_text, else 16.
 
@@ -120,68 +83,72 @@ def generate(
       f'tokenizer {tokenizer.name} has {tokenizer.vocab_size} ids, but the model only {config.vocab_size}: '
       f'use the tokenizer that the model was trained with'
     )
-  decoder: decode.Decoder
-  if isinstance(config, bigram.BigramConfig):
-    decoder = BigramDecoder(config)
-  else:
-    decoder = GPTDecoder(config, tokenizer.vocab_size)
-  if len(set(sampling.banned) & set(range(decoder.vocab_size))) == decoder.vocab_size:
-    raise UserError('banned holds every token of the vocabulary; leave at least one to sample')
+  decoder = make_decoder(config, tokenizer.vocab_size)
   encoded = [_encode(tokenizer, prompt) for prompt in prompts]
   for number, tokens in enumerate(encoded):
-    decode.check_prompt(tokens, decoder, f'prompt {number}')
-  params = jax.tree.map(jnp.asarray, params)
+    decoders.check_prompt(tokens, decoder, f'prompt {number}')
   if steps_per_dispatch is None:
     steps_per_dispatch = 16 if on_text is None else 4
+  rows = [(prompt, number) for prompt in range(len(prompts)) for number in range(num_samples)]
+  engine = Engine(
+    decoder,
+    params,
+    slots=_num_slots(min(batch_size, len(rows)), params),
+    end_of_text=tokenizer.end_of_text,
+    max_length=max((len(tokens) for tokens in encoded), default=1) + max_new_tokens,
+    steps_per_dispatch=steps_per_dispatch,
+    dispatch_seconds=float('inf'),
+    prefix_blocks=64 if num_samples > 1 else 0,
+  )
+  options: dict[str, Any] = dict(sampling=sampling, max_tokens=max_new_tokens, seed=seed, slides=True)
+  numbers = [engine.submit(Request(encoded[prompt], stream=(prompt, number), **options)) for prompt, number in rows]
+  texts = {number: _Text(TextStream(tokenizer, stop)) for number in numbers}
+  while engine.busy:
+    for event in engine.step():
+      piece = texts[event.id].add(event, tokenizer.end_of_text)
+      if texts[event.id].stream.stopped:
+        engine.cancel(event.id)
+      if piece and on_text is not None:
+        on_text(numbers.index(event.id), piece)
+  samples = []
+  for (prompt, number), text in zip(rows, texts.values(), strict=True):
+    given = prompts[prompt]
+    shown = given if isinstance(given, str) else tokenizer.decode(given)
+    samples.append(Sample(shown, text.stream.text, np.array(text.tokens, np.int32), text.finish, prompt, number))
+  return samples
 
-  # Prompts of like length share a batch: less padding. A row's keys follow its prompt and number, not its place here.
-  rows = [(prompt, sample) for prompt in range(len(prompts)) for sample in range(num_samples)]
-  order = sorted(range(len(rows)), key=lambda row: len(encoded[rows[row][0]]))
-  samples: list[Sample | None] = [None] * len(rows)
-  for start in range(0, len(order), batch_size):
-    chosen = order[start : start + batch_size]
-    session = decode.Session(
-      decoder,
-      params,
-      [encoded[rows[row][0]] for row in chosen],
-      decode.row_keys(seed, [rows[row][0] for row in chosen], [rows[row][1] for row in chosen]),
-      sampling=sampling,
-      max_new_tokens=max_new_tokens,
-      end_of_text=tokenizer.end_of_text,
-      steps_per_dispatch=steps_per_dispatch,
-    )
-    for row, sampled, stream in zip(chosen, *_run(session, tokenizer, stop, chosen, on_text), strict=True):
-      prompt, number = rows[row]
-      given = prompts[prompt]
-      text = given if isinstance(given, str) else tokenizer.decode(given)
-      ended = bool(sampled) and sampled[-1] == tokenizer.end_of_text
-      finish = 'stop' if stream.stopped else 'end_of_text' if ended else 'length'
-      samples[row] = Sample(text, stream.text, np.array(sampled, np.int32), finish, prompt, number)
-  return [sample for sample in samples if sample is not None]
+
+@dataclasses.dataclass
+class _Text:
+  """A row's tokens as text, up to a stop string."""
+
+  stream: TextStream
+  tokens: list[int] = dataclasses.field(default_factory=list)
+  finish: str = ''
+
+  def add(self, event: Event, end_of_text: int | None) -> str:
+    """The text that an event settles."""
+    if self.stream.stopped:
+      return ''
+    piece = ''
+    for token in event.tokens:
+      self.tokens.append(token)
+      if token != end_of_text:
+        piece += self.stream.push(token)
+      if self.stream.stopped:
+        self.finish = 'stop'
+        return piece
+    if event.finish is not None:
+      piece += self.stream.close()
+      self.finish = 'stop' if self.stream.stopped else event.finish
+    return piece
 
 
-def _run(session, tokenizer, stop, chosen, on_text) -> tuple[list[list[int]], list[TextStream]]:
-  """Decodes a session to its end: each row's sampled tokens and text."""
-  streams = [TextStream(tokenizer, stop) for _ in chosen]
-  tokens: list[list[int]] = [[] for _ in chosen]
-
-  def emit(row, piece):
-    if piece and on_text is not None:
-      on_text(chosen[row], piece)
-
-  while not session.done.all():
-    was_done = session.done.copy()
-    for row, new in enumerate(session.advance()):
-      for token in new:
-        tokens[row].append(token)
-        if token != tokenizer.end_of_text:
-          emit(row, streams[row].push(token))
-        if streams[row].stopped:
-          session.finish(row)
-          break
-      if session.done[row] and not was_done[row]:
-        emit(row, streams[row].close())
-  return tokens, streams
+def _num_slots(rows: int, params: Any) -> int:
+  """A power of two; at least 4 for bfloat16 on a CPU, where XLA takes ten times as long for fewer rows."""
+  is_bfloat16 = any(getattr(leaf, 'dtype', None) == jnp.bfloat16 for leaf in jax.tree.leaves(params))
+  smallest = 4 if is_bfloat16 and jax.default_backend() == 'cpu' else 1
+  return 1 << (max(rows, smallest) - 1).bit_length()
 
 
 def _encode(tokenizer: tokenizers.Tokenizer, prompt: str | np.ndarray) -> np.ndarray:

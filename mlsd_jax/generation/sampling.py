@@ -1,16 +1,20 @@
-"""From logits to a token: pure functions of one step, chosen by a `SamplingConfig`.
+"""From logits to a token: pure functions of one step, whose every setting is an array with an entry a row.
 
-The filters run in the order repetition penalty, temperature, top-k, top-p, min-p, each on what the one before left.
-None of them sorts the vocabulary, which on a CPU takes longer than the model: the cut of top-p is found by 32
-bisections of the bits of a float32, which is exact.
+Adjustments come first, in the order bias, repetition penalty, frequency and presence penalty. Then the temperature and
+the filters top-k, top-p, min-p, each on what the one before left. None of them sorts the vocabulary, which on a CPU
+takes longer than the model: the cuts of top-k and top-p are found by 32 bisections of the bits of a float32, which is
+exact.
 
-Names: B rows, V vocabulary.
+Names: B rows, V vocabulary, K tokens told beside each; a name without B is of one row.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mlsd_jax.errors import UserError
 
@@ -29,6 +33,9 @@ class SamplingConfig:
     min_p: keep tokens at least this share as probable as the most probable (arXiv:2407.01082); 0 keeps all.
     repetition_penalty: logits of tokens that the row already holds, prompt included, are divided by it where
       positive and multiplied where negative (CTRL, Keskar et al. 2019, arXiv:1909.05858); 1 changes nothing.
+    presence_penalty: subtracted from the logits of tokens that were sampled before; the prompt does not count.
+    frequency_penalty: subtracted as often as a token was sampled before.
+    logit_bias: added to the logits of some token ids: a mapping (kept as pairs), or (id, bias) pairs.
     banned: token ids that are never chosen.
 
   Equals at the cut of top-k and top-p are all kept.
@@ -39,10 +46,16 @@ class SamplingConfig:
   top_p: float = 1.0
   min_p: float = 0.0
   repetition_penalty: float = 1.0
+  presence_penalty: float = 0.0
+  frequency_penalty: float = 0.0
+  logit_bias: Mapping[int, float] | tuple[tuple[int, float], ...] = ()
   banned: tuple[int, ...] = ()
 
   def __post_init__(self):
     object.__setattr__(self, 'banned', tuple(int(token) for token in self.banned))
+    pairs = self.logit_bias.items() if isinstance(self.logit_bias, Mapping) else self.logit_bias
+    pairs = tuple(sorted((int(token), float(bias)) for token, bias in pairs))
+    object.__setattr__(self, 'logit_bias', pairs)
     if not 0.0 <= self.temperature < float('inf'):
       raise UserError(f'temperature={self.temperature} must be 0 (greedy) or a positive number')
     if self.top_k < 0 or self.top_k != int(self.top_k):
@@ -53,96 +66,206 @@ class SamplingConfig:
       raise UserError(f'min_p={self.min_p} must be from 0 (keep all) to 1')
     if not 0.0 < self.repetition_penalty < float('inf'):
       raise UserError(f'repetition_penalty={self.repetition_penalty} must be a positive number; 1 changes nothing')
+    for name in ('presence_penalty', 'frequency_penalty'):
+      if not np.isfinite(getattr(self, name)):
+        raise UserError(f'{name}={getattr(self, name)} must be a number; 0 changes nothing')
     if any(token < 0 for token in self.banned):
       raise UserError(f'banned={self.banned} must be token ids, 0 or more')
+    if any(token < 0 or not np.isfinite(bias) for token, bias in pairs):
+      raise UserError(f'logit_bias={dict(pairs)} must give token ids, 0 or more, numbers')
+
+  @property
+  def biases(self) -> tuple[tuple[int, float], ...]:
+    """logit_bias as (id, bias) pairs in order of the ids."""
+    return cast(tuple[tuple[int, float], ...], self.logit_bias)
 
 
 PLAIN = SamplingConfig()
+GREEDY = SamplingConfig(temperature=0.0)
 
 
-def uniforms(keys_B: jax.Array, start: int | jax.Array, number: int) -> jax.Array:
-  """The random numbers of tokens start to start + number - 1 of each row, [number, B, 2] in [0, 1).
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """The numbers of a SamplingConfig, an array with an entry a row each: of one shape, whatever they are."""
 
-  A row's numbers follow from its own key and the token's number alone.
+  temperature: Any
+  top_k: Any
+  top_p: Any
+  min_p: Any
+  repetition: Any
+  presence: Any
+  frequency: Any
+  has_bias: Any  # bool: bias_V of Marks is not all 0
+
+  @classmethod
+  def stack(cls, configs: Sequence[SamplingConfig]) -> 'Settings':
+    """The settings of rows as numpy arrays."""
+    floats = lambda name: np.array([getattr(config, name) for config in configs], np.float32)
+    return cls(
+      temperature=floats('temperature'),
+      top_k=np.array([min(config.top_k, 2**31 - 1) for config in configs], np.int32),
+      top_p=floats('top_p'),
+      min_p=floats('min_p'),
+      repetition=floats('repetition_penalty'),
+      presence=floats('presence_penalty'),
+      frequency=floats('frequency_penalty'),
+      has_bias=np.array([bool(config.logit_bias or config.banned) for config in configs]),
+    )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Marks:
+  """What a row marks of each token of the vocabulary, [B, V] (or [V] of one row)."""
+
+  bias: Any  # float32, -inf for what is banned
+  seen: Any  # bool: in the prompt or sampled
+  count: Any  # int32: how often it was sampled
+
+  @classmethod
+  def of_row(cls, config: SamplingConfig, vocab: int, prompt: Sequence[int], sampled: Sequence[int] = ()) -> 'Marks':
+    """The marks of a row that holds a prompt and what was sampled behind it, as numpy arrays [V]."""
+    bias_V, seen_V = np.zeros(vocab, np.float32), np.zeros(vocab, bool)
+    for token, bias in config.biases:
+      if token < vocab:
+        bias_V[token] = bias
+    bias_V[[token for token in config.banned if token < vocab]] = -np.inf
+    seen_V[np.asarray(prompt, np.int64)] = True
+    seen_V[np.asarray(sampled, np.int64)] = True
+    return cls(bias_V, seen_V, np.bincount(np.asarray(sampled, np.int64), minlength=vocab).astype(np.int32))
+
+
+def are_used(config: SamplingConfig) -> bool:
+  """Whether a row with this config reads its Marks."""
+  return bool(
+    config.logit_bias
+    or config.banned
+    or config.repetition_penalty != 1.0
+    or config.presence_penalty
+    or config.frequency_penalty
+  )
+
+
+class Choice(NamedTuple):
+  """A token a row, int32 [B], and the log-probabilities of it [B] and of the K most probable [B, K] before any setting
+  (0 in a row that does not ask for them)."""
+
+  token: jax.Array
+  logprob: jax.Array
+  top_token: jax.Array
+  top_logprob: jax.Array
+
+
+def uniforms(seed_2: jax.Array, prompt: jax.Array, sample: jax.Array, start: jax.Array, number: int) -> jax.Array:
+  """The random numbers of a row's tokens start to start + number - 1, [number, 2] in [0, 1).
+
+  They follow from the words of its seed (uint32, most significant first), the number of its prompt and of its sample
+  of that prompt, and each token's own number alone.
   """
-  of_token = lambda key, token: jax.random.uniform(jax.random.fold_in(key, token), (2,))
-  of_row = jax.vmap(of_token, (0, None))
-  return jax.vmap(of_row, (None, 0))(keys_B, start + jnp.arange(number))
+  key = jax.random.wrap_key_data(seed_2, impl='threefry2x32')
+  key = jax.random.fold_in(jax.random.fold_in(key, prompt), sample)
+  of_token = lambda token: jax.random.uniform(jax.random.fold_in(key, token), (2,))
+  return jax.vmap(of_token)(start + jnp.arange(number))
 
 
-def sample(
-  logits_BV: jax.Array, uniform_B2: jax.Array, config: SamplingConfig, seen_BV: jax.Array | None = None
-) -> jax.Array:
-  """One token a row, int32 [B]. What a row gets depends on its own logits and numbers and on no other row.
+def choose(
+  logits_BV: jax.Array, uniform_B2: jax.Array, settings: Settings, marks: Marks, asks_B: jax.Array, number: int
+) -> Choice:
+  """A token a row. What a row gets depends on its own logits, numbers and settings and on no other row.
 
   Args:
     logits_BV: any float dtype.
     uniform_B2: from `uniforms`.
-    seen_BV: which tokens a row holds already; wanted where repetition_penalty is not 1.
+    asks_B: which rows want log-probabilities.
+    number: K.
   """
-  logits_BV = filter_logits(logits_BV, config, seen_BV)
-  if config.temperature == 0.0:
-    return greedy(logits_BV)
-  return categorical(logits_BV, uniform_B2)
+  row = lambda each: _choose_row(*each, number)
+  rows = (logits_BV, uniform_B2, settings, marks, asks_B)
+  # On a CPU row by row, so that each pays for what it asks for alone; elsewhere all at once.
+  return jax.lax.platform_dependent(rows, cpu=lambda rows: jax.lax.map(row, rows), default=jax.vmap(row))
 
 
-def greedy(logits_BV: jax.Array) -> jax.Array:
-  """The first of the largest logits, int32 [B]: argmax, at four times its speed on a CPU."""
-  vocab = logits_BV.shape[-1]
-  largest_BV = jnp.where(logits_BV >= logits_BV.max(-1, keepdims=True), jnp.arange(vocab, dtype=jnp.int32), vocab)
-  return jnp.minimum(largest_BV.min(-1), vocab - 1)  # all are NaN: any token
+def _choose_row(logits_V, uniform_2, settings: Settings, marks: Marks, asks, number: int) -> Choice:
+  logits_V = logits_V.astype(jnp.float32)
+  token = sample(logits_V, uniform_2, settings, marks)
+  nothing = (jnp.zeros(()), jnp.zeros(number, jnp.int32), jnp.zeros(number))
+  told = jax.lax.cond(asks, lambda: tell(logits_V, token, number), lambda: nothing)
+  return Choice(token, *told)
 
 
-def filter_logits(logits_BV: jax.Array, config: SamplingConfig, seen_BV: jax.Array | None = None) -> jax.Array:
-  """float32 logits of the distribution that `config` samples from; tokens that it rules out are at -inf."""
-  logits_BV = logits_BV.astype(jnp.float32)
-  if config.banned:
-    logits_BV = logits_BV.at[:, jnp.array(config.banned)].set(-jnp.inf, mode='drop')
-  if config.repetition_penalty != 1.0:
-    if seen_BV is None:
-      raise ValueError('a repetition penalty needs seen_BV')
-    logits_BV = penalise_repetition(logits_BV, seen_BV, config.repetition_penalty)
-  if config.temperature == 0.0:
-    return logits_BV
-  logits_BV = logits_BV / config.temperature
-  if 0 < config.top_k < logits_BV.shape[-1]:
-    logits_BV = keep_top_k(logits_BV, config.top_k)
-  if config.top_p < 1.0:
-    logits_BV = keep_top_p(logits_BV, config.top_p)
-  if config.min_p > 0.0:
-    logits_BV = keep_min_p(logits_BV, config.min_p)
-  return logits_BV
+def tell(logits_V: jax.Array, token: jax.Array, number: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Log-probability of a token, and the `number` most probable tokens with theirs."""
+  logits_V = logits_V.astype(jnp.float32)
+  total = jax.nn.logsumexp(logits_V)
+  top, index = jax.lax.top_k(logits_V, min(number, logits_V.shape[0]))
+  missing = (0, number - top.shape[0])
+  return logits_V[token] - total, jnp.pad(index, missing), jnp.pad(top - total, missing, constant_values=-jnp.inf)
 
 
-def penalise_repetition(logits_BV: jax.Array, seen_BV: jax.Array, penalty: float) -> jax.Array:
-  """Logits of seen tokens moved away from being chosen again by the factor `penalty`."""
-  penalised_BV = jnp.where(logits_BV < 0, logits_BV * penalty, logits_BV / penalty)
-  return jnp.where(seen_BV, penalised_BV, logits_BV)
+def sample(logits_V: jax.Array, uniform_2: jax.Array, settings: Settings, marks: Marks) -> jax.Array:
+  """One token of one row, int32."""
+  logits_V = adjust(logits_V, settings, marks)
+  draw = lambda: categorical(filter_logits(logits_V, settings)[None], uniform_2[None])[0]
+  return jax.lax.cond(settings.temperature == 0.0, lambda: greedy(logits_V), draw)
 
 
-def keep_top_k(logits_BV: jax.Array, k: int) -> jax.Array:
+def greedy(logits_V: jax.Array) -> jax.Array:
+  """The first of the largest logits, int32: argmax, at four times its speed on a CPU."""
+  vocab = logits_V.shape[-1]
+  largest_V = jnp.where(logits_V >= logits_V.max(-1, keepdims=True), jnp.arange(vocab, dtype=jnp.int32), vocab)
+  return jnp.minimum(largest_V.min(-1), vocab - 1)  # all are NaN: any token
+
+
+def adjust(logits_V: jax.Array, settings: Settings, marks: Marks) -> jax.Array:
+  """float32 logits with bias and penalties."""
+  logits_V = logits_V.astype(jnp.float32)
+  penalises = (settings.repetition != 1.0) | (settings.presence != 0.0) | (settings.frequency != 0.0)
+
+  def apply_marks():
+    biased_V = logits_V + marks.bias
+    repeated_V = jnp.where(biased_V < 0, biased_V * settings.repetition, biased_V / settings.repetition)
+    repeated_V = jnp.where(marks.seen, repeated_V, biased_V)
+    return repeated_V - settings.frequency * marks.count - jnp.where(marks.count > 0, settings.presence, 0.0)
+
+  return jax.lax.cond(penalises | settings.has_bias, apply_marks, lambda: logits_V)
+
+
+def filter_logits(logits_V: jax.Array, settings: Settings) -> jax.Array:
+  """Logits of the distribution that is sampled from; tokens that are ruled out are at -inf. A temperature of 0 is 1."""
+  logits_V = logits_V / jnp.where(settings.temperature == 0.0, 1.0, settings.temperature)
+  unchanged = lambda logits_V: logits_V
+  limits_k = (settings.top_k > 0) & (settings.top_k < logits_V.shape[-1])
+  logits_V = jax.lax.cond(limits_k, lambda x: keep_top_k(x, settings.top_k), unchanged, logits_V)
+  logits_V = jax.lax.cond(settings.top_p < 1.0, lambda x: keep_top_p(x, settings.top_p), unchanged, logits_V)
+  return jax.lax.cond(settings.min_p > 0.0, lambda x: keep_min_p(x, settings.min_p), unchanged, logits_V)
+
+
+def keep_top_k(logits_V: jax.Array, k: jax.Array) -> jax.Array:
   """-inf below the k-th largest logit."""
-  return jnp.where(logits_BV >= jax.lax.top_k(logits_BV, k)[0][:, -1:], logits_BV, -jnp.inf)
+  return _keep_largest(logits_V, jnp.ones(logits_V.shape, jnp.int32), k)
 
 
-def keep_top_p(logits_BV: jax.Array, p: float) -> jax.Array:
+def keep_top_p(logits_V: jax.Array, p: jax.Array) -> jax.Array:
   """-inf outside the smallest set of largest logits whose probabilities sum to at least p."""
-  rank_BV, probs_BV = _ordered_bits(logits_BV), jax.nn.softmax(logits_BV, axis=-1)
-
-  def narrow(i, cut_B1):
-    candidate_B1 = cut_B1 | (jnp.uint32(1 << 31) >> i)
-    mass_B1 = jnp.where(rank_BV >= candidate_B1, probs_BV, 0.0).sum(-1, keepdims=True)
-    return jnp.where(mass_B1 >= p, candidate_B1, cut_B1)
-
-  # The largest cut above which the mass is still p, found from the top bit down.
-  cut_B1 = jax.lax.fori_loop(0, 32, narrow, jnp.zeros((logits_BV.shape[0], 1), jnp.uint32))
-  return jnp.where(rank_BV >= cut_B1, logits_BV, -jnp.inf)
+  return _keep_largest(logits_V, jax.nn.softmax(logits_V, axis=-1), p)
 
 
-def keep_min_p(logits_BV: jax.Array, share: float) -> jax.Array:
+def keep_min_p(logits_V: jax.Array, share: jax.Array) -> jax.Array:
   """-inf where the probability is below `share` of the largest."""
-  cut_B1 = logits_BV.max(-1, keepdims=True) + jnp.log(jnp.float32(share))
-  return jnp.where(logits_BV >= cut_B1, logits_BV, -jnp.inf)
+  return jnp.where(logits_V >= logits_V.max(-1, keepdims=True) + jnp.log(share), logits_V, -jnp.inf)
+
+
+def _keep_largest(logits_V, weight_V, wanted):
+  """-inf below the largest cut above which the weights still sum to `wanted`, found from the top bit down."""
+  rank_V = _ordered_bits(logits_V)
+
+  def narrow(i, cut):
+    candidate = cut | (jnp.uint32(1 << 31) >> i)
+    mass = jnp.where(rank_V >= candidate, weight_V, 0).sum(-1)
+    return jnp.where(mass >= wanted, candidate, cut)
+
+  return jnp.where(rank_V >= jax.lax.fori_loop(0, 32, narrow, jnp.uint32(0)), logits_V, -jnp.inf)
 
 
 def categorical(logits_BV: jax.Array, uniform_B2: jax.Array) -> jax.Array:

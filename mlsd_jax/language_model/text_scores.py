@@ -18,7 +18,7 @@ import numpy as np
 
 from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
-from mlsd_jax.generation.decode import bucket
+from mlsd_jax.generation.decoders import bucket
 from mlsd_jax.models import gpt
 from mlsd_jax.training.task import EvalData
 

@@ -82,18 +82,30 @@ class GPTConfig:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Cache:
-  """Keys and values of the tokens seen so far.
+  """Keys and values of the tokens that each row has read, from slot 0 on; how many they are, the caller knows.
 
   A list of per-layer arrays, not one stacked array: each is then updated in place under jit, where a stacked one is
-  copied every step. Slots stand last in the keys, heads before them, as attention.attend_cached reads them. One `index`
-  serves all rows, so that a step is one slice; rows of unequal length are padded on the left, behind which they end
-  flush.
+  copied every step. Slots stand last in the keys, heads before them, as attention.attend_cached reads them.
   """
 
-  keys: list[jax.Array]  # num_layers x [B, H, K, S]
-  values: list[jax.Array]  # num_layers x [B, H, S, K]
-  index: jax.Array  # int32 scalar: slots filled, the same for every row
-  pad_B: jax.Array  # int32: how many of a row's first slots are left padding
+  keys: list[jax.Array]  # num_layers x [R, H, K, S]
+  values: list[jax.Array]  # num_layers x [R, H, S, K]
+
+  def cut(self, row: jax.Array, start: jax.Array, slots: int) -> 'Cache':
+    """A copy of `slots` slots of one row, from `start` on."""
+
+    def copy(held, axis):
+      at, sizes = [row, 0, 0, 0], [1, *held.shape[1:]]
+      at[axis], sizes[axis] = start, slots
+      return jax.lax.dynamic_slice(held, at, sizes)
+
+    return Cache([copy(each, 3) for each in self.keys], [copy(each, 2) for each in self.values])
+
+  def paste(self, block: 'Cache', row: jax.Array, start: jax.Array) -> 'Cache':
+    """The cache with `block`, as `cut` made it, in a row from `start` on."""
+    keys = [jax.lax.dynamic_update_slice(*pair, (row, 0, 0, start)) for pair in zip(self.keys, block.keys, strict=True)]
+    pairs = zip(self.values, block.values, strict=True)
+    return Cache(keys, [jax.lax.dynamic_update_slice(*pair, (row, 0, start, 0)) for pair in pairs])
 
 
 class Attention(nnx.Module):
@@ -105,19 +117,14 @@ class Attention(nnx.Module):
     self.out = layers.Linear(heads, config.embed_dim, use_bias=bias, stddev=_residual_stddev(config), rngs=rngs)
     self.config = config
 
-  def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
-    """`past` is (keys_BHKS, values_BHSK, index); returns the output and the (updated) keys and values.
-
-    With a mask over all slots of the cache, the new tokens attend to the cache, else to themselves.
-    """
+  def __call__(self, x_BTD, key=None, past=None):
+    """`past` is (keys_RHKS, values_RHSK, index_B, row); returns the output and the (updated) keys and values."""
     q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD), axis=2)
     if past is not None:
-      keys_BHKS, values_BHSK, index = past
+      keys_RHKS, values_RHSK, *where = past
       # Earlier tokens never see later ones, so their keys and values do not change: kept, a new token costs one row.
-      keys_BHKS, values_BHSK = attention.update_cache(keys_BHKS, values_BHSK, k_BSHK, v_BSHK, index)
-      past = (keys_BHKS, values_BHSK)
-      if mask_BTS.shape[-1] == keys_BHKS.shape[3]:
-        return self.out(attention.attend_cached(q_BTHK, keys_BHKS, values_BHSK, mask_BTS)), past
+      past = attention.update_cache(keys_RHKS, values_RHSK, k_BSHK, v_BSHK, *where)
+      return self.out(attention.attend_cached(q_BTHK, *past, *where)), past
     # Without a mask attention is causal. That is what lets one pass train on every position at once: each is a
     # prediction from the tokens before it alone, as in generation.
     y_BTHK = attention.attend(
@@ -125,11 +132,10 @@ class Attention(nnx.Module):
       k_BSHK,
       v_BSHK,
       implementation=self.config.attention,
-      mask_BTS=mask_BTS,
       dropout_rate=self.config.dropout,
       key=key,
     )
-    return self.out(y_BTHK), past
+    return self.out(y_BTHK), None
 
 
 def _residual_stddev(config: GPTConfig) -> float:
@@ -157,12 +163,12 @@ class Block(nnx.Module):
     self.mlp = MLP(config, rngs)
     self.dropout = config.dropout
 
-  def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
+  def __call__(self, x_BTD, key=None, past=None):
     attention_key, residual_1_key, residual_2_key = (None,) * 3 if key is None else jax.random.split(key, 3)
     # Pre-norm: each sublayer reads a normalised copy and adds to the stream, which itself is never normalised. So the
     # gradient reaches every layer through plain sums; with the norm behind the sum (models/transformer.py) deep stacks
     # train only behind a careful warmup (Xiong et al. 2020, arXiv:2002.04745).
-    y_BTD, past = self.attention(self.norm_1(x_BTD), attention_key, past, mask_BTS)
+    y_BTD, past = self.attention(self.norm_1(x_BTD), attention_key, past)
     x_BTD = x_BTD + layers.dropout(y_BTD, self.dropout, residual_1_key)
     y_BTD = self.mlp(self.norm_2(x_BTD))
     return x_BTD + layers.dropout(y_BTD, self.dropout, residual_2_key), past
@@ -223,28 +229,18 @@ class GPT(nnx.Module):
       hidden_BTD, self.token_embedding[...], targets_BT, vocab_size=config.vocab_size, chunks=config.loss_chunks
     )
 
-  def next_logits(self, tokens_BT, cache: Cache, first: bool):
-    """Logits behind the last of `tokens_BT`, which are written behind what `cache` holds, and the new cache."""
-    chex.assert_rank([tokens_BT, cache.pad_B], [2, 1])
-    length = tokens_BT.shape[1]
-    slots = length if first else cache.keys[0].shape[3]
-    index = jnp.zeros((), jnp.int32) if first else cache.index
-    positions_T = index + jnp.arange(length)
-    slots_S = jnp.arange(slots)
-    # Slots behind the newest token hold nothing yet, the first pad_B hold padding.
-    mask_BTS = (slots_S <= positions_T[:, None]) & (slots_S >= cache.pad_B[:, None, None])
-    # A query that is itself padding sees nothing; let it see all, so that its (unused) softmax stays finite.
-    mask_BTS = mask_BTS | (positions_T[:, None] < cache.pad_B[:, None, None])
-    # A row's positions count from its first real token: padded or not, it is the same text to the model.
-    x_BTD = self.embed(tokens_BT, jnp.maximum(positions_T - cache.pad_B[:, None], 0))
+  def extend(self, tokens_BT, cache: Cache, index_B, row=None):
+    """Final-norm hidden states [B, T, D] of tokens that follow what the cache holds, and the cache with them too."""
+    chex.assert_rank([tokens_BT, index_B], [2, 1])
+    positions_BT = index_B[:, None] + jnp.arange(tokens_BT.shape[1])
+    # Padding behind a row's tokens may stand past the last position; nobody reads what becomes of it.
+    x_BTD = self.embed(tokens_BT, jnp.minimum(positions_BT, self.config.context_length - 1))
     keys, values = [], []
     for block, past_k, past_v in zip(self.list_blocks(), cache.keys, cache.values, strict=True):
-      x_BTD, past = block(x_BTD, past=(past_k, past_v, index), mask_BTS=mask_BTS)
+      x_BTD, past = block(x_BTD, past=(past_k, past_v, index_B, row))
       keys.append(past[0])
       values.append(past[1])
-    # Only what comes next is asked for: the product with the vocabulary is of one position, not of the whole prompt.
-    logits_BV = self.logits(self.final_norm(x_BTD)[:, -1:])[:, 0]
-    return logits_BV, Cache(keys, values, index + length, cache.pad_B)
+    return self.final_norm(x_BTD), Cache(keys, values)
 
   def list_blocks(self):
     """The blocks one by one, stacked or not."""
@@ -287,25 +283,36 @@ def token_losses(
   return bind(params, config).token_losses(tokens_BT, targets_BT, key)
 
 
-def init_cache(config: GPTConfig, pad_B: jax.Array, slots: int, dtype=jnp.float32) -> Cache:
-  """An empty cache of `slots` positions for rows with `pad_B` (int32) leading padding tokens each."""
-  if slots > config.context_length:
-    raise ValueError(f'{slots} cache slots are more than the {config.context_length} positions')
-  rows_and_heads = (pad_B.shape[0], config.num_heads)
-  empty = lambda *shape: [jnp.zeros((*rows_and_heads, *shape), dtype) for _ in range(config.num_layers)]
-  return Cache(empty(config.head_dim, slots), empty(slots, config.head_dim), jnp.zeros((), jnp.int32), pad_B)
+def init_cache(config: GPTConfig, rows: int, slots: int, dtype=jnp.float32) -> Cache:
+  """An empty cache for `slots` tokens a row; above attention.CACHE_BLOCK they must be a multiple of it."""
+  if slots > attention.CACHE_BLOCK and slots % attention.CACHE_BLOCK:
+    raise ValueError(f'{slots} cache slots are more than {attention.CACHE_BLOCK} and no multiple of it')
+  empty = lambda *shape: [jnp.zeros((rows, config.num_heads, *shape), dtype) for _ in range(config.num_layers)]
+  return Cache(empty(config.head_dim, slots), empty(slots, config.head_dim))
 
 
-@functools.partial(jax.jit, static_argnames=('config', 'first'))
+@functools.partial(jax.jit, static_argnames='config')
 def apply_cached(
-  params: adapter.Params, tokens_BT: jax.Array, config: GPTConfig, cache: Cache, *, first: bool
+  params: adapter.Params,
+  tokens_BT: jax.Array,
+  config: GPTConfig,
+  cache: Cache,
+  index_B: jax.Array,
+  *,
+  row: jax.Array | None = None,
 ) -> tuple[jax.Array, Cache]:
-  """Logits [B, vocab_size] after the last of `tokens_BT`, and the cache that now holds them.
+  """Final-norm hidden states [B, T, D] of `tokens_BT`, and the cache that now holds those tokens too.
 
   Args:
-    first: True for the prompt (the cache is empty and the prompt attends only to itself), False afterwards.
+    index_B: int32, how many tokens the cache holds of each row already; the new ones are written behind them.
+    row: which row of the cache a batch of one is; None where the batch is all its rows.
   """
-  return bind(params, config).next_logits(tokens_BT, cache, first)
+  return bind(params, config).extend(tokens_BT, cache, index_B, row)
+
+
+def head(params: adapter.Params, hidden_BTD: jax.Array, config: GPTConfig) -> jax.Array:
+  """Logits [B, T, vocab_size] of final-norm hidden states."""
+  return bind(params, config).logits(hidden_BTD)
 
 
 def num_params(params: adapter.Params, *, positions: bool = True) -> int:

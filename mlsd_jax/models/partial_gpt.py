@@ -43,9 +43,9 @@ class AttentionBlock(nnx.Module):
     self.attention = gpt.Attention(config, rngs)
     self.dropout = config.dropout
 
-  def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
+  def __call__(self, x_BTD, key=None, past=None):
     attention_key, residual_key, _ = (None,) * 3 if key is None else jax.random.split(key, 3)
-    y_BTD, past = self.attention(self.norm_1(x_BTD), attention_key, past, mask_BTS)
+    y_BTD, past = self.attention(self.norm_1(x_BTD), attention_key, past)
     return x_BTD + layers.dropout(y_BTD, self.dropout, residual_key), past
 
 
@@ -55,7 +55,7 @@ class MLPBlock(nnx.Module):
     self.mlp = gpt.MLP(config, rngs)
     self.dropout = config.dropout
 
-  def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
+  def __call__(self, x_BTD, key=None, past=None):
     residual_key = None if key is None else jax.random.split(key, 3)[2]
     # No token looks at another: what the cache holds passes through, unread.
     past = None if past is None else past[:2]
@@ -98,12 +98,23 @@ def token_losses(
   return bind(params, config).token_losses(tokens_BT, targets_BT, key)
 
 
-@functools.partial(jax.jit, static_argnames=('config', 'first'))
+@functools.partial(jax.jit, static_argnames='config')
 def apply_cached(
-  params: adapter.Params, tokens_BT: jax.Array, config: PartialGPTConfig, cache: gpt.Cache, *, first: bool
+  params: adapter.Params,
+  tokens_BT: jax.Array,
+  config: PartialGPTConfig,
+  cache: gpt.Cache,
+  index_B: jax.Array,
+  *,
+  row: jax.Array | None = None,
 ) -> tuple[jax.Array, gpt.Cache]:
   """As gpt.apply_cached."""
-  return bind(params, config).next_logits(tokens_BT, cache, first)
+  return bind(params, config).extend(tokens_BT, cache, index_B, row)
+
+
+def head(params: adapter.Params, hidden_BTD: jax.Array, config: PartialGPTConfig) -> jax.Array:
+  """As gpt.head."""
+  return bind(params, config).logits(hidden_BTD)
 
 
 def flops_per_token(config: PartialGPTConfig, length: int) -> float:

@@ -9,7 +9,8 @@ import pytest
 
 from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
-from mlsd_jax.generation.generate import GPTDecoder, generate
+from mlsd_jax.generation.decoders import GPTDecoder
+from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.models import bigram, gpt
 

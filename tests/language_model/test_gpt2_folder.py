@@ -20,9 +20,7 @@ import safetensors.numpy
 
 from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
-from mlsd_jax.generation import decode
-from mlsd_jax.generation.generate import GPTDecoder
-from mlsd_jax.generation.sampling import SamplingConfig
+from mlsd_jax.generation import Engine, GPTDecoder, Request, SamplingConfig
 from mlsd_jax.language_model import gpt2_folder
 from mlsd_jax.language_model.gpt2_folder import convert, load_gpt2, save_gpt2
 from mlsd_jax.models import gpt
@@ -379,17 +377,14 @@ def test_transformers_and_we_agree(tmp_path, sizes):
   print(f'max abs difference of logits: {difference:.2e} where they spread by {theirs["logits"].std():.2f}')
   assert difference < 1e-4
 
-  session = decode.Session(
-    GPTDecoder(config, config.vocab_size),
-    jax.tree.map(jnp.asarray, params),
-    list(theirs['tokens'][:, :16]),
-    decode.row_keys(0, [0, 1], [0, 0]),
-    sampling=SamplingConfig(temperature=0.0),
-    max_new_tokens=64,
-  )
-  while not session.done.all():
-    session.advance()
-  np.testing.assert_array_equal(session.tokens, theirs['greedy'])
+  engine = Engine(GPTDecoder(config, config.vocab_size), params, slots=2, max_length=80)
+  found = [theirs['tokens'][row, :16].tolist() for row in range(2)]
+  for prompt in list(found):
+    engine.submit(Request(prompt, SamplingConfig(temperature=0.0), max_tokens=64))
+  while engine.busy:
+    for event in engine.step():
+      found[event.id] += event.tokens
+  np.testing.assert_array_equal(found, theirs['greedy'])
 
   save_gpt2(params, config, tmp_path / 'ours')
   back = peer('load', tmp_path / 'ours', tmp_path / 'ours.npz')

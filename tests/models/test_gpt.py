@@ -94,36 +94,40 @@ def test_cached_decoding_equals_the_whole_sequence(config):
   params = params_of(CONFIG) if not config.scan_layers else stack_blocks(params_of(CONFIG))
   tokens = tokens_of(2, 12)
   expected = logits_of(params, tokens, config)
-  cache = gpt.init_cache(config, jnp.zeros(2, jnp.int32), 16)
-  logits, cache = gpt.apply_cached(params, tokens[:, :5], config, cache, first=True)
-  np.testing.assert_allclose(logits, expected[:, 4], atol=1e-5)
+  cache = gpt.init_cache(config, 2, 16)
+  hidden, cache = gpt.apply_cached(params, tokens[:, :5], config, cache, jnp.zeros(2, jnp.int32))
+  np.testing.assert_allclose(gpt.head(params, hidden, config), expected[:, :5], atol=1e-5)
   for t in range(5, 12):
-    logits, cache = gpt.apply_cached(params, tokens[:, t : t + 1], config, cache, first=False)
-    np.testing.assert_allclose(logits, expected[:, t], atol=1e-5)
-  assert int(cache.index) == 12
+    hidden, cache = gpt.apply_cached(params, tokens[:, t : t + 1], config, cache, jnp.full(2, t))
+    np.testing.assert_allclose(gpt.head(params, hidden, config)[:, 0], expected[:, t], atol=1e-5)
+
+
+@pytest.mark.parametrize('slots', [16, 384])
+def test_rows_of_a_cache_are_filled_apart_and_read_each_to_its_own_end(slots):
+  params, tokens = params_of(CONFIG), tokens_of(3, 12)
+  expected = logits_of(params, tokens, CONFIG)
+  # Whatever lies behind a row's own tokens is never read: here other numbers, from padding or an earlier text.
+  cache = jax.tree.map(lambda leaf: leaf + 7.0, gpt.init_cache(CONFIG, 3, slots))
+  lengths = np.array([5, 2, 9])
+  for row in (2, 0, 1):
+    padded = np.full((1, 12), 60, np.int32)
+    padded[0, : lengths[row]] = tokens[row, : lengths[row]]
+    hidden, cache = gpt.apply_cached(params, padded, CONFIG, cache, jnp.zeros(1, jnp.int32), row=jnp.int32(row))
+    np.testing.assert_allclose(
+      gpt.head(params, hidden, CONFIG)[0, : lengths[row]], expected[row, : lengths[row]], atol=1e-5
+    )
+  for step in range(3):
+    index = lengths + step
+    hidden, cache = gpt.apply_cached(params, tokens[np.arange(3), index][:, None], CONFIG, cache, jnp.array(index))
+    np.testing.assert_allclose(gpt.head(params, hidden, CONFIG)[:, 0], expected[np.arange(3), index], atol=1e-5)
 
 
 def test_several_tokens_may_follow_a_prompt_at_once():
   params, tokens = params_of(CONFIG), tokens_of(2, 12)
-  cache = gpt.init_cache(CONFIG, jnp.zeros(2, jnp.int32), 16)
-  _, cache = gpt.apply_cached(params, tokens[:, :5], CONFIG, cache, first=True)
-  logits, _ = gpt.apply_cached(params, tokens[:, 5:9], CONFIG, cache, first=False)
-  np.testing.assert_allclose(logits, logits_of(params, tokens, CONFIG)[:, 8], atol=1e-5)
-
-
-def test_a_left_padded_row_equals_the_row_unpadded():
-  params, tokens, lengths, width = params_of(CONFIG), tokens_of(2, 12), (5, 3), 5
-  alone = logits_of(params, tokens, CONFIG)
-  padded = np.full((2, width), 60, np.int32)
-  for row, length in enumerate(lengths):
-    padded[row, width - length :] = tokens[row, :length]
-  cache = gpt.init_cache(CONFIG, jnp.array([width - length for length in lengths], jnp.int32), 16)
-  logits, cache = gpt.apply_cached(params, padded, CONFIG, cache, first=True)
-  for step in range(4):
-    for row, length in enumerate(lengths):
-      np.testing.assert_allclose(logits[row], alone[row, length + step - 1], atol=1e-5)
-    following = jnp.array([tokens[row, length + step] for row, length in enumerate(lengths)])[:, None]
-    logits, cache = gpt.apply_cached(params, following, CONFIG, cache, first=False)
+  cache = gpt.init_cache(CONFIG, 2, 16)
+  _, cache = gpt.apply_cached(params, tokens[:, :5], CONFIG, cache, jnp.zeros(2, jnp.int32))
+  hidden, _ = gpt.apply_cached(params, tokens[:, 5:9], CONFIG, cache, jnp.full(2, 5))
+  np.testing.assert_allclose(gpt.head(params, hidden, CONFIG), logits_of(params, tokens, CONFIG)[:, 5:9], atol=1e-5)
 
 
 def test_padding_of_the_vocabulary_has_no_logit_and_no_probability():
@@ -277,5 +281,5 @@ def test_impossible_configs_are_refused(options):
 def test_a_sequence_longer_than_the_positions_is_refused():
   with pytest.raises(ValueError, match='17 tokens is longer than the 16 positions'):
     gpt.apply(params_of(CONFIG), tokens_of(1, 17), CONFIG)
-  with pytest.raises(ValueError, match='17 cache slots'):
-    gpt.init_cache(CONFIG, jnp.zeros(1, jnp.int32), 17)
+  with pytest.raises(ValueError, match='129 cache slots'):
+    gpt.init_cache(CONFIG, 1, 129)

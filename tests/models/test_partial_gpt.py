@@ -44,11 +44,11 @@ def test_logits_are_those_of_a_whole_gpt_whose_other_sublayer_adds_nothing(parti
 
 def test_cached_decoding_equals_the_whole_sequence(partial):
   config, params, expected = partial
-  cache = gpt.init_cache(config, jnp.zeros(2, jnp.int32), 16)
-  logits, cache = partial_gpt.apply_cached(params, TOKENS[:, :5], config, cache, first=True)
-  chex.assert_trees_all_close(logits, expected[:, 4], atol=1e-5)
-  logits, _ = partial_gpt.apply_cached(params, TOKENS[:, 5:6], config, cache, first=False)
-  chex.assert_trees_all_close(logits, expected[:, 5], atol=1e-5)
+  cache = gpt.init_cache(config, 2, 16)
+  hidden, cache = partial_gpt.apply_cached(params, TOKENS[:, :5], config, cache, jnp.zeros(2, jnp.int32))
+  chex.assert_trees_all_close(partial_gpt.head(params, hidden, config), expected[:, :5], atol=1e-5)
+  hidden, _ = partial_gpt.apply_cached(params, TOKENS[:, 5:6], config, cache, jnp.full(2, 5))
+  chex.assert_trees_all_close(partial_gpt.head(params, hidden, config), expected[:, 5:6], atol=1e-5)
 
 
 # Sums of absolute values of fresh parameters while the two were options of GPTConfig: the draws are the same, and so

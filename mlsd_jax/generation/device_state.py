@@ -1,0 +1,137 @@
+"""What an engine keeps on the device, and its programs as the host calls them: numpy in, numpy out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlsd_jax.generation import decoders, programs
+from mlsd_jax.generation.decoders import Decoder
+from mlsd_jax.generation.requests import MAX_LOGPROBS, Request
+from mlsd_jax.generation.sampling import GREEDY, Choice, Marks, Settings
+
+DRAWN = 64  # random numbers of a row are drawn for so many tokens at a time
+
+
+class DeviceState:
+  """Parameters, the cache and the marks of all rows. The latter two are made when they are first needed.
+
+  Attributes:
+    num_programs: how many programs were compiled so far, by all engines of the process.
+  """
+
+  def __init__(self, decoder: Decoder, params: Any, rows: int, cache_slots: int, steps: int):
+    self._decoder, self._params = decoder, jax.tree.map(jnp.asarray, params)
+    self._num_rows, self._cache_slots, self._steps = rows, cache_slots, steps
+    self._cache: Any = None
+    self._marks: Any = None
+
+  @property
+  def num_programs(self) -> int:
+    return sum(programs.compiled.values())
+
+  def warm_up(self, part: int) -> None:
+    """Runs every program in each of its shapes; what the rows hold is lost."""
+    request = Request([0])
+    for _ in range(2):  # what a program gives back may be placed otherwise than what it was given first
+      self.draw(request, 0)
+      width = min(16, part)
+      while width <= part:
+        hidden = self.read(np.zeros(width, np.int32), 0, 0)
+        self.score(hidden, np.zeros(width, np.int32))
+        self.begin(hidden, 0, 0, request, np.zeros(2, np.float32))
+        width *= 2
+      self.paste(self.cut(0, 0, part), 0, 0)
+      self.mark(0, Marks.of_row(request.sampling, self._decoder.vocab_size, []))
+      self.decode([_Idle(request)] + [None] * (self._num_rows - 1), {0: 1}, None)
+
+  def draw(self, request: Request, start: int) -> np.ndarray:
+    """Random numbers [DRAWN, 2] of a request's tokens from number `start` on."""
+    words = np.array([(request.seed >> 32) & 0xFFFFFFFF, request.seed & 0xFFFFFFFF], np.uint32)
+    return np.asarray(programs.draw(words, *map(np.uint32, request.stream), np.int32(start), DRAWN))
+
+  def mark(self, slot: int, marks: Marks) -> None:
+    self._make()
+    self._marks = programs.mark(self._marks, np.int32(slot), marks)
+
+  def cut(self, slot: int, start: int, size: int) -> Any:
+    return programs.cut(self._decoder, size, self._cache, np.int32(slot), np.int32(start))
+
+  def paste(self, block: Any, slot: int, start: int) -> None:
+    self._make()
+    self._cache = programs.paste(self._decoder, self._cache, block, np.int32(slot), np.int32(start))
+
+  def read(self, tokens: np.ndarray, slot: int, start: int) -> jax.Array:
+    """Hidden states of a part of a prompt, padded to a bucket."""
+    self._make()
+    tokens_1T = np.zeros((1, decoders.bucket(len(tokens))), np.int32)
+    tokens_1T[0, : len(tokens)] = tokens
+    where = np.int32(start), np.int32(slot)
+    hidden_1T, self._cache = programs.read(self._decoder, self._params, tokens_1T, self._cache, *where)
+    return hidden_1T
+
+  def begin(self, hidden_1T: jax.Array, last: int, slot: int, request: Request, uniform_2: np.ndarray) -> Choice:
+    """The token behind position `last` of a part; arrays [1] and [1, K]."""
+    choice, self._marks = programs.begin(
+      self._decoder,
+      MAX_LOGPROBS,
+      self._params,
+      hidden_1T,
+      self._marks,
+      np.int32(slot),
+      np.int32(last),
+      uniform_2[None],
+      Settings.stack([request.sampling]),
+      np.array([request.logprobs is not None]),
+    )
+    return Choice(*map(np.asarray, choice))
+
+  def score(self, hidden_1T: jax.Array, targets: np.ndarray) -> Choice:
+    """The tokens that follow each position of a part, as a Choice of arrays [T] and [T, K], padded to the part."""
+    target_T = np.zeros(hidden_1T.shape[1], np.int32)
+    target_T[: len(targets)] = targets
+    told = programs.score(self._decoder, MAX_LOGPROBS, self._params, hidden_1T, target_T)
+    return Choice(target_T, *map(np.asarray, told))
+
+  def decode(self, rows: Sequence[Any], left: dict[int, int], end_of_text: int | None) -> tuple[int, Choice]:
+    """Up to left[slot] steps of each row that it names: how many there were, and arrays [steps, B, ...]."""
+    requests = [row.request if slot in left else _NOTHING for slot, row in enumerate(rows)]
+    ends = [-1 if end_of_text is None or not request.ends else end_of_text for request in requests]
+    state = programs.Rows(
+      token=np.array([row.sampled[-1] if slot in left else 0 for slot, row in enumerate(rows)], np.int32),
+      # A row that is not being continued writes as well, where its next part or token will be written anyway.
+      index=np.array([0 if row is None else row.read for row in rows], np.int32),
+      left=np.array([left.get(slot, 0) for slot in range(len(rows))], np.int32),
+      end=np.array(ends, np.int32),
+      asks=np.array([request.logprobs is not None for request in requests]),
+      settings=Settings.stack([request.sampling for request in requests]),
+    )
+    uniform_NB2 = np.zeros((self._steps, len(rows), 2), np.float32)
+    for slot, steps in left.items():
+      uniform_NB2[:steps, slot] = rows[slot].uniforms(self, steps)
+    taken, choices, self._cache, self._marks = programs.decode(
+      self._decoder, self._steps, MAX_LOGPROBS, self._params, self._cache, self._marks, state, uniform_NB2
+    )
+    taken = int(taken)
+    return taken, Choice(*(np.asarray(each)[:taken] for each in choices))
+
+  def _make(self) -> None:
+    if self._marks is None:
+      shape = (self._num_rows, self._decoder.vocab_size)
+      self._cache = self._decoder.init_cache(self._params, self._num_rows, self._cache_slots)
+      self._marks = Marks(jnp.zeros(shape), jnp.zeros(shape, bool), jnp.zeros(shape, jnp.int32))
+
+
+class _Idle:
+  """A row for the warm-up."""
+
+  def __init__(self, request: Request):
+    self.request, self.sampled, self.read = request, [0], 0
+
+  def uniforms(self, device: DeviceState, steps: int) -> np.ndarray:
+    return np.zeros((steps, 2), np.float32)
+
+
+_NOTHING = Request([0], GREEDY)  # of rows that are not continued: the least work

@@ -1,0 +1,138 @@
+"""What an engine runs on the device: a fixed set of programs, compiled once each for its shapes.
+
+    read      a part of one row's prompt, into the cache
+    begin     the first token behind a prompt
+    decode    the next tokens of all rows, several steps
+    score     log-probabilities of a prompt's own tokens
+    cut, paste, mark, draw     a block of a prefix, the marks of a row, random numbers
+
+Names: B rows (all of the cache), T tokens of a part, N steps of a dispatch, K tokens told beside each, V vocabulary.
+"""
+
+import collections
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mlsd_jax.generation import sampling
+from mlsd_jax.generation.sampling import Choice, Marks, Settings
+
+compiled: collections.Counter[str] = collections.Counter()  # how many versions of each program there are so far
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """The state of all rows before a dispatch, arrays [B]."""
+
+  token: Any  # int32: sampled last, not in the cache yet
+  index: Any  # int32: tokens in the cache
+  left: Any  # int32: steps that the row may take; 0 where it is not being continued
+  end: Any  # int32: the token that ends the row, -1 for none
+  asks: Any  # bool: log-probabilities wanted
+  settings: Settings
+
+
+def _program(**options):
+  def decorate(function):
+    @functools.wraps(function)
+    def traced(*args):
+      compiled[function.__name__] += 1  # runs when a version is traced, not when it is called
+      return function(*args)
+
+    return jax.jit(traced, **options)
+
+  return decorate
+
+
+@_program(static_argnums=0, donate_argnums=3)
+def read(decoder, params, tokens_1T, cache, index, row):
+  """Hidden states [1, T, ...] of a part of a prompt that follows `index` tokens of the row, and the cache."""
+  return decoder.extend(params, tokens_1T, cache, index[None], row)
+
+
+@_program(static_argnums=(0, 1), donate_argnums=4)
+def begin(decoder, number, params, hidden_1T, marks: Marks, row, last, uniform_12, settings: Settings, asks_1):
+  """The token behind position `last` of a part, as a Choice of one row, and the marks with it."""
+  # Four positions where one would do: XLA multiplies a single bfloat16 row in a scalar loop on CPU.
+  width = min(4, hidden_1T.shape[1])
+  start = jnp.clip(last - width + 1, 0)
+  logits_1WV = decoder.logits(params, jax.lax.dynamic_slice_in_dim(hidden_1T, start, width, 1))
+  logits_1V = jax.lax.dynamic_index_in_dim(logits_1WV, last - start, 1, keepdims=False)
+  row_marks = jax.tree.map(lambda each: jax.lax.dynamic_slice_in_dim(each, row, 1), marks)
+  choice = sampling.choose(logits_1V, uniform_12, settings, row_marks, asks_1, number)
+  return choice, _mark(marks, row[None], choice.token, jnp.ones(1, bool))
+
+
+@_program(static_argnums=(0, 1, 2), donate_argnums=(4, 5))
+def decode(decoder, capacity, number, params, cache, marks: Marks, rows: Rows, uniform_NB2):
+  """Steps until no row has any left: `taken`, a Choice of arrays [capacity, B, ...], the cache and the marks.
+
+  Of a row only as many tokens count as it had steps left, and none behind its `end`.
+  """
+  batch = rows.token.shape[0]
+  empty = Choice(
+    jnp.zeros((capacity, batch), jnp.int32),
+    jnp.zeros((capacity, batch)),
+    jnp.zeros((capacity, batch, number), jnp.int32),
+    jnp.zeros((capacity, batch, number)),
+  )
+
+  def more(carry):
+    taken, left_B = carry[0], carry[3]
+    return (taken < capacity) & (left_B > 0).any()
+
+  def step(carry):
+    taken, token_B, index_B, left_B, choices, cache, marks = carry
+    hidden_B1, cache = decoder.extend(params, token_B[:, None], cache, index_B, None)
+    logits_BV = decoder.logits(params, hidden_B1)[:, 0]
+    choice = sampling.choose(logits_BV, uniform_NB2[taken], rows.settings, marks, rows.asks, number)
+    active_B = left_B > 0
+    marks = _mark(marks, jnp.arange(batch), choice.token, active_B)
+    choices = jax.tree.map(lambda held, new: held.at[taken].set(new), choices, choice)
+    left_B = jnp.where(active_B & (choice.token != rows.end), left_B - 1, 0)
+    token_B = jnp.where(active_B, choice.token, token_B)
+    return taken + 1, token_B, index_B + active_B, left_B, choices, cache, marks
+
+  start = (jnp.zeros((), jnp.int32), rows.token, rows.index, rows.left, empty, cache, marks)
+  taken, _, _, _, choices, cache, marks = jax.lax.while_loop(more, step, start)
+  return taken, choices, cache, marks
+
+
+@_program(static_argnums=(0, 1))
+def score(decoder, number, params, hidden_1T, target_T):
+  """Log-probability [T] of the tokens that follow each position of a part, and the K most probable [T, K]."""
+  logits_TV = decoder.logits(params, hidden_1T)[0]
+  return jax.lax.map(lambda each: sampling.tell(*each, number), (logits_TV, target_T))
+
+
+@_program(static_argnums=(0, 1))
+def cut(decoder, slots, cache, row, start):
+  """A block of a row of the cache, copied."""
+  return decoder.cut(cache, row, start, slots)
+
+
+@_program(static_argnums=0, donate_argnums=1)
+def paste(decoder, cache, block, row, start):
+  """The cache with a block."""
+  return decoder.paste(cache, block, row, start)
+
+
+@_program(donate_argnums=0)
+def mark(marks: Marks, row, new: Marks):
+  """The marks with those of one row."""
+  return jax.tree.map(lambda held, of_row: held.at[row].set(of_row), marks, new)
+
+
+@_program(static_argnums=4)
+def draw(seed_2, prompt, sample, start, number):
+  """Random numbers of one row, apart from `decode`, as their generator takes as long to compile as a layer."""
+  return sampling.uniforms(seed_2, prompt, sample, start, number)
+
+
+def _mark(marks: Marks, row_B, token_B, counts_B) -> Marks:
+  count = marks.count.at[row_B, token_B].add(counts_B.astype(jnp.int32))
+  return Marks(marks.bias, marks.seen.at[row_B, token_B].max(counts_B), count)
