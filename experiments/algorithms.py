@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments import contract, sections
-from mlsd_jax import files
+from mlsd_jax import files, reading
 from mlsd_jax.algorithms import growth, packages, practice, stress, verdict_table
 from mlsd_jax.algorithms.comparison import Comparison
 from mlsd_jax.algorithms.judge import Report, judge
@@ -48,7 +48,7 @@ def list_(run: contract.Run) -> None:
   run.check(FREE)
   finished = run.result()
   if finished:
-    _print_rows([json.loads(line) for line in (run.workdir / 'metrics.jsonl').read_text().splitlines()])
+    _print_rows([row for _, row in reading.strict(reading.json_lines(run.workdir / 'metrics.jsonl'))])
     return run.print_finished(_summary(finished))
   run.claim(FREE)
   began = time.perf_counter()

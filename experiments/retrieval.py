@@ -43,6 +43,8 @@ from mlsd_jax.retrieval.pages import Page
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
 from mlsd_jax.schema import Positive, between, from_mapping
 
+type Collection = tuple[list[Page], judged_collections.Judged | None]
+
 FREE = ('search', 'cross_encoder', 'generator', 'evaluate', 'answer', 'tune', 'shard_size')
 
 
@@ -54,10 +56,17 @@ def build(run: contract.Run) -> None:
     return run.print_finished(f'{_summary(finished)}; --mode=update reads the corpus again')
   _check(run)
   encoder = _encoder(run)
-  pages, _ = _pages(run)
+  pages, judged = _pages(run)
   run.claim(FREE)
   _index(run, pages, encoder, 'index')
-  return _evaluate(run, encoder)
+  if judged is None and not run.config.evaluate.queries:
+    try:
+      judged_collections.known_items(pages, run.config.evaluate.known_items)
+    except UserError as error:  # of a corpus that is too small or has no titles: it can be searched all the same
+      return run.print(
+        f'not evaluated: {error}; your own queries are named by --config.evaluate.queries and --config.evaluate.qrels'
+      )
+  return _evaluate(run, encoder, (pages, judged))
 
 
 def update(run: contract.Run) -> None:
@@ -166,7 +175,7 @@ def _index(run: contract.Run, pages: Sequence[Page], encoder: Encoder, name: str
   began = time.perf_counter()
   with contextlib.ExitStack() as stack:
     bar = lambda chunks: stack.enter_context(progress_bar('embedding', chunks, unit='chunks'))
-    progress = Progress(warn=lambda line: print(line, file=sys.stderr), embedding=bar)
+    progress = Progress(warn=_warn, embedding=bar)
     difference = build_store(pages, run.workdir / name, encoder, _build_config(run), progress, **options)
   seconds = time.perf_counter() - began
   run.print(
@@ -178,19 +187,17 @@ def _index(run: contract.Run, pages: Sequence[Page], encoder: Encoder, name: str
   return difference
 
 
-def _evaluated(run: contract.Run, encoder: Encoder) -> tuple[store.Store, dict[str, str], Judgements]:
-  """An index to be judged, queries, and their right pages."""
+def _evaluated(
+  run: contract.Run, encoder: Encoder, collection: Collection | None = None
+) -> tuple[store.Store, dict[str, str], Judgements]:
+  """An index to be judged, queries, and their right pages; the collection is read if it is not given."""
   config = run.config.evaluate
   own = _own_queries(run)
   if own is not None:
-    opened = store.open_store(run.workdir / 'index', encoder)
-    right = [page for grades in own.judgements.values() for page, grade in grades.items() if grade > 0]
-    if right and not set(right) & set(opened.page_ids):
-      raise UserError(f'{config.qrels} judges no page of the corpus: {right[0]!r} there, {opened.page_ids[0]!r} here')
-    return opened, dict(own.queries), own.judgements
-  pages, asked = _pages(run)
+    return _judged(run, encoder, own, config.qrels)
+  pages, asked = collection or _pages(run)
   if asked is not None:
-    return store.open_store(run.workdir / 'index', encoder), dict(asked.queries), asked.judgements
+    return _judged(run, encoder, asked, run.config.data.source)
   hidden, asked = judged_collections.known_items(pages, config.known_items)
   queries = _sample(asked.queries, config.max_queries, config.seed)
   drawn = f', {len(queries):,} of them drawn' if len(queries) < len(asked.queries) else ''
@@ -199,8 +206,16 @@ def _evaluated(run: contract.Run, encoder: Encoder) -> tuple[store.Store, dict[s
   return store.open_store(run.workdir / 'evaluation', encoder), queries, asked.judgements
 
 
-def _evaluate(run: contract.Run, encoder: Encoder) -> None:
-  opened, queries, judgements = _evaluated(run, encoder)
+def _judged(
+  run: contract.Run, encoder: Encoder, asked: judged_collections.Judged, name: str
+) -> tuple[store.Store, dict[str, str], Judgements]:
+  opened = store.open_store(run.workdir / 'index', encoder)
+  judged_collections.check_judged(asked.judgements, opened.page_ids, _warn, name)
+  return opened, dict(asked.queries), asked.judgements
+
+
+def _evaluate(run: contract.Run, encoder: Encoder, collection: Collection | None = None) -> None:
+  opened, queries, judgements = _evaluated(run, encoder, collection)
   searcher = _searcher(run, opened, encoder)
   write = _generator(run)
   kind = run.config.search.expansion
@@ -235,7 +250,7 @@ def _check(run: contract.Run) -> None:
   config = run.config
   search = _search_config(run.config.search)
   _build_config(run)
-  _own_queries(run)
+  _own_queries(run, warn=lambda _: None)  # which is told where they are asked
   if search.rerank and not config.cross_encoder:
     raise UserError('search.rerank requires a cross-encoder; name its folder with --config.cross_encoder')
   if config.evaluate.known_items not in judged_collections.KNOWN_ITEMS:
@@ -248,18 +263,22 @@ def _check(run: contract.Run) -> None:
     raise UserError('search.expansion requires a language model; name one with --config.generator')
 
 
-def _own_queries(run: contract.Run) -> judged_collections.Judged | None:
+def _own_queries(run: contract.Run, warn: Callable[[str], None] | None = None) -> judged_collections.Judged | None:
   config = run.config.evaluate
   if bool(config.queries) != bool(config.qrels):
     raise UserError('evaluate.queries and evaluate.qrels need each other: queries by id, and what is right for them')
   if not config.queries:
     return None
-  return judged_collections.read_judged(pathlib.Path(config.queries), pathlib.Path(config.qrels))
+  return judged_collections.read_judged(pathlib.Path(config.queries), pathlib.Path(config.qrels), warn or _warn)
 
 
-def _pages(run: contract.Run) -> tuple[list[Page], judged_collections.Judged | None]:
-  pages, asked = judged_collections.open_collection(run.config.data.source, lambda line: print(line, file=sys.stderr))
+def _pages(run: contract.Run) -> Collection:
+  pages, asked = judged_collections.open_collection(run.config.data.source, _warn)
   return list(pages), asked
+
+
+def _warn(line: str) -> None:
+  print(line, file=sys.stderr)
 
 
 def _sample(queries: Any, most: int, seed: int) -> dict[str, str]:

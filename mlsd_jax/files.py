@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from mlsd_jax import reading
 from mlsd_jax.errors import UserError
 
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.ENOTDIR)
@@ -143,17 +144,12 @@ def _not_finite(value: Any, name: str = '') -> str | None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-  """Reads a JSON file.
+  """Reads a JSON file, in memory that is bounded whatever it holds (reading.py).
 
   Raises:
-    UserError: the file is missing or is not JSON.
+    UserError: the file is missing, is not JSON, or is too large or too deep for it.
   """
-  try:
-    return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
-  except FileNotFoundError as error:
-    raise UserError(f'no such file: {path}') from error
-  except (json.JSONDecodeError, UnicodeDecodeError) as error:
-    raise UserError(f'{path} is not valid JSON: {error}') from error
+  return reading.read_json(path)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

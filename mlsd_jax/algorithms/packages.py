@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from mlsd_jax import reading
 from mlsd_jax.algorithms.comparison import Comparison
 from mlsd_jax.algorithms.judge import Case, Checker, Report
 from mlsd_jax.algorithms.languages import build, language_of
@@ -126,12 +127,9 @@ def load(folder: pathlib.Path, build_folder: pathlib.Path, pool: Pool) -> Packag
     UserError: no problem.yaml, a value in it that cannot be used, no cases, a validator that does not compile.
   """
   folder = folder.absolute()
-  try:
-    values = yaml.safe_load((folder / 'problem.yaml').read_text(encoding='utf-8')) or {}
-  except FileNotFoundError as error:
-    raise UserError(f'{folder} is no problem package: it has no problem.yaml') from error
-  except yaml.YAMLError as error:
-    raise UserError(f'{folder}/problem.yaml is not YAML: {error}') from error
+  if not (folder / 'problem.yaml').is_file():
+    raise UserError(f'{folder} is no problem package: it has no problem.yaml')
+  values = _yaml(folder / 'problem.yaml')
   cases = [case for part in ('sample', 'secret') for case in _read_cases(folder / 'data', part)]
   if not cases:
     raise UserError(f'{folder}/data has no cases in sample/ or secret/')
@@ -189,8 +187,18 @@ def _setting(folder: pathlib.Path, top: pathlib.Path, names: tuple[str, ...]) ->
 def _group_settings(folder: pathlib.Path) -> Mapping[str, Any]:
   for name in ('testdata.yaml', 'test_group.yaml'):
     if (folder / name).exists():
-      return yaml.safe_load((folder / name).read_text(encoding='utf-8')) or {}
+      return _yaml(folder / name)
   return {}
+
+
+def _yaml(path: pathlib.Path) -> Mapping[str, Any]:
+  try:
+    values = yaml.safe_load(reading.read_text(path)) or {}
+  except (yaml.YAMLError, RecursionError) as error:
+    raise UserError(f'{path} is not YAML: {" ".join(str(error).split())[:200]}') from error
+  if not isinstance(values, Mapping):
+    raise UserError(f'{path} is to hold names with values, not a {type(values).__name__}')
+  return values
 
 
 def _groups(data: pathlib.Path, cases: list[Case]) -> Iterator[Group]:

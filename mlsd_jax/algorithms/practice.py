@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from mlsd_jax import files
+from mlsd_jax import files, reading
 from mlsd_jax.algorithms import packages
 from mlsd_jax.algorithms.comparison import Difference
 from mlsd_jax.algorithms.judge import Case, CaseResult, Report, judge
@@ -108,8 +108,8 @@ def _answers(output: bytes) -> list[object]:
   found: list[object] = []
   for line in output.splitlines():
     try:
-      found.append(plain(json.loads(line)))
-    except ValueError:  # the class printed something of its own
+      found.append(plain(reading.parse_json(line, 'an answer')))
+    except UserError:  # the class printed something of its own
       found.append(line.decode(errors='replace'))
   return found
 

@@ -2,8 +2,6 @@
 
 import codecs
 import dataclasses
-import gzip
-import json
 import lzma
 import pathlib
 import tarfile
@@ -11,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from mlsd_jax import reading
 from mlsd_jax.errors import UserError
 
 # A longer text is read in pieces, so that memory stays bounded and workers share the encoding of one big file.
@@ -61,40 +60,24 @@ def _parquet_bytes(path: pathlib.Path, text_key: str) -> int:
 
 
 def read_text(path: pathlib.Path, text_key: str = '') -> Iterator[Document]:
-  """One UTF-8 text file as one document; a byte-order mark goes and line ends become newlines."""
+  """One text file, UTF-8 or as its byte-order mark says, as one document; line ends become newlines."""
   with _opened(path) as file:
     yield from pieces(path.stem, file, str(path))
 
 
 def read_jsonl(path: pathlib.Path, text_key: str) -> Iterator[Document]:
   """One JSON object a line, gzipped if the name ends in .gz; titled by its 'title' or 'id', else by its line number."""
-  with _opened(path) as file, gzip.GzipFile(fileobj=file) if path.suffix == '.gz' else file as lines:
-    try:
-      for number, line in enumerate(lines, start=1):
-        if not line.strip():
-          continue
-        row = _parsed(line, f'{path}, line {number}')
-        text = row.get(text_key)
-        if not isinstance(text, str):
-          keys = ', '.join(map(repr, row)) or 'no keys'
-          raise UserError(
-            f'{path}, line {number}: no text under {text_key!r} (the row has {keys}); data.text_key names the key'
-          )
-        yield from pieces_of(str(row.get('title') or row.get('id') or f'{path.name}:{number}'), text)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-      raise UserError(f'{path} is damaged: {error}') from error
-
-
-def _parsed(line: bytes, where: str) -> dict[str, object]:
-  try:
-    row = json.loads(line)
-  except UnicodeDecodeError as error:
-    raise UserError(f'{where}: not UTF-8 ({error.reason}); convert the file to UTF-8') from error
-  except json.JSONDecodeError as error:
-    raise UserError(f'{where}: not JSON ({error.msg}); each line must be one JSON object') from error
-  if not isinstance(row, dict):
-    raise UserError(f'{where}: a JSON {type(row).__name__}, not an object')
-  return row
+  for number, row in reading.strict(reading.json_lines(path, unique=True)):
+    where = f'{path}, line {number}'
+    if not isinstance(row, dict):
+      raise UserError(f'{where}: a JSON {type(row).__name__}, not an object')
+    if text_key not in row:
+      keys = ', '.join(map(repr, row)) or 'no keys'
+      raise UserError(f'{where}: no text under {text_key!r} (the row has {keys}); data.text_key names the key')
+    text = row[text_key]
+    if text is not None and not isinstance(text, str):
+      raise UserError(f'{where}: no text under {text_key!r} but a JSON {type(text).__name__}')
+    yield from pieces_of(str(row.get('title') or row.get('id') or f'{path.name}:{number}'), text or '')
 
 
 def read_parquet(path: pathlib.Path, text_key: str) -> Iterator[Document]:
@@ -106,7 +89,7 @@ def read_parquet(path: pathlib.Path, text_key: str) -> Iterator[Document]:
     with pyarrow.parquet.ParquetFile(path) as table:
       if text_key not in table.schema_arrow.names:
         columns = ', '.join(map(repr, table.schema_arrow.names))
-        raise UserError(f'{path} has no column {text_key!r} (it has {columns}); name the column')
+        raise UserError(f'{path} has no column {text_key!r} (it has {columns}); data.text_key names the column')
       number = 0
       for batch in table.iter_batches(batch_size=1024, columns=[text_key]):
         for text in batch.column(0).to_pylist():
@@ -134,23 +117,22 @@ def read_tar(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[Docu
 
 
 def pieces(title: str, file: IO[bytes], where: str) -> Iterator[Document]:
-  """A UTF-8 stream as one document, cut after a line end every PIECE_CHARACTERS or so."""
-  utf8 = codecs.getincrementaldecoder('utf-8')()
-  offset = 0
+  """A stream in UTF-8 or as its byte-order mark says, as one document, cut at a line end every PIECE_CHARACTERS."""
+  head = file.read(4)
+  encoding, offset = reading.encoding_of(head)
+  decoder = codecs.getincrementaldecoder(encoding)()
+  block = head[offset:] + file.read(PIECE_CHARACTERS)
+  if encoding == 'utf-8' and (likely := reading.unmarked_utf16(block)):
+    raise UserError(f'{where} looks like {likely} without a byte-order mark; convert it to UTF-8')
   held = ''
   continued = False
   while True:
-    block = file.read(PIECE_CHARACTERS)
     try:
-      text = utf8.decode(block, final=not block)
+      text = decoder.decode(block, final=not block)
     except UnicodeDecodeError as error:
       # The decoder's positions count from the bytes that it had kept of an unfinished character.
       position = offset + len(block) - len(error.object) + error.start
-      raise UserError(
-        f'{where} is not UTF-8 text (byte 0x{error.object[error.start]:02x} at {position}); convert it to UTF-8'
-      ) from error
-    if offset == 0:
-      text = text.removeprefix('\ufeff')
+      raise UserError(reading.not_text(where, encoding, error.object[error.start], position)) from error
     offset += len(block)
     held += text
     if not block:
@@ -160,6 +142,7 @@ def pieces(title: str, file: IO[bytes], where: str) -> Iterator[Document]:
       cut = cut or len(held) - 1  # never between \r and \n
       yield Document(title, _newlines(held[:cut]), continued)
       held, continued = held[cut:], True
+    block = file.read(PIECE_CHARACTERS)
   if held:
     yield Document(title, _newlines(held), continued)
 

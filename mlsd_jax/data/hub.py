@@ -1,22 +1,28 @@
-"""Model folders of the Hugging Face hub, downloaded once."""
+"""Model folders of the Hugging Face hub, downloaded once: files of one commit, checked against the hub's sums."""
 
+import hashlib
 import os
 import pathlib
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from mlsd_jax import files, folders
+from mlsd_jax import files, folders, sealed
 from mlsd_jax.errors import UserError
 
-_NAME = re.compile(r'[A-Za-z0-9][\w.-]*(/[\w.-]+)?')
+_NAME = re.compile(r'[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[A-Za-z0-9][\w.-]*)?')
 WEIGHTS = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
 _ASKED = '.asked.json'  # further files that the hub was asked for, so that those it has not are not asked for again
+_ORIGIN = '.origin.json'  # {'commit': of the model's repository, or '' if the hub names none, 'files': {name: SHA-256}}
 
 
 def model_folder(folder_or_name: str | os.PathLike[str], besides: Sequence[str] = ()) -> pathlib.Path:
   """The folder itself, or the local copy of the hub's model of that name (config.json and safetensors only).
+
+  NAME@REVISION is the model as it was at a commit, a tag or a branch; without one, as it is when it is first asked for.
+  What comes later comes from the same commit.
 
   Through the huggingface_hub package where it is installed (with its cache and tokens), else over HTTPS into
   $MLSD_CACHE_DIR/huggingface. $HF_ENDPOINT names another hub.
@@ -25,7 +31,8 @@ def model_folder(folder_or_name: str | os.PathLike[str], besides: Sequence[str] 
     besides: further files that are taken where the model has them.
 
   Raises:
-    UserError: neither a folder nor a model that can be downloaded.
+    UserError: neither a folder nor a model that can be downloaded; a file that is not as the hub has it, or is no
+      longer as it was downloaded.
   """
   folder = pathlib.Path(folder_or_name).expanduser()
   files.restore_folder(folder)
@@ -40,7 +47,8 @@ def model_folder(folder_or_name: str | os.PathLike[str], besides: Sequence[str] 
     return _download(name, besides)
   try:
     wanted = ['config.json', 'model*.safetensors*', *besides]
-    return pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=wanted))
+    repository, _, revision = name.partition('@')
+    return pathlib.Path(huggingface_hub.snapshot_download(repository, revision=revision or None, allow_patterns=wanted))
   except Exception as error:  # whatever of its errors: the network, the name, access rights
     raise _unreachable(name, folders.cache_folder() / 'huggingface' / name, error) from error
 
@@ -52,6 +60,10 @@ def _download(name: str, besides: Sequence[str]) -> pathlib.Path:
   asked = set(files.read_json(folder / _ASKED)) if (folder / _ASKED).exists() else set()
   new = [file for file in besides if file not in asked and not (folder / file).exists()]
   usable = _has_weights(folder)  # which come last
+  known = _origin(folder)['files']
+  problem = sealed.damage(folder, {file: known[file] for file in known if (folder / file).exists()})
+  if problem:
+    raise UserError(f'{problem}: delete {folder} to have {name} downloaded again')
   if usable and not new:
     return folder
   with httpx.Client(follow_redirects=True, timeout=5 if usable else 30) as client:
@@ -72,6 +84,11 @@ def _download(name: str, besides: Sequence[str]) -> pathlib.Path:
         raise
       raise _unreachable(name, folder, error) from error
   return folder
+
+
+def _origin(folder: pathlib.Path) -> dict[str, Any]:
+  """Where the files come from; of a copy that an earlier release made, nothing is known."""
+  return sealed.read_json(folder / _ORIGIN) if (folder / _ORIGIN).exists() else {'commit': '', 'files': {}}
 
 
 def _has_weights(folder: pathlib.Path) -> bool:
@@ -96,8 +113,10 @@ def shards(index: pathlib.Path) -> list[str]:
   return sorted(set(names.values()))
 
 
-def _url(name: str, file: str) -> str:
-  return f'{os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")}/{name}/resolve/main/{file}'
+def _url(name: str, file: str, commit: str = '') -> str:
+  repository, _, revision = name.partition('@')
+  hub = os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')
+  return f'{hub}/{repository}/resolve/{commit or revision or "main"}/{file}'
 
 
 def _fetch(client, name: str, folder: pathlib.Path, file: str, *, optional: bool = False) -> bool:
@@ -107,21 +126,52 @@ def _fetch(client, name: str, folder: pathlib.Path, file: str, *, optional: bool
   target = folder / file
   if target.exists():
     return True
+  origin = _origin(folder)
+  url = _url(name, file, origin['commit'])
   columns = progress.TextColumn('{task.description}'), progress.BarColumn(), progress.DownloadColumn()
   bar = progress.Progress(
     *columns, progress.TransferSpeedColumn(), console=console.Console(stderr=True), disable=not sys.stderr.isatty()
   )
-  with client.stream('GET', _url(name, file)) as response:
+  with client.stream('GET', url, headers={'Accept-Encoding': 'identity'}) as response:
     if optional and response.status_code == 404:
       return False
     response.raise_for_status()
-    with files.atomic_path(target) as temporary, bar, temporary.open('wb') as out:
-      total = response.headers.get('Content-Length')
-      task = bar.add_task(f'downloading {name}/{file}', total=int(total) if total else None)
-      for block in response.iter_bytes(1 << 20):
-        out.write(block)
-        bar.advance(task, len(block))
+    with files.atomic_path(target) as temporary:
+      with bar, temporary.open('wb') as out:
+        total = response.headers.get('Content-Length')
+        task = bar.add_task(f'downloading {name}/{file}', total=int(total) if total else None)
+        for block in response.iter_bytes(1 << 20):
+          out.write(block)
+          bar.advance(task, len(block))
+      commit, wanted = _promised(response)
+      digest = files.sha256(temporary)
+      if wanted not in ('', digest, _git_digest(temporary)):
+        raise UserError(f'{url} is not the file that the hub has (its checksum is not {wanted}); it was not kept')
+  known = {'commit': origin['commit'] or commit, 'files': origin['files'] | {file: digest}}
+  sealed.write_json(folder / _ORIGIN, known)
   return True
+
+
+def _promised(response: Any) -> tuple[str, str]:
+  """The commit that a file is of, and its sum: SHA-256 of large ones, Git's of small ones; '' where a hub is silent.
+
+  They stand in the answer of the hub itself, which may send on to where the bytes are.
+  """
+  headers = [each.headers for each in (*response.history, response)]
+  commit = next((found for each in headers if (found := each.get('X-Repo-Commit'))), '')
+  tags = [tag for each in headers for key in ('X-Linked-ETag', 'ETag') if (tag := each.get(key))]
+  sums = (re.fullmatch(r'(?:W/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?', tag) for tag in tags)
+  known = re.fullmatch(r'[0-9a-f]{40}', commit)
+  return (commit if known else ''), next((found[1] for found in sums if found and known), '')
+
+
+def _git_digest(path: pathlib.Path) -> str:
+  """What Git calls the file's content."""
+  digest = hashlib.sha1(b'blob %d\0' % path.stat().st_size, usedforsecurity=False)
+  with path.open('rb') as file:
+    while block := file.read(1 << 20):
+      digest.update(block)
+  return digest.hexdigest()
 
 
 def _unreachable(name: str, folder: pathlib.Path, error: Exception) -> UserError:

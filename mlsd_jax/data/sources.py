@@ -4,8 +4,10 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 
+from mlsd_jax import reading
 from mlsd_jax.data import fetch, prepared_dataset, python_docs
 from mlsd_jax.data.documents import SUFFIXES, Document, read_files, read_tar, read_text, text_bytes
 from mlsd_jax.errors import UserError
@@ -144,7 +146,8 @@ def open_source(spec: str, text_key: str = 'text') -> Source:
       f'no source {spec!r}: neither one of {names}, nor a file or folder, nor tfds:NAME, nor hf:DIR_OR_GLOB'
     )
   # A folder from the hub has a README.md that is not data.
-  return _local(spec, roots, text_key, [suffix for suffix in SUFFIXES if not from_hub or suffix not in ('.txt', '.md')])
+  suffixes = [suffix for suffix in SUFFIXES if not from_hub or suffix not in ('.txt', '.md')]
+  return _local(spec, roots, text_key, suffixes, links=from_hub)
 
 
 def _matching(pattern: str) -> list[pathlib.Path]:
@@ -158,16 +161,26 @@ def _matching(pattern: str) -> list[pathlib.Path]:
   return sorted(pathlib.Path(*parts[:first]).glob(str(pathlib.Path(*parts[first:]))))
 
 
-def _local(spec: str, roots: list[pathlib.Path], text_key: str, suffixes: list[str]) -> Source:
+def _tell(line: str) -> None:
+  print(line, file=sys.stderr)
+
+
+def _local(spec: str, roots: list[pathlib.Path], text_key: str, suffixes: list[str], links: bool) -> Source:
+  """Files and folders of the user's own. `links` are followed where they lead: the hub's cache is made of them."""
   paths: list[pathlib.Path] = []
+  others: list[str] = []
   for root in roots:
-    inside = sorted(root.rglob('*')) if root.is_dir() else [root]
-    hidden = lambda path: any(part.startswith('.') for part in path.relative_to(root).parts)
-    paths += [
-      path for path in inside if path.is_file() and path.name.lower().endswith(tuple(suffixes)) and not hidden(path)
-    ]
+    inside = reading.files_below(root, _tell, links=links) if root.is_dir() else [(root, root.name)]
+    for path, name in inside:
+      if name.lower().endswith(tuple(suffixes)):
+        paths.append(path)
+      else:
+        others.append(name)
   if not paths:
-    raise UserError(f'{spec} holds no file that can be read; file names must end in one of {", ".join(suffixes)}')
+    held = f' (it has {reading.by_suffix(others)})' if others else ''
+    raise UserError(f'{spec} holds no file that can be read; file names must end in one of {", ".join(suffixes)}{held}')
+  if others and not links:
+    _tell(f'{spec}: not read: {reading.by_suffix(others)}; what is read ends in {", ".join(suffixes)}')
   if not any(path.stat().st_size for path in paths):
     raise UserError(f'{spec} is empty')
 

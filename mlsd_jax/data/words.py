@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mlsd_jax import reading
 from mlsd_jax.data import fetch
 from mlsd_jax.errors import UserError
 
@@ -49,10 +50,7 @@ def load_words(source: str) -> tuple[str, list[str]]:
 
 
 def _lines(path: pathlib.Path) -> list[str]:
-  try:
-    words = [line.strip() for line in path.read_text(encoding='utf-8-sig').splitlines()]
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(f'cannot read {path} as text: {error}') from error
+  words = [line.strip() for line in reading.read_text(path).splitlines()]
   words = [word for word in words if word]
   if not words:
     raise UserError(f'{path} holds no word; there must be one on each line')

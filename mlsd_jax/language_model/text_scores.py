@@ -5,7 +5,6 @@ Names: B rows, T tokens, V vocabulary.
 
 import dataclasses
 import functools
-import json
 import math
 import os
 import pathlib
@@ -16,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlsd_jax import tokenizers
+from mlsd_jax import reading, tokenizers
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.decoders import bucket
 from mlsd_jax.models import gpt
@@ -226,29 +225,16 @@ def _tokens(tokenizer: tokenizers.Tokenizer, context: str, continuation: str, mo
 def _rows[Row](path: str | os.PathLike[str], parse: Callable[[Any], Row], limit: int | None) -> Iterable[Row]:
   path = pathlib.Path(path)
   rows: list[Row] = []
-  try:
-    with open(path, 'rb') as file:
-      for number, line in enumerate(file, start=1):
-        if limit is not None and len(rows) >= limit:
-          break
-        if line.strip():
-          try:
-            rows.append(parse(json.loads(line)))
-          except (UserError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f'{path}, line {number}: {_complaint(error)}') from error
-  except (FileNotFoundError, IsADirectoryError) as error:
-    raise UserError(f'no such file: {path}') from error
+  for number, row in reading.strict(reading.json_lines(path, unique=True)):
+    if limit is not None and len(rows) >= limit:
+      break
+    try:
+      rows.append(parse(row))
+    except (UserError, ValueError, KeyError, TypeError) as error:
+      raise UserError(f'{path}, line {number}: {error}') from error
   if not rows:
     raise UserError(f'{path} holds no examples')
   return rows
-
-
-def _complaint(error: Exception) -> str:
-  if isinstance(error, UnicodeDecodeError):
-    return 'not UTF-8'
-  if isinstance(error, json.JSONDecodeError):
-    return f'not JSON ({error.msg}); each line must be one JSON object'
-  return str(error)
 
 
 def _text(row: Any, key: str) -> str:

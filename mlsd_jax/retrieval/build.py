@@ -256,7 +256,9 @@ def _write_vectors(
 def _groups(pages: Sequence[Page], threshold: float) -> np.ndarray:
   if not threshold:
     return np.arange(len(pages), dtype=np.int32)
-  return near_duplicates.groups(near_duplicates.signatures(page.text for page in pages), threshold=threshold)
+  return near_duplicates.groups(
+    near_duplicates.signatures(page.text if page.text.strip() else page.title for page in pages), threshold=threshold
+  )
 
 
 def _write_table(path: pathlib.Path, columns: Mapping[str, Any]) -> None:

@@ -6,15 +6,32 @@ A judged query's relevant pages are known; see ranking_measures.py for what is m
 import collections
 import dataclasses
 import gzip
-import json
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mlsd_jax.data import fetch
 from mlsd_jax.errors import UserError
-from mlsd_jax.ranking_measures import Judgements, Run
+from mlsd_jax.ranking_measures import Judgements
+from mlsd_jax.retrieval.judged_files import format_run, read_qrels, read_queries, read_run
 from mlsd_jax.retrieval.pages import Page, read_pages, read_text
+
+__all__ = [
+  'KNOWN_ITEMS',
+  'Judged',
+  'check_judged',
+  'format_run',
+  'is_beir',
+  'known_items',
+  'open_collection',
+  'read_beir',
+  'read_cranfield',
+  'read_judged',
+  'read_qrels',
+  'read_queries',
+  'read_run',
+  'read_scifact',
+]
 
 _CRANFIELD_HOME = 'http://ir.dcs.gla.ac.uk/resources/test_collections/cran'
 _CRANFIELD = {
@@ -39,11 +56,16 @@ class Judged:
 
 def is_beir(folder: pathlib.Path) -> bool:
   """Whether a folder is laid out as BEIR's datasets are."""
-  return (folder / 'queries.jsonl').is_file() and _corpus_file(folder) is not None
+  return _queries_file(folder) is not None and _corpus_file(folder) is not None
 
 
-def read_beir(folder: pathlib.Path, split: str = 'test') -> tuple[Iterator[Page], Judged]:
-  """corpus.jsonl (or .gz), queries.jsonl and qrels/SPLIT.tsv (Thakur et al. 2021). Only judged queries are kept.
+def read_beir(
+  folder: pathlib.Path, warn: Callable[[str], None] = print, split: str = 'test'
+) -> tuple[Iterator[Page], Judged]:
+  """corpus.jsonl, queries.jsonl (or .gz) and qrels/SPLIT.tsv (Thakur et al. 2021). Only judged queries are kept.
+
+  Args:
+    warn: gets a line for what is left out.
 
   Raises:
     UserError: a file is missing or damaged, or a judgement names a query that there is not.
@@ -51,15 +73,17 @@ def read_beir(folder: pathlib.Path, split: str = 'test') -> tuple[Iterator[Page]
   corpus = _corpus_file(folder)
   if corpus is None:
     raise UserError(f'{folder} has no corpus.jsonl or corpus.jsonl.gz')
-  queries = read_queries(folder / 'queries.jsonl')
+  queries = read_queries(_queries_file(folder) or folder / 'queries.jsonl')
   judgements = read_qrels(folder / 'qrels' / f'{split}.tsv')
   unknown = next((query for query in judgements if query not in queries), None)
   if unknown is not None:
     raise UserError(f'{folder}/qrels/{split}.tsv judges query {unknown!r}, which queries.jsonl does not have')
-  return read_pages(str(corpus), print), Judged({query: queries[query] for query in judgements}, judgements)
+  if len(judgements) < len(queries):
+    warn(f'{len(judgements):,} of {len(queries):,} queries are judged in {split}.tsv; the others are not asked')
+  return read_pages(str(corpus), warn), Judged({query: queries[query] for query in judgements}, judgements)
 
 
-def read_scifact() -> tuple[Iterator[Page], Judged]:
+def read_scifact(warn: Callable[[str], None] = print) -> tuple[Iterator[Page], Judged]:
   """SciFact (Wadden et al. 2020) as BEIR has it: 5,183 abstracts, 300 claims."""
   home = 'https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/scifact.zip'
   found = {name: fetch.locate('scifact', name) for name in _SCIFACT}
@@ -71,7 +95,7 @@ def read_scifact() -> tuple[Iterator[Page], Judged]:
     fetch.check(path, fetch.RemoteFile(name, home, _SCIFACT[name]))
   queries = found['queries.jsonl']
   assert queries is not None
-  return read_beir(queries.parent)
+  return read_beir(queries.parent, warn)
 
 
 def read_cranfield() -> tuple[Iterator[Page], Judged]:
@@ -111,11 +135,11 @@ def open_collection(spec: str, warn: Callable[[str], None]) -> tuple[Iterator[Pa
     UserError: as those.
   """
   if spec == 'scifact':
-    return read_scifact()
+    return read_scifact(warn)
   if spec == 'cranfield':
     return read_cranfield()
   if is_beir(pathlib.Path(spec)):
-    return read_beir(pathlib.Path(spec))
+    return read_beir(pathlib.Path(spec), warn)
   return read_pages(spec, warn), None
 
 
@@ -172,8 +196,11 @@ def _without(page: Page, words: str, title: str) -> Page:
   return dataclasses.replace(page, title=title, text=text)
 
 
-def read_judged(queries: pathlib.Path, qrels: pathlib.Path) -> Judged:
-  """Queries and judgements of one's own; what only one of the files names is left out.
+def read_judged(queries: pathlib.Path, qrels: pathlib.Path, warn: Callable[[str], None]) -> Judged:
+  """Queries and judgements of one's own.
+
+  Args:
+    warn: gets a line if one of the files names queries that the other has not, which are left out.
 
   Raises:
     UserError: a file is missing or damaged, or they share no query.
@@ -181,91 +208,50 @@ def read_judged(queries: pathlib.Path, qrels: pathlib.Path) -> Judged:
   asked, judgements = read_queries(queries), read_qrels(qrels)
   shared = {query: text for query, text in asked.items() if query in judgements}
   if not shared:
-    raise UserError(f'no query of {queries} is judged in {qrels}: their ids must be the same')
+    first, other = next(iter(asked)), next(iter(judgements))
+    raise UserError(f'no query of {queries} is judged in {qrels}: their ids must be the same ({first!r} and {other!r})')
+  for ids, there, missing in ((asked, queries, qrels), (judgements, qrels, queries)):
+    lone = [query for query in ids if query not in shared]
+    if lone:
+      warn(f'left out: {len(lone):,} of {len(ids):,} queries of {there} are not in {missing} ({_some(lone)})')
   return Judged(shared, {query: judgements[query] for query in shared})
 
 
-def read_queries(path: pathlib.Path) -> dict[str, str]:
-  """BEIR's queries (*.jsonl: objects with _id and text), or lines of an id, a tab and the query.
+def check_judged(
+  judgements: Judgements, page_ids: Sequence[str], warn: Callable[[str], None], name: str = 'the file'
+) -> None:
+  """Compares what is judged with what is indexed.
+
+  Args:
+    name: of the file or collection, for the error.
+    warn: gets a line if some judged pages are not in the corpus; no search can find those.
 
   Raises:
-    UserError: the file is missing or damaged.
+    UserError: no page judged relevant is in the corpus.
   """
-  queries: dict[str, str] = {}
-  for number, line in _lines(path):
-    if not line.strip():
-      continue
-    if path.suffix == '.jsonl':
-      try:
-        row = json.loads(line)
-        queries[str(row['_id'])] = row['text']
-      except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f'{path}, line {number}: not an object with _id and text') from error
-    else:
-      id_, tab, text = line.partition('\t')
-      if not tab or not text.strip():
-        raise UserError(f'{path}, line {number}: not an id, a tab and a query: {line[:80]!r}')
-      queries[id_.strip()] = text.strip()
-  return queries
+  known = set(page_ids)
+  judged = dict.fromkeys(page for grades in judgements.values() for page in grades)
+  relevant = dict.fromkeys(page for grades in judgements.values() for page, grade in grades.items() if grade > 0)
+  missing = [page for page in judged if page not in known]
+  if relevant and not known & relevant.keys():
+    raise UserError(
+      f'{name} judges no page of the corpus: {next(iter(relevant))!r} there, {page_ids[0]!r} here; ids must be the same'
+    )
+  if missing:
+    of_them = sum(page in relevant for page in missing)
+    warn(
+      f'{len(missing):,} of {len(judged):,} judged pages are not in the corpus and count as not found, '
+      f'{of_them:,} of them relevant ({_some(missing)})'
+    )
 
 
-def read_qrels(path: pathlib.Path) -> Judgements:
-  """TREC's judgements (query, iteration, page, grade on each line), or BEIR's (query, page, grade below a head).
-
-  Raises:
-    UserError: the file is missing or damaged.
-  """
-  judgements: dict[str, dict[str, int]] = {}
-  for number, line in _lines(path):
-    fields = line.split()
-    if not fields or (number == 1 and fields[0] == 'query-id'):
-      continue
-    try:
-      query, *_, page, grade = fields
-      judgements.setdefault(query, {})[page] = int(grade)
-    except ValueError as error:
-      raise UserError(f'{path}, line {number}: not a judgement: {line[:80]!r}') from error
-  return judgements
-
-
-def _lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
-  """Numbered lines without their ends; a run may be of any size."""
-  try:
-    with path.open(encoding='utf-8-sig') as file:
-      yield from enumerate((line.rstrip('\n') for line in file), start=1)
-  except OSError as error:
-    raise UserError(f'cannot read {path}: {error.strerror}') from error
-  except UnicodeDecodeError as error:
-    raise UserError(f'{path} is not UTF-8') from error
-
-
-def read_run(path: pathlib.Path) -> Run:
-  """TREC's runs: query, Q0, page, rank, score, tag on each line; ordered by score, then as the file lists them.
-
-  Raises:
-    UserError: the file is missing or damaged.
-  """
-  scored: dict[str, list[tuple[float, str]]] = {}
-  for number, line in _lines(path):
-    fields = line.split()
-    try:
-      if fields:
-        scored.setdefault(fields[0], []).append((float(fields[4]), fields[2]))
-    except (IndexError, ValueError) as error:
-      raise UserError(f'{path}, line {number}: not a line of a run: {line[:80]!r}') from error
-  return {
-    query: [page for _, page in sorted(rows, key=lambda row: row[0], reverse=True)] for query, rows in scored.items()
-  }
-
-
-def format_run(run: Mapping[str, Sequence[tuple[str, float]]], tag: str) -> str:
-  """A run in TREC's format."""
-  return ''.join(
-    f'{query} Q0 {page} {rank} {score:.6f} {tag}\n'
-    for query, ranked in run.items()
-    for rank, (page, score) in enumerate(ranked, start=1)
-  )
+def _some(ids: Sequence[str]) -> str:
+  return ', '.join(map(repr, ids[:3])) + (', ...' if len(ids) > 3 else '')
 
 
 def _corpus_file(folder: pathlib.Path) -> pathlib.Path | None:
   return next((folder / name for name in ('corpus.jsonl', 'corpus.jsonl.gz') if (folder / name).is_file()), None)
+
+
+def _queries_file(folder: pathlib.Path) -> pathlib.Path | None:
+  return next((folder / name for name in ('queries.jsonl', 'queries.jsonl.gz') if (folder / name).is_file()), None)

@@ -119,8 +119,8 @@ def _read_memory(folder: pathlib.Path) -> dict[str, Any]:
   try:
     if path.stat().st_mtime < time.time() - 86_400 * _REMEMBERED_DAYS:
       return {}
-    content = json.loads(path.read_text(encoding='utf-8'))
-  except (OSError, ValueError):  # not there, or not whole: nothing is remembered
+    content = files.read_json(path)
+  except (OSError, UserError):  # not there, or not whole: nothing is remembered
     return {}
   return content if isinstance(content, dict) else {}
 

@@ -7,7 +7,7 @@ import base64
 import pathlib
 from collections.abc import Mapping
 
-from mlsd_jax import files
+from mlsd_jax import files, reading
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base
 from mlsd_jax.tokenizers.bpe import BPETokenizer
@@ -83,7 +83,7 @@ def load_minbpe(path: str | pathlib.Path) -> BPETokenizer:
   """
   path = pathlib.Path(path)
   try:
-    version, pattern, count, *rest = path.read_text(encoding='utf-8').split('\n')
+    version, pattern, count, *rest = reading.read_text(path).split('\n')
     if version != MINBPE:
       raise UserError(f'{path} is no minbpe model: it does not begin with {MINBPE!r}')
     special = {}
@@ -128,7 +128,7 @@ def load_ranks(path: str | pathlib.Path) -> dict[bytes, int]:
     UserError: the file is missing or not such a file.
   """
   try:
-    rows = [line.split() for line in pathlib.Path(path).read_bytes().splitlines() if line]
+    rows = [line.split() for line in reading.read_bytes(path).splitlines() if line]
     return {base64.b64decode(token, validate=True): int(rank) for token, rank in rows}
   except (OSError, ValueError) as error:
     raise UserError(f'{path} is no whole .tiktoken file: {error}') from error

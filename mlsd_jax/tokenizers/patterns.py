@@ -7,12 +7,19 @@ look-around that a linear-time engine (Rust's regex, through Polars) runs ten ti
 
 import dataclasses
 import functools
+import re
+import time
 from typing import Any
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base
 
 MARK = '\ufdd0'  # a noncharacter; text that holds it is cut by the plain form
+
+
+_SECONDS, _SLOWEST = 30, 20_000  # a text may take so long, and a second more for so many characters
+_PROBE_SECONDS, _PROBE_LENGTH, _PROBES = 2, 2_000, 200  # of processor time
+_RUNS = ('a', 'A', 'é', '1', ' ', '\n', '\t', '.', '-', '_', '漢', 'aA', 'a ', 'a1', ' \n', "'s", 'a.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +37,22 @@ class Pattern:
   fast: tuple[str, str] | None = None
 
   def split(self, text: str) -> list[str]:
-    """The pieces of `text`; they join to it."""
+    """The pieces of `text`; they join to it.
+
+    Raises:
+      UserError: a pattern of the user's own takes longer than any that is of use.
+    """
     text = base.well_formed(text)
-    return _compiled(self.plain).findall(text) if self.plain else [text] if text else []
+    if not self.plain:
+      return [text] if text else []
+    limit = _SECONDS + len(text) / _SLOWEST if self.name == 'own' else None
+    try:
+      return _compiled(self.plain).findall(text, timeout=limit)
+    except TimeoutError as error:
+      raise UserError(
+        f'pattern {self.plain!r} takes more than {limit:.0f} seconds for {len(text):,} characters: it tries too many '
+        'ways to match; make its repetitions possessive (a++) or tell apart what they repeat'
+      ) from error
 
 
 _LAST_SPACE = r'(\s)(\s\S)'
@@ -88,7 +108,7 @@ def pattern_for(spec: str) -> Pattern:
   """A named pattern, or one's own regular expression.
 
   Raises:
-    UserError: the expression does not compile.
+    UserError: the expression does not compile, or would hang on a run of some character.
   """
   if spec in PATTERNS:
     return PATTERNS[spec]
@@ -103,7 +123,24 @@ def pattern_for(spec: str) -> Pattern:
     raise UserError(f'pattern {spec!r} does not compile: {error} (named ones are {", ".join(PATTERNS)})') from error
   if compiled.groups:
     raise UserError(f'pattern {spec!r} has capturing groups; write (?:...) for (...)')
+  _probe(compiled, spec)
   return Pattern('own', spec)
+
+
+def _probe(compiled: Any, spec: str) -> None:
+  """Tries a pattern on runs that make one which backtracks without end do so, with a limit of time."""
+  own = dict.fromkeys([*re.findall(r'\w+', spec), *spec])
+  deadline = time.process_time() + _PROBE_SECONDS
+  for part in [*_RUNS, *own][:_PROBES]:
+    for end in ('', '\ufdd1'):  # which no pattern names
+      text = part * (_PROBE_LENGTH // len(part)) + end
+      try:
+        compiled.findall(text, timeout=max(deadline - time.process_time(), 0.001))
+      except TimeoutError as error:
+        raise UserError(
+          f'pattern {spec!r} would hang: cutting {text[:20]!r}... ({len(text):,} characters) takes more than '
+          f'{_PROBE_SECONDS} seconds; make its repetitions possessive (a++) or tell apart what they repeat'
+        ) from error
 
 
 @functools.cache

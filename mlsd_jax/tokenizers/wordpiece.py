@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from mlsd_jax import reading
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base
 from mlsd_jax.tokenizers.merges import learn_merges
@@ -65,10 +66,7 @@ class WordPieceTokenizer(base.Tokenizer):
     Raises:
       UserError: the file is missing or not UTF-8, or no such vocabulary.
     """
-    try:
-      text = pathlib.Path(path).read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-      raise UserError(f'cannot read the vocabulary {path}: {error}') from error
+    text = reading.read_text(path)
     return cls(text.removesuffix('\n').split('\n'), lowercase=lowercase)
 
   @classmethod

@@ -12,6 +12,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
+from mlsd_jax import reading
 from mlsd_jax.errors import UserError
 from mlsd_jax.files import write_text
 from mlsd_jax.training import distributed
@@ -135,8 +136,8 @@ def read_metrics(workdir: str | os.PathLike[str]) -> list[Record]:
 
 def _record(line: str) -> Record | None:
   try:
-    record = json.loads(line)
-  except json.JSONDecodeError:
+    record = reading.parse_json(line, 'a record')
+  except UserError:
     return None
   return record if isinstance(record, dict) and isinstance(record.get('step'), int) else None
 

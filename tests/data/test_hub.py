@@ -1,6 +1,7 @@
 """Files of a hub's model that are asked for later; weights in one file or in shards."""
 
 import functools
+import hashlib
 import http.server
 import json
 import sys
@@ -9,8 +10,11 @@ import threading
 import pytest
 
 from mlsd_jax.data import hub
+from mlsd_jax.errors import UserError
 
 NAME = 'someone/small'
+HEADERS = {}  # what the hub says of each file
+COMMIT = 'c0ffee' * 6 + 'c0de'
 
 
 @pytest.fixture
@@ -26,6 +30,11 @@ def server(tmp_path, monkeypatch):
     def do_GET(self):
       asked.append(self.path.rpartition('/')[2])
       super().do_GET()
+
+    def end_headers(self):
+      for name, value in HEADERS.get(self.path.rpartition('/')[2], {}).items():
+        self.send_header(name, value)
+      super().end_headers()
 
     def log_message(self, *_):
       pass
@@ -72,3 +81,63 @@ def test_shards_that_are_all_there_want_no_hub(server):
   folder = hub.model_folder(NAME)
   go_offline()
   assert hub.model_folder(NAME) == folder
+
+
+def git_digest(content):
+  return hashlib.sha1(b'blob %d\0' % len(content) + content).hexdigest()
+
+
+@pytest.fixture
+def promises(server, monkeypatch):
+  """Says of each file its commit and sum, as the hub does; `of(name, sum)` says another one."""
+  main, *_ = server
+  held = {}
+
+  def of(name, digest):
+    held[name] = {'X-Repo-Commit': COMMIT, 'ETag': f'"{digest}"'}
+
+  of('config.json', git_digest((main / 'config.json').read_bytes()))
+  of(hub.WEIGHTS, hashlib.sha256((main / hub.WEIGHTS).read_bytes()).hexdigest())
+  monkeypatch.setitem(globals(), 'HEADERS', held)
+  (main.parent / COMMIT).symlink_to(main)
+  return of
+
+
+def test_all_files_come_from_the_commit_of_the_first(server, promises):
+  main, _, _ = server
+  folder = hub.model_folder(NAME)
+  (main.parent / COMMIT).unlink()
+  (main.parent / COMMIT).mkdir()
+  (main.parent / COMMIT / 'vocab.txt').write_text('of that commit')
+  assert (hub.model_folder(NAME, ['vocab.txt']) / 'vocab.txt').read_text() == 'of that commit'
+  origin = json.loads((folder / '.origin.json').read_text())
+  assert origin['commit'] == COMMIT
+  assert set(origin['files']) == {'config.json', hub.WEIGHTS, 'vocab.txt'}
+
+
+@pytest.mark.parametrize('name', ['config.json', hub.WEIGHTS])
+@pytest.mark.parametrize('digest', [git_digest(b'another'), hashlib.sha256(b'another').hexdigest()])
+def test_a_file_that_is_not_what_the_hub_promised_is_not_kept(server, promises, name, digest):
+  promises(name, digest)
+  with pytest.raises(UserError, match=f'{name} is not the file that the hub has'):
+    hub.model_folder(NAME)
+  promises(name, '')  # a hub that says nothing of a sum
+  assert (hub.model_folder(NAME) / name).exists()
+
+
+def test_a_file_that_changed_on_the_disk_is_named(server):
+  folder = hub.model_folder(NAME)
+  (folder / 'config.json').write_text('the config.jsoN')
+  with pytest.raises(UserError, match=r'config\.json does not match its checksum: delete'):
+    hub.model_folder(NAME)
+
+
+def test_a_revision_is_asked_for_by_name(server):
+  main, _, _ = server
+  (main.parent / 'v1.0').mkdir()
+  for name in ('config.json', hub.WEIGHTS):
+    (main.parent / 'v1.0' / name).write_text('the first')
+  assert (hub.model_folder(f'{NAME}@v1.0') / 'config.json').read_text() == 'the first'
+  assert (hub.model_folder(NAME) / 'config.json').read_text() == 'the config.json'
+  with pytest.raises(UserError, match='is no folder'):
+    hub.model_folder(f'{NAME}@../main')

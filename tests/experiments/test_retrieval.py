@@ -134,12 +134,31 @@ def test_a_build_killed_before_it_was_evaluated_goes_on(call, small, monkeypatch
     assert call(*small)[0] == 130
   assert 'num_pages' in json.loads((tmp_path / 'w' / 'result.json').read_text())
   evaluated = []
-  monkeypatch.setattr(experiment, '_evaluate', lambda run, _: evaluated.append(run.write_result({'ndcg@10': {}})))
+  monkeypatch.setattr(experiment, '_evaluate', lambda run, *_: evaluated.append(run.write_result({'ndcg@10': {}})))
   code, out, err = call(*small)
   assert code == 0, err
   assert 'is finished' not in out
   assert 'is finished' in call(*small)[1]
   assert len(evaluated) == 1
+
+
+def test_a_corpus_too_small_to_be_evaluated_is_indexed_and_asked(call, small, tmp_path):
+  for path in (tmp_path / 'docs').iterdir():
+    path.unlink()
+  (tmp_path / 'docs' / 'a.md').write_text('# Note\n\nA few words.\n')
+  (tmp_path / 'docs' / 'b.jsonl').write_text('{"id": "t", "title": "Nothing but a title", "text": ""}\n')
+  (tmp_path / 'docs' / 'c.py').write_text('x = 1\n')
+  code, out, err = call(*small)
+  assert code == 0, err
+  assert '2 pages' in out
+  assert out.count('not evaluated: ') == 1
+  assert err.count('1 .py') == 1
+  code, out, err = call('--mode=ask', '--query=nothing but a title')
+  assert code == 0, err
+  assert '1. Nothing but a title' in out
+  code, _, err = call('--mode=evaluate')
+  assert code == 2
+  assert 'known-item queries want' in err
 
 
 @pytest.mark.parametrize(

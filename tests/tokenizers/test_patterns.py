@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
-from mlsd_jax.tokenizers import pieces
-from mlsd_jax.tokenizers.patterns import MARK, PATTERNS, pattern_for
+from mlsd_jax.tokenizers import patterns, pieces
+from mlsd_jax.tokenizers.patterns import MARK, PATTERNS, Pattern, pattern_for
 
 PUBLISHED = [name for name in PATTERNS if name != 'none']
 # What the patterns tell apart: white space of all kinds, letters of all cases, marks, digits, signs, contractions; and
@@ -97,3 +97,28 @@ def test_bad_patterns_are_refused(pattern, message):
 def test_a_pattern_that_leaves_out_text_is_refused():
   with pytest.raises(UserError, match=r"leaves out ', '"):
     pieces.count_pieces(['one, two'], pattern_for(r'\w+'), workers=1)
+
+
+HANGING = [r'(a+)+$', r'(?:a|aa)+!|\s', r'(x+x+)+y|.', r'(?:(?:key|k|e|y)+)+=|.', r'( +)+$|\w+', r'(?:\w+\s?)+$']
+
+
+@pytest.mark.parametrize('expression', HANGING)
+def test_a_pattern_that_would_hang_is_refused(expression, monkeypatch):
+  monkeypatch.setattr(patterns, '_PROBE_SECONDS', 0.3)
+  expression = expression.replace('(a', '(?:a').replace('(x', '(?:x').replace('( ', '(?: ')
+  with pytest.raises(UserError, match='would hang'):
+    pattern_for(expression)
+
+
+GOOD = [r'\w+|\s+|.', r'(?:a++)++$|(?s:.)', *(PATTERNS[name].plain + '|x' for name in PUBLISHED)]
+
+
+@pytest.mark.parametrize('expression', GOOD)
+def test_a_pattern_that_does_not_hang_is_taken(expression):
+  assert pattern_for(expression).name == 'own'
+
+
+def test_a_pattern_that_hangs_on_a_text_stops(monkeypatch):
+  monkeypatch.setattr(patterns, '_SECONDS', 0.3)
+  with pytest.raises(UserError, match='takes more than'):
+    Pattern('own', '(?:a+)+$').split('a' * 3000 + '!')
