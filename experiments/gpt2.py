@@ -150,7 +150,7 @@ def _of_checkpoint(origin: dict[str, Any]) -> str:
 
 def import_(run: contract.Run) -> None:
   """Writes --init_from=hf:FOLDER_OR_NAME as a run that can be evaluated, sampled and exported."""
-  spec = run.flags['init_from'] or run.config.init_from
+  spec = run.config.init_from
   if not spec:
     raise UserError('--mode=import needs --init_from=hf:FOLDER_OR_NAME')
   params, model, tokenizer = pretrained.load(spec)
@@ -279,7 +279,7 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 def _idle(run: contract.Run) -> dict[str, str]:
   """A start from other parameters brings their model and tokenizer with it."""
-  spec = run.flags['init_from'] or run.config.init_from
+  spec = run.config.init_from
   return dict.fromkeys(_OF_START, f'a start from {spec} has its own') if spec else {}
 
 

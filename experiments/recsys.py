@@ -209,7 +209,8 @@ def _define_flags(values: flags.FlagValues) -> None:
 def _idle(run: contract.Run) -> dict[str, str]:
   """What belongs to another source of purchases."""
   source = run.config.data.source
-  of_source = {'promotions': 'completejourney', 'columns': 'table', 'categories': 'table', 'synthetic': 'synthetic'}
+  of_table = dict.fromkeys(('columns', 'categories', 'decimal', 'date_order', 'min_rating'), 'table')
+  of_source = {'promotions': 'completejourney', 'synthetic': 'synthetic', **of_table}
   if run.flags['mode'] == 'simulate':
     return {}
   return {f'data.{key}': f'config.data.source is {source!r}' for key, of in of_source.items() if source != of}
