@@ -3,7 +3,7 @@
 python -m experiments.retrieval                                             # builds and evaluates the Python docs
 python -m experiments.retrieval --mode=ask --query="how do I copy a folder and keep its timestamps"
 python -m experiments.retrieval --mode=ask                                   # asks for queries
-python -m experiments.retrieval --config.data.source=FOLDER --workdir=runs/mine   # your own Markdown, HTML, text, JSONL
+python -m experiments.retrieval --config.data.source=FOLDER --workdir=runs/mine   # your own: Markdown, PDF, JSONL, ...
 python -m experiments.retrieval --mode=update --workdir=runs/mine            # the folder has changed
 """
 

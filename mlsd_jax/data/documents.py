@@ -7,13 +7,14 @@ import pathlib
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import IO, Any
 
 from mlsd_jax import reading
 from mlsd_jax.errors import UserError
 
 # A longer text is read in pieces, so that memory stays bounded and workers share the encoding of one big file.
 PIECE_CHARACTERS = 4 * 2**20
+_GROUP_BYTES = 4 * 2**30  # of a column of Parquet; writers make groups of a gigabyte at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +91,7 @@ def read_parquet(path: pathlib.Path, text_key: str) -> Iterator[Document]:
       if text_key not in table.schema_arrow.names:
         columns = ', '.join(map(repr, table.schema_arrow.names))
         raise UserError(f'{path} has no column {text_key!r} (it has {columns}); data.text_key names the column')
+      _check_groups(table.metadata, text_key, path)
       number = 0
       for batch in table.iter_batches(batch_size=1024, columns=[text_key]):
         for text in batch.column(0).to_pylist():
@@ -101,6 +103,16 @@ def read_parquet(path: pathlib.Path, text_key: str) -> Iterator[Document]:
     raise UserError(f'no such file: {path}') from error
   except (pyarrow.ArrowException, UnicodeDecodeError) as error:
     raise UserError(f'{path} is damaged: {str(error).splitlines()[0]}') from error
+
+
+def _check_groups(footer: Any, text_key: str, path: pathlib.Path) -> None:
+  """Raises UserError if a row group, which is held as a whole, says that it unpacks to more than _GROUP_BYTES."""
+  groups = (footer.row_group(number) for number in range(footer.num_row_groups))
+  columns = ((number, group.column(i)) for number, group in enumerate(groups) for i in range(group.num_columns))
+  for number, column in columns:
+    size = column.total_uncompressed_size
+    if column.path_in_schema == text_key and size > _GROUP_BYTES:
+      raise UserError(f'{path}: row group {number} is too large: {reading.megabytes(size, _GROUP_BYTES)}')
 
 
 def read_tar(path: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[Document]:

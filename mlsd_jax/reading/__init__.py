@@ -19,7 +19,7 @@ from mlsd_jax.reading.text import (
   read_bytes,
   read_text,
   unmarked_utf16,
-  unpacked_bytes,
+  unpack,
 )
 
 __all__ = [
@@ -43,5 +43,5 @@ __all__ = [
   'read_text',
   'strict',
   'unmarked_utf16',
-  'unpacked_bytes',
+  'unpack',
 ]

@@ -16,7 +16,6 @@ from mlsd_jax.errors import UserError
 LINE_BYTES = 64 * 2**20  # a longer line is a bomb, or a file that is not made of lines
 FILE_BYTES = 256 * 2**20  # of what is read whole; the largest vocabularies have a tenth of that
 _BLOCK = 2**20
-_MOST_PACKED = 1032  # no DEFLATE stream unpacks to more bytes for each of its own
 
 # UTF-32 first: its mark begins with that of UTF-16.
 _MARKS = (
@@ -120,21 +119,37 @@ def opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     raise UserError(f'cannot read {path}: {error.strerror or error}') from error
 
 
-def unpacked_bytes(path: pathlib.Path, most: int) -> int:
-  """How many bytes a .gz file unpacks to, counted until there are more than `most`.
+def most_unpacked(packed: int) -> int:
+  """How many bytes are unpacked from so many at most: tables have a tenth of that, bombs ten times as much."""
+  return max(2**30, 100 * packed)
+
+
+def unpack(source: pathlib.Path | bytes, what: str, most: int | None = None) -> bytes:
+  """What is packed in a .gz, which is not held if it has more than `most` bytes (None: `most_unpacked`).
 
   Raises:
-    UserError: it cannot be read or is damaged.
+    UserError: it has more, cannot be read, or is damaged.
   """
-  total = 0
-  with opened(path) as file:
-    while total <= most and (block := file.read(_BLOCK)):
-      total += len(block)
-  return total
+  packed = len(source) if isinstance(source, bytes) else source.stat().st_size
+  most = most_unpacked(packed) if most is None else most
+  try:
+    opened_ = io.BytesIO(source) if isinstance(source, bytes) else source.open('rb')
+    with opened_ as raw, gzip.GzipFile(fileobj=raw) as file:
+      content = file.read(most + 1)
+  except (EOFError, zlib.error, OSError) as error:
+    raise UserError(f'{what} is damaged: {error}') from error
+  if len(content) > most:
+    raise UserError(
+      f'{what} ({packed:,} bytes) unpacks to more than {most / 2**20:,.0f} MB; unpack it and name the file'
+    )
+  return content
 
 
-def check_archive(source: pathlib.Path | bytes, what: str, most: int = FILE_BYTES) -> None:
+def check_archive(source: pathlib.Path | bytes, what: str, most: int | None = FILE_BYTES) -> None:
   """Looks, before anything is unpacked, at what the files in a .zip (.docx, .xlsx, ...) say that they unpack to.
+
+  Args:
+    most: bytes; None: `most_unpacked`.
 
   Raises:
     UserError: it is more than `most` bytes in all, or the archive is damaged.
@@ -144,6 +159,7 @@ def check_archive(source: pathlib.Path | bytes, what: str, most: int = FILE_BYTE
       unpacked, packed = (sum(sizes) for sizes in zip((0, 0), *map(_sizes, archive.infolist()), strict=True))
   except (zipfile.BadZipFile, OSError) as error:
     raise UserError(f'{what} cannot be unpacked: {error}') from error
+  most = most_unpacked(packed) if most is None else most
   if unpacked > most:
     raise UserError(f'{what} ({packed:,} bytes) unpacks to {megabytes(unpacked, most)}')
 

@@ -80,6 +80,30 @@ def test_a_missing_file_is_named(name: str, tmp_path):
     list(read_files([tmp_path / name], 'text'))
 
 
+def test_a_row_group_that_unpacks_to_too_much_is_named(tmp_path, monkeypatch):
+  polars.DataFrame({'text': ['x' * 5000]}).write_parquet(tmp_path / 'a.parquet')
+  monkeypatch.setattr(documents, '_GROUP_BYTES', 5000)
+  with pytest.raises(UserError, match='row group 0 is too large'):
+    list(read_files([tmp_path / 'a.parquet'], 'text'))
+
+
+ENCODINGS = ['utf-8-sig', 'utf-16', 'utf-32']
+
+
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_text_and_rows_in_every_encoding_with_a_mark(tmp_path, encoding):
+  (tmp_path / 'a.txt').write_bytes('wié\r\ngeht'.encode(encoding))
+  (tmp_path / 'b.jsonl').write_bytes('{"text": "wié"}\r\n\r\n{"text": null}\r\n'.encode(encoding))
+  found = list(read_files(sorted(tmp_path.iterdir()), 'text'))
+  assert found == [Document('a', 'wié\ngeht'), Document('b.jsonl:1', 'wié')]
+
+
+def test_utf16_without_a_mark_is_named(tmp_path):
+  (tmp_path / 'a.txt').write_bytes('some words'.encode('utf-16-le'))
+  with pytest.raises(UserError, match='UTF-16-LE without a byte-order mark'):
+    list(read_files([tmp_path / 'a.txt'], 'text'))
+
+
 def test_a_column_that_is_absent_or_no_text_is_named(tmp_path):
   polars.DataFrame({'content': ['x'], 'number': [1]}).write_parquet(tmp_path / 'a.parquet')
   with pytest.raises(UserError, match="no column 'text' \\(it has 'content', 'number'\\)"):

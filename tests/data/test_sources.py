@@ -150,3 +150,16 @@ def test_a_dataset_prepared_by_tensorflow_datasets_is_read(tmp_path, monkeypatch
     texts('tfds:little_text', text_key='body')
   with pytest.raises(UserError, match='lm1b is not prepared'):
     texts('tfds:lm1b')
+
+
+def test_what_a_folder_holds_besides_is_told_and_links_that_lead_out_are_not_followed(tmp_path, capsys):
+  (tmp_path / 'own').mkdir()
+  (tmp_path / 'else.jsonl').write_text('{"text": "elsewhere"}\n')
+  (tmp_path / 'own' / 'a.jsonl').write_text('{"text": "own"}\n')
+  (tmp_path / 'own' / 'b.jsonl').symlink_to(tmp_path / 'else.jsonl')
+  (tmp_path / 'own' / 'c.pdf').write_text('x')
+  assert texts(tmp_path / 'own') == ['own']
+  told = capsys.readouterr().err
+  assert 'b.jsonl is a link that leads out of the folder' in told
+  assert 'not read: 1 .pdf' in told
+  assert texts(f'hf:{tmp_path / "own"}') == ['own', 'elsewhere']  # as the hub's cache keeps its files

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import tracemalloc
+import zipfile
 
 import pytest
 from hypothesis import given
@@ -86,8 +87,27 @@ def test_what_cannot_be_read_is_one_line(tmp_path, name, content, why):
     reading.read_text(tmp_path)
 
 
-def test_what_a_file_unpacks_to_is_counted_no_further_than_asked(tmp_path):
-  path = tmp_path / 'a.gz'
-  path.write_bytes(gzip.compress(bytes(10_000_000)))
-  assert reading.unpacked_bytes(path, 20_000_000) == 10_000_000
-  assert 3_000_000 < reading.unpacked_bytes(path, 3_000_000) < 5_000_000
+@pytest.mark.parametrize('size', [0, 999, 1000, 1001, 10_000_000])
+def test_what_is_unpacked_is_held_up_to_a_limit(tmp_path, size):
+  packed = gzip.compress(bytes(size))
+  (tmp_path / 'a.gz').write_bytes(packed)
+  for source in (packed, tmp_path / 'a.gz'):
+    if size <= 1000:
+      assert reading.unpack(source, 'a.gz', 1000) == bytes(size)
+    else:
+      with pytest.raises(UserError, match=r'a\.gz \(.* bytes\) unpacks to more than'):
+        reading.unpack(source, 'a.gz', 1000)
+  for damaged in (packed[:-5], b'words'):
+    with pytest.raises(UserError, match=r'a\.gz is damaged'):
+      reading.unpack(damaged, 'a.gz', 10**8)
+
+
+def test_what_an_archive_says_that_it_unpacks_to(tmp_path):
+  with zipfile.ZipFile(tmp_path / 'a.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
+    for name in 'ab':
+      archive.writestr(name, bytes(600_000))
+  for source in (tmp_path / 'a.zip', (tmp_path / 'a.zip').read_bytes()):
+    reading.check_archive(source, 'a.zip', 1_200_000)
+    reading.check_archive(source, 'a.zip', None)
+    with pytest.raises(UserError, match=r'a\.zip \(.* bytes\) unpacks to 1 MB'):
+      reading.check_archive(source, 'a.zip', 1_199_999)

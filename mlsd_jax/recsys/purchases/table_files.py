@@ -1,5 +1,6 @@
 """Files of rows as a shop exports them: text with separators, workbooks, Parquet, and archives with one of these."""
 
+import io
 import pathlib
 import re
 import zipfile
@@ -8,6 +9,7 @@ import zlib
 import fastexcel
 import polars as pl
 
+from mlsd_jax import reading
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys.purchases.text_files import scan_text
 
@@ -60,6 +62,7 @@ def check_names(names: list[str], chosen: list[str], what: str) -> None:
 
 def _unzipped(path: pathlib.Path) -> tuple[str, bytes]:
   """Name and content of the one table of an archive."""
+  reading.check_archive(path, str(path), None)
   try:
     with zipfile.ZipFile(path) as archive:
       files = [name for name in archive.namelist() if not name.startswith('__MACOSX/')]
@@ -82,6 +85,8 @@ def _scan(source: pathlib.Path | bytes, suffix: str, what: str) -> tuple[pl.Lazy
 
 def _workbook(source: pathlib.Path | bytes, what: str) -> pl.DataFrame:
   """Rows of a workbook's largest sheet and of those with the same columns (a sheet ends at 1,048,576 rows)."""
+  if zipfile.is_zipfile(io.BytesIO(source) if isinstance(source, bytes) else source):
+    reading.check_archive(source, what, None)
   try:
     sheets = list(pl.read_excel(source, sheet_id=0, infer_schema_length=0, raise_if_empty=False).values())
   except (fastexcel.FastExcelError, pl.exceptions.PolarsError) as error:

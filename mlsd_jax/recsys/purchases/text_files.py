@@ -6,7 +6,6 @@ that is not certain, so that no two ids become one.
 
 import codecs
 import csv
-import gzip
 import io
 import pathlib
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from mlsd_jax import reading
 from mlsd_jax.errors import UserError
 
 _AT_ONCE = 1 << 24  # bytes
@@ -34,10 +34,13 @@ def scan_text(source: pathlib.Path | bytes, what: str, *, packed: bool = False) 
     UserError: no text, no first line, text of two encodings, a line with more or fewer fields than the first.
   """
   if packed:
-    source = gzip.decompress(source if isinstance(source, bytes) else source.read_bytes())
+    source = reading.unpack(source, what)
   source, notes = _as_utf8(source, what)
   with _opened(source) as file:
-    head = file.readline().decode('utf-8-sig')
+    line = file.readline(_AT_ONCE)
+  if len(line) == _AT_ONCE:
+    raise UserError(f'{what} is no table: its first line has more than {_AT_ONCE / 2**20:.0f} MB')
+  head = line.decode('utf-8-sig')
   if not head.strip():
     raise UserError(f'{what} is empty: its first line must name the columns')
   separator = max(_SEPARATORS, key=head.count)

@@ -341,3 +341,18 @@ def test_ratings_become_events_from_a_threshold_on(tmp_path):
     own_table.read_table(path, COLUMNS | {'rating': 'rating'})
   with pytest.raises(UserError, match='min_rating requires a column of ratings'):
     own_table.read_table(_table(tmp_path), COLUMNS, (), Reading(min_rating=4.0))
+
+
+@pytest.mark.parametrize('suffix', ['csv.gz', 'zip', 'xlsx'])
+def test_a_table_that_unpacks_to_too_much_is_not_unpacked(tmp_path, monkeypatch, suffix):
+  rows = 'who,what,when\n' + 'a,b,2020-01-01\n' * 99
+  path = tmp_path / f'bomb.{suffix}'
+  if suffix == 'csv.gz':
+    path.write_bytes(gzip.compress(rows.encode()))
+  elif suffix == 'zip':
+    _archive(path, ('a.csv', rows))
+  else:
+    pl.read_csv(rows.encode()).write_excel(path)
+  monkeypatch.setattr('mlsd_jax.reading.text.most_unpacked', lambda _: 1000)
+  with pytest.raises(UserError, match=r'bomb.*unpacks to'):
+    own_table.read_table(path, COLUMNS)
