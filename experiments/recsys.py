@@ -36,26 +36,25 @@ from mlsd_jax.recsys.stages.tower_data import code_items, code_users
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.training.config import free_keys
-from mlsd_jax.training.loop import check_settings
 
 FREE = ('serve', *free_keys('tower.train', 'ranker.train'))
 
 
 def train(run: contract.Run) -> None:
   """Trains the funnel (or goes on), prints its table on the week held out, saves what serves."""
-  finished = run.result()
-  if finished and 'map@12' in finished:
-    run.check(FREE)
-    return run.print_finished(_summary(finished))
   config, began = run.config, time.perf_counter()
   recommender = settings.read_recommender(config)
-  for trainer in (recommender.tower.train, recommender.ranker.train):
-    check_settings(trainer)
   run.check(FREE)
   data, number = settings.read_dataset(config), recommender.funnel.weeks
+  # What was trained on other purchases, whose users and items have other numbers, must not go on with these; nor is
+  # what came of others the result of these.
+  described = {'name': data.name, 'fingerprint': data.fingerprint}
+  finished = run.result()
+  if finished and 'map@12' in finished:
+    run.check(FREE, data=described)
+    return run.print_finished(_summary(finished))
   cuts = weeks.choose_cuts(data, number)
-  # What was trained on other purchases, whose users and items have other numbers, must not go on with these.
-  run.claim(FREE, data={'name': data.name, 'fingerprint': data.fingerprint})
+  run.claim(FREE, data=described)
   run.print(settings.describe(data, cuts))
   if len(cuts) <= number:
     run.print(f'trains on {len(cuts) - 1} weeks, not {number}: the others are empty or have too little before them')
@@ -75,8 +74,10 @@ def train(run: contract.Run) -> None:
     recommender.funnel.keep,
     ready.retriever,
     ready.blend,
-    calibration.calibrate(scorer, ready.samples),
+    calibration.calibrate(scorer, ready.samples, warn=run.print),
   )
+  if not ready.week.union.snapshot.buys_again:
+    run.print('nobody buys a thing twice here: sources and baselines leave out what a user has')
   ranked = rankings.rank(ready.week, trained, ready.histories)
   plots = run.workdir / 'plots'
   values = judge.judge(data, ready.week, ranked, run.workdir, run.print)
@@ -145,7 +146,8 @@ def recommend(run: contract.Run) -> None:
     if item < 0:
       break
     row = int(np.searchsorted(answer.candidates.item, item))
-    why = reasons.explain(state, user, int(item), answer.candidates.rank[row], answer.candidates.sources)
+    found = answer.candidates
+    why = reasons.explain(state, user, int(item), found.rank[row], found.sources, found.score[row])
     run.print(f'{number:3d} {chance:7.1%}  {_name(state, int(item)):<44.44} {why.sources:<44.44} {why.why}')
 
 
@@ -162,7 +164,7 @@ def submit(run: contract.Run) -> None:
 
 def simulate(run: contract.Run) -> None:
   """Purchases with a known cause: how much of it the funnel finds, and whether off-policy estimates are right."""
-  for line in simulation.run_study(settings.read_synthetic(run.config)):
+  for line in simulation.run_study(settings.read_data(run.config).synthetic):
     run.print(line)
 
 
@@ -242,6 +244,7 @@ def _seeded(cls: type) -> sections.Section:
 
 SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(seed=int),
+  'data': settings.DataConfig,
   'data.synthetic': SyntheticConfig,
   'funnel': FunnelConfig,
   'tower': _seeded(TowerConfig),

@@ -45,10 +45,10 @@ class SparseNNConfig:
   code_sizes: tuple[int, ...] = ()
   user_sizes: tuple[int, ...] = ()
   embed_dim: Positive = 16
-  bins: Positive = 12
-  bag_length: Positive = 16
+  bins: int = 12
+  bag_length: int = 16
   bottom_dim: Positive = 128
-  top_dims: tuple[int, ...] = (128, 64)
+  top_dims: tuple[Positive, ...] = (128, 64)
   cross_layers: int = 2
   cross_rank: Positive = 32
   interaction: str = 'both'

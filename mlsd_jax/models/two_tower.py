@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mlsd_jax.models import adapter, attention, gpt, layers
-from mlsd_jax.schema import Positive, at_least
+from mlsd_jax.schema import Positive, above, at_least
 
 AGES = 16  # buckets of log2(1 + days) by half powers, learned weights of the history
 _STRENGTH, _POPULARITY = 1.0, 0.7  # nats: log of what a usual repeated purchase is worth; a power of what an item sells
@@ -56,7 +56,7 @@ class TwoTowerConfig:
   embed_dim: Positive = 64
   hidden_dim: Positive = 128
   history_length: Positive = 64
-  sequence_length: Positive = 32
+  sequence_length: int = 32
   sequence_dim: Positive = 64
   history_code: Annotated[int, at_least(-1)] = -1
   num_layers: Positive = 1
@@ -64,7 +64,7 @@ class TwoTowerConfig:
   content: bool = True
   factor_dim: int = 0
   factor_boost: float = 1.0
-  temperature: float = 1.0
+  temperature: Annotated[float, above(0)] = 1.0
   normalize: bool = False
 
   def __post_init__(self):

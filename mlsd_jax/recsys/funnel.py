@@ -5,18 +5,22 @@ A request, the weeks that the ranker learns from and the week held out go throug
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 
+from mlsd_jax.errors import UserError
 from mlsd_jax.recsys.known.snapshot import Snapshot
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.purchases.weeks import Targets
 from mlsd_jax.recsys.stages import blend, features, user_slices
 from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.candidates import SOURCES, Candidates, Source, collect
+from mlsd_jax.recsys.stages.fill_up import fill_up
+from mlsd_jax.recsys.stages.filters import Filter
 from mlsd_jax.recsys.stages.scorer import RankerInputs, Scorer
 from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
-from mlsd_jax.schema import Positive
+from mlsd_jax.schema import Positive, at_least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +31,7 @@ class FunnelConfig:
     weeks: on which the ranker is trained, those before the one held out; fewer where little history would be left.
     users: of each week, drawn at random where more of them bought; 0 for all. (Of the ranker's weeks no more than its
       updates see, see preparation.prepare.)
-    per_source: best of each source that join the union.
+    per_source: best of each source that join the union; 0 leaves a source out.
     keep: of the union that the blend passes to the ranker.
     group: candidates of a user and week that the ranker is trained on.
     skip: weeks at the end of the data that are left out altogether, so that an earlier one is held out.
@@ -36,9 +40,13 @@ class FunnelConfig:
   per_source: Mapping[str, int]
   weeks: Positive = 12
   keep: Positive = 300
-  group: Positive = 96
+  group: Annotated[int, at_least(2)] = 96  # a purchase and another
   skip: int = 0
   users: int = 0
+
+  def __post_init__(self):
+    if not any(self.per_source.values()):
+      raise UserError('config.funnel.per_source: one source at least must name candidates')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,15 +109,23 @@ def gather(
   users: np.ndarray,
   per_source: Mapping[str, int],
   retriever: Retriever | None,
+  *,
+  only: Filter | None = None,
+  least: int = 0,
 ) -> Union:
-  """The union of all sources for `users` at the snapshot's cut; without the towers where there are none."""
+  """The union of all sources for `users` at the snapshot's cut; without the towers where there are none.
+
+  Args:
+    only: of what passes this.
+    least: candidates of each user; fewer are filled up from what sells and passes.
+  """
   sources: dict[str, Source] = {name: SOURCES[name] for name in per_source if name in SOURCES}
   towers = retriever if NAME in per_source else None
   vectors = towers.users(histories, users, snapshot.cut) if towers else np.zeros((len(users), 0), np.float32)
 
   def gather_slice(rows: slice) -> tuple[Candidates, np.ndarray]:
     every = sources | {NAME: towers.source(vectors[rows])} if towers else sources
-    candidates = collect(snapshot, users[rows], every, per_source)
+    candidates = fill_up(snapshot, collect(snapshot, users[rows], every, per_source, only), least, only)
     if towers:
       candidates = towers.scored(candidates, vectors[rows])
     return candidates, blend.compute_signals(snapshot, candidates)

@@ -32,7 +32,7 @@ from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.factors import Factors
 from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_data import TowerData
-from mlsd_jax.recsys.stages.tower_source import Retriever
+from mlsd_jax.recsys.stages.tower_source import Retriever, build_index
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.sealed import Versions, lock
 
@@ -76,6 +76,7 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
     'per_source': dict(state.funnel.per_source),
     'keep': state.funnel.keep,
     'origin': state.histories.origin,
+    'filters': True,  # the index can
   } | dict(described)
   versions = Versions(root)
   with lock(root):
@@ -121,6 +122,8 @@ def load(root: pathlib.Path, *, warn: Callable[[str], None] = _logger.warning) -
   factors = Factors(array('factors'), array('damping'), array('popularity'))
   data = TowerData(histories, codes, user_codes, factors)
   index = Index.open(folder / 'index', verify=False)  # as every file of the version, its bytes have been compared
+  if not described.get('filters'):  # a state of before indices had what they are filtered by
+    index = build_index(np.asarray(array('item_vectors')), index.settings)
   return State(
     funnel=Funnel(
       per_source=described['per_source'],

@@ -17,6 +17,7 @@ from mlsd_jax.recsys.known.snapshot import Snapshot
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages.candidates import Candidates
+from mlsd_jax.recsys.stages.filters import Filter
 
 _AT_ONCE = 1000  # users, of a batch of recommendations
 
@@ -59,23 +60,49 @@ class Answer:
 def recommend(
   state: State, users: np.ndarray, k: int = 12, *, exclude_bought: bool = False, in_stock: np.ndarray | None = None
 ) -> Answer:
-  """The k best items of each user.
+  """The k best items of each user. What the sources name is filled up from what sells and passes.
 
   Args:
     users: [U] numbers; len(state.users) for one who is not known.
     exclude_bought: leave out what the user has bought before.
     in_stock: [num_items] bool; others are left out.
+
+  Raises:
+    UserError: no users, a number that no user has, k below 1, `in_stock` of another form.
   """
-  stages, snapshot = state.funnel, state.snapshot
-  union = funnel.gather(snapshot, state.histories, users, stages.per_source, stages.retriever)
-  allowed = np.ones(len(union.candidates.item), bool)
+  users = _check_users(state, users)
+  if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
+    raise UserError(f'k={k!r}: at least one item is recommended')
   if in_stock is not None:
-    allowed &= in_stock[union.candidates.item]
-  if exclude_bought:
-    allowed &= ~snapshot.bought(union.candidates.user, union.candidates.item)
-  scored = funnel.score(stages, union if allowed.all() else union.keep(allowed))
-  items, logits = scored.candidates.top(scored.logits[:, 0], k)
+    _check_stock(in_stock, len(state.items))
+  stages = dataclasses.replace(state.funnel, keep=max(state.funnel.keep, int(k)))
+  only = Filter(in_stock, exclude_bought) if exclude_bought or in_stock is not None else None
+  union = funnel.gather(
+    state.snapshot, state.histories, users, stages.per_source, stages.retriever, only=only, least=int(k)
+  )
+  scored = funnel.score(stages, union)
+  items, logits = scored.candidates.top(scored.logits[:, 0], int(k))
   return Answer(items, 1 / (1 + np.exp(-logits)), scored.candidates)
+
+
+def _check_users(state: State, users: np.ndarray) -> np.ndarray:
+  users = np.asarray(users)
+  if users.ndim != 1 or not len(users):
+    raise UserError(f'users must be an array of at least one number, got shape {users.shape}')
+  if not np.issubdtype(users.dtype, np.integer):
+    raise UserError(f'users are numbers of state.users (its rows), got {users.dtype}')
+  wrong = users[(users < 0) | (users > len(state.users))]
+  if len(wrong):
+    raise UserError(
+      f'no user has number {wrong[0]}: 0 to {len(state.users) - 1}, or {len(state.users)} for an unknown one'
+    )
+  return users
+
+
+def _check_stock(in_stock: np.ndarray, num_items: int) -> None:
+  kind = f'{in_stock.dtype}, shape {in_stock.shape}' if isinstance(in_stock, np.ndarray) else type(in_stock).__name__
+  if not isinstance(in_stock, np.ndarray) or in_stock.dtype != bool or in_stock.shape != (num_items,):
+    raise UserError(f'in_stock must be a bool array of shape ({num_items},), a value an item; got {kind}')
 
 
 def name_tables(dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -1,6 +1,8 @@
 """What the config of an experiment stands for: its data, and the settings of each stage, checked."""
 
-from collections.abc import Sequence
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,45 @@ NEED_PATH = ('hm', 'online_retail', 'table')  # sources that are wherever the us
 SOURCES = ('completejourney', 'synthetic', *NEED_PATH)
 
 
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """Where the purchases come from, and how a table of one's own is written."""
+
+  source: str
+  promotions: bool = True
+  path: str = ''
+  columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  categories: str | Sequence[str] = ''
+  decimal: str = ''
+  date_order: str = ''
+  min_rating: str | float = ''
+  synthetic: SyntheticConfig = dataclasses.field(default_factory=SyntheticConfig)
+
+  def __post_init__(self):
+    for ours, theirs in self.columns.items():
+      if ours not in own_table.COLUMNS:
+        raise UserError(f'config.data.columns.{ours} is not one of {", ".join(own_table.COLUMNS)}')
+      if not isinstance(theirs, str):
+        raise UserError(f'config.data.columns.{ours} must be the name of a column, got {theirs!r}')
+    _ = self.reading
+
+  @property
+  def category_names(self) -> tuple[str, ...]:
+    """Of a tuple in a config, or of names with commas between on the command line."""
+    names = self.categories.split(',') if isinstance(self.categories, str) else self.categories
+    return tuple(filter(None, (name.strip() for name in names)))
+
+  @property
+  def reading(self) -> Reading:
+    try:
+      least = None if self.min_rating == '' else float(self.min_rating)
+    except (TypeError, ValueError):
+      least = math.nan
+    if least is not None and not math.isfinite(least):
+      raise UserError(f'config.data.min_rating={self.min_rating!r} is no number')
+    return Reading(self.decimal, self.date_order, least)
+
+
 def read_dataset(config: Any) -> Dataset:
   """The purchases of `config.data`, without the last `config.funnel.skip` weeks.
 
@@ -43,11 +84,11 @@ def read_dataset(config: Any) -> Dataset:
 
 
 def _read(config: Any) -> Dataset:
-  data = config.data
+  data = read_data(config)
   if data.source == 'completejourney':
     return readers.read_completejourney(data.promotions)
   if data.source == 'synthetic':
-    return generator.generate(read_synthetic(config)).dataset
+    return generator.generate(data.synthetic).dataset
   if data.source not in SOURCES:
     raise UserError(f'config.data.source={data.source!r} is neither a file nor one of {", ".join(SOURCES)}')
   if not data.path:
@@ -56,28 +97,11 @@ def _read(config: Any) -> Dataset:
     return readers.read_hm(data.path)
   if data.source == 'online_retail':
     return readers.read_online_retail(data.path)
-  categories = data.categories  # a tuple in a config, names with commas between on the command line
-  names = [name.strip() for name in categories.split(',')] if isinstance(categories, str) else categories
-  return own_table.read_table(data.path, data.columns.to_dict(), tuple(filter(None, names)), read_reading(config))
+  return own_table.read_table(data.path, data.columns, data.category_names, data.reading)
 
 
-def read_reading(config: Any) -> Reading:
-  """What the config says of how a table is written.
-
-  Raises:
-    UserError: a value that cannot be.
-  """
-  rating = config.data.min_rating
-  try:
-    least = float(rating) if rating != '' else None
-  except (TypeError, ValueError):
-    raise UserError(f'config.data.min_rating={rating!r} is no number') from None
-  values = {'decimal': config.data.decimal, 'date_order': config.data.date_order, 'min_rating': least}
-  return from_mapping(Reading, values, 'data')
-
-
-def read_synthetic(config: Any) -> SyntheticConfig:
-  return from_mapping(SyntheticConfig, config.data.synthetic.to_dict(), 'data.synthetic')
+def read_data(config: Any) -> DataConfig:
+  return from_mapping(DataConfig, config.data.to_dict(), 'data')
 
 
 def read_recommender(config: Any) -> RecommenderConfig:
@@ -100,6 +124,7 @@ def read_funnel(config: Any) -> FunnelConfig:
   unknown = [name for name in values['per_source'] if name not in known]
   if unknown:
     raise UserError(f'config.funnel.per_source.{unknown[0]} is not one of {", ".join(known)}')
+  values['per_source'] = {name: number for name, number in values['per_source'].items() if number != 0}
   return from_mapping(FunnelConfig, values, 'funnel')
 
 
@@ -127,6 +152,7 @@ def describe(data: Dataset, cuts: Sequence[int]) -> str:
       f'held out: the week from {weeks.first_day(cuts[0])} on, {len(held_out.users):,} users, '
       f'{len(held_out.user):,} purchases; {cold_users:,} users and {cold_items:,} of the items were never seen before',
       *data.notes,
+      *filter(None, [weeks.describe_early(data)]),
       *_describe_nobody(data),
     ]
   )

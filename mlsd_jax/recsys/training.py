@@ -13,6 +13,7 @@ from mlsd_jax.data.batches import slices
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
+from mlsd_jax.recsys.known.snapshot import RECENT
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
@@ -60,7 +61,7 @@ class TowerConfig:
   index: str = 'auto'
 
   def __post_init__(self):
-    for name, least in (('weeks', 1), ('factors', 0), ('refresh', 0), ('refresh_steps', 1)):
+    for name, least in (('weeks', 1), ('factors', 0), ('refresh', 0), ('refresh_steps', 1), ('depth', 1)):
       if getattr(self, name) < least:
         raise UserError(f'config.tower.{name} must be at least {least}, got {getattr(self, name)}')
     # Whatever cannot be is said before anything is trained, so with sizes that data will give later.
@@ -87,7 +88,8 @@ class RankerConfig:
   epochs: Annotated[float, above(0)] = 3.0
 
   def __post_init__(self):
-    _ = self.bag_length
+    if self.bag_length > RECENT:
+      raise UserError(f'config.ranker.model.bag_length={self.bag_length}: {RECENT} items of a user are kept at most')
 
   @property
   def bag_length(self) -> int:

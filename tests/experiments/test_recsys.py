@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from experiments import recsys
+from mlsd_jax import sealed
 from mlsd_jax.recsys.purchases.generator import SyntheticConfig, generate
 
 TINY = [
@@ -147,6 +148,27 @@ def test_a_run_does_not_go_on_with_other_purchases(folder, tmp_path, capsys, mon
   shop.with_columns(pl.col('item_id').reverse()).write_csv(tmp_path / 'shop.csv')
   assert recsys.main(table) == 2
   assert 'was begun with other data (fingerprint' in capsys.readouterr().err
+
+
+def test_a_run_is_finished_only_for_the_same_data(tmp_path, capsys, monkeypatch):
+  monkeypatch.setattr(recsys.preparation, 'prepare', lambda *_, **__: None)  # as if requested to stop
+  path, workdir = tmp_path / 'shop.csv', tmp_path / 'run'
+  table = [f'--config.data.path={path}', f'--workdir={workdir}']
+  shop = generate(SyntheticConfig(num_users=50, num_items=30, weeks=12, tastes=4)).dataset.events
+  shop = shop.rename({'user': 'user_id', 'item': 'item_id'})
+  shop.write_csv(path)
+  assert recsys.main(table) == 0
+  sealed.write_json(workdir / 'result.json', {'map@12': {'ranker': 0.25}, 'normalized_entropy': None})
+  assert recsys.main(table) == 0
+  assert 'is finished: MAP@12 0.2500' in capsys.readouterr().out
+  shop.sample(fraction=1.0, shuffle=True, seed=0).write_csv(path)  # the same purchases
+  assert recsys.main(table) == 0
+  shop[: len(shop) // 2].write_csv(path)
+  assert recsys.main(table) == 2
+  assert 'was begun with other data (fingerprint' in capsys.readouterr().err
+  path.unlink()
+  assert recsys.main(table) == 2
+  assert 'no such file' in capsys.readouterr().err
 
 
 def test_simulation_prints_the_truth(capsys, tmp_path):

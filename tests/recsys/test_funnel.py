@@ -2,12 +2,16 @@
 
 import chex
 import numpy as np
+import polars as pl
 import pytest
 
 from mlsd_jax.recsys import funnel, preparation, serving
 from mlsd_jax.recsys.funnel import Week
 from mlsd_jax.recsys.judging import rankings
+from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import weeks
+from mlsd_jax.recsys.purchases.events import make_dataset
+from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages import user_slices
 
 
@@ -64,3 +68,28 @@ def test_a_union_that_is_masked_keeps_its_rows_together(state, masked):
   np.testing.assert_array_equal(kept.candidates.item, union.candidates.item[mask])
   np.testing.assert_array_equal(kept.candidates.row, union.candidates.row[mask])
   np.testing.assert_array_equal(kept.signals, union.signals[mask])
+
+
+def test_where_nobody_buys_twice_sources_and_baselines_leave_out_what_a_user_has():
+  """Popularity is then as strong as it should be; where people buy again it stays as it was."""
+  rng = np.random.default_rng(0)
+  pairs = np.unique(rng.integers(0, [60, 40], (900, 2)), axis=0)
+  times = rng.integers(0, 60 * 86_400, len(pairs))
+  events = pl.DataFrame({'user_id': pairs[:, 0], 'item_id': pairs[:, 1], 'time': times})
+  for again, table in ((False, events), (True, pl.concat([events, events.with_columns(pl.col('time') + 86_400)]))):
+    data = make_dataset('ratings', table)
+    cut = weeks.list_cuts(data, 1)[0]
+    taken, targets = snapshot.take(data, cut), weeks.find_targets(data, cut)
+    assert taken.buys_again == again
+    histories = Histories.from_events(data.events, data.num_users)
+    union = funnel.gather(taken, histories, targets.users, {'repurchase': 9, 'popular': 9, 'category': 9}, None)
+    week = Week(targets, union)
+    ranked = rankings.rank_sources(week, preparation.fit_blend(week), None, histories)
+    for name in ('popular', 'category', 'repurchase + popular'):
+      items = ranked[name]
+      bought = taken.bought(np.repeat(targets.users, items.shape[1]), np.maximum(items.ravel(), 0)) & (
+        items.ravel() >= 0
+      )
+      assert bought.any() == again
+    if not again:
+      np.testing.assert_array_equal(ranked['repurchase + popular'], ranked['popular'])

@@ -1,6 +1,7 @@
 """Serving from a saved state: the same answers as before it was saved, filters, unknown users, restartable batches."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import reasons, serving
 from mlsd_jax.recsys.stages import features
 from mlsd_jax.recsys.stages.candidates import SOURCES, collect
+from mlsd_jax.recsys.stages.filters import Filter
 from mlsd_jax.recsys.stages.tower_source import NAME
 
 
@@ -70,18 +72,115 @@ def test_filters(state):
     assert stock[items[items >= 0]].all()
 
 
+@pytest.mark.parametrize('in_stock', [12, 20, 150])
+@pytest.mark.parametrize('exclude_bought', [False, True])
+def test_filters_act_inside_the_sources_and_lists_are_full(state, in_stock, exclude_bought):
+  """Every user gets as many items as pass, 12 at most, though few of the catalogue are in stock."""
+  users = np.arange(len(state.users) + 1)
+  stock = np.zeros(state.snapshot.num_items, bool)
+  stock[np.random.default_rng(0).choice(len(stock), in_stock, replace=False)] = True
+  answer = serving.recommend(state, users, exclude_bought=exclude_bought, in_stock=stock)
+  assert np.isfinite(answer.probability[answer.items >= 0]).all()
+  for user, items in zip(users, answer.items, strict=True):
+    passing = stock.copy()
+    if exclude_bought:
+      start, stop = state.snapshot.pairs_of(np.array([user]))
+      passing[state.snapshot['pair_key'][start[0] : stop[0]] % state.snapshot.num_items] = False
+    shown = items[items >= 0]
+    assert len(set(shown.tolist())) == len(shown) == min(12, passing.sum())
+    assert passing[shown].all()
+
+
+@pytest.mark.parametrize('name', [*SOURCES, NAME])
+@pytest.mark.parametrize('exclude_bought', [False, True])
+def test_a_filtered_source_gives_the_first_of_its_whole_list_that_pass(state, name, exclude_bought):
+  snapshot, users = state.snapshot, np.arange(len(state.users) + 1)
+  stock = np.arange(snapshot.num_items) % 3 == 0
+  vectors = state.funnel.retriever.users(state.histories, users, snapshot.cut)
+  source = SOURCES.get(name) or state.funnel.retriever.source(vectors)
+  whole, _ = source(snapshot, users, snapshot.num_items)
+  found, scores = source(snapshot, users, 15, Filter(stock, exclude_bought))
+  for row, user in enumerate(users):
+    items = whole[row][whole[row] >= 0]
+    passes = stock[items] & ~(exclude_bought & snapshot.bought(np.full(len(items), user), items))
+    mine = found[row][found[row] >= 0]
+    np.testing.assert_array_equal(mine, items[passes][:15])
+    assert (np.diff(scores[row][: len(mine)]) <= 1e-6).all()
+
+
+def test_nothing_in_stock_is_an_empty_answer(state):
+  answer = serving.recommend(state, np.arange(3), in_stock=np.zeros(state.snapshot.num_items, bool))
+  assert (answer.items == -1).all()
+
+
+def test_more_items_than_the_blend_keeps(state):
+  assert (serving.recommend(state, np.arange(3), state.funnel.keep + 20).items >= 0).all()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    ({'users': np.array([], np.int64)}, 'at least one number'),
+    ({'users': []}, 'at least one number'),
+    ({'users': np.array([-1])}, 'no user has number -1'),
+    ({'users': np.array([0, 301])}, 'no user has number 301: 0 to 299, or 300'),
+    ({'users': np.array([0.5])}, 'numbers of state.users'),
+    ({'users': ['u1']}, 'numbers of state.users'),
+    ({'users': np.array([[1]])}, r'got shape \(1, 1\)'),
+    ({'k': 0}, 'at least one item'),
+    ({'k': -3}, 'at least one item'),
+    ({'k': 2.5}, 'at least one item'),
+    ({'in_stock': np.ones(199, bool)}, r'bool array of shape \(200,\).* got bool, shape \(199,\)'),
+    ({'in_stock': [True] * 200}, 'got list'),
+    ({'in_stock': np.arange(200)}, 'got int64'),
+  ],
+)
+def test_what_cannot_be_recommended_is_one_line(state, arguments, message):
+  with pytest.raises(UserError, match=message):
+    serving.recommend(state, **{'users': np.array([0]), **arguments})
+
+
 def test_who_is_not_known_gets_a_full_list(state):
   assert (serving.recommend(state, np.array([len(state.users)])).items >= 0).all()
 
 
-def test_every_recommendation_has_a_reason(state):
-  for user in (0, len(state.users)):
-    answer = serving.recommend(state, np.array([user]))
+def test_every_recommendation_has_a_reason_that_is_true(state):
+  stock = np.arange(state.snapshot.num_items) % 9 == 0
+  n7 = state.snapshot.column('item', 'n7')
+  for user, filters in itertools.product((0, 7, len(state.users)), ({}, {'in_stock': stock})):
+    answer = serving.recommend(state, np.array([user]), **filters)
+    found = answer.candidates
     for item in answer.items[0]:
-      row = int(np.searchsorted(answer.candidates.item, item))
-      why = reasons.explain(state, user, int(item), answer.candidates.rank[row], answer.candidates.sources)
+      row = int(np.searchsorted(found.item, item))
+      why = reasons.explain(state, user, int(item), found.rank[row], found.sources, found.score[row])
       assert why.sources
       assert why.why
+      if 'this week' in why.why:
+        assert f': {n7[item]:.0f} bought' in why.why
+        assert n7[item] > 0
+      assert why.why.startswith('bought') <= bool(state.snapshot.bought(np.array([user]), np.array([item]))[0])
+
+
+_SAYS = {'repurchase': 'bought', 'popular': 'popular:', 'category': 'popular in', 'covisit': 'often in one basket',
+         'place': 'where the user usually buys', 'tower': 'near to what was bought'}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', list(_SAYS))
+def test_the_reason_is_of_the_source_that_counted_most_in_the_blend(state, name):
+  """A blend that counts the rank of one source alone gives its sentence wherever that source named the item."""
+  columns = len(state.funnel.blend.edges)
+  names = tuple(state.funnel.per_source)
+  found = serving.recommend(state, np.arange(20)).candidates
+  weights = np.zeros_like(state.funnel.blend.weights)
+  weights[1 + columns - 2 * len(names) + names.index(name)] = 1.0  # whether it has a rank; no promotions here
+  trained = dataclasses.replace(state.funnel, blend=dataclasses.replace(state.funnel.blend, weights=weights))
+  named = np.flatnonzero(found.rank[:, names.index(name)])[:10]
+  assert len(named)
+  for row in named:
+    why = reasons.explain(
+      dataclasses.replace(state, funnel=trained), int(found.user[row]), int(found.item[row]), found.rank[row], names
+    )
+    assert _SAYS[name] in why.why
 
 
 def test_batches_go_on_where_they_stopped(state, tmp_path):

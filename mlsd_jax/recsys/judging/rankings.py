@@ -9,9 +9,11 @@ from mlsd_jax.recsys import funnel
 from mlsd_jax.recsys.funnel import Funnel, Scored, Week
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages import user_slices
+from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.candidates import SOURCES, fill, popular
+from mlsd_jax.recsys.stages.filters import Filter
 from mlsd_jax.recsys.stages.labels import Labels, label
-from mlsd_jax.recsys.stages.tower_source import NAME
+from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
 
 _DEPTH = 1000  # items a user
 
@@ -35,29 +37,40 @@ class Ranked:
 
 def rank(week: Week, trained: Funnel, histories: Histories) -> Ranked:
   """Rankings of 1,000 by each source alone, by the baselines, by the blend and by the ranker."""
+  rankings = rank_sources(week, trained.blend, trained.retriever, histories)
+  scored = funnel.score(trained, week.union)
+  best = scored.candidates.ranked(scored.logits[:, 0], trained.keep)
+  # Behind the ranker's own come the blend's others, so that every stage has as deep a list.
+  rankings['ranker'] = np.stack([_distinct(row, _DEPTH) for row in np.concatenate([best, rankings['blend']], 1)])
+  labels = label(scored.candidates, week.targets, week.union.snapshot.num_items)
+  return Ranked(week.union.candidates.users, rankings, scored, labels)
+
+
+def rank_sources(week: Week, blend: Blend, retriever: Retriever | None, histories: Histories) -> dict[str, np.ndarray]:
+  """Rankings [U, 1,000] by each source alone, by the baselines and by the blend.
+
+  Where nobody buys a thing twice, sources and baselines leave out what a user has, as any shop would.
+  """
   snapshot, union = week.union.snapshot, week.union.candidates
   users = union.users
   everyone = popular(snapshot, users[:1], 2 * _DEPTH)[0][0]
+  only = None if snapshot.buys_again else Filter(exclude_bought=True)
   sources = {name: SOURCES[name] for name in union.sources if name in SOURCES}
-  towers = trained.retriever if NAME in union.sources else None
+  towers = retriever if NAME in union.sources else None
   vectors = towers.users(histories, users, snapshot.cut) if towers else np.zeros((len(users), 0), np.float32)
 
   def rank_slice(rows: slice) -> dict[str, np.ndarray]:
     # The sources again, as the union took fewer of each than are judged.
     every = sources | {NAME: towers.source(vectors[rows])} if towers else sources
-    rankings = {name: source(snapshot, users[rows], _DEPTH)[0] for name, source in every.items()}
+    rankings = {name: source(snapshot, users[rows], _DEPTH, only)[0] for name, source in every.items()}
     if 'repurchase' in rankings:
-      rankings['repurchase + popular'] = fill(rankings['repurchase'], everyone)
-    blended = trained.blend.score(week.union.signals[union.start[rows.start] : union.start[rows.stop]])
+      others = everyone if only is None else popular(snapshot, users[rows], 2 * _DEPTH, only)[0]
+      rankings['repurchase + popular'] = fill(rankings['repurchase'], others)
+    blended = blend.score(week.union.signals[union.start[rows.start] : union.start[rows.stop]])
     return rankings | {'blend': fill(union.slice_users(rows).ranked(blended, _DEPTH), everyone)}
 
   parts = user_slices.over_users(rank_slice, len(users))
-  rankings = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-  scored = funnel.score(trained, week.union)
-  best = scored.candidates.ranked(scored.logits[:, 0], trained.keep)
-  # Behind the ranker's own come the blend's others, so that every stage has as deep a list.
-  rankings['ranker'] = np.stack([_distinct(row, _DEPTH) for row in np.concatenate([best, rankings['blend']], 1)])
-  return Ranked(users, rankings, scored, label(scored.candidates, week.targets, snapshot.num_items))
+  return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _distinct(items: np.ndarray, k: int) -> np.ndarray:

@@ -42,7 +42,7 @@ def measure_recovery(made: Generated, users: int = 2000) -> dict[str, dict[str, 
   chosen = np.random.default_rng(0).permutation(targets.users)[:users]
   chosen = np.sort(chosen)
   known = snapshot.take(data, cut)
-  rankings = {name: source(known, chosen, 100)[0] for name, source in candidates.SOURCES.items()}
+  rankings = {name: source(known, chosen, 100, None)[0] for name, source in candidates.SOURCES.items()}
   probability = truth.probabilities(chosen, truth.config.weeks - 1)
   rankings['oracle'] = np.argsort(-probability, 1, kind='stable')[:, :100].astype(np.int32)
   targets = targets.only(chosen)

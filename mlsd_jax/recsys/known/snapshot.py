@@ -27,6 +27,7 @@ WINDOWS = (3, 7, 30, 90)  # days
 PAIR_WINDOWS = (3, 7, 14, 30, 60, 90, 180)  # days
 NEVER = 9999.0  # days since what has not happened
 HALF = 30.0  # days after which a purchase weighs half in decayed counts; in slow ones three times as many
+_AGAIN = 1e-3  # of all pairs; fewer are slips of a table of ratings
 RECENT = 64  # distinct items kept of each user, the latest first
 
 WEEKS = (4, 12, 26)  # of how many of the last so many weeks saw a purchase
@@ -103,6 +104,11 @@ class Snapshot:
   def promoted(self) -> bool:
     """Whether the shop is one that announces promotions."""
     return 'promotion_key' in self.arrays
+
+  @property
+  def buys_again(self) -> bool:
+    """Whether people buy what they have bought before: one pair in a thousand at least has purchases on two days."""
+    return bool((self.column('pair', 'days') > 1).mean() >= _AGAIN)
 
   def column(self, table: str, name: str) -> np.ndarray:
     """One named column of 'pair', 'item' or 'user'."""

@@ -5,12 +5,14 @@ an item of that taste by Zipf's law among those on sale in that week; some event
 """
 
 import dataclasses
+from typing import Annotated
 
 import numpy as np
 import polars as pl
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys.purchases.events import DAY, Dataset
+from mlsd_jax.schema import above
 
 _START = 1_546_300_800  # 2019-01-01
 _USERS_AT_ONCE = 200_000
@@ -22,7 +24,7 @@ class SyntheticConfig:
 
   num_users: int = 3000
   num_items: int = 2000
-  events_per_user: float = 23.2  # the mean; users differ as an exponential does
+  events_per_user: Annotated[float, above(0)] = 23.2  # the mean; users differ as an exponential does
   weeks: int = 30
   tastes: int = 20
   tastes_per_user: int = 3

@@ -205,9 +205,10 @@ def _example(table: pl.LazyFrame, column: str, ids: pl.Series | None) -> str:
   known = _day(column).is_not_null() if ids is None else pl.col(column).is_in(ids.implode())
   value = table.filter(~known.fill_null(False)).select(column).head(1).collect(engine='streaming').item()
   alike = lambda text: text.str.strip_chars().str.strip_suffix('.0').str.strip_chars_start('0').str.to_lowercase()
-  twin = None if ids is None or value is None else ids.filter(alike(ids) == alike(pl.Series([value]))).first()
-  if twin is None:
+  twins = [] if ids is None or value is None else ids.filter(alike(ids) == alike(pl.Series([value]))).to_list()
+  if not twins:
     return repr(value)
+  twin = twins[0]
   lost = 'leading zeros were lost' if len(twin) != len(value) else 'it is written in another way'
   return f'{value!r}, where the table of ids has {twin!r}: {lost}; keep ids as text'
 

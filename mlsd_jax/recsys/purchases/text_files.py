@@ -9,6 +9,7 @@ import csv
 import io
 import pathlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import polars as pl
 import pyarrow as pa
@@ -51,7 +52,7 @@ def scan_text(source: pathlib.Path | bytes, what: str, *, packed: bool = False) 
   return _read_quoted(source, separator, names).lazy(), notes
 
 
-def _opened(source: pathlib.Path | bytes) -> io.BufferedIOBase:
+def _opened(source: pathlib.Path | bytes) -> BinaryIO:
   return io.BytesIO(source) if isinstance(source, bytes) else source.open('rb')
 
 

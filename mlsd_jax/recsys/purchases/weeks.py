@@ -10,6 +10,9 @@ from mlsd_jax.recsys.purchases.events import DAY, Dataset
 
 WEEK = 7 * DAY
 _HISTORY = 4  # weeks before the ranker's first
+_FEW = 0.05  # of all purchases, at most, may be slips
+_TYPICAL = 12  # weeks before a gap that say how much a week usually sees
+_LONG_AGO = 26  # weeks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +73,10 @@ def choose_cuts(dataset: Dataset, number: int) -> list[int]:
   They are fewer where little history would be left, and weeks in which nothing was bought are left out.
 
   Raises:
-    UserError: no week is left to train on, or the data is too short.
+    UserError: no week is left to train on, the data is too short, or a few purchases lie long after all others.
   """
+  if late := find_late(dataset):
+    raise UserError(late)
   whole = int(dataset.events['time'][-1] - dataset.events['time'][0]) // WEEK
   held_out, *earlier = list_cuts(dataset, min(number, max(whole - _HISTORY, 1)) + 1)
   with_purchases = [cut for cut in earlier if dataset.between(cut, cut + WEEK).height]
@@ -81,6 +86,42 @@ def choose_cuts(dataset: Dataset, number: int) -> list[int]:
       'there must be a week to train on: a larger config.funnel.weeks reaches further back'
     )
   return [held_out, *with_purchases]
+
+
+def find_late(dataset: Dataset) -> str:
+  """A line on a few purchases that lie a week and more after all others, which would be the week held out; '' if the
+  last week is one like those before. (A wrong year is the usual cause.)"""
+  time = dataset.events['time'].to_numpy()
+  last_week = len(time) - int(np.searchsorted(time, time[-1] - WEEK, 'right'))
+  # The earliest gap behind which hardly anything lies: of several wrong days all are behind it.
+  for gap in np.flatnonzero(np.diff(time) >= WEEK):
+    after = len(time) - gap - 1
+    if after > _FEW * len(time) and after > 1:
+      continue
+    weekly = np.bincount((time[gap] - time[: gap + 1]) // WEEK)[:_TYPICAL]
+    if last_week < np.median(weekly) / 4:
+      skip = -(-(int(time[-1]) + 1 - int(time[gap + 1])) // WEEK)
+      days = (time[gap + 1] - time[gap]) // DAY
+      return (
+        f'{dataset.name}: {after:,} of {len(time):,} purchases {"is" if after == 1 else "are"} of {day(time[gap + 1])} '
+        f'or later, {days:,} days after all others, whose last is of {day(time[gap])}: mend the time, or hold out the '
+        f'week before it by --config.funnel.skip={skip}'
+      )
+  return ''
+
+
+def describe_early(dataset: Dataset) -> str:
+  """A line on a few purchases that lie long before all others; '' if there are none."""
+  time = dataset.events['time'].to_numpy()
+  gaps = np.flatnonzero(np.diff(time) >= _LONG_AGO * WEEK)
+  gaps = gaps[gaps + 1 <= max(_FEW * len(time), 1)]
+  if not len(gaps) or len(time) < 3:
+    return ''
+  before = gaps[-1] + 1
+  return (
+    f'{before:,} of {len(time):,} purchases {"is" if before == 1 else "are"} of {day(time[before - 1])} or earlier, '
+    f'{(time[before] - time[before - 1]) // DAY:,} days before all others: if that is wrong, mend the time'
+  )
 
 
 def first_day(cut: int) -> np.datetime64:

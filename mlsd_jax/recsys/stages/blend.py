@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from scipy.linalg import blas
 
-from mlsd_jax.recsys.known.snapshot import AFFINITY, PAIR, Snapshot
+from mlsd_jax.recsys.known.snapshot import AFFINITY, PAIR, Snapshot, missing_row
 from mlsd_jax.recsys.stages.candidates import Candidates
 from mlsd_jax.recsys.stages.features import bucket_bounds, look_up_promotions
 
@@ -14,7 +14,15 @@ _RIDGE = 32.0  # on each weight but the constant, however many rows: it is what 
 _CONSTANT_RIDGE = 0.01  # hardly any: where no candidate was bought the constant would go on for ever
 _STILL = 0.01  # a step of Newton's method that moves no weight farther is its last: the next would be some 1e-4
 _ROWS = 4096  # at once
+_HALVINGS = 10  # of a step that raises the loss
 _LEVELS = 2  # of the categories, the finest
+_OF_PAIR = (
+  *('n7', 'n30', 'n180', 'weeks12', 'decayed', 'slow', 'since', 'days'),
+  *('trips10', 'trips_since', 'trips'),
+)
+_OF_CATEGORY = ('n30', 'decayed', 'since')
+_OF_ITEM = ('n7', 'n30', 'n90', 'repeat', 'interval')
+_OF_USER = ('n30', 'days30', 'since')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,18 +43,43 @@ class Blend:
       total += np.interp(signals[:, column], self.edges[column], height[column]).astype(np.float32)
     return total
 
+  def contributions(self, signals: np.ndarray) -> np.ndarray:
+    """[N, F] what each column adds to the score of each row."""
+    parts = []
+    for column in range(signals.shape[1]):
+      only = np.zeros_like(signals)
+      only[:, column] = signals[:, column]
+      parts.append(self.score(only))
+    return np.stack(parts, 1) - self.score(np.zeros_like(signals))[:, None]
+
+
+def weigh_sources(blend: Blend, snapshot: Snapshot, candidates: Candidates) -> dict[str, np.ndarray]:
+  """[N] by source: what its rank and score add to each candidate's score, and what it reads off (repurchase the pair,
+  category the affinities, popular the item) beside a candidate of whom that is not known."""
+  levels = len(range(len(snapshot.categories))[-_LEVELS:])
+  missing = [dict(zip(names, missing_row(names), strict=True)) for names in (PAIR, AFFINITY)]
+  nothing = [missing[0][name] for name in _OF_PAIR] + [missing[1][name] for name in _OF_CATEGORY] * levels
+  owners = ['repurchase'] * len(_OF_PAIR) + ['category'] * (len(_OF_CATEGORY) * levels) + ['popular'] * len(_OF_ITEM)
+  owners += [''] * len(_OF_USER) + 2 * list(candidates.sources)
+  signals = compute_signals(snapshot, candidates)
+  bare = signals.copy()
+  bare[:, : len(owners)] = 0
+  bare[:, : len(nothing)] = np.log1p(np.array(nothing, np.float32))
+  apart = blend.contributions(signals) - blend.contributions(bare)
+  return {name: apart[:, [owner == name for owner in owners] + [False] * (signals.shape[1] - len(owners))].sum(1)
+          for name in candidates.sources}  # fmt: skip
+
 
 def compute_signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   """[N, F] float32: rank and score of each source, counts of the pair, the item and its categories, promotions."""
   user, item = candidates.user, candidates.item
   pair = snapshot.pair_rows(user, item)
   pick = lambda table, names, chosen: [table[:, names.index(name)] for name in chosen]
-  columns = pick(pair, PAIR, ('n7', 'n30', 'n180', 'weeks12', 'decayed', 'slow', 'since', 'days'))
-  columns += pick(pair, PAIR, ('trips10', 'trips_since', 'trips'))
+  columns = pick(pair, PAIR, _OF_PAIR)
   for level in range(len(snapshot.categories))[-_LEVELS:]:
-    columns += pick(snapshot.affinity_rows(level, user, item), AFFINITY, ('n30', 'decayed', 'since'))
-  columns += [snapshot.column('item', name)[item] for name in ('n7', 'n30', 'n90', 'repeat', 'interval')]
-  columns += [snapshot.column('user', name)[user] for name in ('n30', 'days30', 'since')]
+    columns += pick(snapshot.affinity_rows(level, user, item), AFFINITY, _OF_CATEGORY)
+  columns += [snapshot.column('item', name)[item] for name in _OF_ITEM]
+  columns += [snapshot.column('user', name)[user] for name in _OF_USER]
   known = np.log1p(np.stack(columns, 1))
   rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
   score = np.sign(candidates.score) * np.log1p(np.abs(candidates.score))
@@ -74,10 +107,23 @@ def fit(values: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: i
     hessian = _squares(x, np.sqrt(np.maximum(p * (1 - p), 1e-5)))
     hessian[np.diag_indices_from(hessian)] += ridge
     move = np.linalg.solve(hessian, x.T @ (y - p) - ridge * weights).astype(np.float32)
+    loss = _loss(x, y, weights, ridge)
+    for _ in range(_HALVINGS):  # a full step can go past the least loss
+      if _loss(x, y, weights + move, ridge) <= loss:
+        break
+      move *= np.float32(0.5)
     weights = weights + move
     if np.abs(move).max() < _STILL:
       break
   return Blend(weights, bounds)
+
+
+def _loss(x: np.ndarray, y: np.ndarray, weights: np.ndarray, ridge: np.ndarray) -> float:
+  """What `fit` makes least."""
+  logits = (x @ weights).astype(np.float64)
+  return float(
+    (np.logaddexp(0.0, logits) - y * logits).sum() + 0.5 * (ridge * np.square(weights, dtype=np.float64)).sum()
+  )
 
 
 def _squares(x: np.ndarray, scale: np.ndarray) -> np.ndarray:

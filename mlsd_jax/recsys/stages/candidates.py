@@ -18,47 +18,70 @@ import scipy.sparse as sp
 
 from mlsd_jax.recsys.known.snapshot import AFFINITY, Snapshot, once
 from mlsd_jax.recsys.purchases.histories import concatenate_ranges
+from mlsd_jax.recsys.stages.filters import Filter
 
 _CHUNK = 1024  # users whose sparse scores are in memory at once
 _OF_CATEGORY = 100  # items of a category that can become candidates
 RECENT_HALF = 21.0  # days after which a recent item weighs half in co-visitation
 
 type Found = tuple[np.ndarray, np.ndarray]  # items [U, K] int32 (-1: none), scores [U, K] float32, best first
-type Source = Callable[[Snapshot, np.ndarray, int], Found]
+type Source = Callable[[Snapshot, np.ndarray, int, Filter | None], Found]
 
 
-def repurchase(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+def repurchase(snapshot: Snapshot, users: np.ndarray, k: int, only: Filter | None = None) -> Found:
   """What each user bought, by slowly decayed counts: a purchase weighs half after 3 HALF days."""
   starts, stops = snapshot.pairs_of(users)
   rows = np.repeat(np.arange(len(users)), stops - starts)
   flat = concatenate_ranges(starts, stops)
   items = (snapshot['pair_key'][flat] % snapshot.num_items).astype(np.int32)
-  return _top(rows, items, snapshot.column('pair', 'slow')[flat], len(users), k)
+  scores = snapshot.column('pair', 'slow')[flat]
+  if only is not None:
+    passes = only.passing(snapshot, users[rows], items)
+    rows, items, scores = rows[passes], items[passes], scores[passes]
+  return _top(rows, items, scores, len(users), k)
 
 
-def popular(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+def popular(snapshot: Snapshot, users: np.ndarray, k: int, only: Filter | None = None) -> Found:
   """What everyone bought in the last 7 days; ties by 30 days."""
-  items, scores = _best_everywhere(snapshot, k)
-  return np.tile(items, (len(users), 1)), np.tile(scores, (len(users), 1))
+  if only is None:
+    items, scores = _best_everywhere(snapshot, k)
+    return np.tile(items, (len(users), 1)), np.tile(scores, (len(users), 1))
+  items, scores = _best(only.stocked(_lately_sold(snapshot)), k + only.spare(snapshot, users))
+  return only.first_passing(snapshot, users, np.tile(items, (len(users), 1)), np.tile(scores, (len(users), 1)), k)
 
 
 @once
 def _best_everywhere(snapshot: Snapshot, k: int) -> Found:
-  return _best(snapshot.column('item', 'n7') + 1e-3 * snapshot.column('item', 'n30'), k)
+  return _best(_lately_sold(snapshot), k)
 
 
-def place(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+@once
+def _lately_sold(snapshot: Snapshot) -> np.ndarray:
+  return snapshot.column('item', 'n7') + 1e-3 * snapshot.column('item', 'n30')
+
+
+def place(snapshot: Snapshot, users: np.ndarray, k: int, only: Filter | None = None) -> Found:
   """What was bought in the user's usual place in 30 days; a user without one gets what is popular everywhere."""
   items = np.full((len(users), k), -1, np.int32)
   scores = np.zeros((len(users), k), np.float32)
   usual = snapshot['place'][users]
   for shop in np.unique(usual):
-    items[usual == shop], scores[usual == shop] = _best_of_place(snapshot, int(shop), k)
+    mine = users[usual == shop]
+    if only is None:
+      items[usual == shop], scores[usual == shop] = _best_of_place(snapshot, int(shop), k)
+      continue
+    best, sold = _best(only.stocked(_sold_in_place(snapshot, int(shop))), k + only.spare(snapshot, mine))
+    lists = np.tile(best, (len(mine), 1)), np.tile(sold, (len(mine), 1))
+    items[usual == shop], scores[usual == shop] = only.first_passing(snapshot, mine, lists[0], lists[1], k)
   return items, scores
 
 
 @once
 def _best_of_place(snapshot: Snapshot, place: int, k: int) -> Found:
+  return _best(_sold_in_place(snapshot, place), k)
+
+
+def _sold_in_place(snapshot: Snapshot, place: int) -> np.ndarray:
   everywhere = snapshot.column('item', 'n30')
   # Below one sale of the place itself: it breaks ties, and fills the list of a place that sold little.
   score = 1e-3 * everywhere / max(float(everywhere.sum()), 1.0)
@@ -66,15 +89,16 @@ def _best_of_place(snapshot: Snapshot, place: int, k: int) -> Found:
   first, last = np.searchsorted(key, [place * snapshot.num_items, (place + 1) * snapshot.num_items])
   if place >= 0 and last > first:
     score[key[first:last] - place * snapshot.num_items] += snapshot['place_count'][first:last, 0]
-  return _best(score, k)
+  return score
 
 
-def category(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+def category(snapshot: Snapshot, users: np.ndarray, k: int, only: Filter | None = None) -> Found:
   """What the user bought of each category, decayed, times the item's share of that category; all levels added up."""
   levels = range(len(snapshot.categories))
   # Users by categories times categories by items: one sparse product scores every item of every category at once.
   by_user = sp.hstack([_bought_of(snapshot, users, level) for level in levels], format='csr')
-  return _product(by_user, best_of_categories(snapshot), k)
+  best = best_of_categories(snapshot) if only is None or only.in_stock is None else _best_of_levels(snapshot, only)
+  return _product(by_user, best, k, snapshot, users, only)
 
 
 def _bought_of(snapshot: Snapshot, users: np.ndarray, level: int) -> sp.csr_matrix:
@@ -90,22 +114,26 @@ def _bought_of(snapshot: Snapshot, users: np.ndarray, level: int) -> sp.csr_matr
 @once
 def best_of_categories(snapshot: Snapshot) -> sp.csr_matrix:
   """[C of all levels, I]: the share that each of the best items of a category has of what was bought of it."""
-  return sp.vstack([_best_of_level(snapshot, codes) for codes in snapshot['category']], format='csr')
+  return _best_of_levels(snapshot, Filter())
 
 
-def _best_of_level(snapshot: Snapshot, codes: np.ndarray) -> sp.csr_matrix:
+def _best_of_levels(snapshot: Snapshot, only: Filter) -> sp.csr_matrix:
+  return sp.vstack([_best_of_level(snapshot, codes, only) for codes in snapshot['category']], format='csr')
+
+
+def _best_of_level(snapshot: Snapshot, codes: np.ndarray, only: Filter) -> sp.csr_matrix:
   # A little of the quarter before: of a slow category a month alone is chance.
   counts = snapshot.column('item', 'n30') + 0.05 * snapshot.column('item', 'n90')
   size = int(codes.max()) + 1
   totals = np.bincount(codes, counts, minlength=size)
-  share = (counts / np.maximum(totals[codes], 1.0)).astype(np.float32)
+  share = only.stocked((counts / np.maximum(totals[codes], 1.0)).astype(np.float32))
   best = np.lexsort((-share, codes))
   place = np.arange(len(codes)) - np.searchsorted(codes[best], codes[best])
   best = best[(place < _OF_CATEGORY) & (share[best] > 0)]
   return sp.csr_matrix((share[best], (codes[best], best)), (size, snapshot.num_items))
 
 
-def covisit(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
+def covisit(snapshot: Snapshot, users: np.ndarray, k: int, only: Filter | None = None) -> Found:
   """Items bought in one basket with the user's recent ones, the latest weighing most."""
   recent, age = snapshot['recent'][users], snapshot['recent_age'][users]
   rows, columns = np.nonzero(recent >= 0)
@@ -113,7 +141,7 @@ def covisit(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
   weights = 0.5 ** (age[rows, columns] / RECENT_HALF)
   shape = (len(users), snapshot.num_items)
   by_user = sp.csr_matrix((weights.astype(np.float32), (rows, recent[rows, columns])), shape)
-  return _product(by_user, read_covisitation(snapshot), k)
+  return _product(by_user, read_covisitation(snapshot), k, snapshot, users, only)
 
 
 @once
@@ -220,20 +248,24 @@ def merge(users: np.ndarray, by_source: Mapping[str, Found], num_items: int) -> 
 
 
 def collect(
-  snapshot: Snapshot, users: np.ndarray, sources: Mapping[str, Source], k: Mapping[str, int] | int
+  snapshot: Snapshot,
+  users: np.ndarray,
+  sources: Mapping[str, Source],
+  k: Mapping[str, int] | int,
+  only: Filter | None = None,
 ) -> Candidates:
-  """Asks every source for its best `k` (one number, or one a source) of each user."""
+  """Asks every source for its best `k` (one number, or one a source) of each user, of what passes the filter."""
   number = lambda name: k if isinstance(k, int) else k[name]
-  return merge(
-    users, {name: source(snapshot, users, number(name)) for name, source in sources.items()}, snapshot.num_items
-  )
+  found = {name: source(snapshot, users, number(name), only) for name, source in sources.items()}
+  return merge(users, found, snapshot.num_items)
 
 
 def fill(ranking: np.ndarray, with_items: np.ndarray) -> np.ndarray:
-  """`ranking` [U, K] with its empty places taken by the first of `with_items` [M] that are not there yet."""
+  """`ranking` [U, K] with its empty places taken by the first of `with_items` [M] or [U, M] that are not there yet."""
   out = ranking.copy()
   for row in np.flatnonzero((ranking < 0).any(1)):
-    new = with_items[~np.isin(with_items, ranking[row])]
+    chosen = with_items if with_items.ndim == 1 else with_items[row][with_items[row] >= 0]
+    new = chosen[~np.isin(chosen, ranking[row])]
     empty = np.flatnonzero(ranking[row] < 0)[: len(new)]
     out[row, empty] = new[: len(empty)]
   return out
@@ -268,12 +300,17 @@ def _best(score: np.ndarray, k: int) -> Found:
   return items, scores
 
 
-def _product(left: sp.csr_matrix, right: sp.csr_matrix, k: int) -> Found:
-  """The best k of each row of a sparse product, some rows at a time."""
+def _product(
+  left: sp.csr_matrix, right: sp.csr_matrix, k: int, snapshot: Snapshot, users: np.ndarray, only: Filter | None
+) -> Found:
+  """The best k of each row of a sparse product that pass, some rows at a time."""
   parts = []
   for first in range(0, left.shape[0], _CHUNK):
     scores = left[first : first + _CHUNK] @ right
     scores.sort_indices()
-    rows = np.repeat(np.arange(scores.shape[0]), np.diff(scores.indptr))
-    parts.append(_top(rows, scores.indices, scores.data, scores.shape[0], k))
+    rows, items, values = np.repeat(np.arange(scores.shape[0]), np.diff(scores.indptr)), scores.indices, scores.data
+    if only is not None:
+      passes = only.passing(snapshot, users[first + rows], items)
+      rows, items, values = rows[passes], items[passes], values[passes]
+    parts.append(_top(rows, items, values, scores.shape[0], k))
   return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

@@ -46,7 +46,7 @@ def compute(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   dense = np.log1p(np.maximum(np.concatenate(parts, 1), 0.0))
   # Ranks: 1 for the first, falling, 0 where the source did not name the item.
   rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
-  of_sources = np.stack([rank, _signed_log(candidates.score)], 2).reshape(len(item), -1)
+  of_sources = np.stack([rank, _signed_log(candidates.score)], 2).reshape(len(item), 2 * len(candidates.sources))
   return np.concatenate([dense, of_sources], 1).astype(np.float32)
 
 

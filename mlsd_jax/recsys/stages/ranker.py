@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mlsd_jax.errors import UserError
 from mlsd_jax.models import adapter, sparsenn
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.recsys.stages.candidates import Candidates, sort_best_first
@@ -51,7 +52,9 @@ def make_groups(candidates: Candidates, inputs: RankerInputs, labels: Labels, *,
 
   Args:
     inputs: of the candidates.
+    size: at least 2, a purchase and another.
   """
+  chex.assert_scalar_in(size, 2, np.inf)
   chex.assert_equal_shape_prefix([candidates.item, inputs.item, labels.bought], 1)
   rng = np.random.default_rng(seed)
   row, bought = candidates.row, labels.bought
@@ -77,8 +80,9 @@ def make_groups(candidates: Candidates, inputs: RankerInputs, labels: Labels, *,
     return out
 
   # Leaving out others raises the odds of a purchase by just this ratio. Its logarithm is added to the logits in
-  # training, so that the weights learn the odds before anything was left out.
-  shares = (kept_bought / np.maximum(num_bought, 1)) / (kept_others / np.maximum(num_others, 1)).clip(1e-6)
+  # training, so that the weights learn the odds before anything was left out. Of none, none was left out.
+  share = lambda kept, all_: np.where(all_ > 0, kept / np.maximum(all_, 1), 1.0)
+  shares = share(kept_bought, num_bought) / share(kept_others, num_others)
   heads = np.stack([bought, labels.soon, np.log1p(labels.quantity)], 1).astype(np.float32)
   return Groups(
     {
@@ -102,6 +106,12 @@ class LossConfig:
   listwise: float = 0.0  # softmax over the group (ListNet with equal shares of the purchases; Cao et al. 2007)
   soon: float = 0.2
   quantity: float = 0.05
+
+  def __post_init__(self):
+    if not (self.bce or self.pairwise or self.listwise):
+      raise UserError(
+        'config.ranker.losses: bce, pairwise or listwise must be above 0, or nothing is learnt of purchases'
+      )
 
 
 def ranker_task(

@@ -12,10 +12,17 @@ from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages import tower_vectors
 from mlsd_jax.recsys.stages.candidates import Candidates, Found, Source
 from mlsd_jax.recsys.stages.factors import Factors
+from mlsd_jax.recsys.stages.filters import Filter
 from mlsd_jax.recsys.stages.tower_data import TowerData
 
 NAME = 'tower'
+_ITEM = 'item'  # what the index is filtered by
 _TOGETHER = 64  # users
+
+
+def build_index(vectors: np.ndarray, settings: IndexConfig | None = None) -> Index:
+  """The index of items' vectors [I, W], which can be asked for some of the items alone."""
+  return Index.build(vectors, metric='dot', metadata={_ITEM: np.arange(len(vectors))}, settings=settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Retriever:
     cls, params: Any, config: TwoTowerConfig, data: TowerData, settings: IndexConfig | None = None
   ) -> 'Retriever':
     vectors = tower_vectors.compute_item_vectors(params, data, config)
-    return cls(params, config, data, vectors, Index.build(vectors, metric='dot', settings=settings), settings)
+    return cls(params, config, data, vectors, build_index(vectors, settings), settings)
 
   @classmethod
   def at(
@@ -68,14 +75,17 @@ class Retriever:
   def source(self, vectors: np.ndarray) -> Source:
     """The towers as a source of candidates for users of whom `vectors` [U, W] are."""
 
-    def search(snapshot: Snapshot, users: np.ndarray, k: int) -> Found:
-      del snapshot
-      near = self.index.search(vectors, k)
-      items = np.full((len(users), k), -1, np.int32)
-      scores = np.zeros((len(users), k), np.float32)
+    def search(snapshot: Snapshot, users: np.ndarray, k: int, only: Filter | None = None) -> Found:
+      depth, where = k, None
+      if only is not None:
+        depth += only.spare(snapshot, users)
+        where = None if only.in_stock is None else {_ITEM: np.flatnonzero(only.in_stock)}
+      items = np.full((len(users), depth), -1, np.int32)
+      scores = np.zeros((len(users), depth), np.float32)
+      near = self.index.search(vectors, min(depth, max(len(self.items), 1)), where=where)
       got = near.rows[0].shape[0] if len(users) else 0
       items[:, :got], scores[:, :got] = np.stack(near.rows), np.stack(near.scores)
-      return items, scores
+      return (items, scores) if only is None else only.first_passing(snapshot, users, items, scores, k)
 
     return search
 

@@ -67,3 +67,48 @@ def test_a_sample_of_users_has_all_they_bought(made):
   assert [*found.sample(10).users] == [*some.users]
   assert found.sample(0) is found
   assert found.sample(10**6) is found
+
+
+_START = 18_000  # days since 1970: 2019
+
+
+def _days(*extra, weeks=20, a_week=14):
+  rng = np.random.default_rng(0)
+  return sorted([*rng.integers(0, 7 * weeks, weeks * a_week).tolist(), 0, 7 * weeks - 1, *extra])
+
+
+def _from_2019(days):
+  return _shop([_START + day for day in days])
+
+
+@pytest.mark.parametrize('late', [[150], [1000], [29_000], [900, 29_000], [150, 151, 152]])
+def test_a_few_purchases_long_after_the_rest_are_named_and_the_week_before_them_offered(late):
+  data = _from_2019(_days(*late))
+  with pytest.raises(
+    UserError,
+    match=f'{len(late)} of {len(data.events)} purchases (is|are) .*last is of {weeks.day((_START + 139) * DAY)}',
+  ):
+    weeks.choose_cuts(data, 3)
+  said = weeks.find_late(data)
+  assert f' of {weeks.day((_START + late[0]) * DAY)} or later, {late[0] - 139:,} days after all others' in said
+  skip = int(said.rpartition('=')[2])
+  mended = data.until(int(data.events['time'][-1]) + 1 - skip * weeks.WEEK)
+  assert mended.events.equals(_from_2019(_days()).events)
+  assert weeks.choose_cuts(mended, 3) == weeks.choose_cuts(_from_2019(_days()), 3)
+
+
+@pytest.mark.parametrize(
+  'days',
+  [_days(), [*range(0, 300, 10)], [*range(60), *range(90, 120)], [*range(0, 60, 3), 80], _days(*range(150, 164))],
+  ids=['usual', 'few a week', 'closed for a month', 'rare', 'open again'],
+)
+def test_a_last_week_like_others_is_held_out(days):
+  assert weeks.find_late(_from_2019(days)) == ''
+
+
+def test_a_purchase_long_before_the_rest_is_told():
+  days = [-9000, *_days()]
+  assert weeks.describe_early(_from_2019(days)).startswith(
+    '1 of 283 purchases is of 1994-08-23 or earlier, 9,000 days before'
+  )
+  assert weeks.describe_early(_from_2019(_days())) == ''

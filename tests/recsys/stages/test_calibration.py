@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
 
 from mlsd_jax.recsys.stages import calibration
 from mlsd_jax.recsys.stages.calibration import CalibrationSample
@@ -47,6 +49,51 @@ def test_a_straight_line_puts_probabilities_right(slope, shift):
   np.testing.assert_allclose(line, (slope, shift), rtol=0.03, atol=0.05)
   put_right = 1 / (1 + np.exp(-(line[0] * logits + line[1])))
   assert put_right.mean() == pytest.approx(bought.mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('mean', 'deviation', 'slope', 'rows'),
+  [
+    (-4, 2, 0.5, 2000),
+    (-4, 2, 0.5, 50_000),
+    (0, 1, 3, 1000),
+    (-8, 1.5, 1, 20_000),
+    (10, 3, 0.2, 3000),
+    (0, 1, 50, 300),
+  ],
+)
+def test_a_straight_line_is_the_most_likely_one(mean, deviation, slope, rows):
+  """As scipy's BFGS finds it, also where Newton's full steps go past it."""
+  rng = np.random.default_rng(0)
+  logits, times = rng.normal(mean, deviation, rows), rng.integers(1, 4, rows)
+  bought = rng.random(rows) < scipy.special.expit(slope * logits)
+
+  def loss(line):
+    z = line[0] * logits + line[1]
+    return np.average(np.logaddexp(0, z) - bought * z, weights=times)
+
+  reference = scipy.optimize.minimize(loss, [0.0, 0.0], method='BFGS', options={'gtol': 1e-9})
+  line = calibration.straight_line(logits, bought, times, warn=pytest.fail)
+  np.testing.assert_allclose(line, reference.x, rtol=2e-4, atol=2e-4)
+  assert loss(line) <= loss(reference.x) + 1e-12
+
+
+@pytest.mark.parametrize(
+  ('logits', 'bought', 'why'),
+  [
+    (np.arange(10.0), np.arange(10) > 4, 'without a mistake'),
+    (np.repeat([0.0, 1.0, 1.0, 2.0], 3), np.repeat([False, False, True, True], 3), 'without a mistake'),
+    (np.ones(6), np.arange(6) > 3, 'all alike'),
+    (np.array([1.0, 2, 3, 4, 5, 6]), np.array([1, 1, 0, 1, 0, 0], bool), 'turn the order'),
+  ],
+)
+def test_where_no_slope_can_be_learnt_the_level_alone_is_put_right_and_that_is_said(logits, bought, why):
+  said = []
+  slope, shift = calibration.straight_line(logits, bought, warn=said.append)
+  assert slope == 1.0
+  assert scipy.special.expit(logits + shift).mean() == pytest.approx(bought.mean(), rel=1e-9)
+  assert len(said) == 1
+  assert why in said[0]
 
 
 def test_nothing_to_learn_from_leaves_logits_alone():

@@ -169,3 +169,21 @@ def test_a_ranker_whose_tables_are_large_learns_the_same_by_rows():
   assert set(few) == {'item_table', 'code_tables/0'}
   first, second = (jax.device_get((state.params, state.opt_state)) for state in states)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), first, second)
+
+
+def test_who_bought_every_candidate_has_no_offset():
+  """Of no others none was left out: 0 of 0 is all of them."""
+  candidates = Candidates(
+    np.array([0, 1]), np.array([0, 2, 5]), np.arange(5, dtype=np.int32), np.ones((5, 1), np.int16),
+    np.ones((5, 1), np.float32), ('popular',),
+  )  # fmt: skip
+  inputs = RankerInputs(
+    np.zeros((5, 1), np.float32), candidates.item + 1, candidates.row, np.zeros((2, 0), np.int32),
+    np.zeros((2, 1), np.int32), np.zeros(5, np.float32),
+  )  # fmt: skip
+  bought = np.array([True, True, True, False, False])
+  labels = Labels(bought, bought, bought.astype(np.float32))
+  made = ranker.make_groups(candidates, inputs, labels, size=4)
+  np.testing.assert_allclose(made.arrays['offset'], 0.0, atol=1e-6)
+  halved = ranker.make_groups(candidates, inputs, labels, size=2)
+  np.testing.assert_allclose(halved.arrays['offset'], np.log([0.5, 2.0]), rtol=1e-5)
