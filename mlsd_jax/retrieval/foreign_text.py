@@ -1,6 +1,7 @@
 """The text in files that hold more than text: PDF (through pypdf), DOCX (through mammoth), Jupyter's notebooks."""
 
 import contextlib
+import itertools
 import logging
 import pathlib
 import re
@@ -68,10 +69,13 @@ def notebook(content: str, what: str, title_of: Callable[[str], str]) -> tuple[s
   """
   made = reading.parse_json(content, what)
   sheets = made.get('worksheets', [made]) if isinstance(made, dict) else []
-  cells = [cell for sheet in sheets if isinstance(sheet, dict) for cell in sheet.get('cells') or ()]
-  if not isinstance(made, dict) or ('cells' not in made and 'worksheets' not in made):
-    raise UserError(f'{what} is no notebook: it has no cells')
-  about = found if isinstance(found := made.get('metadata'), dict) else {}
+  found = (
+    [sheet.get('cells') if isinstance(sheet, dict) else None for sheet in sheets] if isinstance(sheets, list) else []
+  )
+  if not found or not all(isinstance(cells, list) for cells in found):
+    raise UserError(f'{what} is no notebook: it has no list of cells')
+  cells = itertools.chain.from_iterable(found)
+  about = told if isinstance(told := made.get('metadata'), dict) else {}
   kernel, info = (part if isinstance(part := about.get(name), dict) else {} for name in ('kernelspec', 'language_info'))
   language = re.sub(r'[^\w+#-]', '', str(info.get('name') or kernel.get('language') or 'python'))
   parts = [part for cell in cells if (part := _cell(cell, language, what)).strip()]
@@ -86,7 +90,8 @@ def _cell(cell: Any, language: str, what: str) -> str:
     raise UserError(f'{what} is no notebook: a cell is no object with a text')
   source = reading.newlines(source).strip('\n')
   if cell.get('cell_type') == 'heading':  # of format 3
-    return f'{"#" * int(cell.get("level") or 1)} {source}'
+    level = cell.get('level')
+    return f'{"#" * (level if level in range(1, 7) else 1)} {source}'
   if cell.get('cell_type') != 'code' or not source.strip():
     return source
   fence = '`' * max(3, 1 + max((len(run) for run in re.findall('`+', source)), default=0))
