@@ -297,7 +297,7 @@ SECTIONS: dict[str, sections.Section] = {
   'model': sections.with_values(gpt.GPTConfig, vocab_size=256),
   'train': TrainConfig,
   'evaluate': sections.TextEvaluation,
-  'sample': sections.Sample,
+  'sample': sections.sample_with(SamplingConfig),
 }
 RENAMED = {
   '--config.eval': '--config.evaluate',

@@ -243,7 +243,7 @@ SECTIONS: dict[str, sections.Section] = {
   'rungs.*.model': lambda values, name: ladder.read_model(values, name, vocab_size=2),
   'rungs.*.train': sections.partly(TrainConfig, steps=1, batch_size=1),
   'explain': sections.keys(rung=str, text=str),
-  'sample': sections.Sample,
+  'sample': sections.sample_with(SamplingConfig),
   **mingpt_problems.SECTIONS,
 }
 CLASSES = (

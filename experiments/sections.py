@@ -110,19 +110,25 @@ class Words(Source):
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-  """Of a language model; how a token is chosen is SamplingConfig's."""
+  """Of a language model; how a token is chosen is another class's, see `sample_with`."""
 
   prompt: str
   num_samples: Positive
   max_new_tokens: Positive
-  temperature: float
-  top_k: int
   seed: int
-  top_p: Annotated[float, Range(0, 1, low_open=True)] = 1.0
-  min_p: Annotated[float, between(0, 1)] = 0.0
-  repetition_penalty: Annotated[float, above(0)] = 1.0
   stop: tuple[str, ...] = ()
   rung: str = ''
+
+
+def sample_with(sampling: type) -> Section:
+  """A section of samples whose other keys are fields of `sampling`."""
+  own = {field.name for field in dataclasses.fields(Sample)}
+
+  def make(values: Mapping[str, Any], name: str) -> None:
+    from_mapping(Sample, {key: value for key, value in values.items() if key in own}, name)
+    from_mapping(sampling, {key: value for key, value in values.items() if key not in own}, name)
+
+  return make
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,6 +39,9 @@ class Range(typing.NamedTuple):
     return f'{low} and {"below" if self.high_open else "at most"} {self.high:g}'
 
 
+ANY = Range(-math.inf)  # that is finite
+
+
 def at_least(low: float) -> Range:
   return Range(low)
 

@@ -10,13 +10,14 @@ Names: B rows, V vocabulary, K tokens told beside each; a name without B is of o
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mlsd_jax.errors import UserError
+from mlsd_jax.schema import ANY
 
 _BLOCK = 256  # how many tokens share one entry of the coarse cumulative sum in `categorical`
 
@@ -46,8 +47,8 @@ class SamplingConfig:
   top_p: float = 1.0
   min_p: float = 0.0
   repetition_penalty: float = 1.0
-  presence_penalty: float = 0.0
-  frequency_penalty: float = 0.0
+  presence_penalty: Annotated[float, ANY] = 0.0
+  frequency_penalty: Annotated[float, ANY] = 0.0
   logit_bias: Mapping[int, float] | tuple[tuple[int, float], ...] = ()
   banned: tuple[int, ...] = ()
 

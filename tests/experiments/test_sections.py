@@ -19,7 +19,7 @@ KEYS = [
   if isinstance(value, int | float) and not isinstance(value, bool)
 ]
 # Below 0 they stand for something, or for themselves.
-BELOW_ZERO = ('final_learning_rate',)
+BELOW_ZERO = ('final_learning_rate', 'presence_penalty', 'frequency_penalty')
 
 
 @pytest.fixture
