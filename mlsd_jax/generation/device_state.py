@@ -39,9 +39,9 @@ class DeviceState:
       self.draw(request, 0)
       width = min(16, part)
       while width <= part:
-        hidden = self.read(np.zeros(width, np.int32), 0, 0)
-        self.score(hidden, np.zeros(width, np.int32))
-        self.begin(hidden, 0, 0, request, np.zeros(2, np.float32))
+        hidden_1T, last_14 = self.read(np.zeros(width, np.int32), 0, 0)
+        self.score(hidden_1T, np.zeros(width, np.int32))
+        self.begin(last_14, 0, request, np.zeros(2, np.float32))
         width *= 2
       self.paste(self.cut(0, 0, part), 0, 0)
       self.mark(0, Marks.of_row(request.sampling, self._decoder.vocab_size, []))
@@ -63,25 +63,24 @@ class DeviceState:
     self._make()
     self._cache = programs.paste(self._decoder, self._cache, block, np.int32(slot), np.int32(start))
 
-  def read(self, tokens: np.ndarray, slot: int, start: int) -> jax.Array:
-    """Hidden states of a part of a prompt, padded to a bucket."""
+  def read(self, tokens: np.ndarray, slot: int, start: int) -> tuple[jax.Array, jax.Array]:
+    """Hidden states of a part of a prompt, padded to a bucket, and those that end with its last token."""
     self._make()
     tokens_1T = np.zeros((1, decoders.bucket(len(tokens))), np.int32)
     tokens_1T[0, : len(tokens)] = tokens
-    where = np.int32(start), np.int32(slot)
-    hidden_1T, self._cache = programs.read(self._decoder, self._params, tokens_1T, self._cache, *where)
-    return hidden_1T
+    where = np.int32(start), np.int32(slot), np.int32(len(tokens) - 1)
+    hidden_1T, last_14, self._cache = programs.read(self._decoder, self._params, tokens_1T, self._cache, *where)
+    return hidden_1T, last_14
 
-  def begin(self, hidden_1T: jax.Array, last: int, slot: int, request: Request, uniform_2: np.ndarray) -> Choice:
-    """The token behind position `last` of a part; arrays [1] and [1, K]."""
+  def begin(self, last_14: jax.Array, slot: int, request: Request, uniform_2: np.ndarray) -> Choice:
+    """The token behind the last part of a prompt; arrays [1] and [1, K]."""
     choice, self._marks = programs.begin(
       self._decoder,
       MAX_LOGPROBS,
       self._params,
-      hidden_1T,
+      last_14,
       self._marks,
       np.int32(slot),
-      np.int32(last),
       uniform_2[None],
       Settings.stack([request.sampling]),
       np.array([request.logprobs is not None]),

@@ -221,21 +221,21 @@ class Engine:
   def _read_part(self, slot: int, row: Row) -> list[Event]:
     start, is_prompt = row.read, not row.sampled
     tokens = row.tokens[start : start + self._part]
-    hidden = self._device.read(tokens, slot, start)
+    hidden_1T, last_14 = self._device.read(tokens, slot, start)
     row.read += len(tokens)
     self._read_since += len(tokens)
     if is_prompt and self._prefixes.wants(row.tokens[: row.read]):
       self._prefixes.add(row.tokens[: row.read], self._device.cut(slot, start, self._part))
     if is_prompt and row.request.prompt_logprobs:
       targets = row.tokens[start + 1 : start + 1 + len(tokens)]
-      choices = self._device.score(hidden, targets)
+      choices = self._device.score(hidden_1T, targets)
       row.prompt_logprobs += _list_logprobs(choices, len(targets), row.request.logprobs or 0)
     if row.read < len(row.tokens):
       return []
     row.is_decoding = True
     if self._left(row) == 0:
       return [self._book(slot, row, None, 0, is_first=is_prompt)]
-    choices = self._device.begin(hidden, len(tokens) - 1, slot, row.request, row.uniforms(self._device, 1)[0])
+    choices = self._device.begin(last_14, slot, row.request, row.uniforms(self._device, 1)[0])
     events = [self._book(slot, row, choices, 1, is_first=is_prompt)]
     self._slide(row)
     return events

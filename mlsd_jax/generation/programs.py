@@ -49,19 +49,19 @@ def _program(**options):
 
 
 @_program(static_argnums=0, donate_argnums=3)
-def read(decoder, params, tokens_1T, cache, index, row):
-  """Hidden states [1, T, ...] of a part of a prompt that follows `index` tokens of the row, and the cache."""
-  return decoder.extend(params, tokens_1T, cache, index[None], row)
+def read(decoder, params, tokens_1T, cache, index, row, last):
+  """Hidden states of a part of a prompt that follows `index` tokens of the row: all [1, T, ...], those that end with
+  position `last` [1, 4, ...], and the cache."""
+  hidden_1T, cache = decoder.extend(params, tokens_1T, cache, index[None], row)
+  # Four positions where one would do: XLA multiplies a single bfloat16 row in a scalar loop on CPU. Before
+  # position 3 the first stands for those that are missing.
+  return hidden_1T, jnp.take(hidden_1T, jnp.clip(last - jnp.arange(3, -1, -1), 0), axis=1), cache
 
 
 @_program(static_argnums=(0, 1), donate_argnums=4)
-def begin(decoder, number, params, hidden_1T, marks: Marks, row, last, uniform_12, settings: Settings, asks_1):
-  """The token behind position `last` of a part, as a Choice of one row, and the marks with it."""
-  # Four positions where one would do: XLA multiplies a single bfloat16 row in a scalar loop on CPU.
-  width = min(4, hidden_1T.shape[1])
-  start = jnp.clip(last - width + 1, 0)
-  logits_1WV = decoder.logits(params, jax.lax.dynamic_slice_in_dim(hidden_1T, start, width, 1))
-  logits_1V = jax.lax.dynamic_index_in_dim(logits_1WV, last - start, 1, keepdims=False)
+def begin(decoder, number, params, hidden_14, marks: Marks, row, uniform_12, settings: Settings, asks_1):
+  """The token behind the last of four positions, as a Choice of one row, and the marks with it."""
+  logits_1V = decoder.logits(params, hidden_14)[:, -1]
   row_marks = jax.tree.map(lambda each: jax.lax.dynamic_slice_in_dim(each, row, 1), marks)
   choice = sampling.choose(logits_1V, uniform_12, settings, row_marks, asks_1, number)
   return choice, _mark(marks, row[None], choice.token, jnp.ones(1, bool))
@@ -106,7 +106,7 @@ def decode(decoder, capacity, number, params, cache, marks: Marks, rows: Rows, u
 def score(decoder, number, params, hidden_1T, target_T):
   """Log-probability [T] of the tokens that follow each position of a part, and the K most probable [T, K]."""
   logits_TV = decoder.logits(params, hidden_1T)[0]
-  return jax.lax.map(lambda each: sampling.tell(*each, number), (logits_TV, target_T))
+  return jax.lax.map(lambda each: sampling.tell(each[0], each[1], number), (logits_TV, target_T))
 
 
 @_program(static_argnums=(0, 1))

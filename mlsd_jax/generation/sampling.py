@@ -125,7 +125,9 @@ class Marks:
   count: Any  # int32: how often it was sampled
 
   @classmethod
-  def of_row(cls, config: SamplingConfig, vocab: int, prompt: Sequence[int], sampled: Sequence[int] = ()) -> 'Marks':
+  def of_row(
+    cls, config: SamplingConfig, vocab: int, prompt: Sequence[int] | np.ndarray, sampled: Sequence[int] = ()
+  ) -> 'Marks':
     """The marks of a row that holds a prompt and what was sampled behind it, as numpy arrays [V]."""
     bias_V, seen_V = np.zeros(vocab, np.float32), np.zeros(vocab, bool)
     for token, bias in config.biases:
@@ -150,12 +152,12 @@ def are_used(config: SamplingConfig) -> bool:
 
 class Choice(NamedTuple):
   """A token a row, int32 [B], and the log-probabilities of it [B] and of the K most probable [B, K] before any setting
-  (0 in a row that does not ask for them)."""
+  (0 in a row that does not ask for them). Arrays of JAX, or of numpy once they are on the host."""
 
-  token: jax.Array
-  logprob: jax.Array
-  top_token: jax.Array
-  top_logprob: jax.Array
+  token: Any
+  logprob: Any
+  top_token: Any
+  top_logprob: Any
 
 
 def uniforms(seed_2: jax.Array, prompt: jax.Array, sample: jax.Array, start: jax.Array, number: int) -> jax.Array:
@@ -181,13 +183,14 @@ def choose(
     asks_B: which rows want log-probabilities.
     number: K.
   """
-  row = lambda each: _choose_row(*each, number)
+  row = lambda each: _choose_row(each, number)
   rows = (logits_BV, uniform_B2, settings, marks, asks_B)
   # On a CPU row by row, so that each pays for what it asks for alone; elsewhere all at once.
   return jax.lax.platform_dependent(rows, cpu=lambda rows: jax.lax.map(row, rows), default=jax.vmap(row))
 
 
-def _choose_row(logits_V, uniform_2, settings: Settings, marks: Marks, asks, number: int) -> Choice:
+def _choose_row(row, number: int) -> Choice:
+  logits_V, uniform_2, settings, marks, asks = row
   logits_V = logits_V.astype(jnp.float32)
   token = sample(logits_V, uniform_2, settings, marks)
   nothing = (jnp.zeros(()), jnp.zeros(number, jnp.int32), jnp.zeros(number))
@@ -287,7 +290,8 @@ def categorical(logits_BV: jax.Array, uniform_B2: jax.Array) -> jax.Array:
 
 def _invert(weights_BN: jax.Array, uniform_B: jax.Array) -> jax.Array:
   """The first entry whose cumulative weight exceeds a share `uniform` of the total; its own weight is never 0."""
-  cumulative_BN = jnp.cumsum(weights_BN, axis=-1)
+  # A product with a triangle: jnp.cumsum is a tree of slices on CPU, which takes longer to compile than all else here.
+  cumulative_BN = (jnp.tri(weights_BN.shape[-1]) * weights_BN[:, None]).sum(-1)
   target_B1 = uniform_B[:, None] * cumulative_BN[:, -1:]
   # Rounding may lift a cumulative sum at an entry of weight 0, or leave the total at the target: neither may choose it.
   hit_BN = (cumulative_BN > target_B1) & (weights_BN > 0)

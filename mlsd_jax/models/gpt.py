@@ -95,9 +95,8 @@ class Cache:
     """A copy of `slots` slots of one row, from `start` on."""
 
     def copy(held, axis):
-      at, sizes = [row, 0, 0, 0], [1, *held.shape[1:]]
-      at[axis], sizes[axis] = start, slots
-      return jax.lax.dynamic_slice(held, at, sizes)
+      one_row = jax.lax.dynamic_slice_in_dim(held, row, 1)
+      return jax.lax.dynamic_slice_in_dim(one_row, start, slots, axis)
 
     return Cache([copy(each, 3) for each in self.keys], [copy(each, 2) for each in self.values])
 
@@ -117,8 +116,11 @@ class Attention(nnx.Module):
     self.out = layers.Linear(heads, config.embed_dim, use_bias=bias, stddev=_residual_stddev(config), rngs=rngs)
     self.config = config
 
-  def __call__(self, x_BTD, key=None, past=None):
-    """`past` is (keys_RHKS, values_RHSK, index_B, row); returns the output and the (updated) keys and values."""
+  def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
+    """`past` is (keys_RHKS, values_RHSK, index_B, row); returns the output and the (updated) keys and values.
+
+    With a past the new tokens attend to it and causally to themselves, else to themselves as the mask says.
+    """
     q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD), axis=2)
     if past is not None:
       keys_RHKS, values_RHSK, *where = past
@@ -132,6 +134,7 @@ class Attention(nnx.Module):
       k_BSHK,
       v_BSHK,
       implementation=self.config.attention,
+      mask_BTS=mask_BTS,
       dropout_rate=self.config.dropout,
       key=key,
     )
@@ -163,12 +166,12 @@ class Block(nnx.Module):
     self.mlp = MLP(config, rngs)
     self.dropout = config.dropout
 
-  def __call__(self, x_BTD, key=None, past=None):
+  def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
     attention_key, residual_1_key, residual_2_key = (None,) * 3 if key is None else jax.random.split(key, 3)
     # Pre-norm: each sublayer reads a normalised copy and adds to the stream, which itself is never normalised. So the
     # gradient reaches every layer through plain sums; with the norm behind the sum (models/transformer.py) deep stacks
     # train only behind a careful warmup (Xiong et al. 2020, arXiv:2002.04745).
-    y_BTD, past = self.attention(self.norm_1(x_BTD), attention_key, past)
+    y_BTD, past = self.attention(self.norm_1(x_BTD), attention_key, past, mask_BTS)
     x_BTD = x_BTD + layers.dropout(y_BTD, self.dropout, residual_1_key)
     y_BTD = self.mlp(self.norm_2(x_BTD))
     return x_BTD + layers.dropout(y_BTD, self.dropout, residual_2_key), past
