@@ -1,7 +1,8 @@
 """What may enter an index. ScaNN dies of a NaN, and answers a zero query with arbitrary ids; so neither reaches it."""
 
 import numbers
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Literal
 
 import numpy as np
@@ -13,12 +14,19 @@ Metric = Literal['dot', 'cosine']
 # Norms outside of these have products that float32 cannot hold or compare.
 SMALLEST_NORM, LARGEST_NORM = 1e-18, 1e18
 _BLOCK = 65_536
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
+
+
+def shown(value: Any) -> str:
+  """A value as an error names it: in one line, and short."""
+  return ' '.join(_REPR.repr(value).split())
 
 
 def metric(value: str) -> Metric:
   """Returns `value`; UserError if it names no metric."""
-  if value not in ('dot', 'cosine'):
-    raise UserError(f'metric={value!r}: it is dot or cosine')
+  if not isinstance(value, str) or value not in ('dot', 'cosine'):
+    raise UserError(f'metric={shown(value)}: it is dot or cosine')
   return value  # type: ignore[return-value]
 
 
@@ -80,18 +88,40 @@ def queries(values: Any, metric: Metric, dim: int) -> tuple[np.ndarray, np.ndarr
 def count(name: str, value: Any) -> int:
   """`value` as a positive int."""
   if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-    raise UserError(f'{name}={value!r}: it is a whole number of at least 1')
+    raise UserError(f'{name}={shown(value)}: it is a whole number of at least 1')
   return int(value)
 
 
-def ids(values: Any, number: int | None = None) -> pl.Series:
+def flag(name: str, value: Any) -> bool:
+  """`value` as a truth value, which a string or a number is not."""
+  if not isinstance(value, bool | np.bool_):
+    raise UserError(f'{name}={shown(value)}: it is True or False')
+  return bool(value)
+
+
+def maker(value: Any) -> str | None:
+  """Returns `value`; UserError unless it is a string or None."""
+  if value is not None and not isinstance(value, str):
+    raise UserError(f'made_by={shown(value)}: it is a string, such as the name and checksum of the encoder')
+  return value
+
+
+def ids(values: Any, number: int | None = None, *, ordered: bool = True) -> pl.Series:
   """`values` as a Series of Int64 or of String without nulls or duplicates.
+
+  Args:
+    number: how many there must be.
+    ordered: refuse a set, as its order is nobody's choice.
 
   Raises:
     UserError: ids of other types or of both, another number of them than `number`, or one that occurs twice.
   """
-  if isinstance(values, str | bytes | numbers.Number):
-    raise UserError(f'ids={values!r}: give a list of ids')
+  if isinstance(values, str | bytes | numbers.Number) or not isinstance(values, Iterable):
+    raise UserError(f'ids={shown(values)}: give a list of ids')
+  if isinstance(values, Mapping) or (ordered and isinstance(values, Set)):
+    raise UserError(f'ids are a {type(values).__name__}, which has no order to go by: give a list')
+  if isinstance(values, np.ndarray) and values.ndim != 1:
+    raise UserError(f'ids have shape {values.shape}: give a list of ids')
   series = _series(values)
   if number is not None and len(series) != number:
     raise UserError(f'{len(series):,} ids for {number:,} vectors')
@@ -107,11 +137,15 @@ def _series(values: Any) -> pl.Series:
   if isinstance(values, pl.Series):
     series = values
   elif isinstance(values, np.ndarray) and values.dtype.kind in 'iu':
-    series = pl.Series(values.ravel())
+    series = pl.Series(values)
   else:
     values = list(values)
     if all(isinstance(value, str) for value in values) and values:
-      series = pl.Series(values, dtype=pl.String)
+      try:
+        series = pl.Series(values, dtype=pl.String)
+      except UnicodeEncodeError as error:
+        wrong = next(value for value in values if not _is_text(value))
+        raise UserError(f'ids: {wrong!r} has half a surrogate pair, which is no text') from error
     elif all(isinstance(value, numbers.Integral) and not isinstance(value, bool | np.bool_) for value in values):
       try:
         series = pl.Series([int(value) for value in values], dtype=pl.Int64)
@@ -130,47 +164,12 @@ def _series(values: Any) -> pl.Series:
     raise UserError('ids: a whole number is outside of the 64-bit range') from error
 
 
-def metadata(values: Any, number: int) -> pl.DataFrame | None:
-  """Columns by name as a DataFrame of `number` rows; None stays None.
-
-  Raises:
-    UserError: a column of another length, or of values that no column can hold.
-  """
-  if values is None:
-    return None
+def _is_text(value: str) -> bool:
   try:
-    frame = values if isinstance(values, pl.DataFrame) else pl.DataFrame({key: _column(values[key]) for key in values})
-  except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
-    raise UserError(f'metadata is no table: {str(error).splitlines()[0]}') from error
-  for name, dtype in frame.schema.items():
-    if dtype == pl.Object:
-      raise UserError(
-        f'metadata: column {name!r} holds Python objects; it may hold numbers, strings, dates, truth values'
-      )
-  if frame.width and frame.height != number:
-    raise UserError(f'metadata has {frame.height:,} rows for {number:,} vectors')
-  return frame if frame.width else None
-
-
-def same_columns(table: pl.DataFrame | None, schema: pl.Schema | None) -> pl.DataFrame | None:
-  """`table` with the columns of `schema`, in their order and types.
-
-  Raises:
-    UserError: it has others, or values of other types.
-  """
-  have, want = set(table.columns if table is not None else ()), set(schema or ())
-  if have != want:
-    raise UserError(f'metadata has the columns {sorted(have) or "none"}; the index has {sorted(want) or "none"}')
-  if table is None or schema is None:
-    return None
-  try:
-    return table.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
-  except pl.exceptions.PolarsError as error:
-    raise UserError(f'metadata is of other types than the index has: {str(error).splitlines()[0]}') from error
-
-
-def _column(values: Any) -> Any:
-  return values if isinstance(values, pl.Series | np.ndarray | Sequence) else list(values)
+    value.encode()
+  except UnicodeEncodeError:
+    return False
+  return True
 
 
 def _matrix(values: Any, dim: int | None, name: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from mlsd_jax.errors import UserError
 
 Kind = Literal['auto', 'exact', 'ah', 'tree']
 EXACT_UNDER, TREE_FROM = 20_000, 100_000
+HASHED_FROM = 16  # dimensions: fewer are too few codes to tell neighbours apart
 SMALLEST = 256  # vectors a quantiser can be trained on; fewer are always searched exactly
 
 
@@ -22,7 +23,8 @@ class IndexConfig:
 
   Attributes:
     kind: 'exact', 'ah' (all vectors by hash), 'tree' (partitions, then hash); 'auto' takes exact under 20,000 vectors a
-      shard, ah under 100,000, tree from there on. A shard of under 256 vectors is always exact.
+      shard or under 16 dimensions, ah under 100,000 vectors, tree from there on. A shard of under 256 vectors is always
+      exact.
     leaves: partitions of a shard; None is the square root of its size.
     leaves_to_search: partitions looked at; None is a sixteenth of them, and 40 at least.
     dims_per_block: dimensions that share one hash code.
@@ -76,9 +78,9 @@ class IndexConfig:
     threshold = values['anisotropic_threshold']
     return cls(**dict(values) | {'anisotropic_threshold': math.nan if threshold is None else threshold})
 
-  def kind_for(self, count: int) -> Literal['exact', 'ah', 'tree']:
-    """The kind of a shard of `count` vectors."""
-    if count < SMALLEST or self.kind == 'exact':
+  def kind_for(self, count: int, dim: int | None = None) -> Literal['exact', 'ah', 'tree']:
+    """The kind of a shard of `count` vectors of `dim` dimensions, of many if that is not said."""
+    if count < SMALLEST or self.kind == 'exact' or (self.kind == 'auto' and dim is not None and dim < HASHED_FROM):
       return 'exact'
     if self.kind != 'auto':
       return self.kind

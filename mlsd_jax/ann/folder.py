@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlsd_jax import files, sealed
+from mlsd_jax.ann.checks import shown
 from mlsd_jax.ann.journal import Journal
 from mlsd_jax.ann.segment import Segment
 from mlsd_jax.errors import UserError
@@ -25,7 +26,12 @@ class Folder:
   """The folder of one index."""
 
   def __init__(self, path: str | pathlib.Path):
-    self.path = pathlib.Path(path).expanduser().absolute()
+    try:
+      self.path = pathlib.Path(path).expanduser().absolute()
+    except (TypeError, RuntimeError) as error:  # no path at all; no such user's home
+      raise UserError(f'folder={shown(path)}: {error}') from error
+    if not str(path):
+      raise UserError("folder='': name a folder")
 
   @property
   def segments(self) -> pathlib.Path:
@@ -41,6 +47,12 @@ class Folder:
     """Those there are a manifest of, ascending."""
     found = (re.fullmatch(r'index-(\d{6,})\.json', path.name) for path in self.path.glob('index-*.json'))
     return sorted(int(match[1]) for match in found if match)
+
+  def stamp(self) -> tuple[int, int]:
+    """The newest generation and the bytes of its journal: it differs after every save and every change."""
+    newest = max(self.generations(), default=0)
+    journal = self.journal(newest)
+    return newest, journal.stat().st_size if journal.is_file() else 0
 
   def read(self, generation: int | None, *, contents: bool) -> tuple[int, dict[str, Any]]:
     """The manifest of a generation (the newest if None) whose files were checked.

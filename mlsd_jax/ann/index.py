@@ -1,19 +1,22 @@
 """Nearest neighbours over vectors with ids: built, searched, changed, saved."""
 
+import contextlib
+import os
 import pathlib
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from mlsd_jax.ann import changes, checks
+from mlsd_jax.ann import changes, checks, columns
 from mlsd_jax.ann.changes import Change
 from mlsd_jax.ann.checks import Metric
 from mlsd_jax.ann.config import IndexConfig
 from mlsd_jax.ann.delta import Delta
-from mlsd_jax.ann.filters import Where, expression
+from mlsd_jax.ann.filters import Where, condition
 from mlsd_jax.ann.folder import FORMAT, Folder, writing
 from mlsd_jax.ann.journal import Journal
 from mlsd_jax.ann.segment import Segment
@@ -42,7 +45,8 @@ class Index:
     self._next_row = 0
     self._folder: Folder | None = None
     self._journal: Journal | None = None
-    self._newest = 0  # the generation last seen in the folder
+    self._generation = 0  # of the journal
+    self._seen = (0, 0)  # Folder.stamp when this index last read or wrote there
     self._compact_at = settings.delta_limit
     self._writing = threading.RLock()  # held through a whole change
     self._lock = threading.RLock()  # held for a moment: what a search sees is of one state
@@ -75,20 +79,25 @@ class Index:
     Raises:
       UserError: bad vectors, ids or metadata, named by the row; the folder cannot be written.
     """
-    settings = settings or IndexConfig()
-    kind = checks.metric(metric)
+    settings = IndexConfig() if settings is None else settings
+    if not isinstance(settings, IndexConfig):
+      raise UserError(f'settings={checks.shown(settings)}: it is an IndexConfig')
+    kind, maker = checks.metric(metric), checks.maker(made_by)
     index: Index | None = None
     target = Folder(folder) if folder is not None else None
-    for shard in gather(vectors, ids, metadata, kind, settings.shard_size):
+    # Held throughout: a save there meanwhile would remove the shards that no generation names yet.
+    with contextlib.nullcontext() if target is None else lock(target.path):
+      for shard in gather(vectors, ids, metadata, kind, settings.shard_size):
+        if index is None:
+          schema = None if shard.metadata is None else shard.metadata.schema
+          index = cls(kind, shard.vectors.shape[1], settings, shard.ids.dtype, schema, maker)
+        index._take(shard, target)
+        del shard  # before the next one is made
       if index is None:
-        schema = None if shard.metadata is None else shard.metadata.schema
-        index = cls(kind, shard.vectors.shape[1], settings, shard.ids.dtype, schema, made_by)
-      index._take(shard, target)
-      del shard  # before the next one is made
-    if index is None:
-      raise UserError('no vectors: an index needs an array of at least shape [0, dimensions]')
-    if target is not None:
-      index._commit(target, index._state)
+        raise UserError('no vectors: an index needs an array of at least shape [0, dimensions]')
+      if target is not None:
+        with writing(target.path):
+          index._commit(target, index._state)
     return index
 
   def _take(self, shard: Shard, target: Folder | None) -> None:
@@ -124,26 +133,28 @@ class Index:
     Args:
       queries: floating point [Q, D].
       k: how many; any number from 1.
-      where: only among these: {column: value or list of values}, or a Polars expression over the metadata.
+      where: only among these: {column: value}, {column: list of values}, {column: {operator: value}} with the operators
+        gt, ge, lt, le, ne and in, of which several hold together; None is a row without a value, which no other
+        condition takes. Or a Polars expression over the metadata, true or not for each row alone.
       leaves_to_search: instead of the settings'; `tuning.tune` finds a good one.
       reorder: instead of the settings'.
       exact: score every vector: what the rest is measured against.
       parallel: use all cores for a batch.
 
     Raises:
-      UserError: queries of another type or width, not finite, or all zeros; k; a filter that does not apply.
+      UserError: queries of another type or width, not finite, or all zeros; k; a filter of an unknown column or
+        operator, or of values of another kind than the column's.
     """
     k = checks.count('k', k)
     leaves = self.settings.leaves_to_search
     leaves = leaves if leaves_to_search is None else checks.count('leaves_to_search', leaves_to_search)
     wider = self.settings.reorder if reorder is None else checks.count('reorder', reorder)
     unit, factors = checks.queries(queries, self.metric, self.dim)
-    condition = None if where is None else expression(where)
-    if condition is not None and self._schema is None:
-      raise UserError('where: the index was built without metadata')
+    effort = Effort(leaves, wider, checks.flag('exact', exact), checks.flag('parallel', parallel))
+    passes = None if where is None else condition(where, self._schema)
     with self._lock:
       view = self._state.view()
-    return view.search(unit, factors, k, condition, Effort(leaves, wider, exact, parallel))
+    return view.search(unit, factors, k, passes, effort)
 
   def add(self, vectors: Any, ids: Any = None, *, metadata: Any = None) -> None:
     """Adds vectors of new ids; the next search finds them.
@@ -151,10 +162,11 @@ class Index:
     Args:
       vectors: floating point [M, D].
       ids: as in `build`; None numbers them by their rows.
-      metadata: M values of each column that the index has.
+      metadata: M values of each column that the index has, of its type: none is rounded, cut or converted.
 
     Raises:
-      UserError: as `build`, or an id is there already; then nothing is added.
+      UserError: as `build`, an id is there already, a value that its column cannot hold as it is, or the folder was
+        changed by another copy of the index; then nothing is added.
     """
     with self._writing:
       values, names, table = self._checked(vectors, ids, metadata)
@@ -180,12 +192,12 @@ class Index:
       UserError: an id is unknown; then nothing is removed.
     """
     with self._writing:
-      self._change(self._known(checks.ids(ids)), None, None, None)
+      self._change(self._known(checks.ids(ids, ordered=False)), None, None, None)
 
   def _checked(self, vectors: Any, ids: Any, metadata: Any) -> tuple[np.ndarray, pl.Series, pl.DataFrame | None]:
     values = checks.vectors(vectors, self.metric, dim=self.dim)
     names = checks.ids(range(self._next_row, self._next_row + len(values)) if ids is None else ids, len(values))
-    return values, names, checks.same_columns(checks.metadata(metadata, len(values)), self._schema)
+    return values, names, columns.same_columns(columns.metadata(metadata, len(values)), self._schema)
 
   def _change(self, removed: pl.Series | None, added: pl.Series | None, vectors: Any, table: Any) -> None:
     """Writes one change to the journal, then makes it visible; then compacts, if there is enough to."""
@@ -195,8 +207,18 @@ class Index:
     change = Change(dead, forgotten, names, vectors if names else None, rows, table if names else None)
     if not (dead or forgotten or names):
       return
-    if self._journal is not None:
-      self._journal.append(*changes.pack(change))
+    if self._folder is not None and self._journal is not None:
+      with lock(self._folder.path, wait=True):
+        self._refuse_changed(self._folder)
+        if self._generation != self._seen[0]:
+          raise UserError(
+            f'generation {self._generation} of the index in {self._folder.path} is not its newest ({self._seen[0]}), '
+            'so that a change of it would not be found again: save() first, which makes it the newest'
+          )
+        try:
+          self._journal.append(*changes.pack(change))
+        finally:
+          self._seen = self._folder.stamp()
     self._apply(change)
     if len(self._state.delta) >= self._compact_at:
       try:
@@ -223,7 +245,8 @@ class Index:
       if state is self._state:
         return
       if self._folder is not None:
-        self._commit(self._folder, state)
+        with _sole_writer(self._folder):
+          self._commit(self._folder, state)
       with self._lock:
         self._state = state
 
@@ -245,8 +268,11 @@ class Index:
       return len(self._state)
 
   def __contains__(self, id: int | str) -> bool:
-    with self._lock:
+    try:
       names = checks.ids([id])
+    except UserError:  # nothing that an index could have
+      return False
+    with self._lock:
       return names.dtype == self._id_type and bool(self._contains(names)[0])
 
   def vectors(self, ids: Any) -> np.ndarray:
@@ -281,13 +307,15 @@ class Index:
       folder: None is the one it was opened from or saved to.
 
     Raises:
-      UserError: no folder, one that cannot be written, or one that another process has saved to since it was opened.
+      UserError: no folder, one that cannot be written, or one that another copy of the index, of this process or of
+        another, has changed since this one was opened: its changes would be lost.
     """
     with self._writing:
       target = Folder(folder) if folder is not None else self._folder
       if target is None:
         raise UserError('save() of an index that was never saved needs a folder')
-      self._commit(target, self._state)
+      with _sole_writer(target):
+        self._commit(target, self._state)
 
   def save_copy(self, folder: str | pathlib.Path) -> None:
     """Writes the index to a folder as `save` does, but stays as it is: later changes are not written there.
@@ -295,27 +323,29 @@ class Index:
     For a folder that is part of another and is renamed with it.
 
     Raises:
-      UserError: one that cannot be written.
+      UserError: one that cannot be written, or the index's own.
     """
     with self._writing:
       target = Folder(folder)
-      with writing(target.path), lock(target.path):
+      if self._is_own(target):
+        raise UserError(f'{target.path} is the folder of this index: save() writes there')
+      with _sole_writer(target):
         self._write_generation(target, self._state)
 
   def _commit(self, target: Folder, state: State) -> None:
-    with writing(target.path), lock(target.path):
-      journal, number, entries = self._write_generation(target, state)
-      for segment, entry in zip(state.segments, entries, strict=True):
-        if segment.folder != target.segments / segment.name:
-          segment.written(target.segments, entry)
-    self._folder, self._journal, self._newest = target, journal, number
+    """Writes a generation of `state` to a folder that nobody else writes to, which is the index's own from then on."""
+    journal, number, entries = self._write_generation(target, state)
+    for segment, entry in zip(state.segments, entries, strict=True):
+      if segment.folder != target.segments / segment.name:
+        segment.written(target.segments, entry)
+    self._folder, self._journal, self._generation, self._seen = target, journal, number, target.stamp()
     self._compact_at = max(self.settings.delta_limit, 2 * len(state.delta))
 
   def _write_generation(self, target: Folder, state: State) -> tuple[Journal, int, list[dict[str, Any]]]:
     """Its journal, its number and the entries of its segments."""
     newest = max(target.generations(), default=0)
-    if self._folder is not None and self._folder.path == target.path and newest != self._newest:
-      raise UserError(f'{target.path} was saved to by another process: open the index again')
+    if self._is_own(target):
+      self._refuse_changed(target)
     target.segments.mkdir(parents=True, exist_ok=True)
     entries = []
     for segment in state.segments:
@@ -337,6 +367,19 @@ class Index:
     }
     target.commit(newest + 1, manifest)
     return journal, newest + 1, entries
+
+  def _is_own(self, target: Folder) -> bool:
+    return self._folder is not None and os.path.realpath(self._folder.path) == os.path.realpath(target.path)
+
+  def _refuse_changed(self, target: Folder) -> None:
+    """Raises UserError if the folder, which is locked, holds changes that this index does not have."""
+    newest, size = target.stamp()
+    if (newest, size) != self._seen:
+      how = 'saved' if newest != self._seen[0] else 'written'
+      raise UserError(
+        f'{target.path} was {how} to by another process, or another copy of the index in this one, since this one was '
+        'opened: open the index again'
+      )
 
   @staticmethod
   def damage(folder: str | pathlib.Path) -> str | None:
@@ -364,7 +407,19 @@ class Index:
     Raises:
       UserError: no index, a damaged one (with the generation that is whole, if one is), or one made by something else.
     """
+    checks.maker(made_by)
     target = Folder(folder)
+    while True:
+      newest = max(target.generations(), default=0)
+      try:
+        return cls._read(target, made_by, generation, verify=checks.flag('verify', verify))
+      except (UserError, OSError):  # perhaps because what was being read was swept by two saves
+        if generation is not None or max(target.generations(), default=0) == newest:
+          raise
+
+  @classmethod
+  def _read(cls, target: Folder, made_by: str | None, generation: int | None, *, verify: bool) -> 'Index':
+    seen = target.stamp()  # before anything is read: what is written meanwhile is noticed at the first change
     number, manifest = target.read(generation, contents=verify)
     if made_by is not None and made_by != manifest['made_by']:
       raise UserError(f'the index in {target.path} was made by {manifest["made_by"]}, not by {made_by}: build it again')
@@ -380,8 +435,15 @@ class Index:
     segments = [Segment.read(target.segments / entry['name'], entry) for entry in manifest['segments']]
     index._state = State(segments, [None] * len(segments), index._state.delta)
     index._next_row = manifest['next_row']
-    index._folder, index._newest = target, max(target.generations())
+    index._folder, index._generation, index._seen = target, number, seen
     index._journal = Journal(target.journal(number))
     for record in index._journal.records():
       index._apply(changes.unpack(*record))
     return index
+
+
+@contextlib.contextmanager
+def _sole_writer(target: Folder) -> Iterator[None]:
+  """The folder's lock, and one line for what goes wrong on the disk meanwhile."""
+  with writing(target.path), lock(target.path):
+    yield

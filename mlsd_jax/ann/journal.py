@@ -17,14 +17,14 @@ _HEAD = struct.Struct('<4sQII')  # magic, length of the body, CRC-32 of the body
 
 
 class Journal:
-  """A file of records, each a JSON object and named byte arrays. One process writes.
+  """A file of records, each a JSON object and named byte arrays. One process writes, under the folder's lock.
 
   A record that a killed process wrote half of is not there; one whose bytes have changed is an error.
   """
 
   def __init__(self, path: pathlib.Path):
     self.path = path
-    self._size = self._end = path.stat().st_size if path.exists() else 0
+    self._size = path.stat().st_size if path.exists() else 0
 
   @staticmethod
   def create(path: pathlib.Path) -> 'Journal':
@@ -55,15 +55,13 @@ class Journal:
     """Writes one record to the disk, whole or not at all.
 
     Raises:
-      UserError: the disk is full, the folder cannot be written, or another process has written here.
+      UserError: the disk is full, or the folder cannot be written.
     """
     body = _pack(note, arrays)
     head = _HEAD.pack(_MAGIC, len(body), zlib.crc32(body), 0)[:-4]
     record = memoryview(head + struct.pack('<I', zlib.crc32(head)) + body)
     try:
       with open(self.path, 'rb+', buffering=0) as file:
-        if os.fstat(file.fileno()).st_size != self._end:
-          raise UserError(f'{self.path} was written to by another process: open the index again')
         file.truncate(self._size)  # what a killed process left behind the last whole record
         file.seek(self._size)
         try:
@@ -72,9 +70,8 @@ class Journal:
           os.fsync(file.fileno())
         except OSError:
           file.truncate(self._size)
-          self._end = self._size
           raise
-        self._size = self._end = file.tell()
+        self._size = file.tell()
     except OSError as error:
       raise UserError(f'cannot write {self.path}: {error.strerror}; the index is as it was') from error
 

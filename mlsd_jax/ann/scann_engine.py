@@ -28,7 +28,7 @@ class Engine:
   def build(vectors: np.ndarray, settings: IndexConfig, threads: int = 0) -> 'Engine | None':
     """A searcher over float32 [N, D]; None where exact search takes its place: too few vectors, all of them zero, or no
     ScaNN."""
-    kind = settings.kind_for(len(vectors)) if available() else 'exact'
+    kind = settings.kind_for(*vectors.shape) if available() else 'exact'
     largest = 0.0 if kind == 'exact' else float(np.sqrt(max(_largest_square(vectors), 0.0)))
     if largest == 0:
       return None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mlsd_jax.ann import checks
+from mlsd_jax.ann import checks, columns
 from mlsd_jax.ann.checks import Metric
 from mlsd_jax.errors import UserError
 
@@ -60,11 +60,11 @@ def _checked(part: Any, metric: Metric, first: int, before: Shard | None) -> Sha
   values, ids, metadata = (*part, None, None)[:3] if isinstance(part, tuple) else (part, None, None)
   vectors = checks.vectors(values, metric, dim=before.vectors.shape[1] if before else None)
   names = checks.ids(range(first, first + len(vectors)) if ids is None else ids, len(vectors))
-  table = checks.metadata(metadata, len(vectors))
+  table = columns.metadata(metadata, len(vectors))
   if before is not None and len(vectors):
     if names.dtype != before.ids.dtype or (ids is None) != before.numbered:
       raise UserError('the parts of a build have ids of one type: all strings, all whole numbers, or none')
-    table = checks.same_columns(table, None if before.metadata is None else before.metadata.schema)
+    table = columns.same_columns(table, None if before.metadata is None else before.metadata.schema)
   return Shard(vectors, names, table, ids is None)
 
 

@@ -11,7 +11,7 @@ from mlsd_jax.ann.changes import Change
 from mlsd_jax.ann.config import IndexConfig
 from mlsd_jax.ann.delta import Delta
 from mlsd_jax.ann.exact import order
-from mlsd_jax.ann.filters import keep_rows
+from mlsd_jax.ann.filters import Condition
 from mlsd_jax.ann.segment import Segment
 from mlsd_jax.ann.vector_store import Store
 
@@ -127,7 +127,7 @@ class View:
   table: pl.DataFrame | None
 
   def search(
-    self, unit: np.ndarray, factors: np.ndarray, k: int, condition: pl.Expr | None, effort: Effort
+    self, unit: np.ndarray, factors: np.ndarray, k: int, condition: Condition | None, effort: Effort
   ) -> Neighbours:
     """The best `k` for unit queries [Q, D], scores multiplied by `factors` [Q]."""
     codes, rows, scores = ([np.zeros((len(unit), 0), dtype)] for dtype in (np.int64, np.int64, np.float32))
@@ -139,7 +139,8 @@ class View:
 
     for segment, keep in self.pairs:
       if condition is not None:
-        kept = keep_rows(segment.metadata, condition)
+        assert segment.metadata is not None  # `condition` was made for the index's columns
+        kept = condition(segment.metadata)
         keep = kept if keep is None else keep & kept
       if effort.exact:
         places, found = segment.store.exact(unit, k, keep)
@@ -148,7 +149,9 @@ class View:
       take(places, segment.rows, found)
     series = [segment.ids for segment, _ in self.pairs]
     if len(self.numbers):
-      keep = self.living if condition is None else self.living & keep_rows(self.table, condition)
+      keep = self.living
+      if condition is not None and self.table is not None:
+        keep = keep & condition(self.table)
       places, found = Store(self.vectors).exact(unit, k, keep)
       take(places, self.numbers, found)
       series.append(self.added)

@@ -1,6 +1,7 @@
 """The fastest way to search a built index at a wanted recall."""
 
 import dataclasses
+import numbers
 import pathlib
 import time
 from collections.abc import Callable, Iterable
@@ -78,15 +79,15 @@ def tune(index: Index, queries: Any, k: int = 10, *, wanted: float = 0.95) -> Cu
       queries or k.
   """
   k = checks.count('k', k)
-  if not 0 < wanted <= 1:
-    raise UserError(f'wanted={wanted!r}: a recall is over 0 and at most 1')
+  if not isinstance(wanted, numbers.Real) or isinstance(wanted, bool) or not 0 < wanted <= 1:
+    raise UserError(f'wanted={checks.shown(wanted)}: a recall is over 0 and at most 1')
   parts = index.describe()
   largest = max((part['leaves'] for part in parts), default=0)
   if all(part['kind'] == 'exact' for part in parts):
     raise UserError('an index that is searched exactly has nothing to tune')
-  queries = np.asarray(queries)
-  if len(queries) == 0:
+  if len(checks.queries(queries, index.metric, index.dim)[0]) == 0:
     raise UserError('no queries to tune with: give a few hundred')
+  queries = np.asarray(queries)
   began = time.perf_counter()
   truth = index.search(queries, k, exact=True).rows
   exact_rate = len(queries) / (time.perf_counter() - began)

@@ -88,6 +88,27 @@ def test_no_queries_no_vectors_and_more_than_there_are():
   assert empty.search(ONES[:1], 10**9).ids[0].tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'settings': {'kind': 'exact'}}, 'it is an IndexConfig'),
+    ({'made_by': 5}, 'made_by=5: it is a string'),
+    ({'metric': ['dot']}, 'it is dot or cosine'),
+    ({'metric': None}, 'it is dot or cosine'),
+  ],
+)
+def test_options_of_a_build_that_are_refused(options, message):
+  with pytest.raises(UserError, match=message):
+    Index.build(ONES, **options)
+
+
+@pytest.mark.parametrize('name', ['exact', 'parallel'])
+@pytest.mark.parametrize('value', ['no', 1, None])
+def test_flags_of_a_search_are_truth_values(name, value):
+  with pytest.raises(UserError, match=f'{name}=.*: it is True or False'):
+    Index.build(ONES).search(ONES, 1, **{name: value})
+
+
 @pytest.mark.parametrize('k', [0, -1, 1.0, True, None, '3'])
 def test_k_that_is_refused(k):
   with pytest.raises(UserError, match='it is a whole number of at least 1'):
@@ -109,12 +130,27 @@ def test_k_that_is_refused(k):
     ([1, 2, 2**63], 'outside of the 64-bit range'),
     (np.array([1, 2, 2**63], np.uint64), 'outside of the 64-bit range'),
     ('abc', 'give a list of ids'),
+    (7, 'give a list of ids'),
+    (np.array(7), 'ids have shape'),
+    (np.array([[1], [2], [3]]), r'ids have shape \(3, 1\)'),
+    ({1, 2, 3}, 'ids are a set, which has no order'),
+    ({1: 0, 2: 0, 3: 0}, 'ids are a dict, which has no order'),
+    (['a', '\ud800', 'b'], 'half a surrogate pair'),
     (np.array([1.5, 2, 3]), 'of type float'),
   ],
 )
 def test_ids_that_are_refused(ids, message):
   with pytest.raises(UserError, match=message):
     Index.build(ONES, ids)
+
+
+def test_no_ids_to_delete_replace_or_find():
+  index = Index.build(ONES)
+  for work in (index.delete, index.vectors, lambda ids: index.replace(ONES, ids)):
+    with pytest.raises(UserError, match='give a list of ids'):
+      work(object())
+  index.delete({0, 2})
+  assert [id in index for id in (0, 1, '1', None, 1.5, 2**70, True, [1], '\ud800')] == [False, True] + 7 * [False]
 
 
 def test_ids_that_collide_between_parts():

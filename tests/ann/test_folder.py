@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from mlsd_jax.ann import Index, IndexConfig
+from mlsd_jax.ann.segment import Segment
 from mlsd_jax.errors import UserError
 
 GENERATOR = np.random.default_rng(0)
@@ -191,16 +192,99 @@ def test_half_a_record_of_a_killed_process_is_dropped_and_written_over(tmp_path)
     shutil.rmtree(tmp_path / 'copy')
 
 
-def test_two_writers_are_noticed(tmp_path):
-  build(tmp_path)
-  one, two = Index.open(tmp_path), Index.open(tmp_path)
-  one.delete(['doc 1'])
-  with pytest.raises(UserError, match='written to by another process: open the index again'):
-    two.delete(['doc 2'])
-  assert len(two) == 600
-  one.save()
-  with pytest.raises(UserError, match='saved to by another process'):
-    two.save()
+@pytest.mark.parametrize('first', ['add', 'delete', 'replace', 'save', 'compact', 'nothing'])
+@pytest.mark.parametrize('then', ['save', 'add', 'delete', 'compact'])
+@pytest.mark.parametrize('copy', ['opened', 'built', 'linked'])
+def test_a_second_copy_never_loses_what_the_first_one_changed(tmp_path, first, then, copy):
+  one = Index.build(VECTORS[:9], folder=tmp_path / 'index')
+  if copy != 'built':
+    one = Index.open(tmp_path / 'index')
+  there = tmp_path / 'index'
+  if copy == 'linked':
+    there = tmp_path / 'link'
+    there.symlink_to(tmp_path / 'index')
+  two = Index.open(there)
+  work = {
+    'add': lambda index: index.add(VECTORS[9:11], [len(index), 77]),
+    'delete': lambda index: index.delete([3]),
+    'replace': lambda index: index.replace(VECTORS[20:21], [4]),
+    'save': lambda index: index.save(),
+    'compact': lambda index: (index.add(VECTORS[30:31], [50]), index.compact()),
+    'nothing': lambda index: None,
+  }
+  work[first](one)
+  ids = np.sort(one.search(VECTORS[:1], 99).ids[0])
+  if first == 'nothing':
+    work[then](two)
+    with pytest.raises(UserError, match='open the index again'):
+      one.add(VECTORS[40:41], [99])
+    return
+  with pytest.raises(
+    UserError, match=r'by another process, or another copy of the index in this one.*open the index again'
+  ):
+    work[then](two)
+  with pytest.raises(UserError, match='open the index again'):
+    two.save(tmp_path / 'index')
+  one.add(VECTORS[40:41], [99])
+  np.testing.assert_array_equal(np.sort(Index.open(there).search(VECTORS[:1], 99).ids[0]), np.append(ids, 99))
+
+
+def test_an_older_generation_is_not_changed_where_nobody_would_find_it(tmp_path):
+  index = Index.build(VECTORS[:9], folder=tmp_path)
+  index.save()
+  old = Index.open(tmp_path, generation=1)
+  with pytest.raises(UserError, match=r'generation 1 .* is not its newest \(2\).*save\(\) first'):
+    old.delete([3])
+  assert len(old) == 9
+  old.save()
+  old.delete([3])
+  assert len(Index.open(tmp_path)) == 8
+
+
+def test_a_copy_into_its_own_folder_is_refused(tmp_path):
+  index = Index.build(VECTORS[:9], folder=tmp_path)
+  with pytest.raises(UserError, match='is the folder of this index'):
+    index.save_copy(tmp_path)
+
+
+def test_a_build_in_a_folder_holds_it(tmp_path):
+  other = Index.build(VECTORS[:9])
+
+  def parts():
+    yield VECTORS[:5]
+    yield VECTORS[5:10]
+    with pytest.raises(UserError, match='is being written by process'):
+      other.save(tmp_path)
+    raise OSError('of the reader of vectors')
+
+  with pytest.raises(OSError, match=r'^of the reader of vectors$'):
+    Index.build(parts(), settings=IndexConfig(shard_size=5), folder=tmp_path)
+  other.save(tmp_path)
+  assert len(Index.open(tmp_path)) == 9
+
+
+def test_an_index_that_is_saved_while_it_is_opened_opens(tmp_path, monkeypatch):
+  index = Index.build(VECTORS[:9], folder=tmp_path)
+  read, times = Segment.read, []
+
+  def slow(*arguments):
+    if not times:
+      times.append(1)
+      for number in range(3):  # which sweep away what is being read
+        index.add(VECTORS[10 + number : 11 + number])
+        index.compact()
+    return read(*arguments)
+
+  monkeypatch.setattr(Segment, 'read', slow)
+  assert len(Index.open(tmp_path)) == 12
+
+
+@pytest.mark.parametrize('folder', [None, 5, '', b'x'])
+def test_no_folder_at_all(folder):
+  with pytest.raises(UserError, match='folder='):
+    Index.open(folder)
+  with pytest.raises(UserError, match='folder='):
+    Index.build(VECTORS).save_copy(folder)
 
 
 FULL = """
@@ -243,8 +327,6 @@ def test_a_compaction_that_fails_warns_and_the_change_is_kept(tmp_path, monkeypa
 
   def fail(*_):
     raise OSError(28, 'No space left on device')
-
-  from mlsd_jax.ann.segment import Segment
 
   with monkeypatch.context() as patch:
     patch.setattr(Segment, 'write', fail)

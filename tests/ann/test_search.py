@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from mlsd_jax.ann import Index, IndexConfig, scann_engine, segment, tuning
+from mlsd_jax.ann.config import HASHED_FROM
 from mlsd_jax.errors import UserError
 
 
@@ -141,10 +142,24 @@ def test_kinds_by_size():
   settings = IndexConfig()
   kinds = [settings.kind_for(count) for count in (1, 19_999, 20_000, 99_999, 100_000)]
   assert kinds == ['exact', 'exact', 'ah', 'ah', 'tree']
+  assert [settings.kind_for(1_000_000, dim) for dim in (1, 8, HASHED_FROM - 1, HASHED_FROM)] == ['exact'] * 3 + ['tree']
+  assert IndexConfig(kind='ah').kind_for(1_000, 2) == 'ah'
   assert IndexConfig(kind='tree').kind_for(255) == 'exact'
   assert IndexConfig(kind='tree', leaves=1_000).leaves_for(300) == 300
   assert settings.leaves_for(1_000_000) == 1_000
   assert [settings.searched_for(leaves) for leaves in (4, 100, 1_000)] == [4, 40, 62]
+
+
+@pytest.mark.parametrize('dim', [1, 2, 3, 4, 6, 8, 12])
+@pytest.mark.parametrize('metric', ['dot', 'cosine'])
+def test_few_dimensions_are_searched_exactly_by_default(dim, metric):
+  generator = np.random.default_rng(dim)
+  vectors, queries = (generator.standard_normal((count, dim)).astype(np.float32) for count in (25_000, 20))
+  index = Index.build(vectors, metric=metric)
+  unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if metric == 'cosine' else vectors
+  best = -np.sort(-(queries @ unit.T), axis=1)[:, :10]
+  best = best / np.linalg.norm(queries, axis=1, keepdims=True) if metric == 'cosine' else best
+  np.testing.assert_allclose(index.search(queries, 10).scores, best, rtol=1e-5, atol=1e-6)
 
 
 def test_tuning_finds_the_recall_and_keeps_it(tmp_path):
@@ -183,6 +198,10 @@ def test_tuning_says_what_it_cannot_do():
     tuning.tune(index, QUERIES[:0])
   with pytest.raises(UserError, match='over 0 and at most 1'):
     tuning.tune(index, QUERIES, wanted=95)
+  with pytest.raises(UserError, match='over 0 and at most 1'):
+    tuning.tune(index, QUERIES, wanted='most')
+  with pytest.raises(UserError, match='queries are of type object'):
+    tuning.tune(index, None)
 
 
 def test_recall_of_nothing_is_whole():
