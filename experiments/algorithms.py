@@ -69,7 +69,7 @@ def list_(run: contract.Run) -> None:
       if found.verdict != 'AC':
         verdict_table.print_report(_console(), found)
   _print_rows(rows)
-  files.write_text(run.workdir / 'metrics.jsonl', ''.join(json.dumps(row) + '\n' for row in rows))
+  files.write_json_lines(run.workdir / 'metrics.jsonl', rows)
   passed = sum(row['verdict'] == 'AC' for row in rows)
   run.write_result(
     {

@@ -79,7 +79,7 @@ def train(run: contract.Run) -> None:
     {
       'val_loss': result.metrics['loss'],
       'bigram_val_loss': bigram,
-      'perplexity': math.exp(result.metrics['loss']),
+      'perplexity': _finite(text_scores.perplexity(result.metrics['loss'])),
       'bits_per_byte': _bits_per_byte(result.metrics['loss'], text.val),
       'num_params': num_params,
       'tokens_per_second': result.items_per_second,
@@ -104,16 +104,18 @@ def evaluate(run: contract.Run) -> None:
   stride = config.evaluate.stride or model.context_length
   batches = EvalBatches(text.val, config.train.batch_size, model.context_length, stride)
   score = text_scores.score_text(params, model, batches, num_bytes=batches.target_bytes)
-  values: dict[str, Any] = {'val_loss': score.loss, 'perplexity': score.perplexity}
+  values: dict[str, Any] = {'val_loss': score.loss, 'perplexity': _finite(score.perplexity)}
   values |= {'bits_per_byte': score.bits_per_byte, 'window': model.context_length, 'stride': stride}
   if config.evaluate.hellaswag:
     choice = text_scores.hellaswag(params, model, tokenizer, config.evaluate.hellaswag)
     values |= {f'hellaswag_{name}': value for name, value in dataclasses.asdict(choice).items()}
   if config.evaluate.lambada:
     last_word = text_scores.lambada(params, model, tokenizer, config.evaluate.lambada)
-    values |= {f'lambada_{name}': value for name, value in dataclasses.asdict(last_word).items()}
+    values |= {f'lambada_{name}': _finite(value) for name, value in dataclasses.asdict(last_word).items()}
   sealed.write_json(run.workdir / 'eval.json', values | origin)
-  run.print('\n'.join(f'{name:<24} {value:.6g}' for name, value in values.items()))
+  run.print(
+    '\n'.join(f'{name:<24} {"overflows" if value is None else f"{value:.6g}"}' for name, value in values.items())
+  )
   run.print(_of_checkpoint(origin))
 
 
@@ -247,6 +249,11 @@ def _describe(run: contract.Run, text: Text, model: gpt.GPTConfig, num_params: i
     f'GPT of {model.num_layers} layers, {model.num_heads} heads, {model.embed_dim} wide, '
     f'{model.context_length} tokens of context: {num_params:,} parameters on {len(devices)} x {devices[0].device_kind}'
   )
+
+
+def _finite(value: float) -> float | None:
+  """null in the JSON for a perplexity that overflows."""
+  return value if math.isfinite(value) else None
 
 
 def _bits_per_byte(loss: float, split: TokenDataset) -> float:

@@ -5,7 +5,6 @@ python -m experiments.micrograd --config.datasets="('moons',)" --config.engine=i
 python -m experiments.micrograd --config.spiral.hidden="(32, 32)" --config.spiral.steps=6000 --workdir=runs/wide
 """
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -47,7 +46,7 @@ def train(run: contract.Run) -> None:
   drawn_by = drawing.write_svg(_neuron(config.seed), run.workdir / 'plots' / 'neuron.svg', engine=config.draw_with)
   run.print(f'neuron.svg drawn by {"graphviz" if drawn_by == "dot" else "our own layout"}')
   speed = _speed(run)
-  files.write_text(run.workdir / 'metrics.jsonl', ''.join(json.dumps(record) + '\n' for record in records))
+  files.write_json_lines(run.workdir / 'metrics.jsonl', records)
   run.write_result({'accuracy': accuracy, 'train_accuracy': train_accuracy, 'train_seconds': seconds, **speed})
   run.print(f'{run.workdir}: {_summary(run.result() or {})}')
   return None

@@ -21,6 +21,7 @@ from absl import flags
 
 from experiments import contract, sections
 from mlsd_jax import files, tokenizers
+from mlsd_jax.data.named_tokenizer import require_size
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.sources import Source, open_source
 from mlsd_jax.errors import UserError
@@ -77,11 +78,7 @@ def train(run: contract.Run) -> None:
       special_tokens=special,
       on_merge=on_merge,
     )
-  if tokenizer.vocab_size < config.vocab_size:
-    raise UserError(
-      f'{source.name} holds no pair that occurs twice behind {tokenizer.vocab_size:,} tokens; '
-      f'set vocab_size to at most that, or train on more text'
-    )
+  require_size(tokenizer, config.vocab_size, source)
   train_seconds = time.perf_counter() - began
   _write(run, tokenizer)
   run.print(token_tables.first_merges(tokenizer, saved))

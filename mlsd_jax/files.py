@@ -123,10 +123,28 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
   Raises:
     UserError: a number in it is NaN or infinite, which is no JSON; or the file cannot be written.
   """
+  write_text(path, to_json(value, path, indent=2) + '\n')
+
+
+def write_json_lines(path: str | os.PathLike[str], values: Iterable[Any]) -> None:
+  """Writes each value as one line of JSON, atomically.
+
+  Raises:
+    UserError: as `write_json`.
+  """
+  write_text(path, ''.join(to_json(value, path) + '\n' for value in values))
+
+
+def to_json(value: Any, path: str | os.PathLike[str], indent: int | None = None) -> str:
+  """`value` as the text of JSON. All JSON that is kept comes from here.
+
+  Raises:
+    UserError: a number in it is NaN or infinite, which is no JSON: named, with `path` as what is not written.
+  """
   bad = _not_finite(value)
   if bad:
     raise UserError(f'{path} is not written: {bad}, and JSON has no such number')
-  write_text(path, json.dumps(value, indent=2, allow_nan=False) + '\n')
+  return json.dumps(value, indent=indent, allow_nan=False)
 
 
 def _not_finite(value: Any, name: str = '') -> str | None:

@@ -1,18 +1,19 @@
 """A folder that is replaced is there before and after, whatever happens in between."""
 
+import math
 import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from mlsd_jax import files
+from mlsd_jax import files, sealed
 from mlsd_jax.data import hub
 from mlsd_jax.errors import UserError
 
 KILLED = """
 import os, pathlib, sys
-from mlsd_jax import files
+from mlsd_jax import files, sealed
 rename = pathlib.Path.rename
 pathlib.Path.rename = lambda self, target: os._exit(9) if self.name == 'new' else rename(self, target)
 with files.atomic_folder(sys.argv[1]) as temporary:
@@ -81,3 +82,22 @@ def test_what_was_set_aside_never_replaces_what_stands_there(folder):
   assert (folder / 'text').read_text() == 'old'
   write(folder, 'new')
   assert holds(folder, 'new')
+
+
+@pytest.mark.parametrize('bad', [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_never_written_as_json(tmp_path, bad):
+  path = tmp_path / 'x.json'
+  for write in (files.write_json, sealed.write_json, lambda path, value: files.write_json_lines(path, [{}, value])):
+    with pytest.raises(UserError, match=rf'x.json is not written: losses.1.val is {bad}, and JSON has no such number'):
+      write(path, {'losses': [1.0, {'val': bad}]})
+    assert not path.exists()
+
+
+def test_all_json_that_is_kept_comes_from_one_writer():
+  """Elsewhere JSON is hashed, or passes between processes."""
+  root = pathlib.Path(__file__).parents[1]
+  hashed = {'bpe.py', 'wordpiece.py', 'unigram.py', 'json_files.py', 'named_tokenizer.py', 'prepared_dataset.py'}
+  hashed |= {'python_docs.py', 'sources.py', 'prepare.py', 'tokenizer.py', 'distributed.py', 'journal.py', 'files.py'}
+  paths = [*(root / 'mlsd_jax').rglob('*.py'), *(root / 'experiments').rglob('*.py')]
+  found = {path.name for path in paths if 'algorithms' not in path.parts and 'json.dump' in path.read_text()}
+  assert found <= hashed

@@ -78,7 +78,7 @@ class Journal:
 
 def _pack(note: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
   described = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
-  text = json.dumps({'note': note, 'arrays': described}).encode()
+  text = json.dumps({'note': note, 'arrays': described}, allow_nan=False).encode()
   return b''.join([struct.pack('<I', len(text)), text, *(array.tobytes() for array in arrays.values())])
 
 

@@ -23,7 +23,7 @@ def tokenizer_for(spec: str, source: Source) -> Tokenizer:
     source: what to learn from.
 
   Raises:
-    UserError: a bad spec, or the source cannot be read.
+    UserError: a bad spec, the source cannot be read, or it is too short for a vocabulary of SIZE.
   """
   kind, _, size = spec.partition(':')
   if kind not in ('char', *_LEARNED) or (kind == 'char' and size):
@@ -33,7 +33,19 @@ def tokenizer_for(spec: str, source: Source) -> Tokenizer:
   key = hashlib.sha256(json.dumps([spec, source.fingerprint()]).encode()).hexdigest()[:12]
   name = re.sub(r'[^\w.-]+', '_', f'{source.name}-{spec}')
   file = folders.cache_folder() / 'tokenizers' / f'{name}-{key}.json'
-  return tokenizers.load(sealed.cached_file(file, lambda target: _learned(kind, size, source).save(target)))
+  tokenizer = tokenizers.load(sealed.cached_file(file, lambda target: _learned(kind, size, source).save(target)))
+  if kind in _LEARNED:
+    require_size(tokenizer, int(size), source)
+  return tokenizer
+
+
+def require_size(tokenizer: Tokenizer, vocab_size: int, source: Source) -> None:
+  """Raises UserError if a vocabulary came out smaller than was asked for: a name with a size in it would be untrue."""
+  if tokenizer.vocab_size < vocab_size:
+    raise UserError(
+      f'{source.name} holds no pair that occurs twice behind {tokenizer.vocab_size:,} tokens, so that none of '
+      f'{vocab_size:,} can be learned; ask for {tokenizer.vocab_size} at most, or give more text'
+    )
 
 
 def _learned(kind: str, size: str, source: Source) -> Tokenizer:

@@ -9,8 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-import numpy as np
-
 from mlsd_jax import folders, sealed
 from mlsd_jax.data.encoding import encode_chunks
 from mlsd_jax.data.reading_progress import progress_bar
@@ -107,7 +105,7 @@ def _is_prepared(folder: pathlib.Path, identity: dict[str, Any]) -> bool:
     return False
   found = read_manifest(folder)
   _refuse_other(folder, found.identity, identity)
-  check(folder, itertools.chain(*found.splits.values()), np.dtype(found.dtype).itemsize)
+  check(folder, itertools.chain(*found.splits.values()), found.dtype, found.vocab_size)
   return True
 
 
@@ -123,7 +121,7 @@ def _prepare(
   for left_over in folder.glob('.*.tmp*'):  # of a process that was killed
     left_over.unlink()
   dtype = 'uint16' if tokenizer.vocab_size <= 2**16 else 'uint32'
-  parts = _finished_parts(folder, identity, np.dtype(dtype).itemsize)
+  parts = _finished_parts(folder, identity, dtype, tokenizer.vocab_size)
   tokenizer.save(folder / TOKENIZER)
   if identity['split'] == 'documents':
     segments = _by_document(source, identity['val_fraction'])
@@ -172,12 +170,14 @@ def _refuse_empty(source: Source, splits: dict[str, list[Shard]], identity: dict
       raise UserError(f'val_fraction {val_fraction} leaves the {name} split of {source.name} empty: {remedy}')
 
 
-def _finished_parts(folder: pathlib.Path, identity: dict[str, Any], itemsize: int) -> list[dict[str, Any]]:
+def _finished_parts(
+  folder: pathlib.Path, identity: dict[str, Any], dtype: str, vocab_size: int
+) -> list[dict[str, Any]]:
   if not (folder / UNFINISHED).exists():
     return []
   content = sealed.read_json(folder / UNFINISHED)
   _refuse_other(folder, content['identity'], identity)
-  check(folder, (Shard(**shard) for part in content['parts'] for shard in part['shards'].values()), itemsize)
+  check(folder, (Shard(**shard) for part in content['parts'] for shard in part['shards'].values()), dtype, vocab_size)
   return content['parts']
 
 

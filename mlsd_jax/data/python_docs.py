@@ -17,7 +17,7 @@ import types
 import warnings
 from collections.abc import Iterator
 
-from mlsd_jax import folders, sealed
+from mlsd_jax import files, folders, sealed
 from mlsd_jax.data.documents import Document
 
 # Tests and demonstrations are not documentation; idlelib and lib2to3 document programs, not the library.
@@ -48,7 +48,9 @@ def corpus_file() -> pathlib.Path:
   interpreter = hashlib.sha256(f'{_VERSION} {sys.version} {sysconfig.get_path("stdlib")}'.encode()).hexdigest()[:12]
   version = '.'.join(map(str, sys.version_info[:3]))
   path = folders.cache_folder() / 'sources' / 'python_docs' / f'python-{version}-{interpreter}.jsonl'
-  lines = lambda: (json.dumps({'title': title, 'text': text}) + '\n' for title, text in sorted(build().items()))
+  lines = lambda: (
+    files.to_json({'title': title, 'text': text}, path) + '\n' for title, text in sorted(build().items())
+  )
   return sealed.cached_file(path, lambda target: target.write_text(''.join(lines()), encoding='utf-8'))
 
 

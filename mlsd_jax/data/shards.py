@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 
@@ -91,10 +93,17 @@ def read_manifest(folder: pathlib.Path) -> Manifest:
     raise UserError(f'{folder / MANIFEST} is damaged ({error!r}): delete the folder and prepare again') from error
 
 
-def check(folder: pathlib.Path, shards: Iterable[Shard], itemsize: int) -> None:
-  """Raises UserError, naming the file, unless every shard has the size and the SHA-256 that its manifest states."""
-  stated = {shard.file: {'bytes': shard.num_tokens * itemsize, 'sha256': shard.sha256} for shard in shards}
-  damage = sealed.damage(folder, stated)
+def check(folder: pathlib.Path, shards: Iterable[Shard], dtype: str, vocab_size: int) -> None:
+  """Raises UserError, naming the file, unless every shard has the size and the SHA-256 that its manifest states, and no
+  id outside the vocabulary. Ids are looked at whenever the bytes are."""
+  stored = np.dtype(dtype).newbyteorder('<')
+  stated = {shard.file: {'bytes': shard.num_tokens * stored.itemsize, 'sha256': shard.sha256} for shard in shards}
+
+  def largest_id(path: pathlib.Path) -> str | None:
+    largest = int(np.memmap(path, stored, 'r').max()) if path.stat().st_size else -1
+    return None if largest < vocab_size else f'holds token id {largest}, out of range for {vocab_size} tokens'
+
+  damage = sealed.damage(folder, stated, inspect=largest_id)
   if damage:
     raise UserError(f'shard {damage}: delete {folder} and prepare again')
 

@@ -49,6 +49,7 @@ class TokenDataset:
     self.target_bytes = self.text_bytes - first_token_bytes
     # Mapped, not read: a corpus may be larger than memory, and the pages that a batch touches are all it costs.
     stored = np.dtype(dtype).newbyteorder('<')
+    self._files = [shard.file for shard in shards]
     self._arrays = [np.asarray(np.memmap(folder / shard.file, stored, 'r')) for shard in shards]
     self._starts = np.cumsum([0] + [len(array) for array in self._arrays]).tolist()
 
@@ -82,7 +83,7 @@ class TokenDataset:
         f'{folder} was prepared with tokenizer {found.identity["tokenizer"]}, not with this {tokenizer.name}'
       )
     limit = found.vocab_size if vocab_size is None else vocab_size
-    check(folder, shards, np.dtype(found.dtype).itemsize)
+    check(folder, shards, found.dtype, found.vocab_size)
     for shard in shards:
       if shard.max_token >= limit:
         raise UserError(
@@ -106,7 +107,11 @@ class TokenDataset:
     return self.windows([start], stop - start)[0]
 
   def windows(self, starts: list[int], length: int) -> np.ndarray:
-    """int32 [len(starts), length]: the `length` tokens from each start on, across shard boundaries."""
+    """int32 [len(starts), length]: the `length` tokens from each start on, across shard boundaries.
+
+    Raises:
+      UserError: an id that the vocabulary does not have: the shard has changed since it was opened.
+    """
     # int32 whatever is stored: uint16 halves the disk's work, but arithmetic on ids would wrap around in it.
     out = np.empty((len(starts), length), np.int32)
     for row, start in zip(out, starts, strict=True):
@@ -119,6 +124,14 @@ class TokenDataset:
         row[filled : filled + len(part)] = part
         filled += len(part)
         i += 1
+    # A model would look such an id up in the place of another, or in none, and give a loss that is no number.
+    if out.size and not 0 <= out.min() <= out.max() < self.vocab_size:
+      row, column = (int(at[0]) for at in np.nonzero((out < 0) | (out >= self.vocab_size)))
+      shard = self._files[bisect.bisect_right(self._starts, starts[row] + column) - 1]
+      raise UserError(
+        f'shard {self.folder / shard} holds token id {out[row, column] % 2**32}, out of range for {self.vocab_size} '
+        f'tokens: it was damaged since it was opened; delete {self.folder} and prepare again'
+      )
     return out
 
   def _require(self, length: int) -> None:

@@ -70,6 +70,9 @@ def score_text(
     data: batches {'tokens': int [B, T + 1], 'weights': [B, T]}, which sums nats over targets of weight 1.
     num_bytes: UTF-8 bytes of the targets (EvalBatches.target_bytes): bits per byte is nats / ln 2 / bytes, which
       compares models over different tokenizers.
+
+  Raises:
+    UserError: the data hold no target, or the loss is no finite number.
   """
   params = jax.tree.map(jnp.asarray, params)  # once, not at each batch
   nats = tokens = 0.0
@@ -82,8 +85,14 @@ def score_text(
   if not tokens:
     raise UserError('there is nothing to evaluate: the data hold no target')
   loss = nats / tokens
+  _require_finite(loss, 'the loss on the text')
   bits_per_byte = None if num_bytes is None else nats / math.log(2) / num_bytes
   return TextScore(loss, perplexity(loss), round(tokens), bits_per_byte)
+
+
+def _require_finite(loss: float, what: str) -> None:
+  if not math.isfinite(loss):
+    raise UserError(f'{what} is {loss}: the parameters hold numbers that are not finite, or overflow')
 
 
 def perplexity(loss: float) -> float:
@@ -166,7 +175,8 @@ def score_pairs(
     For each pair and each token of its continuation: nats (float32), and whether greedy decoding chooses it (bool).
 
   Raises:
-    UserError: a continuation that is empty or does not fit at all, or a tokenizer of more ids than the model has.
+    UserError: a continuation that is empty or does not fit at all, a tokenizer of more ids than the model has, or a
+      loss that is no finite number.
   """
   if tokenizer.vocab_size > config.vocab_size:
     raise UserError(
@@ -192,6 +202,7 @@ def score_pairs(
         nats_BT[i, len(tokens) - 1 - scored : len(tokens) - 1],
         hits_BT[i, len(tokens) - 1 - scored : len(tokens) - 1],
       )
+      _require_finite(float(scores[row][0].sum()), f'the loss of the continuation {pairs[row][1][:40]!r}')
     if progress is not None:
       progress(len(scores), len(order))
   return [scores[row] for row in range(len(rows))]

@@ -58,12 +58,19 @@ def seal_file(path: pathlib.Path) -> dict[str, Any]:
   return {'bytes': path.stat().st_size, 'sha256': files.sha256(path)}
 
 
-def damage(folder: str | os.PathLike[str], sealed: Mapping[str, Any], *, contents: bool = True) -> str | None:
+def damage(
+  folder: str | os.PathLike[str],
+  sealed: Mapping[str, Any],
+  *,
+  contents: bool = True,
+  inspect: Callable[[pathlib.Path], str | None] | None = None,
+) -> str | None:
   """What is wrong with the first file that is missing or not as it was written, naming it; None if all are.
 
   Args:
     sealed: name -> {'bytes', 'sha256'}, or the SHA-256 alone.
     contents: False compares sizes only.
+    inspect: what else is wrong with a file of the right bytes; asked as often as its bytes are compared.
   """
   folder = pathlib.Path(folder).absolute()
   remembered = _read_memory(folder)
@@ -87,6 +94,9 @@ def damage(folder: str | os.PathLike[str], sealed: Mapping[str, Any], *, content
     for name, digest in zip(to_read, digests, strict=True):
       if digest != _digest_of(sealed[name]):
         return f'{folder / name} does not match its checksum'
+      wrong = inspect(folder / name) if inspect is not None else None
+      if wrong is not None:
+        return f'{folder / name} {wrong}'
   except OSError as error:
     return f'{error.filename} cannot be read: {error.strerror}'
   now = time.time_ns()
@@ -132,4 +142,4 @@ def _write_memory(folder: pathlib.Path, remembered: Mapping[str, Any]) -> None:
       for other in path.parent.glob('*.json'):
         if other.stat().st_mtime < time.time() - 86_400 * _REMEMBERED_DAYS:
           other.unlink(missing_ok=True)
-    files.write_text(path, json.dumps({name: entry for name, entry in remembered.items() if (folder / name).exists()}))
+    files.write_json(path, {name: entry for name, entry in remembered.items() if (folder / name).exists()})

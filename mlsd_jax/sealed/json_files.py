@@ -19,7 +19,7 @@ def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> None:
     UserError: a number in it is not finite, or the file cannot be written.
   """
   plain = {name: item for name, item in value.items() if name != KEY}
-  files.write_json(path, plain | {KEY: _digest(json.loads(json.dumps(plain)))})
+  files.write_json(path, plain | {KEY: _digest(json.loads(files.to_json(plain, path)))})
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class BPETokenizer(base.Tokenizer):
   def _encode_broken(self, data: bytes, valid: int) -> np.ndarray:
     if self._encoding is None:
       return np.array(self.encode_bytes_readably(data), np.int32)
-    return np.array(self._encoding._encode_bytes(data), np.int32)
+    return fast.encode_broken(self._encoding, self.pattern, data, valid)
 
   def encode_bytes_readably(self, data: bytes) -> list[int]:
     """What `encode_bytes` does, by tiktoken's rule: all from the first byte that is not UTF-8 on is one piece.
@@ -146,13 +146,8 @@ class BPETokenizer(base.Tokenizer):
     try:
       return self.encode_readably(data.decode())
     except UnicodeDecodeError as error:
-      pieces = self.pattern.split(data[: error.start].decode())
-      ids = list(itertools.chain.from_iterable(map(self._piece, pieces)))
-      first = len(ids) - (len(self._piece(pieces[-1])) if pieces else 0)
-      is_space = lambda i: not self.decode_bytes([ids[i]]).strip(b' \n\t')
-      while 0 < first < len(ids) and is_space(first) and is_space(first - 1):
-        first -= 1
-      return ids[:first] + self._merge(self.decode_bytes(ids[first:]) + data[error.start :])
+      pieces = list(map(self._piece, self.pattern.split(data[: error.start].decode())))
+      return fast.join_broken(pieces, data[error.start :], self.decode_bytes, self._merge)
 
   @functools.cached_property
   def _piece(self) -> Callable[[str], list[int]]:

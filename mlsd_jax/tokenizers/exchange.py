@@ -111,7 +111,7 @@ def readable_vocabulary(tokenizer: BPETokenizer) -> str:
 
 def show(token: bytes | None) -> str:
   """A token's bytes as text on one line: control characters and bytes that are no character are escaped."""
-  text = (token or b'').decode('utf-8', errors='replace')
+  text = (token or b'').decode('utf-8', errors='backslashreplace')
   return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
 
 

@@ -1,6 +1,7 @@
-"""Encoding through tiktoken's core (Rust)."""
+"""Encoding through tiktoken's core (Rust). Nothing else calls it, as it does not come through everything."""
 
 import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,5 +17,41 @@ def encode(encoding: Any, pattern: Pattern, text: str) -> np.ndarray:
   except UnicodeEncodeError:
     return encode(encoding, pattern, base.well_formed(text))
   except ValueError:  # tiktoken's regular expressions run out of stack on some hundred thousand spaces
-    ids = map(encoding._encode_single_piece, pattern.split(text))
-    return np.fromiter(itertools.chain.from_iterable(ids), np.int32)
+    return np.fromiter(itertools.chain.from_iterable(_pieces(encoding, pattern, text)), np.int32)
+
+
+def encode_broken(encoding: Any, pattern: Pattern, data: bytes, valid: int) -> np.ndarray:
+  """The int32 ids of bytes of which only the first `valid` are UTF-8, by tiktoken's rule (BPETokenizer says it)."""
+  text = data[:valid].decode()
+  try:
+    encoding.encode_to_numpy(text, disallowed_special=())
+  except ValueError:  # of which `_encode_bytes` would make a panic, which is no Exception
+    pieces = list(_pieces(encoding, pattern, text))
+    merge = encoding._encode_single_piece
+    return np.array(join_broken(pieces, data[valid:], lambda ids: encoding.decode_bytes(ids), merge), np.int32)
+  return np.array(encoding._encode_bytes(data), np.int32)
+
+
+def join_broken(
+  pieces: list[list[int]],
+  rest: bytes,
+  decode_bytes: Callable[[list[int]], bytes],
+  merge: Callable[[bytes], list[int]],
+) -> list[int]:
+  """The ids of text and what follows it that is not UTF-8: the last piece of the text and the rest are one piece.
+
+  The white space before that piece belongs to it too, if it begins with some.
+
+  Args:
+    pieces: the ids of each piece of the text.
+  """
+  ids = list(itertools.chain.from_iterable(pieces))
+  first = len(ids) - (len(pieces[-1]) if pieces else 0)
+  is_space = lambda i: not decode_bytes([ids[i]]).strip(b' \n\t')
+  while 0 < first < len(ids) and is_space(first) and is_space(first - 1):
+    first -= 1
+  return ids[:first] + merge(decode_bytes(ids[first:]) + rest)
+
+
+def _pieces(encoding: Any, pattern: Pattern, text: str) -> Iterator[list[int]]:
+  return map(encoding._encode_single_piece, pattern.split(text))

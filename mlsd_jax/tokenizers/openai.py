@@ -70,7 +70,7 @@ class TiktokenTokenizer(base.Tokenizer):
     return fast.encode(self.encoding, self._pattern, text)
 
   def _encode_broken(self, data: bytes, valid: int) -> np.ndarray:
-    return np.array(self.encoding._encode_bytes(data), np.int32)
+    return fast.encode_broken(self.encoding, self._pattern, data, valid)
 
   def decode_bytes(self, ids: base.Ids) -> bytes:
     array = self._checked(ids).tolist()

@@ -1,5 +1,6 @@
 """A task's metrics over a finite set of batches."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from mlsd_jax.errors import UserError
 from mlsd_jax.training import sharding
 from mlsd_jax.training.prefetch import prefetch
 from mlsd_jax.training.task import Batch, EvalData, Metrics
@@ -27,6 +29,9 @@ def evaluate(
   Args:
     eval_step: as made by make_eval_step.
     batch_size: rows of one of eval_data's global batches.
+
+  Raises:
+    UserError: the loss is no finite number, or nothing in the data counts.
   """
   found: dict[str, list[tuple[jax.Array, jax.Array]]] = defaultdict(list)
   rows = sharding.process_rows(batch_size, mesh)
@@ -34,6 +39,13 @@ def evaluate(
     for name, pair in eval_step(params, sharding.place_batch(batch, mesh)).items():
       found[name].append(pair)
   fetched = jax.device_get(dict(found))
-  return mean_metrics(
+  values = mean_metrics(
     {name: (np.stack([s for s, _ in pairs]), np.stack([w for _, w in pairs])) for name, pairs in fetched.items()}
   )
+  if 'loss' in values and not math.isfinite(values['loss']):
+    if not np.sum([weight for _, weight in fetched['loss']]):
+      raise UserError('there is nothing to evaluate: nothing in the data counts')
+    raise UserError(
+      f'the loss on the evaluation data is {values["loss"]}: the model or the data hold what is no number'
+    )
+  return values

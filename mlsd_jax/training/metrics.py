@@ -14,7 +14,7 @@ import numpy as np
 
 from mlsd_jax import reading
 from mlsd_jax.errors import UserError
-from mlsd_jax.files import write_text
+from mlsd_jax.files import to_json, write_text
 from mlsd_jax.training import distributed
 
 FILE_NAME = 'metrics.jsonl'
@@ -85,7 +85,7 @@ class MetricsWriter:
     step, held, self._step, self._values = self._step, self._values, None, {}
     numbers = {name: float(np.asarray(value).reshape(())) for name, value in held.items()}
     values = {name: number if math.isfinite(number) else None for name, number in numbers.items()}
-    line = json.dumps({'step': step, 'time': round(self._time, 3)} | values, allow_nan=False)
+    line = to_json({'step': step, 'time': round(self._time, 3)} | values, self._workdir / FILE_NAME)
     try:
       if self._file is None:
         self._file = open(self._workdir / FILE_NAME, 'a', encoding='utf-8')  # noqa: SIM115 - closed by close()

@@ -99,7 +99,8 @@ def make_train_step(
     grads, metrics = gradient(params, batch, jax.random.fold_in(state.key, state.step))
     weight = metrics['loss'][1]
     # Divided only here, by the weight of the whole batch: means of unlike parts do not average to the mean of all.
-    grads = jax.tree.map(lambda g: g / weight, grads)
+    # Where nothing of it counts, the gradient is zero.
+    grads = jax.tree.map(lambda g: g / jnp.where(weight > 0, weight, 1.0), grads)
     updates, opt_state = optimizer.update(grads, opt_state, params)
     params = optax.apply_updates(params, updates)
     params, opt_state = row_updates.put((state.params, state.opt_state), (params, opt_state), distinct)
@@ -162,7 +163,16 @@ def _weighted_loss(task: Task, dtype: Any, axis_name: AxisName = ()):
     mean, metrics = task.loss(cast_floating(params, dtype), batch, key, **options)
     return mean * jax.lax.stop_gradient(metrics['loss'][1]), metrics
 
-  return jax.grad(loss, has_aux=True)
+  gradient = jax.grad(loss, has_aux=True)
+  if task.whole_batch:  # a device of which nothing counts still has part in the losses of others
+    return gradient
+
+  def of_what_counts(params, batch, key):
+    # The mean over a part of which nothing counts may be 0 / 0; the sum over the parts would carry it everywhere.
+    grads, metrics = gradient(params, batch, key)
+    return jax.tree.map(lambda g: jnp.where(metrics['loss'][1] > 0, g, jnp.zeros_like(g)), grads), metrics
+
+  return of_what_counts
 
 
 def _accumulate(grad, params, batch, key, accumulation: int):

@@ -47,3 +47,11 @@ def test_another_source_has_another_vocabulary():
 def test_a_bad_spec_is_refused(spec: str, message: str):
   with pytest.raises(UserError, match=message):
     tokenizer_for(spec, SOURCE)
+
+
+@pytest.mark.parametrize('spec', ['bpe:4000', 'unigram:4000'])
+def test_a_vocabulary_that_the_text_is_too_short_for_is_refused(spec: str):
+  """Twice: what the first call left in the cache is not taken for it."""
+  for _ in range(2):
+    with pytest.raises(UserError, match=r'ask for 2\d\d at most, or give more text|only 28 tokens occur twice'):
+      tokenizer_for(spec, SOURCE)

@@ -100,6 +100,38 @@ def test_ids_beyond_the_vocabulary_are_refused(tmp_path):
   assert len(TokenDataset.open(tmp_path, 'train', vocab_size=501)) == 6
 
 
+@pytest.mark.parametrize(
+  ('dtype', 'bad'), [('uint16', 60), ('uint16', 65535), ('uint32', 2**31), ('uint32', 2**32 - 1)]
+)
+def test_ids_beyond_the_vocabulary_are_refused_whatever_the_manifest_says(dtype: str, bad: int, tmp_path):
+  write_tokens(tmp_path, [[1, 2], [3, bad, 5]], dtype, vocab_size=60)
+  content = files.read_json(tmp_path / 'manifest.json')
+  del content['sha256']
+  for shard in content['splits']['train']['shards']:
+    shard['max_token'] = 5
+  files.write_json(tmp_path / 'manifest.json', content)
+  with pytest.raises(UserError, match=rf'shard .*train-00001\.bin holds token id {bad}, out of range for 60 tokens'):
+    TokenDataset.open(tmp_path, 'train')
+
+
+@pytest.mark.parametrize('dtype', ['uint16', 'uint32'])
+@pytest.mark.parametrize('read', ['batches', 'evaluation', 'read'])
+def test_a_shard_that_changes_while_it_is_open_is_noticed(dtype: str, read: str, tmp_path):
+  write_tokens(tmp_path, [[1] * 20, [2] * 20], dtype, vocab_size=60)
+  dataset = TokenDataset.open(tmp_path, 'train')
+  with open(tmp_path / 'train-00001.bin', 'rb+') as file:
+    file.seek(12)
+    file.write(b'\xff' * np.dtype(dtype).itemsize)
+  reading = {
+    'batches': lambda: list(itertools.islice(TokenBatches(dataset, 4, 6).batches(0, ALL_ROWS), 4)),
+    'evaluation': lambda: list(EvalBatches(dataset, 4, 6).batches(ALL_ROWS)),
+    'read': lambda: dataset.read(15, 40),
+  }
+  message = r'shard .*train-00001\.bin holds token id (65535|4294967295), out of range for 60 tokens'
+  with pytest.raises(UserError, match=message):
+    reading[read]()
+
+
 def test_tokens_of_another_tokenizer_are_refused(tmp_path):
   write_tokens(tmp_path, [[1, 2, 3]])
   TokenDataset.open(tmp_path, 'train', tokenizer=ByteTokenizer())

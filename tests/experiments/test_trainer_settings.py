@@ -3,7 +3,12 @@
 The same: within the rounding of float32, as devices and microbatches add the same numbers in another order.
 """
 
+import dataclasses
 import functools
+import pathlib
+import re
+import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -159,6 +164,31 @@ def _cross_encoder(loss: str) -> Case:
   }  # fmt: skip
 
 
+@functools.cache
+def _page() -> dict[str, Any]:
+  """What the experiment of docs/how-to/your_own_system.md defines."""
+  page = pathlib.Path(__file__).parents[2] / 'docs' / 'how-to' / 'your_own_system.md'
+  module = types.ModuleType('parity')
+  sys.modules['parity'] = module  # where dataclasses look for it
+  exec(re.search(r'```python\n(.*?)```', page.read_text(), re.DOTALL)[1], vars(module))
+  return vars(module)
+
+
+def _own(*, guarded: bool = True) -> Case:
+  """The page's own system; without a guard, its loss is a plain mean: 0 / 0 where nothing counts."""
+  page = _page()
+  task = page['parity_task'](page['ParityConfig'](hidden_dim=8))
+  batches = {name: array.reshape(*SHAPE, *array.shape[1:]) for name, array in page['rows_of'](np.arange(16)).items()}
+  if not guarded:
+
+    def loss(params, batch, key):
+      total, weight = task.evaluate(params, batch)['loss']
+      return total / weight, {'loss': (total, weight)}
+
+    task = dataclasses.replace(task, loss=loss)
+  return task, batches | {'weights': np.ones(SHAPE, np.float32)}
+
+
 CASES: dict[str, Callable[[], Case]] = {
   'gpt2': _gpt,
   'gpt2, layers scanned, loss in chunks': lambda: _gpt(scan_layers=True, remat='full', loss_chunks=2),
@@ -175,6 +205,8 @@ CASES: dict[str, Callable[[], Case]] = {
   'encoder contrastive': _contrastive,
   'encoder contrastive, chunks': lambda: _contrastive(chunks=2),
   'encoder cross_encoder': lambda: _cross_encoder('listwise'),
+  'your own system': _own,
+  'your own system, a plain mean': lambda: _own(guarded=False),
 }
 WHOLE_BATCH = {name for name in CASES if name.startswith(('recsys', 'encoder contrastive'))}
 WHOLE_BATCH |= {'makemore wavenet', 'makemore mlp, batch norm'}
@@ -265,3 +297,11 @@ def test_parameters_are_the_same_under_every_setting(name):
   rounded, _ = _train(case, start, {'data': 1}, dtype=jnp.bfloat16)
   assert {leaf.dtype for leaf in jax.tree.leaves(rounded)} == {np.dtype('float32')}
   jax.tree.map(functools.partial(np.testing.assert_allclose, atol=0.3 * moved), rounded, reference)
+
+
+@pytest.mark.parametrize('name', ['gpt2', 'makemore mlp, batch norm', 'recsys ranker', 'your own system, a plain mean'])
+def test_a_step_of_which_nothing_counts_changes_nothing(name):
+  task, batches = _case(name)
+  for settings in ({'mesh': {'data': 1}}, {'mesh': {'data': 2}, 'step': 'shard_map'}):
+    _, moved = _train((task, batches | {'weights': np.zeros_like(batches['weights'])}), **settings)
+    assert moved == 0.0

@@ -175,3 +175,17 @@ def test_what_cannot_be_scored_is_refused():
   small = gpt.GPTConfig(vocab_size=10, context_length=8, num_layers=1, num_heads=1, embed_dim=8)
   with pytest.raises(UserError, match='ids, but the model only 10'):
     text_scores.score_pairs(params(), small, BYTES, [('a', 'b')])
+
+
+@pytest.mark.parametrize('bad', [math.nan, math.inf])
+def test_a_loss_that_is_no_number_is_an_error(bad, tmp_path):
+  broken = params() | {'final_norm': jax.tree.map(lambda leaf: leaf * bad, params()['final_norm'])}
+  tokens = np.arange(21, dtype=np.int32)[None]
+  with pytest.raises(UserError, match=r'the loss on the text is (nan|inf): the parameters'):
+    text_scores.score_text(broken, CONFIG, listed({'tokens': tokens}))
+  choice, passage = tmp_path / 'choice.jsonl', tmp_path / 'passage.jsonl'
+  choice.write_text(json.dumps({'ctx': 'a', 'endings': ['b', 'c'], 'label': 0}))
+  passage.write_text(json.dumps({'text': 'one two three'}))
+  for score, path in ((text_scores.hellaswag, choice), (text_scores.lambada, passage)):
+    with pytest.raises(UserError, match=r'the loss of the continuation .* is (nan|inf)'):
+      score(broken, CONFIG, BYTES, path)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
+from mlsd_jax.tokenizers import fast
 from mlsd_jax.tokenizers.openai import ENCODINGS
 
 R50K_URL = next(iter(ENCODINGS['r50k_base']))
@@ -52,6 +53,38 @@ def test_ids_are_those_of_tiktoken(name: str, rank_files, monkeypatch):
   assert tokenizer.decode(spelled) == tokenizer.decode(
     [*tokenizer.encode('a'), tokenizer.end_of_text, *tokenizer.encode('b')]
   )
+
+
+def test_bytes_that_tiktoken_panics_on_are_encoded(rank_files, monkeypatch):
+  monkeypatch.setenv('TIKTOKEN_CACHE_DIR', str(rank_files))
+  tokenizer = tokenizers.load('cl100k_base')
+  data = b' ' * 10**6 + b'x\xff'
+  assert tokenizer.decode_bytes(tokenizer.encode_bytes(data)) == data
+
+
+def test_the_way_around_a_panic_gives_the_ids_of_tiktoken(rank_files, monkeypatch):
+  monkeypatch.setenv('TIKTOKEN_CACHE_DIR', str(rank_files))
+  tokenizer, reference = tokenizers.load('cl100k_base'), tiktoken.get_encoding('cl100k_base')
+
+  class Stackless:
+    """An encoding whose regular expressions always run out of stack."""
+
+    def encode_to_numpy(self, *_, **__):
+      raise ValueError('stack')
+
+    def __getattr__(self, name):
+      return getattr(reference, name)
+
+  @settings(max_examples=200)
+  @given(
+    st.lists(st.sampled_from(['ab', ' ', '\n', '  x', '日本', '1', '\t', "it's"]), max_size=8), st.binary(max_size=3)
+  )
+  def check(parts, rest):
+    data = ''.join(parts).encode() + b'\xff' + rest
+    ids = fast.encode_broken(Stackless(), tokenizer._pattern, data, len(''.join(parts).encode()))
+    assert ids.tolist() == reference._encode_bytes(data)
+
+  check()
 
 
 def test_known_ids_of_gpt2(rank_files, tmp_path, monkeypatch):

@@ -28,3 +28,9 @@ def test_page_shows_the_text_of_every_tokenizer_and_runs_nothing_of_it():
 
 def test_in_plain_text():
   assert token_page.in_plain_text(BPE, 'xab\n') == 'x|ab|\\n'
+
+
+@given(st.text(max_size=8))
+def test_half_characters_are_shown_by_their_bytes(text):
+  assert '\ufffd' not in token_page.in_plain_text(ByteTokenizer(), text.replace('\ufffd', ''))
+  assert token_page.in_plain_text(BPE, '😀') == r'\xf0\x9f|\x98|\x80'
