@@ -7,7 +7,7 @@ import re
 import stat
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -65,7 +65,12 @@ def own_flags(define_flags: Callable[[flags.FlagValues], None]) -> list[str]:
 
 
 def parse(
-  name: str, argv: list[str], values: flags.FlagValues, default_config: str, renamed: Mapping[str, str]
+  name: str,
+  argv: list[str],
+  values: flags.FlagValues,
+  default_config: str,
+  renamed: Mapping[str, str],
+  repeated: Sequence[str] = (),
 ) -> tuple[Run, str]:
   for argument in argv:
     config_files.check_name('--' + argument.partition('=')[0].lstrip('-'), renamed)
@@ -86,6 +91,13 @@ def parse(
   given = [override.lstrip('-').split('=')[0].removeprefix('config.') for override in overrides]
   for key in given:
     config_files.check_key(config, key)
+  for key in repeated:
+    texts, argv = take_all(argv, f'config.{key}')
+    if texts:
+      section, _, last = key.rpartition('.')
+      node = config[section] if section else config
+      with node.ignore_type():
+        node[last] = tuple(texts) if len(texts) > 1 else texts[0]
   config_flags.DEFINE_config_dict('config', config, flag_values=values, sys_argv=[name, *argv])
   try:
     rest = values([name, *argv])[1:]
@@ -122,19 +134,27 @@ def name_flags(message: str, config: ConfigDict | None) -> str:
 
 def take(argv: list[str], flag: str) -> tuple[str | None, list[str]]:
   """The last value of --flag=value or --flag value, and the arguments without it."""
-  value, rest, position = None, [], 0
+  values, rest = take_all(argv, flag)
+  return values[-1] if values else None, rest
+
+
+def take_all(argv: list[str], flag: str) -> tuple[list[str], list[str]]:
+  """All values of --flag=value or --flag value in order, and the arguments without them."""
+  values: list[str] = []
+  rest, position = [], 0
   while position < len(argv):
     argument = argv[position]
     if argument in (f'--{flag}', f'-{flag}'):
       if position + 1 == len(argv):
         raise UserError(f'--{flag} needs a value')
-      value, position = argv[position + 1], position + 1
+      values.append(argv[position + 1])
+      position += 1
     elif argument.startswith((f'--{flag}=', f'-{flag}=')):
-      value = argument.split('=', 1)[1]
+      values.append(argument.split('=', 1)[1])
     else:
       rest.append(argument)
     position += 1
-  return value, rest
+  return values, rest
 
 
 def help_text(

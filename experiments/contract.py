@@ -62,6 +62,7 @@ def launch(
   idle: Idle = lambda run: {},
   sections: Mapping[str, Section] = {},
   classes: config_help.Classes = (),
+  repeated: Sequence[str] = (),
   argv: Sequence[str] | None = None,
 ) -> int:
   """Parses the command line, runs a mode, and turns a user's mistake into one line on standard error.
@@ -80,6 +81,7 @@ def launch(
       it is refused.
     sections: what each section of the config is made into, so that a bad value is found before any work; see
       sections.check.
+    repeated: keys of text whose flag may be repeated: each time it is one text as it stands, and together a tuple.
     classes: the dataclasses of the config's sections, whose comments --help shows; see config_help.describe_keys.
     argv: arguments without the program's name; None takes the process's.
 
@@ -97,7 +99,7 @@ def launch(
           command_line.help_text(name, modes, values, command_line.take(argv, 'config')[0], default_config, classes)
         )
       return 0
-    run, mode = command_line.parse(name, argv, values, default_config, renamed)
+    run, mode = command_line.parse(name, argv, values, default_config, renamed, repeated)
     answer.config = run.config
     if values.verify:
       os.environ[sealed.VERIFY] = values.verify  # which the processes that are started here have too

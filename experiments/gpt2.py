@@ -25,7 +25,7 @@ from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.language_model import gpt2_folder, pretrained, text_scores
 from mlsd_jax.language_model.task import gpt_task
-from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, run_tokenizer, split_prompts
+from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, read_prompts, run_tokenizer
 from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models import gpt
 from mlsd_jax.schema import from_mapping
@@ -60,7 +60,7 @@ def train(run: contract.Run) -> None:
   text = open_prepared(prepare_text(config.data, tokenizer))
   if model is None:
     model = _model(config, text.tokenizer)
-  split_prompts(config.sample.prompt, text.tokenizer)
+  read_prompts(config.sample.prompt, text.tokenizer)
   train_data = TokenBatches(text.train, settings.batch_size, model.context_length, settings.seed)
   eval_data = EvalBatches(text.val, settings.batch_size, model.context_length)
   task = gpt_task(model, batch_size=settings.batch_size, length=model.context_length)
@@ -155,7 +155,7 @@ def import_(run: contract.Run) -> None:
   spec = run.config.init_from
   if not spec:
     raise UserError('--mode=import needs --init_from=hf:FOLDER_OR_NAME')
-  params, model, tokenizer = pretrained.load(spec)
+  params, model, tokenizer = pretrained.load(spec, tokenizer=run.config.init_tokenizer)
   run.config.init_from = spec
   _write_model(run.config, model, tokenizer)
   run.claim()
@@ -196,9 +196,13 @@ def _model(config: Any, tokenizer: Tokenizer) -> gpt.GPTConfig:
 def _start(config: Any) -> tuple[Any, gpt.GPTConfig | None, Tokenizer | None]:
   """Parameters to start from, their model and tokenizer; all None for a start from nothing."""
   if not config.init_from:
+    if config.init_tokenizer:
+      raise UserError(
+        'init_tokenizer is of the folder that init_from=hf:FOLDER names; a run from nothing has data.tokenizer'
+      )
     return None, None, None
   chosen = {name: config.model[name] for name in config.model if name not in gpt2_folder.OF_PARAMETERS}
-  return pretrained.load(config.init_from, **chosen)
+  return pretrained.load(config.init_from, tokenizer=config.init_tokenizer, **chosen)
 
 
 def _load(run: contract.Run) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
@@ -210,7 +214,7 @@ def _sample(run: contract.Run, params: Any, model: gpt.GPTConfig, tokenizer: Tok
   """Prints samples as they are made and writes them to samples.txt."""
   config = run.config.sample
   sampling = _sampling(config)
-  prompts = split_prompts(config.prompt, tokenizer)
+  prompts = read_prompts(config.prompt, tokenizer)
   streaming = len(prompts) * config.num_samples == 1 and distributed.is_main() and sys.stdout.isatty()
   if streaming:
     run.print(f'--- {prompts[0]!r}')
@@ -292,14 +296,16 @@ def _idle(run: contract.Run) -> dict[str, str]:
 
 _TEXT = ('source', 'path', 'text_key', 'val_fraction', 'split', 'folder', 'workers')
 MODES = {
-  'train': contract.Mode(train, ('data', 'model', 'train', 'sample', 'init_from'), flags=('init_from',)),
+  'train': contract.Mode(
+    train, ('data', 'model', 'train', 'sample', 'init_from', 'init_tokenizer'), flags=('init_from',)
+  ),
   'evaluate': contract.Mode(evaluate, (*(f'data.{name}' for name in _TEXT), 'train.batch_size', 'evaluate')),
   'sample': contract.Mode(sample, ('sample', 'train.dtype')),
   'export': contract.Mode(export, flags=('overwrite',)),
-  'import': contract.Mode(import_, ('init_from',), flags=('init_from',)),
+  'import': contract.Mode(import_, ('init_from', 'init_tokenizer'), flags=('init_from',)),
 }
 SECTIONS: dict[str, sections.Section] = {
-  '': sections.keys(init_from=str),
+  '': sections.keys(init_from=str, init_tokenizer=str),
   'data': sections.Text,
   'model': sections.with_values(gpt.GPTConfig, vocab_size=256),
   'train': TrainConfig,
@@ -326,6 +332,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     idle=_idle,
     sections=SECTIONS,
     classes=CLASSES,
+    repeated=('sample.prompt',),
     argv=argv,
   )
 

@@ -22,7 +22,7 @@ from mlsd_jax.data.algorithmic import Addition, Sorting
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.language_model import inspection, inspection_charts, ladder, ladder_chart
-from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, run_tokenizer, split_prompts
+from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, read_prompts, run_tokenizer
 from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models.gpt import GPTConfig
 from mlsd_jax.models.partial_gpt import PartialGPTConfig
@@ -81,7 +81,7 @@ def climb(run: contract.Run) -> bool:
 def sample(run: contract.Run) -> None:
   """Continues --config.sample.prompt with a trained rung (--config.sample.rung; the top one by default)."""
   rung, tokenizer = _trained(run, run.config.sample.rung)
-  _sample(run, rung, tokenizer, split_prompts(run.config.sample.prompt, tokenizer))
+  _sample(run, rung, tokenizer, read_prompts(run.config.sample.prompt, tokenizer))
 
 
 def explain(run: contract.Run) -> None:
@@ -159,7 +159,7 @@ def _read(run: contract.Run) -> tuple[Text, list[ladder.Rung], list[str]]:
   rungs = ladder.read_rungs(run.config.to_dict(), vocab_size)
   for rung in rungs:
     check_settings(rung.train)
-  return text, rungs, split_prompts(run.config.sample.prompt, text.tokenizer)
+  return text, rungs, read_prompts(run.config.sample.prompt, text.tokenizer)
 
 
 def _sample(run: contract.Run, rung: ladder.Rung, tokenizer: Tokenizer, prompts: list[str]) -> None:
@@ -265,6 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     idle=_idle,
     sections=SECTIONS,
     classes=CLASSES,
+    repeated=('sample.prompt',),
     argv=argv,
   )
 

@@ -112,7 +112,7 @@ class Words(Source):
 class Sample:
   """Of a language model; how a token is chosen is another class's, see `sample_with`."""
 
-  prompt: str
+  prompt: str | tuple[str, ...]
   num_samples: Positive
   max_new_tokens: Positive
   seed: int

@@ -124,6 +124,10 @@ def _checked(hint: Any, value: Any, key: str) -> Any:
     if value not in typing.get_args(hint):
       raise UserError(f'{key}={value!r} is not one of {", ".join(typing.get_args(hint))}')
     return value
+  if origin is types.UnionType:
+    kinds = typing.get_args(hint)
+    hint = next((kind for kind in kinds if isinstance(value, typing.get_origin(kind) or kind)), kinds[0])
+    return _checked(hint, value, key)
   if origin is tuple:
     return _checked_tuple(hint, value, key)
   if origin is Mapping and isinstance(value, Mapping):

@@ -46,7 +46,7 @@ def base() -> ConfigDict:
         'lambada': '',
       },
       'sample': {
-        'prompt': '',  # several prompts are separated by '|'; '' starts a new document
+        'prompt': '',  # '' starts a new document; the flag may be repeated, a prompt each
         'num_samples': 3,  # a prompt
         'max_new_tokens': 256,
         'temperature': 0.8,
@@ -60,5 +60,6 @@ def base() -> ConfigDict:
         'seed': 0,
       },
       'init_from': '',  # hf:FOLDER_OR_NAME, or a workdir of ours: start from its parameters
+      'init_tokenizer': '',  # of a Hugging Face folder that has none: bytes, gpt2, cl100k_base, ..., or a file
     }
   )

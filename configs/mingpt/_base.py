@@ -87,7 +87,7 @@ def base() -> ConfigDict:
         'text': 'First Citizen:\nFirst Citizen:\n',
       },
       'sample': {
-        'prompt': '\n',  # several are separated by '|'
+        'prompt': '\n',  # the flag may be repeated, a prompt each
         'rung': '',  # of --mode=sample; '' is the top one
         'num_samples': 1,
         'max_new_tokens': 200,

@@ -43,8 +43,6 @@ def metadata(values: Any, number: int) -> pl.DataFrame | None:
   else:
     try:
       frame = pl.DataFrame([_column(key, values[key]) for key in values])
-    except UserError:
-      raise
     except (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError) as error:
       raise UserError(f'metadata is no table: {str(error).splitlines()[0]}') from error
   for name, dtype in frame.schema.items():

@@ -14,6 +14,7 @@ from mlsd_jax.errors import UserError
 _NAME = re.compile(r'[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[A-Za-z0-9][\w.-]*)?')
 WEIGHTS = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
+_PICKLED = 'pytorch_model.bin'
 _ASKED = '.asked.json'  # further files that the hub was asked for, so that those it has not are not asked for again
 _ORIGIN = '.origin.json'  # {'commit': of the model's repository, or '' if the hub names none, 'files': {name: SHA-256}}
 
@@ -74,6 +75,11 @@ def _download(name: str, besides: Sequence[str]) -> pathlib.Path:
       if new:
         files.write_json(folder / _ASKED, sorted(asked.union(new)))
       if not usable and not _fetch(client, name, folder, WEIGHTS, optional=True):
+        if client.head(_url(name, _PICKLED)).is_success and not client.head(_url(name, INDEX)).is_success:
+          raise UserError(
+            f'the hub model {name} has its weights as {_PICKLED} alone, a pickle, which is not read: download it and '
+            f'give its folder, and the command that converts it is shown'
+          )
         _fetch(client, name, folder, INDEX)
         for shard in shards(folder / INDEX):
           _fetch(client, name, folder, shard)
@@ -111,6 +117,18 @@ def shards(index: pathlib.Path) -> list[str]:
   if bad:
     raise UserError(f'{index} names {bad[0]!r}, which is not a file of its folder')
   return sorted(set(names.values()))
+
+
+def refuse_pickled(folder: pathlib.Path) -> None:
+  """Raises UserError, with the command that converts them, if the weights in `folder` are PyTorch's pickles alone."""
+  found = sorted(path.name for path in folder.glob('*.bin') if path.name.startswith(('pytorch_model', 'model')))
+  if found:
+    raise UserError(
+      f'{folder} holds {found[0]}, a pickle, which could run anything and is not read; convert it where torch is '
+      f'installed: python -c "import glob, torch, safetensors.torch as s; s.save_file({{k: v.clone() for f in '
+      f"glob.glob('{folder}/*model*.bin') for k, v in torch.load(f, weights_only=True).items()}}, "
+      f"'{folder / WEIGHTS}')\""
+    )
 
 
 def _url(name: str, file: str, commit: str = '') -> str:

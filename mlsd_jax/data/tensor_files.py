@@ -22,6 +22,7 @@ def read(folder: pathlib.Path, wanted: Callable[[str], bool]) -> Iterator[tuple[
   for file in hub.shards(folder / hub.INDEX) if sharded else [hub.WEIGHTS]:
     path = folder / file
     if not path.exists():
+      hub.refuse_pickled(folder)
       raise UserError(f'no such file: {path}')
     try:
       with safetensors.safe_open(path, framework='numpy') as opened:

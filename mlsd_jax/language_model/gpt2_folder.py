@@ -1,6 +1,7 @@
 """GPT-2 in the folder format of Hugging Face: config.json and model.safetensors."""
 
 import dataclasses
+import logging
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -16,9 +17,15 @@ from mlsd_jax.models import gpt
 from mlsd_jax.tokenizers import tokenizer_json as huggingface_tokenizer
 
 TOKENIZER = 'mlsd_tokenizer.json'  # ours; tokenizer.json is a format of Hugging Face's
-_BESIDES = (TOKENIZER, huggingface_tokenizer.FILES[0])
+_GENERATION = 'generation_config.json'
+_VOCABULARY = (huggingface_tokenizer.VOCAB, huggingface_tokenizer.MERGES)
+_BESIDES = (TOKENIZER, huggingface_tokenizer.FILES[0], *_VOCABULARY, *huggingface_tokenizer.BESIDES, _GENERATION)
+# Of tokenizers that are not read here; a folder with one of them has other ids than GPT-2's own.
+_FOREIGN = ('vocab.txt', 'tokenizer.model', 'spiece.model', 'sentencepiece.bpe.model')
 _ORIGIN = 'mlsd_checkpoint.json'  # of what the parameters are
-_WRITTEN = {'config.json', 'generation_config.json', hub.WEIGHTS, TOKENIZER, _ORIGIN, *huggingface_tokenizer.FILES}
+_WRITTEN = {'config.json', _GENERATION, hub.WEIGHTS, TOKENIZER, _ORIGIN, *huggingface_tokenizer.FILES}
+
+_logger = logging.getLogger(__name__)
 
 # Fields of GPTConfig that parameters fix; the others are a choice of who loads them.
 OF_PARAMETERS = ('num_layers', 'num_heads', 'embed_dim', 'use_bias')
@@ -127,7 +134,7 @@ def save_gpt2(
     tensor_files.write(tensors, temporary / hub.WEIGHTS)
     files.write_json(temporary / 'config.json', _config_json(config, tensors, end_of_text))
     special = {'bos_token_id': end_of_text, 'eos_token_id': end_of_text}
-    files.write_json(temporary / 'generation_config.json', {'_from_model_config': True, **special})
+    files.write_json(temporary / _GENERATION, {'_from_model_config': True, **special})
     if made_of:
       sealed.write_json(temporary / _ORIGIN, made_of)
     if tokenizer is not None:
@@ -174,27 +181,66 @@ def convert(
   return params, target
 
 
-def load_tokenizer(folder_or_name: str | os.PathLike[str], config: gpt.GPTConfig) -> tokenizers.Tokenizer:
-  """The tokenizer that save_gpt2 wrote beside the weights, else that of their tokenizer.json, else OpenAI's gpt2 where
-  the vocabulary has its 50,257 ids.
+def load_tokenizer(
+  folder_or_name: str | os.PathLike[str], config: gpt.GPTConfig, name: str = ''
+) -> tokenizers.Tokenizer:
+  """The tokenizer that save_gpt2 wrote beside the weights, else that of their tokenizer.json, else of their vocab.json
+  and merges.txt; where there is none of these, the one named, else OpenAI's gpt2 where the vocabulary has its 50,257
+  ids.
+
+  What ends a text is what generation_config.json or config.json give as eos_token_id, else the eos_token of the
+  tokenizer's files.
+
+  Args:
+    name: a name or path that `tokenizers.load` knows, for a folder without a tokenizer.
 
   Raises:
-    UserError: none of them, or a tokenizer.json that is no byte-level BPE or has more ids than the model.
+    UserError: none of them; one that is no byte-level BPE or has more ids than the model; or `name` for a folder that
+      has its own.
   """
   folder = hub.model_folder(folder_or_name, _BESIDES)
-  saved, theirs = (folder / name for name in _BESIDES)
-  if saved.exists():
-    return tokenizers.load(saved)
-  if theirs.exists():
-    found = huggingface_tokenizer.load(theirs)
-    if found.vocab_size > config.vocab_size:
-      raise UserError(f'{theirs} has {found.vocab_size} ids, the model beside it {config.vocab_size}')
-    return found
-  if config.vocab_size == 50257:
-    return tokenizers.load('gpt2')
-  raise UserError(
-    f'{folder} has no {TOKENIZER} and its {config.vocab_size} ids are not those of gpt2; name a tokenizer'
-  )
+  own = next((folder / file for file in _BESIDES[:3] if (folder / file).exists()), None)
+  if own is not None and name:
+    raise UserError(f'{folder} has its own tokenizer, {own.name}: leave {name!r} out')
+  foreign = next((file for file in (_VOCABULARY[1], *_FOREIGN) if (folder / file).exists()), None)
+  if own is not None and own.name == TOKENIZER:
+    found = tokenizers.load(own)
+  elif own is not None:
+    found = _ended(huggingface_tokenizer.load(folder), folder)
+  elif name:
+    found = tokenizers.load(name)
+  elif foreign is None and config.vocab_size == 50257:
+    _logger.warning("%s holds no tokenizer; its 50,257 ids are taken for those of OpenAI's gpt2", folder)
+    found = tokenizers.load('gpt2')
+  else:
+    there = f'{foreign}, which is not read here,' if foreign else f'no {TOKENIZER}, {", ".join(_BESIDES[1:4])}'
+    raise UserError(
+      f'{folder} holds {there} and its {config.vocab_size} ids are not those of gpt2; '
+      'name a tokenizer with --config.init_tokenizer=NAME_OR_FILE'
+    )
+  if found.vocab_size > config.vocab_size:
+    raise UserError(f'{own or name} has {found.vocab_size} ids, the model beside it {config.vocab_size}')
+  return found
+
+
+def _ended(tokenizer: tokenizers.BPETokenizer, folder: pathlib.Path) -> tokenizers.BPETokenizer:
+  """The tokenizer with the end of text that the model's own files name; several or a foreign one are told of."""
+  named: list[int] = []
+  for file in (_GENERATION, 'config.json'):
+    content = files.read_json(folder / file) if (folder / file).exists() else {}
+    value = content.get('eos_token_id') if isinstance(content, dict) else None
+    named += value if isinstance(value, list) else [] if value is None else [value]
+  ids = [number for number in dict.fromkeys(named) if type(number) is int and 0 <= number < tokenizer.vocab_size]
+  special = set(tokenizer.special_tokens.values())
+  # An ordinary token beside a special one is GPT2Config's default of 50256, left as it was.
+  ids.sort(key=lambda number: number not in special)
+  if tokenizer.end_of_text is not None and ids and ids[0] not in special:
+    ids = [tokenizer.end_of_text]
+  ending = ids[0] if ids else tokenizer.end_of_text
+  unused = [number for number in dict.fromkeys(named) if number != ending]
+  if unused:
+    _logger.warning('%s: of what it names as eos_token_id, %s ends no text here; %s does', folder, unused, ending)
+  return tokenizer if ending is None else tokenizer.ended_by(ending)
 
 
 def _is_parameter(name: str) -> bool:

@@ -24,10 +24,11 @@ def metadata(config: gpt.GPTConfig) -> dict[str, Any]:
   return {'model': 'gpt', 'config': dataclasses.asdict(config)}
 
 
-def load(spec: str, **options: Any) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
+def load(spec: str, *, tokenizer: str = '', **options: Any) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
   """Parameters, config and tokenizer of 'hf:FOLDER_OR_NAME' or of a workdir of ours.
 
   Args:
+    tokenizer: the name or file of the tokenizer of a Hugging Face folder that has none.
     options: fields of GPTConfig that are a choice and not of the file (dropout, attention, scan_layers, ...); the
       parameters are laid out for them. A shorter context_length keeps the first positions.
 
@@ -37,10 +38,12 @@ def load(spec: str, **options: Any) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
   if spec.startswith('hf:'):
     folder = spec.removeprefix('hf:')
     params, config = gpt2_folder.load_gpt2(folder, **options)
-    return params, config, gpt2_folder.load_tokenizer(folder, config)
+    return params, config, gpt2_folder.load_tokenizer(folder, config, tokenizer)
+  if tokenizer:
+    raise UserError(f'{spec} has its own tokenizer: leave {tokenizer!r} out')
   params, config, _ = load_run(pathlib.Path(spec))
-  tokenizer = run_tokenizer(pathlib.Path(spec))
-  return *gpt2_folder.convert(params, config, dataclasses.replace(config, **options)), tokenizer
+  own = run_tokenizer(pathlib.Path(spec))
+  return *gpt2_folder.convert(params, config, dataclasses.replace(config, **options)), own
 
 
 class LoadedRun(NamedTuple):

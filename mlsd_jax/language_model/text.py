@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 from mlsd_jax import tokenizers
 from mlsd_jax.data.shards import TOKENIZER, read_manifest
@@ -59,14 +60,18 @@ def run_tokenizer(workdir: pathlib.Path) -> Tokenizer:
   return tokenizers.load(workdir / 'tokenizer.json')
 
 
-def split_prompts(prompts: str, tokenizer: Tokenizer) -> list[str]:
-  """The prompts that stand in `prompts` with '|' between them. Asked before training, not after.
+def read_prompts(prompts: str | Sequence[str], tokenizer: Tokenizer) -> list[str]:
+  """One prompt or several, each as it stands. Asked before training, not after.
 
   Raises:
-    UserError: the tokenizer cannot express one of them.
+    UserError: there is none, one is no text, or the tokenizer cannot express it.
   """
-  found = prompts.split('|')
+  found = [prompts] if isinstance(prompts, str) else list(prompts)
+  if not found:
+    raise UserError("sample.prompt holds no prompt; '' starts a new document")
   for prompt in found:
+    if not isinstance(prompt, str):
+      raise UserError(f'sample.prompt holds {prompt!r}, which is no text')
     try:
       tokenizer.encode(prompt)
     except UserError as error:

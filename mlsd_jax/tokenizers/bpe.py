@@ -9,7 +9,7 @@ import hashlib
 import heapq
 import itertools
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -26,7 +26,7 @@ _LONG = 200  # bytes; a longer piece is merged with a heap
 
 
 class BPETokenizer(base.Tokenizer):
-  """Ids 0 to 255 are the bytes; each merge makes the next id that no special token has.
+  """Ids 0 to 255 are the bytes; each merge makes the next id that no special token has. (`ids` may say otherwise.)
 
   Attributes:
     merges: pairs of ids in the order they were learned.
@@ -45,6 +45,8 @@ class BPETokenizer(base.Tokenizer):
     special_tokens: Mapping[str, int] | None = None,
     byte_order: bytes = BYTES,
     name: str = '',
+    ids: Sequence[int] | None = None,
+    end_of_text: int | None = None,
   ):
     """
     Args:
@@ -53,6 +55,9 @@ class BPETokenizer(base.Tokenizer):
       special_tokens: ids by text; by default '<|endoftext|>' is the id behind the last merge.
       byte_order: the bytes that ids 0 to 255 stand for (OpenAI's encodings have an order of their own).
       name: by default 'bpe-SIZE'.
+      ids: of the 256 bytes, in `byte_order`, and of what each merge makes, where special tokens stand before them or a
+        vocabulary has an order of its own.
+      end_of_text: the id that ends a text; by default that of the special token '<|endoftext|>', if there is one.
 
     Raises:
       UserError: a merge of ids that are not made before it, or special tokens and merges that share ids.
@@ -65,11 +70,25 @@ class BPETokenizer(base.Tokenizer):
     if special_tokens is None:
       special_tokens = {base.END_OF_TEXT: 256 + len(self.merges)}
     self.special_tokens = dict(special_tokens)
-    self.tokens, self.merge_ids = _tokens(self.merges, self.byte_order, self.special_tokens)
+    usual = _usual_ids(len(self.merges), self.special_tokens)
+    self._ids = usual if ids is None else [int(number) for number in ids]
+    above = min(self.special_tokens.values(), default=256) >= 256
+    if ids is None and not above:
+      raise UserError('special tokens must have ids of their own, above those of the bytes')
+    self.tokens = _tokens(self.merges, self.byte_order, self.special_tokens, self._ids)
+    self.merge_ids = self._ids[256:]
     self.vocab_size = len(self.tokens)
-    self.end_of_text = self.special_tokens.get(base.END_OF_TEXT)
+    usual_end = self.special_tokens.get(base.END_OF_TEXT)
+    self.end_of_text = usual_end if end_of_text is None else end_of_text
+    if self.end_of_text is not None and not 0 <= self.end_of_text < self.vocab_size:
+      raise UserError(f'end_of_text {self.end_of_text} is no id: there are 0 to {self.vocab_size - 1}')
     self.name = name or f'bpe-{self.vocab_size}'
+    # What is unusual: only that is kept, so that all others are what they were before there was any.
+    self._unusual: dict[str, Any] = {} if self._ids == usual and above else {'ids': self._ids}
+    if self.end_of_text != usual_end:
+      self._unusual['end_of_text'] = self.end_of_text
     identity = ['bpe', self.pattern.plain, self.merges, sorted(self.special_tokens.items()), list(self.byte_order)]
+    identity += [self._unusual] if self._unusual else []
     self.fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
   def encode(self, text: str, allowed_special: str | Collection[str] = 'none') -> np.ndarray:
@@ -88,7 +107,7 @@ class BPETokenizer(base.Tokenizer):
     parts = [
       np.array([self.special_tokens[part]], np.int32)
       if part in allowed
-      else fast.encode(self._encoding, self.pattern, part)
+      else self._from_core(fast.encode(self._encoding, self.pattern, part))
       for part in split_at(text, allowed)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])
@@ -110,8 +129,12 @@ class BPETokenizer(base.Tokenizer):
     That is where its regular expressions do not know something in the pattern, and where ranks do not tell the merges:
     two make the same bytes, or one that no training would have made.
     """
+    place = {number: place for place, number in enumerate(self._ids)}
+    ranks: dict[bytes, int] = {}  # by the order of merging, whatever the ids are
+    for number, rank in place.items():
+      ranks.setdefault(self.tokens[number] or b'', rank)
     try:
-      if recover_merges(self.ranks) != self.merges:
+      if recover_merges(ranks) != [(place[left], place[right]) for left, right in self.merges]:
         return None
     except UserError:
       return None
@@ -119,9 +142,17 @@ class BPETokenizer(base.Tokenizer):
 
     pattern = self.pattern.plain or r'[\s\S]+'
     try:
-      return tiktoken.Encoding(self.name, pat_str=pattern, mergeable_ranks=self.ranks, special_tokens={})
+      return tiktoken.Encoding(self.name, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
     except ValueError:
       return None
+
+  @functools.cached_property
+  def _id_of_rank(self) -> np.ndarray | None:
+    ids = np.array(self._ids, np.int32)
+    return None if np.array_equal(ids, np.arange(len(ids))) else ids
+
+  def _from_core(self, ranks: np.ndarray) -> np.ndarray:
+    return ranks if self._id_of_rank is None else self._id_of_rank[ranks]
 
   def encode_readably(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
     """What `encode` does, in plain Python. A piece that came before is looked up."""
@@ -136,7 +167,7 @@ class BPETokenizer(base.Tokenizer):
   def _encode_broken(self, data: bytes, valid: int) -> np.ndarray:
     if self._encoding is None:
       return np.array(self.encode_bytes_readably(data), np.int32)
-    return fast.encode_broken(self._encoding, self.pattern, data, valid)
+    return self._from_core(fast.encode_broken(self._encoding, self.pattern, data, valid))
 
   def encode_bytes_readably(self, data: bytes) -> list[int]:
     """What `encode_bytes` does, by tiktoken's rule: all from the first byte that is not UTF-8 on is one piece.
@@ -219,7 +250,7 @@ class BPETokenizer(base.Tokenizer):
 
   @functools.cached_property
   def _byte_ids(self) -> list[int]:
-    return [self.byte_order.index(byte) for byte in range(256)]
+    return [self._ids[self.byte_order.index(byte)] for byte in range(256)]
 
   def decode_bytes(self, ids: base.Ids) -> bytes:
     """The bytes of `ids`; an id that stands for nothing (some encodings have such) is nothing."""
@@ -234,12 +265,20 @@ class BPETokenizer(base.Tokenizer):
       'special_tokens': special,
       'byte_order': order,
       'merges': self.merges,
+      **self._unusual,
     }
 
   @classmethod
   def from_state(cls, state: dict[str, Any]) -> Self:
     options = {name: state[name] for name in ('name', 'pattern', 'special_tokens')}
+    options |= {name: state.get(name) for name in ('ids', 'end_of_text')}
     return cls(state['merges'], byte_order=bytes(state['byte_order']), **options)
+
+  def ended_by(self, end_of_text: int) -> 'BPETokenizer':
+    """The same tokenizer with another id that ends a text."""
+    if end_of_text == self.end_of_text:
+      return self
+    return BPETokenizer.from_state(self.state() | {'end_of_text': end_of_text})
 
   @classmethod
   def train(
@@ -292,24 +331,27 @@ class BPETokenizer(base.Tokenizer):
     return cls(merges, pattern=pattern, special_tokens=special)
 
 
+def _usual_ids(num_merges: int, special_tokens: Mapping[str, int]) -> list[int]:
+  """The ids of the bytes and of what each merge makes: the first that no special token has."""
+  special = set(special_tokens.values())
+  if len(special) < len(special_tokens):
+    raise UserError('special tokens must have ids of their own')
+  return list(itertools.islice((number for number in itertools.count() if number not in special), 256 + num_merges))
+
+
 def _tokens(
-  merges: list[Pair], byte_order: bytes, special_tokens: Mapping[str, int]
-) -> tuple[list[bytes | None], list[int]]:
-  """The bytes of every id, and the id that each merge makes."""
+  merges: list[Pair], byte_order: bytes, special_tokens: Mapping[str, int], ids: list[int]
+) -> list[bytes | None]:
+  """The bytes of every id."""
   special = {number: text.encode() for text, number in special_tokens.items()}
-  if len(special) < len(special_tokens) or min(special, default=256) < 256:
-    raise UserError('special tokens must have ids of their own, above those of the bytes')
-  tokens: list[bytes | None] = [bytes([byte]) for byte in byte_order]
-  merge_ids = []
-  for left, right in merges:
-    while len(tokens) in special:
-      tokens.append(special[len(tokens)])
-    parts = [tokens[i] if 0 <= i < len(tokens) and i not in special else None for i in (left, right)]
-    if parts[0] is None or parts[1] is None:
+  if len(ids) != 256 + len(merges) or min(ids) < 0 or not special.keys().isdisjoint(ids):
+    raise UserError('bytes, merges and special tokens must have ids of their own, one each')
+  found = {number: bytes([byte]) for byte, number in zip(byte_order, ids, strict=False)}
+  for (left, right), number in zip(merges, ids[256:], strict=True):
+    if left not in found or right not in found:
       raise UserError(f'merge {(left, right)} uses a token that no earlier merge makes')
-    merge_ids.append(len(tokens))
-    tokens.append(parts[0] + parts[1])
-  tokens += [None] * (max(special, default=0) + 1 - len(tokens))
-  for number, text in special.items():
-    tokens[number] = text
-  return tokens, merge_ids
+    made = found[left] + found[right]
+    if found.setdefault(number, made) != made:
+      raise UserError(f'id {number} would stand for two tokens')
+  found |= special
+  return [found.get(number) for number in range(max(found) + 1)]

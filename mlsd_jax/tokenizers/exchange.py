@@ -1,6 +1,6 @@
 """Byte-pair encodings in other people's forms: OpenAI's ranks, minbpe's .model.
 
-Hugging Face's tokenizer.json is in huggingface.py.
+Hugging Face's files are in tokenizer_json.py.
 """
 
 import base64
@@ -62,7 +62,8 @@ def save_minbpe(tokenizer: BPETokenizer, prefix: str | pathlib.Path) -> pathlib.
     UserError: minbpe's format cannot hold the tokenizer: bytes in another order, ids between the merges, a line break
       in the pattern, or white space in a special token.
   """
-  if tokenizer.merge_ids != list(range(256, 256 + len(tokenizer.merges))) or tokenizer.byte_order != bytes(range(256)):
+  plain = [bytes([byte]) for byte in range(256)]
+  if tokenizer.merge_ids != list(range(256, 256 + len(tokenizer.merges))) or tokenizer.tokens[:256] != plain:
     raise UserError(f'{tokenizer.name} has bytes or special tokens where minbpe cannot have them')
   if '\n' in tokenizer.pattern.plain or any(token.split() != [token] for token in tokenizer.special_tokens):
     raise UserError(f'{tokenizer.name} has a pattern or special tokens that minbpe cannot have on one line')

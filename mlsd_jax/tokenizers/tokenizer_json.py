@@ -1,4 +1,4 @@
-"""Byte-level BPE in the file format of Hugging Face's `tokenizers` (tokenizer.json), both ways."""
+"""Byte-level BPE in the files of Hugging Face: tokenizer.json, both ways; vocab.json and merges.txt, read."""
 
 import pathlib
 import re
@@ -11,6 +11,9 @@ from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.patterns import Pattern
 
 FILES = ('tokenizer.json', 'tokenizer_config.json')
+VOCAB, MERGES = 'vocab.json', 'merges.txt'
+# What names special tokens beside them.
+BESIDES = ('tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json')
 
 
 def save(tokenizer: base.Tokenizer, folder: pathlib.Path, context_length: int | None = None) -> bool:
@@ -53,50 +56,129 @@ def save(tokenizer: base.Tokenizer, folder: pathlib.Path, context_length: int | 
   settings: dict[str, Any] = {'tokenizer_class': 'GPT2Tokenizer', 'model_max_length': context_length or 10**30}
   if bpe.pattern.name != 'gpt2':
     settings['tokenizer_class'] = 'PreTrainedTokenizerFast'
-  if bpe.end_of_text is not None:
-    settings |= dict.fromkeys(('bos_token', 'eos_token', 'unk_token'), base.END_OF_TEXT)
+  ending = next((text for text, number in bpe.special_tokens.items() if number == bpe.end_of_text), None)
+  if ending is not None:
+    settings |= dict.fromkeys(('bos_token', 'eos_token', 'unk_token'), ending)
   files.write_json(folder / FILES[1], settings)
   return True
 
 
 def load(path: str | pathlib.Path) -> BPETokenizer:
-  """The byte-level BPE that a tokenizer.json (or the folder that holds it) describes.
+  """The byte-level BPE that a tokenizer.json describes, or a folder with one, or with a vocab.json and merges.txt.
+
+  Its `end_of_text` is the token that the files beside it call eos_token, else '<|endoftext|>', else none.
 
   Raises:
     UserError: no such file, or one with parts that a byte-level BPE does not have; they are named.
   """
   path = pathlib.Path(path)
-  path = path / FILES[0] if path.is_dir() else path
-  content = files.read_json(path)
+  folder = path if path.is_dir() else path.parent
+  if path.is_dir() and not (path / FILES[0]).exists() and (path / VOCAB).exists():
+    path, parse = path / VOCAB, _parsed_vocabulary
+  else:
+    path, parse = path / FILES[0] if path.is_dir() else path, _parsed
+  content, named = files.read_json(path), _named(folder)
   try:
-    return _parsed(content, path)
+    tokenizer = parse(content, path, named)
   except UserError as error:
     raise error if str(path) in str(error) else UserError(f'{path}: {error}') from error
   except (KeyError, TypeError, AttributeError, ValueError) as error:
-    raise UserError(f'{path} is no whole tokenizer.json: {error!r}') from error
+    raise UserError(f'{path} is no whole {path.name}: {error!r}') from error
+  ending = named.get('eos_token')
+  return tokenizer if ending not in tokenizer.special_tokens else tokenizer.ended_by(tokenizer.special_tokens[ending])
 
 
-def _parsed(content: Any, path: pathlib.Path) -> BPETokenizer:
+def _named(folder: pathlib.Path) -> dict[str, Any]:
+  """What the files beside a vocabulary say: 'eos_token' and the like -> its text, 'added' -> ids by text, ...
+
+  Raises:
+    UserError: a file is no JSON object, or asks for a space before each text.
+  """
+  found: dict[str, Any] = {'added': {}}
+  for name in BESIDES:
+    content = files.read_json(folder / name) if (folder / name).exists() else {}
+    if not isinstance(content, dict):
+      raise UserError(f'{folder / name} holds no JSON object')
+    if content.get('add_prefix_space'):
+      raise UserError(f'{folder / name} says add_prefix_space=True; only texts as they are can be encoded')
+    if name == 'added_tokens.json':
+      found['added'] |= content
+    decoder = content.get('added_tokens_decoder')
+    if isinstance(decoder, dict):
+      found['added'] |= {token['content']: int(number) for number, token in decoder.items()}
+    for key, value in content.items():
+      text = value.get('content') if isinstance(value, dict) else value
+      if key.endswith('_token') and isinstance(text, str):
+        found.setdefault(key, text)
+  return found
+
+
+def _parsed(content: Any, path: pathlib.Path, named: dict[str, Any]) -> BPETokenizer:
   model = content['model']
   if model.get('type') != 'BPE' or content.get('normalizer'):
     raise UserError(f'{path} is no byte-level BPE: model {model.get("type")}, normalizer {content.get("normalizer")}')
-  vocab: dict[str, int] = model['vocab']
-  special = {token['content']: token['id'] for token in content.get('added_tokens', [])}
-  byte_of = {letter: byte for byte, letter in byte_letters().items()}
-  letters = {number: token for token, number in vocab.items() if number < 256}
-  if set(letters) != set(range(256)) or set(letters.values()) != set(byte_of):
-    raise UserError(f'{path}: ids 0 to 255 are not the 256 bytes')
+  for option in ('dropout', 'continuing_subword_prefix', 'end_of_word_suffix', 'ignore_merges'):
+    if model.get(option):
+      raise UserError(f'{path} says {option}={model[option]!r}, which a byte-level BPE as GPT-2 has it does not know')
+  special = {}
+  for token in content.get('added_tokens', []):
+    if not token.get('special', True) and token['content'] not in named.values():
+      raise UserError(
+        f'{path} has the added token {token["content"]!r}, which is no special one: it is cut out of texts'
+      )
+    special[token['content']] = token['id']
   pairs = [tuple(pair.split(' ')) if isinstance(pair, str) else tuple(pair) for pair in model['merges']]
-  tokenizer = BPETokenizer(
-    [(vocab[left], vocab[right]) for left, right in pairs],
-    pattern=_pattern(content.get('pre_tokenizer'), path),
-    special_tokens=special,
-    byte_order=bytes(byte_of[letters[number]] for number in range(256)),
-  )
+  return _made(model['vocab'], pairs, special, _pattern(content.get('pre_tokenizer'), path), path)
+
+
+def _parsed_vocabulary(content: Any, path: pathlib.Path, named: dict[str, Any]) -> BPETokenizer:
+  """GPT-2's own files: vocab.json, ids by token, and beside it merges.txt, a pair a line."""
+  merges = path.parent / MERGES
+  if not merges.exists():
+    raise UserError(f'{path} is half of a tokenizer: {MERGES} is not beside it')
+  try:
+    lines = merges.read_text(encoding='utf-8').split('\n')
+  except UnicodeDecodeError as error:
+    raise UserError(f'{merges} is not UTF-8: {error}') from error
+  lines = lines[1:] if lines[0].startswith('#version') else lines
+  pairs = [tuple(line.split(' ')) for line in (line.rstrip('\r') for line in lines) if line.strip()]
+  texts = {text for key, text in named.items() if key.endswith('_token')} | {base.END_OF_TEXT}
+  special = {text: content[text] for text in texts if text in content} | named['added']
+  return _made(content, pairs, special, 'gpt2', path)
+
+
+def _made(
+  vocab: dict[str, int], pairs: list[tuple[str, ...]], special: dict[str, int], pattern: str, path: pathlib.Path
+) -> BPETokenizer:
+  """The tokenizer of tokens spelled by `byte_letters`. What no merge makes is no part of any text: special, too."""
+  byte_of = {letter: byte for byte, letter in byte_letters().items()}
+  missing = [letter for letter in byte_of if letter not in vocab]
+  if missing:
+    raise UserError(f'{path}: {len(missing)} of the 256 bytes have no id (such as {missing[0]!r}): no byte-level BPE')
+  wrong = next((pair for pair in pairs if len(pair) != 2), None)
+  if wrong is not None:
+    raise UserError(f'{path}: the merge {" ".join(wrong)!r} is not of two tokens')
+  ids = sorted(vocab[letter] for letter in byte_of)
+  letter_of = {vocab[letter]: letter for letter in byte_of}
+  if len(letter_of) != 256 or any(type(number) is not int or number < 0 for number in vocab.values()):
+    raise UserError(f'{path}: ids are not whole numbers from 0 on, one each')
   made = [vocab[left + right] for left, right in pairs]
-  if made != tokenizer.merge_ids:
-    raise UserError(f'{path}: the ids of merged tokens are not in the order of the merges')
-  return tokenizer
+  within = {*ids, *made}
+  if max(within) >= len({*vocab.values(), *special.values()}):
+    raise UserError(f'{path}: the ids of the 256 bytes and the merged tokens leave out numbers')
+  shared = next((text for text, number in special.items() if number in within), None)
+  if shared is not None:
+    raise UserError(f'{path}: the special token {shared!r} is a token of texts, too')
+  others = {token: number for token, number in vocab.items() if number not in within and token not in special}
+  spelled = {token: bytes(byte_of[letter] for letter in token) for token in others if set(token) <= byte_of.keys()}
+  special |= {spelled.get(token, token.encode()).decode('utf-8', 'replace'): number for token, number in others.items()}
+  return BPETokenizer(
+    [(vocab[left], vocab[right]) for left, right in pairs],
+    pattern=pattern,
+    special_tokens=special,
+    byte_order=bytes(byte_of[letter_of[number]] for number in ids),
+    ids=[*ids, *made],
+  )
 
 
 def byte_letters() -> dict[int, str]:
@@ -128,7 +210,9 @@ def _pattern(pre_tokenizer: Any, path: pathlib.Path) -> str:
 
   parts = pre_tokenizer.get('pretokenizers', [pre_tokenizer]) if pre_tokenizer else []
   kinds = [part['type'] for part in parts]
-  if kinds == ['ByteLevel'] and not parts[0].get('add_prefix_space'):
+  if any(part.get('add_prefix_space') for part in parts):
+    raise UserError(f'{path} says add_prefix_space=True; only texts as they are can be encoded')
+  if kinds == ['ByteLevel']:
     return 'gpt2' if parts[0].get('use_regex', True) else 'none'
   if kinds == ['Split', 'ByteLevel'] and not parts[1].get('use_regex', True) and 'Regex' in parts[0]['pattern']:
     expression = parts[0]['pattern']['Regex']

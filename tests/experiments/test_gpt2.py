@@ -67,7 +67,12 @@ def test_from_text_to_samples(call, tmp_path):
   assert scored['stride'] == 16
   assert scored['val_loss'] == pytest.approx(result['val_loss'], abs=0.2)
 
-  options = ['--config.sample.prompt=if 3|on', '--config.sample.temperature=0.0', '--config.sample.num_samples=2']
+  options = [
+    '--config.sample.prompt=if 3',
+    '--config.sample.prompt=on',
+    '--config.sample.temperature=0.0',
+    '--config.sample.num_samples=2',
+  ]
   options += ['--config.sample.max_new_tokens=20', '--config.train.dtype=float32']
   code, out, _ = call('--workdir=w', '--mode=sample', *options, small=False)
   assert code == 0
@@ -147,7 +152,7 @@ def test_a_config_or_result_that_was_edited_by_hand_is_told_apart_from_a_damaged
     (['--config.train.optimizer.name=magic'], 'magic'),
     (['--config.data.source=/nowhere'], "no source '/nowhere'"),
     (['--config.data.tokenizer=klingon'], "no tokenizer 'klingon'"),
-    (['--config.sample.prompt=if|Ω'], "sample.prompt 'Ω': character 'Ω'"),
+    (['--config.sample.prompt=if', '--config.sample.prompt=Ω'], "sample.prompt 'Ω': character 'Ω'"),
   ],
 )
 def test_bad_input_is_one_line(call, tmp_path, arguments, message):

@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
+from tokenizers import ByteLevelBPETokenizer
 
 from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
@@ -182,6 +183,96 @@ def test_a_tokenizer_json_is_read_where_ours_is_not_there(tmp_path):
     gpt2_folder.load_tokenizer(tmp_path / 'out', CONFIG)
 
 
+def their_tokenizer(folder, special=('<s>', '<pad>', '</s>')):
+  """A vocab.json and merges.txt beside the weights, and the config of the model."""
+  folder.mkdir(parents=True, exist_ok=True)
+  theirs = ByteLevelBPETokenizer()
+  theirs.train_from_iterator(
+    ['low lower lowest'] * 3, vocab_size=280, special_tokens=list(special), show_progress=False
+  )
+  theirs.save_model(str(folder))
+  return theirs, dataclasses.replace(CONFIG, vocab_size=theirs.get_vocab_size())
+
+
+@pytest.mark.parametrize('vocab_size', [None, 50257])
+def test_a_vocabulary_of_their_own_is_read_whatever_its_size(tmp_path, vocab_size):
+  theirs, config = their_tokenizer(tmp_path)
+  config = dataclasses.replace(config, vocab_size=vocab_size or config.vocab_size)
+  found = gpt2_folder.load_tokenizer(tmp_path, config)
+  text = 'a slower lowland, naïve 日本語'
+  assert found.encode(text).tolist() == theirs.encode(text).ids
+
+
+@pytest.mark.parametrize('other', ['vocab.txt', 'tokenizer.model', 'spiece.model', 'merges.txt'])
+def test_a_foreign_tokenizer_is_not_taken_for_openais(tmp_path, other):
+  (tmp_path / other).write_text('')
+  with pytest.raises(UserError, match=rf'{other}, which is not read here.*--config.init_tokenizer'):
+    gpt2_folder.load_tokenizer(tmp_path, dataclasses.replace(CONFIG, vocab_size=50257))
+
+
+def test_a_tokenizer_is_named_for_a_folder_without_one_and_for_no_other(tmp_path):
+  config = dataclasses.replace(CONFIG, vocab_size=300)
+  (tmp_path / 'bare').mkdir()
+  assert gpt2_folder.load_tokenizer(tmp_path / 'bare', config, 'bytes').name == 'bytes'
+  with pytest.raises(UserError, match='bytes has 257 ids, the model beside it 53'):
+    gpt2_folder.load_tokenizer(tmp_path / 'bare', CONFIG, 'bytes')
+  their_tokenizer(tmp_path / 'own')
+  with pytest.raises(UserError, match=r"has its own tokenizer, vocab\.json: leave 'bytes' out"):
+    gpt2_folder.load_tokenizer(tmp_path / 'own', config, 'bytes')
+
+
+@pytest.mark.parametrize(
+  ('generation', 'config_json', 'special_map', 'expected', 'told'),
+  [
+    (None, 2, None, 2, False),
+    (2, 0, None, 2, True),
+    (2, None, None, 2, False),
+    ([2, 1], None, None, 2, True),
+    (None, None, '</s>', 2, False),
+    (None, 50256, '</s>', 2, True),  # GPT2Config's default, which the vocabulary does not reach
+    (None, 50256, None, None, True),
+    (None, 100, '</s>', 2, True),  # an ordinary token beside a special one
+    (None, 100, None, 100, False),
+    (None, 'x', '</s>', 2, True),
+  ],
+)
+def test_what_ends_a_text_is_what_their_files_say(
+  tmp_path, caplog, generation, config_json, special_map, expected, told
+):
+  _, config = their_tokenizer(tmp_path)
+  write = lambda name, content: (tmp_path / name).write_text(json.dumps(content))
+  if generation is not None:
+    write('generation_config.json', {'eos_token_id': generation})
+  write('config.json', SETTINGS | ({} if config_json is None else {'eos_token_id': config_json}))
+  if special_map is not None:
+    write('special_tokens_map.json', {'eos_token': special_map})
+  assert gpt2_folder.load_tokenizer(tmp_path, config).end_of_text == expected
+  assert ('eos_token_id' in caplog.text) == told
+
+
+def test_an_end_of_text_of_their_own_stops_samples_and_goes_back(tmp_path):
+  _, config = their_tokenizer(tmp_path)
+  (tmp_path / 'special_tokens_map.json').write_text(json.dumps({'eos_token': '</s>'}))
+  tokenizer = gpt2_folder.load_tokenizer(tmp_path, config)
+  save_gpt2(random_params(config), config, tmp_path / 'out', tokenizer)
+  for name in ('config.json', 'generation_config.json'):
+    assert json.loads((tmp_path / 'out' / name).read_text())['eos_token_id'] == 2
+  assert json.loads((tmp_path / 'out' / 'tokenizer_config.json').read_text())['eos_token'] == '</s>'
+  for _ in range(2):  # ours, then theirs
+    again = gpt2_folder.load_tokenizer(tmp_path / 'out', config)
+    assert (again.end_of_text, again.encode('lower').tolist()) == (2, tokenizer.encode('lower').tolist())
+    (tmp_path / 'out' / gpt2_folder.TOKENIZER).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize('name', ['pytorch_model.bin', 'pytorch_model-00001-of-00002.bin'])
+def test_pickled_weights_are_not_read_and_the_way_out_is_shown(tmp_path, name):
+  (write(tmp_path) / 'model.safetensors').unlink()
+  (tmp_path / name).write_bytes(b'')
+  with pytest.raises(UserError, match=rf'holds {name}, a pickle, .* python -c "import glob, torch') as caught:
+    load_gpt2(tmp_path)
+  assert '\n' not in str(caught.value)
+
+
 def test_an_earlier_export_is_replaced_and_nothing_else(tmp_path):
   params, config = load_gpt2(write(tmp_path / 'in'))
   save_gpt2(jax.tree.map(np.zeros_like, params), config, tmp_path / 'out')
@@ -306,6 +397,12 @@ class TestHub:
     weight_map = {f'transformer.{name}': 'model-00001-of-00001.safetensors' for name in their_tensors()}
     (main / 'model.safetensors.index.json').write_text(json.dumps({'weight_map': weight_map}))
     assert load_gpt2('someone/small')[1] == CONFIG
+
+  def test_pickled_weights_are_named(self, hub):
+    main = hub / 'someone' / 'small' / 'resolve' / 'main'
+    (main / 'model.safetensors').rename(main / 'pytorch_model.bin')
+    with pytest.raises(UserError, match=r'someone/small has its weights as pytorch_model\.bin alone'):
+      load_gpt2('someone/small')
 
   def test_an_unknown_name_is_answered_in_one_line(self):
     with pytest.raises(UserError, match=r'no folder nobody/nothing.* cannot be downloaded .*404.*http://127') as error:

@@ -3,7 +3,9 @@
 import json
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import ByteLevelBPETokenizer, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
@@ -86,6 +88,138 @@ def test_characters_cannot_be_expressed(tmp_path):
   ],
 )
 def test_what_is_no_byte_level_bpe_is_refused(tmp_path, change, message):
+  tokenizer_json.save(trained(), tmp_path)
+  content = json.loads((tmp_path / 'tokenizer.json').read_text())
+  change(content)
+  (tmp_path / 'tokenizer.json').write_text(json.dumps(content))
+  with pytest.raises(UserError, match=message):
+    tokenizer_json.load(tmp_path)
+
+
+FRONT = ['<s>', '<pad>', '</s>', '<unk>']
+SPELLED = st.text(max_size=60).filter(lambda text: not any(token in text for token in [*FRONT, '<|endoftext|>']))
+
+
+def published(folder, special=FRONT, *, order='merges'):
+  """A vocab.json and merges.txt as Hugging Face writes them, ids in the order of merging or in any; their reader."""
+  theirs = ByteLevelBPETokenizer()
+  theirs.train_from_iterator([TEXT * 3], vocab_size=330, special_tokens=special, show_progress=False)
+  theirs.save_model(str(folder))
+  vocab = json.loads((folder / 'vocab.json').read_text())
+  if order == 'shuffled':
+    places = sorted(vocab, key=lambda token: token[::-1])
+    vocab = {token: number for number, token in enumerate(places)}
+  elif order == 'end':
+    vocab['<|endoftext|>'] = len(vocab)
+  (folder / 'vocab.json').write_text(json.dumps(vocab))
+  return ByteLevelBPETokenizer(str(folder / 'vocab.json'), str(folder / 'merges.txt'))
+
+
+@pytest.mark.parametrize(('special', 'order'), [(FRONT, 'merges'), (FRONT, 'shuffled'), ([], 'end'), ([], 'merges')])
+def test_vocab_and_merges_give_their_ids(tmp_path, special, order):
+  theirs = published(tmp_path, special, order=order)
+  ours = tokenizer_json.load(tmp_path)
+  again = tokenizers.load(ours.save(tmp_path / 'ours.json'))
+  back = published_again(ours, tmp_path / 'back')
+  assert again.fingerprint == ours.fingerprint
+  assert ours.vocab_size == theirs.get_vocab_size()
+
+  @given(SPELLED)
+  def check(text):
+    ids = ours.encode(text).tolist()
+    assert ids == theirs.encode(text).ids == again.encode(text).tolist() == ours.encode_readably(text)
+    assert ids == back.encode(text).ids
+    assert ours.decode(ids) == text
+
+  check()
+  for number in range(ours.vocab_size):
+    token = ours.tokens[number]
+    if token.isascii() and theirs.id_to_token(number) not in special:
+      assert theirs.decode([number]).encode() == token
+  broken = TEXT.encode() + b'\xff'
+  assert ours.encode_bytes(broken).tolist() == ours.encode_bytes_readably(broken)
+
+
+def published_again(tokenizer, folder):
+  folder.mkdir()
+  assert tokenizer_json.save(tokenizer, folder)
+  return Tokenizer.from_file(str(folder / 'tokenizer.json'))
+
+
+def test_special_tokens_in_front_of_a_tokenizer_json(tmp_path):
+  theirs = Tokenizer(models.BPE())
+  theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+  theirs.decoder = decoders.ByteLevel()
+  alphabet = pre_tokenizers.ByteLevel.alphabet()
+  theirs.train_from_iterator(
+    [TEXT * 3], trainers.BpeTrainer(vocab_size=320, special_tokens=FRONT, initial_alphabet=alphabet)
+  )
+  theirs.save(str(tmp_path / 'tokenizer.json'))
+  ours = tokenizer_json.load(tmp_path)
+  assert ours.special_tokens == {token: number for number, token in enumerate(FRONT)}
+  for text in TEXTS:
+    assert ours.encode(text).tolist() == theirs.encode(text).ids
+
+
+@pytest.mark.parametrize(
+  ('file', 'content'),
+  [
+    ('special_tokens_map.json', {'eos_token': '</s>'}),
+    ('special_tokens_map.json', {'eos_token': {'content': '</s>', 'lstrip': False}}),
+    ('tokenizer_config.json', {'eos_token': '</s>', 'added_tokens_decoder': {'2': {'content': '</s>'}}}),
+  ],
+)
+@pytest.mark.parametrize('form', ['vocab.json', 'tokenizer.json'])
+def test_what_ends_a_text_is_what_their_files_say(tmp_path, file, content, form):
+  published(tmp_path)
+  if form == 'tokenizer.json':
+    tokenizer_json.save(tokenizer_json.load(tmp_path), tmp_path)
+    (tmp_path / 'vocab.json').unlink()
+    (tmp_path / 'tokenizer_config.json').unlink()
+  assert tokenizer_json.load(tmp_path).end_of_text is None
+  (tmp_path / file).write_text(json.dumps(content))
+  found = tokenizer_json.load(tmp_path)
+  assert found.end_of_text == 2
+  assert tokenizers.load(found.save(tmp_path / 'ours.json')).end_of_text == 2
+  assert found.fingerprint != found.ended_by(0).fingerprint
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (lambda f: (f / 'merges.txt').unlink(), r'half of a tokenizer: merges\.txt is not beside it'),
+    (lambda f: (f / 'merges.txt').write_text('#version: 0.2\na b c\n'), "the merge 'a b c' is not of two tokens"),
+    (lambda f: (f / 'merges.txt').write_text('q nowhere\n'), 'no whole vocab.json'),
+    (lambda f: (f / 'merges.txt').write_bytes(b'\xff'), 'is not UTF-8'),
+    (lambda f: (f / 'vocab.json').write_text('{"a": 0}'), '255 of the 256 bytes have no id'),
+    (lambda f: (f / 'vocab.json').write_text('[]'), 'vocab.json'),
+    (lambda f: (f / 'tokenizer_config.json').write_text('{"add_prefix_space": true}'), 'add_prefix_space=True'),
+    (
+      lambda f: (f / 'added_tokens.json').write_text('{"the": 300}'),
+      "the special token 'the' is a token of texts, too",
+    ),
+    (lambda f: (f / 'special_tokens_map.json').write_text('[]'), 'holds no JSON object'),
+  ],
+)
+def test_a_vocabulary_that_is_none_is_refused(tmp_path, change, message):
+  published(tmp_path)
+  change(tmp_path)
+  with pytest.raises(UserError, match=message) as caught:
+    tokenizer_json.load(tmp_path)
+  assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (lambda c: c['model'].update(dropout=0.1), 'dropout=0.1'),
+    (lambda c: c['model'].update(ignore_merges=True), 'ignore_merges=True'),
+    (lambda c: c['model'].update(end_of_word_suffix='</w>'), 'end_of_word_suffix'),
+    (lambda c: c['pre_tokenizer'].update(add_prefix_space=True), 'add_prefix_space=True'),
+    (lambda c: c['added_tokens'].append({'content': 'word', 'id': 300, 'special': False}), "the added token 'word'"),
+  ],
+)
+def test_what_would_give_other_ids_is_refused(tmp_path, change, message):
   tokenizer_json.save(trained(), tmp_path)
   content = json.loads((tmp_path / 'tokenizer.json').read_text())
   change(content)
