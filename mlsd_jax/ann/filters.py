@@ -114,7 +114,7 @@ def _ordered(name: str, dtype: pl.DataType, operator: str, value: Any) -> Condit
 
 def _ordered_whole(name: str, dtype: pl.DataType, operator: str, operand: Any) -> Condition:
   """Whole numbers beside any number: the next one that the column's type has, on the side that decides."""
-  low, high = (pl.select(bound).item() for bound in (dtype.min(), dtype.max()))
+  low, high = _bounds(dtype)
   if operand < low or operand > high:
     everything = (operand < low) == (operator in ('gt', 'ge'))
     return lambda table: np.broadcast_to(everything, table.height) & table[name].is_not_null().to_numpy()
@@ -141,8 +141,13 @@ def _can_equal(value: Any, dtype: pl.DataType) -> bool:
   """Whether a column can hold this value at all."""
   if not dtype.is_integer():
     return dtype != pl.Null
-  low, high = (pl.select(bound).item() for bound in (dtype.min(), dtype.max()))
+  low, high = _bounds(dtype)
   return low <= value <= high and value == int(value)
+
+
+def _bounds(dtype: Any) -> tuple[int, int]:
+  """The least and the largest number of a type of whole numbers."""
+  return pl.select(dtype.min()).item(), pl.select(dtype.max()).item()
 
 
 def _as_float(value: Any) -> float:

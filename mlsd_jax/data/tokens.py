@@ -126,11 +126,11 @@ class TokenDataset:
         i += 1
     # A model would look such an id up in the place of another, or in none, and give a loss that is no number.
     if out.size and not 0 <= out.min() <= out.max() < self.vocab_size:
-      row, column = (int(at[0]) for at in np.nonzero((out < 0) | (out >= self.vocab_size)))
-      shard = self._files[bisect.bisect_right(self._starts, starts[row] + column) - 1]
+      window, place = (int(at[0]) for at in np.nonzero((out < 0) | (out >= self.vocab_size)))
+      shard = self._files[bisect.bisect_right(self._starts, starts[window] + place) - 1]
       raise UserError(
-        f'shard {self.folder / shard} holds token id {out[row, column] % 2**32}, out of range for {self.vocab_size} '
-        f'tokens: it was damaged since it was opened; delete {self.folder} and prepare again'
+        f'shard {self.folder / shard} holds token id {int(out[window, place]) % 2**32}, out of range for '
+        f'{self.vocab_size} tokens: it was damaged since it was opened; delete {self.folder} and prepare again'
       )
     return out
 

@@ -87,7 +87,13 @@ class BPETokenizer(base.Tokenizer):
     self._unusual: dict[str, Any] = {} if self._ids == usual and above else {'ids': self._ids}
     if self.end_of_text != usual_end:
       self._unusual['end_of_text'] = self.end_of_text
-    identity = ['bpe', self.pattern.plain, self.merges, sorted(self.special_tokens.items()), list(self.byte_order)]
+    identity: list[Any] = [
+      'bpe',
+      self.pattern.plain,
+      self.merges,
+      sorted(self.special_tokens.items()),
+      list(self.byte_order),
+    ]
     identity += [self._unusual] if self._unusual else []
     self.fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
