@@ -11,7 +11,6 @@ python -m experiments.algorithms --mode=growth --problem=lru_cache              
 
 import contextlib
 import dataclasses
-import json
 import math
 import pathlib
 import sys

@@ -7,7 +7,6 @@ read every byte again. $MLSD_VERIFY=full (`--verify=full`) does: it also finds w
 import concurrent.futures
 import contextlib
 import hashlib
-import json
 import os
 import pathlib
 import time

@@ -1,6 +1,5 @@
 """What a run measures, written where people look: metrics.jsonl, and TensorBoard."""
 
-import json
 import logging
 import math
 import os
