@@ -147,7 +147,7 @@ def test_tables_that_are_refused(metadata):
     st.decimals(allow_nan=False, places=3, max_value=99, min_value=0), st.lists(st.integers(-3, 3), max_size=2),
   ),
 )  # fmt: skip
-@hypothesis.settings(max_examples=300, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
 def test_what_is_added_is_equal_or_refused(column, value):
   try:
     (stored,) = add(column, [value])
