@@ -284,6 +284,12 @@ class Index:
     with self._lock:
       return self._state.vectors(self._known(checks.ids(ids)), self.dim)
 
+  def load(self) -> None:
+    """Reads what is otherwise read by the first search; from then on the folder is no longer needed."""
+    with self._lock:
+      for segment in self._state.segments:
+        _ = segment.engine
+
   def describe(self) -> list[dict[str, Any]]:
     """One dict a segment: kind, leaves, vectors, how many of them are deleted, bytes on disk (None: in memory)."""
     with self._lock:

@@ -108,10 +108,12 @@ def load(root: pathlib.Path, *, warn: Callable[[str], None] = _logger.warning) -
   versions = Versions(root)
   if not versions.has_current():
     raise UserError(f'{root} holds no trained recommender; run --mode=train first')
-  version = versions.current(remedy='train again in a new --workdir', warn=warn)
-  folder, described = versions.path(version), versions.note(version)
+  return versions.open(_open, remedy='train again in a new --workdir', warn=warn)
+
+
+def _open(folder: pathlib.Path, described: Mapping[str, Any]) -> State:
   if described.get('layout') != _LAYOUT:
-    raise UserError(f'{root} was saved in another layout; train again in a new --workdir')
+    raise UserError(f'{folder.parent} was saved in another layout; train again in a new --workdir')
   array = lambda name: snapshot.mapped(folder / f'{name}.npy')
   lists = lambda values: {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
   tower = from_mapping(TwoTowerConfig, lists(described['tower']), 'tower')
@@ -124,6 +126,7 @@ def load(root: pathlib.Path, *, warn: Callable[[str], None] = _logger.warning) -
   index = Index.open(folder / 'index', verify=False)  # as every file of the version, its bytes have been compared
   if not described.get('filters'):  # a state of before indices had what they are filtered by
     index = build_index(np.asarray(array('item_vectors')), index.settings)
+  index.load()
   return State(
     funnel=Funnel(
       per_source=described['per_source'],
@@ -136,7 +139,7 @@ def load(root: pathlib.Path, *, warn: Callable[[str], None] = _logger.warning) -
     histories=histories,
     users=pl.read_parquet(folder / 'users.parquet'),
     items=pl.read_parquet(folder / 'items.parquet'),
-    version=version,
+    version=folder.name,
   )
 
 

@@ -134,16 +134,20 @@ def _negatives(
   """For each query passages of other pages (and not of their near duplicates) that BM25 or dense search finds."""
   if not config.negatives:
     return [[] for _ in examples]
-  found = store.vectors.search(encoder.encode([each.query for each in examples], 'query'), _NEAR)
+  vectors = encoder.encode([each.query for each in examples], 'query')
+  found = store.vectors.search(vectors, _NEAR)
+  group_of = store.groups[store.owner]
   lexical = store.bm25_chunks or store.bm25_pages
   lists = []
-  for each, ids in zip(examples, found.ids, strict=True):
+  for each, query, ids in zip(examples, vectors, found.ids, strict=True):
     places, _ = top(lexical.scores(each.query), _NEAR)
-    group = store.groups[store.owner[each.row]]
-    near = dict.fromkeys(map(int, (*store.rows(ids), *places)))
-    foreign = [row for row in near if store.groups[store.owner[row]] != group]
-    own, *vectors = store.vectors.vectors(store.ids[[each.row, *foreign]])
-    others = [row for row, vector in zip(foreign, vectors, strict=True) if vector @ own <= config.too_near]
+    own = group_of == group_of[each.row]
+    near = [row for row in dict.fromkeys(map(int, (*store.rows(ids), *places))) if not own[row]]
+    if len(near) < config.negatives:  # its own page is so long that it hides the others
+      wider = store.vectors.search(query[None], _NEAR + int(own.sum()))
+      near = [row for row in store.rows(wider.ids[0]).tolist() if not own[row]]
+    right, *near_vectors = store.vectors.vectors(store.ids[[each.row, *near]])
+    others = [row for row, vector in zip(near, near_vectors, strict=True) if vector @ right <= config.too_near]
     rng.shuffle(others)
     texts = (_negative(store, row, each) for row in others)
     lists.append(list(itertools.islice((text for text in texts if text), config.negatives)))

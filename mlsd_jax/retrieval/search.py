@@ -14,7 +14,7 @@ from mlsd_jax.retrieval.fusion import FUSIONS, best, fuse, weighted_fusion
 from mlsd_jax.retrieval.store import Store
 
 STAGES = ('bm25', 'dense', 'hybrid', 'rerank')
-_PER_PAGE = 4  # chunks that dense search fetches for each page wanted: neighbours are often of one page
+_PER_PAGE = 4  # chunks that are fetched at first for each page wanted: neighbours are often of one page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,14 +141,12 @@ class Searcher:
   def _dense(self, vector: np.ndarray, within: np.ndarray | None) -> dict[int, Hit]:
     """By page: the similarity of its nearest chunk."""
     folders = None if within is None else sorted({self.store.folders[row] for row in np.flatnonzero(within)})
-    wanted = self.config.pages * (_PER_PAGE if self.store.bm25_chunks is not None else 1)
     where = None if folders is None else {'folder': folders}
-    found = self.store.vectors.search(vector[None], wanted, where=where, parallel=False)
+    there = len(self.store.starts) if within is None else int(within.sum())
     hits: dict[int, Hit] = {}
-    for chunk, score in zip(self.store.rows(found.ids[0]), found.scores[0], strict=True):
-      page = int(self.store.owner[chunk])
-      if page not in hits and len(hits) < self.config.pages:  # nearest first
-        hits[page] = Hit(page, int(chunk), float(score))
+    for row, score in nearest_of_pages(self.store, vector, min(self.config.pages, there), where=where):
+      page = int(self.store.owner[row])
+      hits[page] = Hit(page, row, score)
     return hits
 
   def _fuse(self, bm25: dict[int, Hit], dense: dict[int, Hit]) -> dict[int, Hit]:
@@ -169,6 +167,28 @@ class Searcher:
     mixed = weighted_fusion([old, new], [1 - weight, weight])
     hits = {page: dataclasses.replace(hybrid[page], score=1 + mixed[page]) for page in first}
     return hits | {page: hybrid[page] for page in order[self.config.rerank :]}
+
+
+def nearest_of_pages(
+  store: Store, vector: np.ndarray, pages: int, *, where: Mapping[str, Sequence[str]] | None = None
+) -> list[tuple[int, float]]:
+  """(row, similarity) of the nearest chunk of each of the `pages` nearest pages, or of as many as there are.
+
+  A page of many chunks can be all of the nearest ones: more are fetched until enough pages are among them.
+
+  Args:
+    vector: of the query, [D].
+    where: as in `Index.search`.
+  """
+  wanted = pages * (_PER_PAGE if len(store.owner) > len(store.starts) else 1)
+  while True:
+    found = store.vectors.search(vector[None], wanted, where=where, parallel=False)
+    rows = store.rows(found.ids[0])
+    owners = store.owner[rows]
+    first = np.sort(np.unique(owners, return_index=True)[1])[:pages]  # nearest first
+    if len(first) == pages or len(rows) < wanted:
+      return [(int(rows[at]), float(found.scores[0][at])) for at in first]
+    wanted *= 4
 
 
 def _mean(rankings: Sequence[dict[int, Hit]], pages: int) -> dict[int, Hit]:

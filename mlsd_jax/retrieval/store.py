@@ -58,6 +58,7 @@ class Store:
     several = (folder / 'bm25-chunks').is_dir()
     self.bm25_chunks = BM25.open(folder / 'bm25-chunks') if several else None
     self.vectors = Index.open(folder / VECTORS, verify=False)  # `open_store` has
+    self.vectors.load()  # two updates later the files are gone
     self.ids = chunks['id'].to_numpy()
     self._by_id = np.argsort(self.ids)
 
@@ -119,18 +120,19 @@ def open_store(
   versions = Versions(folder)
   if not versions.has_current():
     raise UserError(f'{folder} holds no index; build it first with --mode=build')
-  name = versions.current(
-    remedy='build again', older=older, besides=lambda generation: Index.damage(generation / VECTORS), warn=warn
-  )
-  manifest = versions.note(name)
-  if manifest.get('version') != VERSION:
-    raise UserError(f'the index in {folder} is of version {manifest.get("version")}, not {VERSION}; build again')
-  if encoder is not None and manifest['encoder'] != encoder.fingerprint:
-    raise UserError(
-      f'the index in {folder} was made by the encoder {manifest["encoder_name"]}, not by this {encoder.name}; '
-      'name that one, or build again'
-    )
-  return Store(versions.path(name), manifest)
+
+  def checked(generation: pathlib.Path, manifest: Mapping[str, Any]) -> Store:
+    if manifest.get('version') != VERSION:
+      raise UserError(f'the index in {folder} is of version {manifest.get("version")}, not {VERSION}; build again')
+    if encoder is not None and manifest['encoder'] != encoder.fingerprint:
+      raise UserError(
+        f'the index in {folder} was made by the encoder {manifest["encoder_name"]}, not by this {encoder.name}; '
+        'name that one, or build again'
+      )
+    return Store(generation, manifest)
+
+  vectors_damage = lambda generation: Index.damage(generation / VECTORS)
+  return versions.open(checked, remedy='build again', older=older, besides=vectors_damage, warn=warn)
 
 
 def _open_table(path: pathlib.Path) -> Any:

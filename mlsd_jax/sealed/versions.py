@@ -54,9 +54,11 @@ class Versions:
 
   def sealed(self) -> list[str]:
     """Names of all with a seal, the newest seal first."""
-    seals = [path for path in self.folder.glob(f'*{_SEAL}') if '.damaged' not in path.name]
-    seals.sort(key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
-    names = (path.name.removesuffix(_SEAL) for path in seals)
+    written: list[tuple[int, str]] = []
+    for path in self.folder.glob(f'*{_SEAL}'):
+      with contextlib.suppress(FileNotFoundError):  # deleted by a writer since it was listed
+        written.append((path.stat().st_mtime_ns, path.name))
+    names = (name.removesuffix(_SEAL) for _, name in sorted(written, reverse=True) if '.damaged' not in name)
     return [name for name in names if self.path(name).is_dir()]
 
   def note(self, name: Name) -> dict[str, Any]:
@@ -164,6 +166,42 @@ class Versions:
       if not older:
         raise UserError(f'{problem}: {remedy}')
     raise UserError(f'{problem}; no other version in {self.folder} is whole: {remedy}')
+
+  def open[T](
+    self,
+    open_: Callable[[pathlib.Path, dict[str, Any]], T],
+    *,
+    remedy: str,
+    older: bool = True,
+    besides: Callable[[pathlib.Path], str | None] = lambda _: None,
+    warn: Callable[[str], None] = _logger.warning,
+  ) -> T:
+    """`open_(folder, note)` of the version that counts, as `current` has it.
+
+    A writer keeps the current version and the one before. Who is overtaken by two updates while reading finds files
+    gone: then the version that counts by now is opened, and nothing is said of the one that was.
+
+    Args:
+      open_: reads all that it will ever need of the folder, or maps it into memory.
+
+    Raises:
+      UserError: as `current` and `open_`.
+    """
+    while True:
+      named = self._named()
+      warnings: list[str] = []
+      try:
+        name = self.current(remedy=remedy, older=older, besides=besides, warn=warnings.append)
+        opened = open_(self.path(name), self.note(name))
+      except (OSError, UserError):
+        if self._named() == named:
+          raise
+        continue
+      if warnings and self._named() != named:
+        continue
+      for line in warnings:
+        warn(line)
+      return opened
 
   def _named(self) -> str | None:
     try:

@@ -8,6 +8,8 @@ from mlsd_jax.retrieval import answers
 from mlsd_jax.retrieval.build import BuildConfig, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig, plain_text
 from mlsd_jax.retrieval.fusion import best, weighted_fusion
+from mlsd_jax.retrieval.pages import Page
+from mlsd_jax.retrieval.query_pairs import PairConfig, make_pairs
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
 from mlsd_jax.retrieval.store import open_store
 
@@ -132,3 +134,31 @@ def test_calibration_of_classes_that_do_not_meet_is_finite():
 def test_settings_without_a_meaning_are_refused(values):
   with pytest.raises(UserError, match='search'):
     SearchConfig(**values)
+
+
+@pytest.fixture(scope='module')
+def one_long_page(tmp_path_factory, pages, encoder):
+  """Searched for three pages: one of them has more chunks about the query than are fetched at first."""
+  folder = tmp_path_factory.mktemp('long')
+  text = '\n\n'.join(f'# Sending mail {i}\n\nSending mail {i}.' for i in range(60))
+  long = Page('long', 'Sending mail', text, 'long')
+  build_store([long, *pages[:8]], folder, encoder, BuildConfig(chunk=ChunkConfig(16, 0, 0), near_duplicate=0))
+  return Searcher(open_store(folder, encoder), encoder, SearchConfig(pages=3))
+
+
+@pytest.mark.parametrize(('folder', 'number'), [('', 3), ('long', 1), ('copying', 2)])
+def test_a_page_of_many_chunks_hides_no_other(one_long_page, encoder, folder, number):
+  store = one_long_page.store
+  similarity = store.vectors.vectors(store.ids) @ encoder.encode(['sending mail'], 'query')[0]
+  best_of_pages = np.maximum.reduceat(similarity, store.starts)
+  inside = [row for row, name in enumerate(store.folders) if name.startswith(folder)]
+  dense = one_long_page.search('sending mail', folder=folder).stages['dense']
+  expected = sorted(best_of_pages[inside], reverse=True)[:number]
+  np.testing.assert_allclose([hit.score for hit in dense], expected, atol=1e-5)
+
+
+def test_pairs_are_made_of_a_page_of_many_chunks(one_long_page, encoder):
+  config = PairConfig(sources=('title',), number=50, negatives=2, too_near=1.0, min_words=1, min_query_words=1)
+  examples = [pair for pair in make_pairs(one_long_page.store, encoder, config) if pair.query == 'Sending mail']
+  assert examples
+  assert all(len(pair.negatives) == 2 for pair in examples)

@@ -234,3 +234,12 @@ def test_a_killed_build_goes_on_with_the_shards_it_wrote(tmp_path, pages, model)
   whole = build_store(pages, tmp_path / 'whole', encoder, CONFIG)
   assert difference.embedded <= whole.embedded - 3 * CONFIG.shard_size
   assert_same(open_store(folder, encoder), open_store(tmp_path / 'whole', encoder))
+
+
+def test_what_is_open_is_searched_after_two_updates(folder, pages, encoder):
+  opened = Searcher(open_store(folder, encoder), encoder, SearchConfig())
+  for edition in (pages[1:], pages[2:]):
+    build_store(edition, folder, encoder, CONFIG)
+  assert not opened.store.folder.exists()
+  assert opened.search(pages[0].title).stages['bm25'][0].page == 0
+  assert opened.store.page(0) == pages[0]

@@ -167,3 +167,54 @@ def test_a_writer_that_fails_leaves_the_version_before(tmp_path):
     pass
   assert read_version(versions) == ('a', 'a')
   assert sorted(path.name for path in tmp_path.iterdir()) == ['current.json', 'v0', 'v0.sha256.json']
+
+
+def write_numbered(versions, number):
+  with versions.write(f'v{number}', {'number': number}) as folder:
+    for name in ('a', 'b'):
+      (folder / name).write_text(str(number))
+
+
+@pytest.mark.parametrize('moment', ['check', 'a', 'b'])
+def test_a_reader_overtaken_by_two_updates_opens_what_counts_by_then(tmp_path, moment):
+  versions, warnings = Versions(tmp_path), []
+  write_numbered(versions, 1)
+  moments = []
+
+  def at(name):
+    moments.append(name)
+    if moments.count(name) == 1 and name == moment:
+      write_numbered(versions, 2)
+      write_numbered(versions, 3)
+
+  def read(folder, note):
+    found = [note['number']]
+    for name in ('a', 'b'):
+      at(name)
+      found.append(int((folder / name).read_text()))
+    return found
+
+  besides = lambda folder: at('check') or (None if folder.exists() else f'{folder} is gone')
+  assert versions.open(read, remedy='build again', besides=besides, warn=warnings.append) == [3, 3, 3]
+  assert not warnings
+
+
+def test_what_cannot_be_opened_is_tried_once(tmp_path):
+  versions, tried = Versions(tmp_path), []
+  write_numbered(versions, 1)
+
+  def refuse(folder, note):
+    tried.append(folder)
+    raise UserError('of another kind')
+
+  with pytest.raises(UserError, match='of another kind'):
+    versions.open(refuse, remedy='build again')
+  assert len(tried) == 1
+
+
+def test_seals_deleted_while_they_are_listed_do_not_count(tmp_path, monkeypatch):
+  versions = Versions(tmp_path)
+  write_numbered(versions, 1)
+  listed = [*tmp_path.glob('*.sha256.json'), tmp_path / 'v0.sha256.json']
+  monkeypatch.setattr(pathlib.Path, 'glob', lambda path, pattern: iter(listed))
+  assert versions.sealed() == ['v1']
