@@ -22,7 +22,6 @@ from typing import Annotated
 from absl import flags
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from experiments import contract, sections
 from mlsd_jax import files, reading
@@ -34,6 +33,7 @@ from mlsd_jax.algorithms.limits import MEBIBYTE, Limits
 from mlsd_jax.algorithms.pool import Pool
 from mlsd_jax.algorithms.problem import Problem, find, problems
 from mlsd_jax.errors import UserError
+from mlsd_jax.printable import as_text
 from mlsd_jax.schema import Positive, above
 
 FREE = ('prove_operations', 'sizes', 'rounds', 'growth_seconds', 'compare')
@@ -312,7 +312,7 @@ def _print_rows(rows: Sequence[dict[str, str | float]]) -> None:
     table.add_column(column)
   for row in rows:
     text = str(row['complexity'] or row['title'])
-    table.add_row(str(row['name']), verdict_table.verdict_text(str(row['verdict'])), Text(text))
+    table.add_row(as_text(str(row['name'])), verdict_table.verdict_text(str(row['verdict'])), as_text(text))
   _console().print(table)
 
 
@@ -321,7 +321,7 @@ def _first_line(path: pathlib.Path) -> str:
 
 
 def _console() -> Console:
-  return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+  return Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False, emoji=False)
 
 
 def _summary(result: dict[str, float]) -> str:

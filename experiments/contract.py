@@ -23,6 +23,7 @@ from experiments.run import Run, barrier
 from experiments.sections import Section, check
 from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
+from mlsd_jax.printable import printable
 
 # What is wrong with a disk, a path or a limit of the machine, and not with the code.
 _OF_THE_MACHINE = {
@@ -144,7 +145,7 @@ def _one_line() -> Iterator[_Answer]:
     answer.code, message = process.INTERRUPTED, 'interrupted'
   if message:
     with contextlib.suppress(OSError):
-      print(message, file=sys.stderr, flush=True)
+      print(printable(message), file=sys.stderr, flush=True)
 
 
 def _said_of(error: OSError) -> str:

@@ -28,6 +28,7 @@ from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, read_prompts, run_tokenizer
 from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models import gpt
+from mlsd_jax.printable import printable
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed, plots, sharding
@@ -228,7 +229,7 @@ def _sample(run: contract.Run, params: Any, model: gpt.GPTConfig, tokenizer: Tok
     num_samples=config.num_samples,
     stop=tuple(config.stop),
     seed=config.seed,
-    on_text=(lambda _, piece: print(piece, end='', flush=True)) if streaming else None,
+    on_text=(lambda _, piece: print(printable(piece), end='', flush=True)) if streaming else None,
   )
   shown = [f'--- sample {i + 1} of {len(samples)} ---\n{s.prompt}{s.text}\n' for i, s in enumerate(samples)]
   run.print('' if streaming else '\n' + '\n'.join(shown))

@@ -25,6 +25,7 @@ from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.encoder import tensorboard as encoder_tensorboard
 from mlsd_jax.encoder.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
 from mlsd_jax.errors import UserError
+from mlsd_jax.printable import printable
 from mlsd_jax.ranking_measures import Judgements
 from mlsd_jax.retrieval import (
   answers,
@@ -51,7 +52,7 @@ FREE = ('search', 'cross_encoder', 'generator', 'evaluate', 'answer', 'tune', 's
 def build(run: contract.Run) -> None:
   """Reads, cuts, embeds and indexes the corpus (or goes on), then evaluates."""
   finished = run.result() or {}
-  if 'ndcg@10' in finished and (run.workdir / 'index' / 'current.json').exists():
+  if 'ndcg@10' in finished and store.is_built(run.workdir / 'index'):
     run.check(FREE)
     return run.print_finished(f'{_summary(finished)}; --mode=update reads the corpus again')
   _check(run)
@@ -278,7 +279,7 @@ def _pages(run: contract.Run) -> Collection:
 
 
 def _warn(line: str) -> None:
-  print(line, file=sys.stderr)
+  print(printable(line), file=sys.stderr)
 
 
 def _sample(queries: Any, most: int, seed: int) -> dict[str, str]:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from experiments import config_files, process
 from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
+from mlsd_jax.printable import printable
 
 # What lies in a workdir before its run has made anything: the claim, and the tokenizer that the run begins with.
 _CLAIM = ('config.json', 'data.json', 'tokenizer.json')
@@ -130,8 +131,9 @@ class Run:
       self.print(f'{", ".join(late)} had no effect on it')
 
   def print(self, text: str = '') -> None:
+    """Shows a text, whoever wrote it."""
     if _is_main():
-      print(text, flush=True)
+      print(printable(text), flush=True)
 
 
 def _is_main() -> bool:

@@ -10,19 +10,20 @@ from rich.text import Text
 from mlsd_jax.algorithms.judge import VERDICTS, Case, Report
 from mlsd_jax.algorithms.limits import MEBIBYTE
 from mlsd_jax.algorithms.problem import Mismatch
+from mlsd_jax.printable import as_text
 
 _STYLES = {'AC': 'green', 'CE': 'magenta', 'JE': 'magenta'}
 _SHOWN_LINES = 24
 
 
 def verdict_text(verdict: str) -> Text:
-  return Text(verdict or '-', style=_STYLES.get(verdict, 'red' if verdict else 'dim'))
+  return as_text(verdict or '-', style=_STYLES.get(verdict, 'red' if verdict else 'dim'))
 
 
 def print_report(console: Console, report: Report, shown: int = 40) -> None:
   """A row a case (the first ones and all that failed), then the verdict, then the first failing case in full."""
   if report.compile_error is not None:
-    console.print(report.compile_error, markup=False, highlight=False)
+    console.print(as_text(report.compile_error))
   else:
     table = Table(box=None, header_style='bold', pad_edge=False)
     for name in ('case', 'verdict', 'cpu s', 'clock s', 'MiB', 'what'):
@@ -31,17 +32,18 @@ def print_report(console: Console, report: Report, shown: int = 40) -> None:
       if number < shown or result.verdict not in ('AC', ''):
         outcome = result.outcome
         table.add_row(
-          result.case.name,
+          as_text(result.case.name),
           verdict_text(result.verdict),
           f'{outcome.cpu:.3f}',
           f'{outcome.wall:.3f}',
           f'{outcome.memory / MEBIBYTE:.1f}',
-          Text(result.message[:100]),
+          as_text(result.message[:100]),
         )
     console.print(table)
     if len(report.results) > shown:
       console.print(f'... {len(report.results):,} cases in all')
-  console.print(Text.assemble(report.program, ': ', verdict_text(report.verdict), f' ({VERDICTS[report.verdict]})'))
+  program, meaning = as_text(f'{report.program}: '), f' ({VERDICTS[report.verdict]})'
+  console.print(Text.assemble(program, verdict_text(report.verdict), meaning))
   if report.failure is not None:
     failure = report.failure
     expected = Case.read(failure.case.answer) if failure.case.answer is not None else b''
@@ -49,13 +51,13 @@ def print_report(console: Console, report: Report, shown: int = 40) -> None:
     print_case(console, Case.read(failure.case.input), expected, failure.output)
     if failure.outcome.stderr:
       console.print(Text('standard error', style='bold'))
-      console.print(failure.outcome.stderr[-1500:].rstrip(), markup=False, highlight=False)
+      console.print(as_text(failure.outcome.stderr[-1500:].rstrip()))
 
 
 def print_case(console: Console, given: bytes, expected: bytes, actual: bytes) -> None:
   """The input, and the two outputs side by side with the lines that differ marked."""
   console.print(Text('input', style='bold'))
-  console.print(Text(_clip(given)))
+  console.print(as_text(_clip(given)))
   right, mine = (_lines(text) for text in (expected, actual))
   table = Table(box=None, header_style='bold', pad_edge=False)
   table.add_column('expected', min_width=20)
@@ -68,7 +70,7 @@ def print_case(console: Console, given: bytes, expected: bytes, actual: bytes) -
   for a, b in pairs[start : start + _SHOWN_LINES]:
     differs = (a or '').split() != (b or '').split()
     cells = ['(nothing)' if line is None else line[:100] for line in (a, b)]
-    table.add_row(Text(cells[0], style='green' if differs else ''), Text(cells[1], style='red' if differs else ''))
+    table.add_row(as_text(cells[0], 'green' if differs else ''), as_text(cells[1], 'red' if differs else ''))
   console.print(table)
 
 
@@ -76,16 +78,16 @@ def print_mismatch(console: Console, mismatch: Mismatch) -> None:
   """The calls that lead to a wrong answer, and what the last of them should have answered."""
   console.print(Text(f'smallest failing input: {len(mismatch.calls)} calls', style='bold'))
   names, arguments = [name for name, _ in mismatch.calls], [list(each) for _, each in mismatch.calls]
-  console.print(Text(_clip(f'{json.dumps(names)}\n{json.dumps(arguments)}'.encode())))
+  console.print(as_text(_clip(f'{json.dumps(names)}\n{json.dumps(arguments)}'.encode())))
   table = Table(box=None, header_style='bold', pad_edge=False)
   for name in ('call', 'expected', 'actual'):
     table.add_column(name)
   name, last = mismatch.calls[-1]
   shown = ', '.join(map(repr, last))
   table.add_row(
-    Text(f'{name}({shown[:80]})'),
-    Text(repr(mismatch.expected)[:300], style='green'),
-    Text(repr(mismatch.actual)[:300], style='red'),
+    as_text(f'{name}({shown[:80]})'),
+    as_text(repr(mismatch.expected)[:300], 'green'),
+    as_text(repr(mismatch.actual)[:300], 'red'),
   )
   console.print(table)
 

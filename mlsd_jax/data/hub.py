@@ -146,7 +146,7 @@ def _fetch(client, name: str, folder: pathlib.Path, file: str, *, optional: bool
     return True
   origin = _origin(folder)
   url = _url(name, file, origin['commit'])
-  columns = progress.TextColumn('{task.description}'), progress.BarColumn(), progress.DownloadColumn()
+  columns = progress.TextColumn('{task.description}', markup=False), progress.BarColumn(), progress.DownloadColumn()
   bar = progress.Progress(
     *columns, progress.TransferSpeedColumn(), console=console.Console(stderr=True), disable=not sys.stderr.isatty()
   )

@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from mlsd_jax.printable import printable
+
 _SECONDS_BETWEEN_LINES = 30
 
 
@@ -20,13 +22,14 @@ def progress_bar(
     done: those that an earlier run has dealt with.
     unit: what is counted, if not bytes: 'chunks', 'steps'.
   """
+  description = printable(description)
   if not sys.stderr.isatty():
     yield _plain(description, total, done, unit)
     return
   from rich import console, progress
 
   columns = (
-    progress.TextColumn('{task.description}'),
+    progress.TextColumn('{task.description}', markup=False),
     progress.BarColumn(),
     *(
       (progress.DownloadColumn(), progress.TransferSpeedColumn())

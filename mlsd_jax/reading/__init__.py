@@ -3,7 +3,7 @@
 Whatever a file holds, memory stays bounded, and what is wrong is one UserError that names file and line.
 """
 
-from mlsd_jax.reading.folder import by_suffix, files_below, printable
+from mlsd_jax.reading.folder import by_suffix, files_below
 from mlsd_jax.reading.json_text import json_lines, parse_json, read_json, strict
 from mlsd_jax.reading.text import (
   FILE_BYTES,
@@ -37,7 +37,6 @@ __all__ = [
   'not_text',
   'opened',
   'parse_json',
-  'printable',
   'read_bytes',
   'read_json',
   'read_text',

@@ -5,6 +5,8 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 
+from mlsd_jax.printable import printable
+
 
 def files_below(
   root: pathlib.Path, warn: Callable[[str], None], *, links: bool = False
@@ -36,11 +38,6 @@ def _leads(link: pathlib.Path, inside: pathlib.Path) -> str:
   except (OSError, RuntimeError):  # gone, or in a circle
     return 'leads nowhere'
   return '' if target.is_relative_to(inside) else 'leads out of the folder; name what it leads to by itself'
-
-
-def printable(name: str) -> str:
-  """A file's name for a message: bytes that are no UTF-8 become U+FFFD."""
-  return name.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
 
 
 def by_suffix(names: Iterable[str]) -> str:

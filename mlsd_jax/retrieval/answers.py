@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mlsd_jax.encoder.encoder import Encoder
-from mlsd_jax.retrieval.chunking import plain_text
+from mlsd_jax.retrieval.chunking import plain_span
+from mlsd_jax.retrieval.markdown import read_markdown
+from mlsd_jax.retrieval.page import MARKDOWN, Page
 from mlsd_jax.retrieval.search import Found, Searcher
 
 _SENTENCE = re.compile(r'(?<=[.!?])["\')\]]*\s+|\n\s*\n|\n(?=\s*[-*#|]|\s*\d+\.\s|\s*```)')
@@ -145,21 +147,30 @@ def prompt(query: str, citations: Sequence[Citation]) -> str:
 
 
 def _sentences(searcher: Searcher, chunk_row: int) -> list[Citation]:
+  """The sentences of a chunk, a block of code as one; the whole of it if all are short."""
   store = searcher.store
   page = store.page(int(store.owner[chunk_row]))
   chunk = store.chunk(chunk_row)
-  edges = [chunk.start, *(found.end() for found in _SENTENCE.finditer(page.text, chunk.start, chunk.end)), chunk.end]
+  code = read_markdown(page.text).code_spans() if page.format == MARKDOWN else []
+  code = [(max(start, chunk.start), min(end, chunk.end)) for start, end in code]
+  inside = [span for span in code if span[0] < span[1]]
+  edges = {chunk.start, chunk.end, *itertools.chain.from_iterable(inside)}
+  for found in _SENTENCE.finditer(page.text, chunk.start, chunk.end):
+    if not any(start < found.end() < end for start, end in inside):
+      edges.add(found.end())
   spans = []
-  for start, end in itertools.pairwise(edges):
-    raw = page.text[start:end]
-    start += len(raw) - len(raw.lstrip())
-    text = plain_text(raw, page.format)
-    if len(text.split()) >= _SHORTEST:
-      spans.append(Citation(page.id, page.title, start, start + len(raw.strip()), text, 0.0))
-  if not spans:
-    text = plain_text(page.text[chunk.start : chunk.end], page.format)
-    spans = [Citation(page.id, page.title, chunk.start, chunk.end, text, 0.0)]
-  return spans
+  for start, end in itertools.pairwise(sorted(edges)):
+    text = plain_span(page, start, end)
+    if len(text.split()) >= (1 if (start, end) in inside else _SHORTEST):
+      spans.append(_citation(page, start, end, text))
+  return spans or [_citation(page, chunk.start, chunk.end, plain_span(page, chunk.start, chunk.end))]
+
+
+def _citation(page: Page, start: int, end: int, text: str) -> Citation:
+  """Without the blank lines around it; what stands before the first word of its line stays, as it may be its markup."""
+  raw = page.text[start:end]
+  start += len(raw) - len(raw.lstrip('\r\n') if page.format == MARKDOWN else raw.lstrip())
+  return Citation(page.id, page.title, start, start + len(page.text[start:end].rstrip()), text, 0.0)
 
 
 def _pick(encoder: Encoder, query: str, candidates: Sequence[Citation], number: int) -> list[Citation]:

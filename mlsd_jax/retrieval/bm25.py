@@ -6,7 +6,6 @@ bm25s scores every term of every text beforehand, so its index is not changed bu
 import dataclasses
 import logging
 import pathlib
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,8 +13,8 @@ import numpy as np
 
 from mlsd_jax import files
 from mlsd_jax.errors import UserError
-
-_WORD = re.compile(r'\w+')
+from mlsd_jax.retrieval import terms
+from mlsd_jax.retrieval.terms import Analyzer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,24 +36,6 @@ class BM25Config:
       raise UserError(f'bm25 needs k1 >= 0 and b in [0, 1], got k1={self.k1}, b={self.b}')
 
 
-class Analyzer:
-  """Texts to terms: words of two or more characters in lower case, also the parts of snake_case, stemmed."""
-
-  def __init__(self, stem: bool):
-    import Stemmer
-    from bm25s.stopwords import STOPWORDS_EN
-
-    self._stop = frozenset(STOPWORDS_EN)
-    self._stemmer = Stemmer.Stemmer('english') if stem else None
-
-  def __call__(self, text: str) -> list[str]:
-    words = [word for word in _WORD.findall(text.lower()) if len(word) > 1]
-    words += [part for word in words if '_' in word.strip('_') for part in word.split('_') if len(part) > 1]
-    if self._stemmer is None:
-      return words
-    return self._stemmer.stemWords([word for word in words if word not in self._stop])
-
-
 class BM25:
   """An index over N texts; see `build` and `open`."""
 
@@ -69,7 +50,7 @@ class BM25:
 
     analyze = Analyzer(config.stem)
     vocabulary: dict[str, int] = {}
-    ids = [[vocabulary.setdefault(term, len(vocabulary)) for term in analyze(text)] for text in texts]
+    ids = [analyze.number(text, vocabulary) for text in texts]
     nothing = vocabulary.setdefault('', len(vocabulary))  # which no query has
     if not any(ids):
       ids = [[nothing]] * len(ids)  # bm25s divides by the mean length
@@ -80,8 +61,9 @@ class BM25:
 
   def scores(self, query: str) -> np.ndarray:
     """float32 [N]: the score of every text, 0 where no term is shared."""
-    terms = [self._index.vocab_dict[term] for term in self._analyze(query) if term in self._index.vocab_dict]
-    return self._index.get_scores_from_ids(terms) if terms else np.zeros(self.size, np.float32)
+    known = self._index.vocab_dict
+    found = [known[term] for term in self._analyze(query) if term in known]
+    return self._index.get_scores_from_ids(found) if found else np.zeros(self.size, np.float32)
 
   def search(self, query: str, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The places and scores of the best k texts that share a term with the query, the best first."""
@@ -91,15 +73,22 @@ class BM25:
     """Writes the index into a folder of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     self._index.save(folder, show_progress=False)
-    files.write_json(folder / 'config.json', dataclasses.asdict(self.config) | {'size': self.size})
+    written = dataclasses.asdict(self.config) | {'size': self.size, 'terms': terms.VERSION}
+    files.write_json(folder / 'config.json', written)
 
   @classmethod
   def open(cls, folder: pathlib.Path) -> 'BM25':
-    """What `save` wrote; the scores stay on disk and are mapped into memory."""
+    """What `save` wrote; the scores stay on disk and are mapped into memory.
+
+    Raises:
+      UserError: its terms are those of another release, so that queries would not find them.
+    """
     import bm25s
 
     written = files.read_json(folder / 'config.json')
-    size = written.pop('size')
+    size, version = written.pop('size'), written.pop('terms', 1)
+    if version != terms.VERSION:
+      raise UserError(f'the terms in {folder} are of version {version}, not {terms.VERSION}: build again')
     return cls(bm25s.BM25.load(folder, mmap=True), BM25Config(**written), size)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import pathlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -101,8 +101,8 @@ def _build(
   old = {} if before is None else dict(zip(before.page_ids, before.page_digests(), strict=True))
   new = dict(zip((page.id for page in pages), digests, strict=True))
   count: Count = lambda texts: [encoder.count_tokens(text) for text in texts]
-  chunks = [known.get(digest) or cut(page, config.chunk, count) for page, digest in zip(pages, digests, strict=True)]
-  texts = [chunk_text(page, chunk) for page, own in zip(pages, chunks, strict=True) for chunk in own]
+  cuts = [_cut(page, known.get(digest), config.chunk, count) for page, digest in zip(pages, digests, strict=True)]
+  texts = [text for each in cuts for text in each.texts]
   place = pathlib.Path('embeddings', encoder.fingerprint[:16])
   store = EmbeddingStore(folder / place, progress.warn)
   lender = EmbeddingStore(borrow / place, progress.warn) if borrow else None
@@ -123,9 +123,27 @@ def _build(
     chunks=len(texts),
   )
   if not (same_encoder and same_config and list(old.items()) == list(new.items())):
-    _write(folder, pages, digests, chunks, texts, store, encoder, config, before)
+    _write(folder, pages, digests, cuts, texts, store, encoder, config, before)
     store.sweep(texts)
   return difference
+
+
+class _Cut(NamedTuple):
+  """A page's chunks, what of them is embedded, what BM25 counts of them, and of the page as a whole."""
+
+  chunks: Sequence[Chunk]
+  texts: Sequence[str]
+  lexical: Sequence[str]
+  whole: str
+
+
+def _cut(page: Page, known: Sequence[Chunk] | None, config: ChunkConfig, count: Count) -> _Cut:
+  """All at once, so that a page is read once."""
+  chunks = known or cut(page, config, count)
+  texts = [chunk_text(page, chunk) for chunk in chunks]
+  lexical = [chunk_text(page, chunk, heading=True) for chunk in chunks]
+  shared = [text if text == other else other for text, other in zip(texts, lexical, strict=True)]  # one copy in memory
+  return _Cut(chunks, texts, shared, chunk_text(page, Chunk(0, len(page.text)), heading=True))
 
 
 def _borrowing(encode: Encode, lender: EmbeddingStore | None) -> Encode:
@@ -162,7 +180,7 @@ def _write(
   folder: pathlib.Path,
   pages: Sequence[Page],
   digests: Sequence[str],
-  chunks: Sequence[Sequence[Chunk]],
+  cuts: Sequence[_Cut],
   texts: Sequence[str],
   store: EmbeddingStore,
   encoder: Encoder,
@@ -179,8 +197,8 @@ def _write(
   }
   try:
     with versions.write(f'generation-{max(numbers, default=0) + 1:06d}', note, leave_out=[VECTORS]) as unfinished:
-      flat = [(row, chunk) for row, own in enumerate(chunks) for chunk in own]
-      ids = _chunk_ids(pages, chunks, texts)
+      flat = [(row, chunk) for row, each in enumerate(cuts) for chunk in each.chunks]
+      ids = _chunk_ids(pages, cuts)
       groups = _groups(pages, config.near_duplicate)
       _write_table(
         unfinished / 'pages.arrow',
@@ -196,11 +214,10 @@ def _write(
           'headings': [list(chunk.headings) for _, chunk in flat],
         },
       )
-      lexical = lambda page, chunk: chunk_text(page, chunk, heading=True)
-      whole = (lexical(page, Chunk(0, len(page.text))) for page in pages)
-      BM25.build(whole, config.bm25).save(unfinished / 'bm25-pages')
+      BM25.build((each.whole for each in cuts), config.bm25).save(unfinished / 'bm25-pages')
       if len(flat) > len(pages):
-        BM25.build((lexical(pages[row], chunk) for row, chunk in flat), config.bm25).save(unfinished / 'bm25-chunks')
+        words = (text for each in cuts for text in each.lexical)
+        BM25.build(words, config.bm25).save(unfinished / 'bm25-chunks')
       _write_vectors(
         unfinished / VECTORS, ids, texts, store, before, encoder, {'folder': [pages[row].folder for row, _ in flat]}
       )
@@ -211,17 +228,15 @@ def _write(
       shutil.rmtree(path, ignore_errors=True)
 
 
-def _chunk_ids(pages: Sequence[Page], chunks: Sequence[Sequence[Chunk]], texts: Sequence[str]) -> np.ndarray:
+def _chunk_ids(pages: Sequence[Page], cuts: Sequence[_Cut]) -> np.ndarray:
   """int64 [chunks], from page, folder and text: a chunk that stays keeps its id, whatever its row."""
   digests: list[bytes] = []
-  position = 0
-  for page, own in zip(pages, chunks, strict=True):
+  for page, own in zip(pages, cuts, strict=True):
     times: collections.Counter[str] = collections.Counter()  # of each text on this page
-    for text in texts[position : position + len(own)]:
+    for text in own.texts:
       times[text] += 1
       whole = f'{page.id}\0{page.folder}\0{times[text]}\0{text}'.encode('utf-8', 'surrogatepass')
       digests.append(hashlib.blake2b(whole, digest_size=8).digest())
-    position += len(own)
   return (np.frombuffer(b''.join(digests), np.uint64) >> np.uint64(1)).astype(np.int64)
 
 

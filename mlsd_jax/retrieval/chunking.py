@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval.pages import MARKDOWN, Page
+from mlsd_jax.retrieval.markdown import Block, read_markdown
+from mlsd_jax.retrieval.page import MARKDOWN, Page
 
 type Count = Callable[[Sequence[str]], Sequence[int]]  # texts -> their numbers of tokens
 
@@ -57,33 +58,24 @@ class _Unit:
   context: int  # tokens of title and headings, which a chunk has once
   opens: bool  # stands first in its section
   code: bool
+  alone: bool  # a piece of a code block that does not fit: shares its chunk with other pieces of it only
 
 
-_FENCE = re.compile(r' {0,3}(`{3,}|~{3,})')
-_HEADING = re.compile(r' {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*$')
-_UNDERLINE = re.compile(r' {0,3}(=+|-{2,})[ \t]*$')
-_FRONT_MATTER = re.compile(r'\s*---[ \t]*\n.*?\n---[ \t]*(?:\n|$)', re.DOTALL)
+_LINE = re.compile(r'\s*(?P<words>\S[^\n]*)\n\s*')  # the first that is not blank, and what is blank below it
+_BLANK = re.compile(r'\n(?:[^\S\n]*\n)+')
 _SENTENCE = re.compile(r'(?<=[.!?])["\')\]]*\s+|\n+')
-_MARKUP = (
-  (re.compile(r'<!--.*?-->', re.DOTALL), ' '),
-  (re.compile(r'<%.*?%>|\{%.*?%\}', re.DOTALL), ' '),  # templates' tags
-  (re.compile(r'!?\[([^\]\n]*)\]\([^)\n]*\)'), r'\1'),  # links and pictures
-  (re.compile(r'\[([^\]\n]*)\]\[[^\]\n]*\]'), r'\1'),
-  (re.compile(r'</?[a-zA-Z][^<>\n]{0,400}>'), ' '),
-  (re.compile(r'^ {0,3}(?:`{3,}|~{3,}).*$', re.MULTILINE), ' '),
-  (re.compile(r'^ {0,3}#{1,6}[ \t]+|^[ \t]*>[ \t]?|^[ \t]*[-*+][ \t]+|[*_]{2,}|[ \t]#+$', re.MULTILINE), ' '),
-  (re.compile(r'^[ \t]*\|?[ \t]*:?-{3,}.*$', re.MULTILINE), ' '),  # the rule below a table's head
-  (re.compile(r'[`|]'), ' '),
-)
 
 
 def plain_text(text: str, format_: str) -> str:
-  """A text without its markup and with single spaces."""
-  if format_ == MARKDOWN:
-    text = _FRONT_MATTER.sub(' ', text, count=1) if text.lstrip().startswith('---') else text
-    for pattern, replacement in _MARKUP:
-      text = pattern.sub(replacement, text)
-  return ' '.join(text.split())
+  """A text as a reader sees it: without its markup and with single spaces, code as it was written."""
+  return read_markdown(text).plain() if format_ == MARKDOWN else ' '.join(text.split())
+
+
+def plain_span(page: Page, start: int, end: int) -> str:
+  """The same of the span [start, end) of a page's text, which is read as a part of the page."""
+  if page.format == MARKDOWN:
+    return read_markdown(page.text).plain(start, end)
+  return ' '.join(page.text[start:end].split())
 
 
 def chunk_text(page: Page, chunk: Chunk, *, heading: bool = False) -> str:
@@ -97,15 +89,22 @@ def chunk_text(page: Page, chunk: Chunk, *, heading: bool = False) -> str:
   context = ' - '.join(part for part in parts if part)
   if page.context and not heading:
     context = f'{context} ({page.context})'
-  text = page.text[chunk.start : chunk.end]
+  start = chunk.start
   while not heading:
-    first, _, rest = text.lstrip().partition('\n')
-    name = plain_text(first, page.format)
-    if not rest.strip() or not (name in parts or (page.title and name.startswith(page.title))):
+    first = _LINE.match(page.text, start, chunk.end)
+    if not first or first.end() == chunk.end or not _says_again(page, first, parts):
       break
-    text = rest
-  body = plain_text(text, page.format)
+    start = first.end()
+  body = plain_span(page, start, chunk.end)
   return f'{context}: {body}' if context and not body.startswith(context) else body
+
+
+def _says_again(page: Page, line: re.Match[str], parts: Sequence[str]) -> bool:
+  """Whether a line is no more than a title or heading, or a signature that begins with the title; no code is."""
+  name = plain_span(page, line.start(), line.end())
+  if page.format == MARKDOWN:
+    return (name in parts or not name) and not read_markdown(page.text).is_code(line.start('words'))
+  return name in parts or (bool(page.title) and name.startswith(f'{page.title}('))
 
 
 def cut(page: Page, config: ChunkConfig, count: Count) -> list[Chunk]:
@@ -125,7 +124,12 @@ def cut(page: Page, config: ChunkConfig, count: Count) -> list[Chunk]:
     last, total = first, units[first].context + units[first].tokens
     while last + 1 < len(units):
       unit = units[last + 1]
-      if total + unit.tokens > config.max_tokens or (unit.opens and total >= config.min_tokens):
+      if (
+        total + unit.tokens > config.max_tokens
+        or (unit.opens and total >= config.min_tokens)
+        or unit.alone
+        or units[last].alone
+      ):
         break
       last += 1
       total += unit.tokens
@@ -138,6 +142,8 @@ def cut(page: Page, config: ChunkConfig, count: Count) -> list[Chunk]:
 
 def _first_of_next(units: Sequence[_Unit], first: int, following: int, config: ChunkConfig) -> int:
   """Where the chunk with `following` in it begins: there, or as far before it as the overlap reaches."""
+  if units[following].alone:
+    return following
   back, repeated = following, 0
   while not units[back].opens and back - 1 > first and not units[back - 1].code:
     repeated += units[back - 1].tokens
@@ -149,95 +155,41 @@ def _first_of_next(units: Sequence[_Unit], first: int, following: int, config: C
 
 
 def _units(page: Page, max_tokens: int, count: Count) -> list[_Unit]:
-  blocks = _blocks(page.text, page.format)
-  headings = sorted({block[2] for block in blocks})
+  blocks = read_markdown(page.text).blocks if page.format == MARKDOWN else _paragraphs(page.text)
+  headings = sorted({block.headings for block in blocks})
   context = dict(
     zip(headings, count([' - '.join((page.title, page.context, *path)) for path in headings]), strict=True)
   )
-  sizes = count([plain_text(page.text[start:end], page.format) for start, end, *_ in blocks])
+  sizes = count([plain_span(page, block.start, block.end) for block in blocks])
   units: list[_Unit] = []
-  for (start, end, path, opens, code), size in zip(blocks, sizes, strict=True):
-    room = max(max_tokens - context[path], max_tokens // 2)
-    pieces = [(start, end, size)] if size <= room else _pieces(page, start, end, code, room, count)
+  for block, size in zip(blocks, sizes, strict=True):
+    room = max(max_tokens - context[block.headings], max_tokens // 2)
+    whole = size <= room
+    pieces = [(block.start, block.end, size)] if whole else _pieces(page, block, room, count)
     for number, (a, b, tokens) in enumerate(pieces):
-      units.append(_Unit(a, b, path, tokens, context[path], opens and number == 0, code))
+      opens, alone = block.opens and number == 0, block.code and not whole
+      units.append(_Unit(a, b, block.headings, tokens, context[block.headings], opens, block.code, alone))
   return units
 
 
-def _blocks(text: str, format_: str) -> list[tuple[int, int, tuple[str, ...], bool, bool]]:
-  """(start, end, headings, first of its section, is code) of what stands between blank lines; a heading goes with
-  what follows it."""
-  blocks: list[tuple[int, int, tuple[str, ...], bool, bool]] = []
-  path: list[tuple[int, str]] = []
-  start: int | None = None  # of the block that is being read
-  opens, code, fence, only_headings = True, False, '', False
-  position = 0
-  if format_ == MARKDOWN and (front := _FRONT_MATTER.match(text)):
-    position = front.end()
-
-  def close(end: int) -> None:
-    nonlocal start, opens, code, only_headings
-    if start is not None and text[start:end].strip():
-      blocks.append((start, end, tuple(title for _, title in path), opens, code))
-      opens = False
-    start, code, only_headings = None, False, False
-
-  previous = ''
-  while position < len(text):
-    line_end = text.find('\n', position)
-    line_end = len(text) if line_end < 0 else line_end + 1
-    line = text[position:line_end].rstrip('\n')
-    mark = _FENCE.match(line) if format_ == MARKDOWN else None
-    heading = _HEADING.match(line) if format_ == MARKDOWN and not fence else None
-    underline = _UNDERLINE.match(line) if format_ == MARKDOWN and not fence and previous.strip() else None
-    if fence:
-      if mark and mark[1].startswith(fence) and not line.strip().strip(mark[1][0]):
-        fence = ''
-        close(line_end)
-    elif mark:
-      if not only_headings:
-        close(position)
-        start = position
-      fence, code, only_headings = mark[1], True, False
-    elif heading or (underline and _is_title(previous)):
-      level = len(heading[1]) if heading else (1 if line.strip()[0] == '=' else 2)
-      name = heading[2] if heading else previous.strip()
-      begin = position if heading else position - len(previous) - 1
-      if not only_headings or not heading:
-        close(begin)
-        start = begin
-      path = [each for each in path if each[0] < level] + [(level, plain_text(name, format_))]
-      opens, only_headings = True, True
-    elif not line.strip():
-      if not only_headings:
-        close(position)
-    else:
-      if start is None:
-        start = position
-      only_headings = False
-    previous = line
-    position = line_end
-  close(len(text))
-  return blocks
+def _paragraphs(text: str) -> list[Block]:
+  """What stands between blank lines."""
+  edges = [0, *(found.end() for found in _BLANK.finditer(text)), len(text)]
+  spans = [(start, end) for start, end in itertools.pairwise(edges) if text[start:end].strip()]
+  return [Block(start, end, (), number == 0, False) for number, (start, end) in enumerate(spans)]
 
 
-def _is_title(line: str) -> bool:
-  return len(line) < 100 and not line.lstrip().startswith(('|', '-', '*', '>'))
-
-
-def _pieces(page: Page, start: int, end: int, code: bool, room: int, count: Count) -> list[tuple[int, int, int]]:
+def _pieces(page: Page, block: Block, room: int, count: Count) -> list[tuple[int, int, int]]:
   """A block that is too long, cut at line ends (code) or sentences, or where even those are too long, anywhere."""
-  text = page.text
-  cuts = [found.end() for found in (re.compile(r'\n') if code else _SENTENCE).finditer(text, start, end)]
-  edges = sorted({start, *cuts, end})
+  sentences = re.compile(r'\n') if block.code else _SENTENCE
+  cuts = [found.end() for found in sentences.finditer(page.text, block.start, block.end)]
+  edges = sorted({block.start, *cuts, block.end})
   spans = list(itertools.pairwise(edges))
-  sizes = list(count([plain_text(text[a:b], page.format) for a, b in spans]))
+  sizes = list(count([plain_span(page, a, b) for a, b in spans]))
   short: list[tuple[int, int, int]] = []
   for (a, b), size in zip(spans, sizes, strict=True):
     short += [(a, b, size)] if size <= room else _halves(page, a, b, room, count)
-  if code:
-    return _packed(short, room)
-  return short
+  return _packed(short, room) if block.code else short
 
 
 def _packed(spans: list[tuple[int, int, int]], room: int) -> list[tuple[int, int, int]]:
@@ -262,7 +214,7 @@ def _halves(page: Page, start: int, end: int, room: int, count: Count) -> list[t
       near = bisect.bisect_right(breaks, stop - start) - 1
       if near >= 0 and start + breaks[near] > position:
         stop = start + breaks[near]
-    size = count([plain_text(page.text[position:stop], page.format)])[0]
+    size = count([plain_span(page, position, stop)])[0]
     if size > room and stop - position > 1:
       step = max((stop - position) // 2, 1)
       continue

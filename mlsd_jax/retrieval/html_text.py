@@ -10,12 +10,18 @@ import html
 import re
 from collections.abc import Iterator
 
+from mlsd_jax.retrieval.markdown import read_markdown
+
 _RAW = {'script', 'style', 'title', 'textarea', 'noscript', 'iframe', 'template'}  # end at their own end tag only
 _DROPPED = {'nav', 'footer', 'svg', 'form'}
 _HEADINGS = {f'h{level}': '#' * level for level in range(1, 7)}
+_CODE = {'code', 'kbd', 'samp', 'tt'}
 _BLOCKS = {'p', 'div', 'section', 'article', 'main', 'table', 'tr', 'ul', 'ol', 'dl', 'dd', 'blockquote', 'hr'}
 _TAG = re.compile(r'</?([a-zA-Z][a-zA-Z0-9:-]{0,40})')
 _LONGEST_TAG = 8192  # characters
+# What Markdown would take for its own: signs that are not within a word, and what begins a line.
+_SIGNS = re.compile(r'[`*\\]|(?<![^\W_])_|_(?![^\W_])|<(?=[a-zA-Z/!?%])|&(?=#?\w{1,32};)|\{(?=%)')
+_BEGINNINGS = re.compile(r'#{1,6}(?=\s|$)|>|[-+=](?=\s|$|[-=])|~(?=~~)')
 
 
 def html_to_markdown(text: str) -> tuple[str, str]:
@@ -23,13 +29,8 @@ def html_to_markdown(text: str) -> tuple[str, str]:
   writer = _Writer()
   for kind, value in _events(text):
     getattr(writer, kind)(value)
-  body = '\n'.join(line.rstrip(' \t') for line in ''.join(writer.parts).split('\n'))
-  body = re.sub(r'\n{3,}', '\n\n', body).strip() + '\n'
-  title = ' '.join(writer.first_title.split())
-  if not title:
-    found = re.search(r'^# (.+)$', body, re.MULTILINE)
-    title = found[1].strip() if found else ''
-  return title, body
+  body = writer.finished()
+  return ' '.join(writer.first_title.split()) or read_markdown(body).title, body
 
 
 def _events(text: str) -> Iterator[tuple[str, str]]:
@@ -87,11 +88,20 @@ class _Writer:
   """Turns events into Markdown, with counters where a parser would have a tree."""
 
   def __init__(self):
-    self.parts: list[str] = ['\n']
+    self.parts: list[str] = ['\n']  # of the prose since the last code
     self.first_title = ''
-    self.preformatted = False
     self.hidden: list[str] = []  # open tags whose contents do not count, outermost first
     self.open: collections.Counter[str] = collections.Counter()  # the same, counted
+    self._done: list[str] = []
+    self._block: list[str] | None = None  # words of the block of code that is open
+    self._span: list[str] | None = None  # and of the code in a line
+
+  def finished(self) -> str:
+    """All of it; what was left open ends here."""
+    self._close_span()
+    self._close_block()
+    self._close_prose()
+    return '\n\n'.join(part for part in self._done if part) + '\n'
 
   def title(self, words: str) -> None:
     self.first_title = self.first_title or words
@@ -100,21 +110,26 @@ class _Writer:
     if tag in _DROPPED:
       self.hidden.append(tag)
       self.open[tag] += 1
-    elif self.hidden:
+    elif self.hidden or (self._block is not None and tag != 'br'):
       return
-    elif tag == 'pre' and not self.preformatted:
-      self.preformatted = True
-      self.parts.append('\n\n```\n')
+    elif tag in _CODE:
+      self._span = [] if self._span is None else self._span
+    elif tag == 'pre':
+      self._close_span()
+      self._close_prose()
+      self._block = []
+    elif tag == 'br' and self._block is not None:
+      self._block.append('\n')
     elif tag in _HEADINGS:
-      self.parts.append(f'\n\n{_HEADINGS[tag]} ')
+      self._write(f'\n\n{_HEADINGS[tag]} ')
     elif tag in ('li', 'dt'):
-      self.parts.append('\n- ')
+      self._write('\n- ')
     elif tag in ('td', 'th'):
-      self.parts.append(' ')
+      self._write(' ')
     elif tag == 'br':
-      self.parts.append('\n')
+      self._write('\n')
     elif tag in _BLOCKS:
-      self.parts.append('\n\n')
+      self._write('\n\n')
 
   def closed(self, tag: str) -> None:
     if self.hidden:
@@ -123,19 +138,54 @@ class _Writer:
         self.open[last] -= 1
         if last == tag:
           break
-    elif tag == 'pre' and self.preformatted:
-      self.preformatted = False
-      self.parts.append('\n```\n\n')
+    elif self._block is not None:
+      if tag == 'pre':
+        self._close_block()
+    elif tag in _CODE:
+      self._close_span()
     elif tag in _BLOCKS or tag in _HEADINGS:
-      self.parts.append('\n\n')
+      self._write('\n\n')
 
   def data(self, words: str) -> None:
     if self.hidden:
       return
-    if self.preformatted:
-      self.parts.append(words)
-      return
-    words = re.sub(r'\s+', ' ', words)
-    words = words.lstrip() if self.parts[-1].endswith(('\n', ' ')) else words
+    if self._block is not None:
+      self._block.append(words)
+    elif self._span is not None:
+      self._span.append(words)
+    elif words := re.sub(r'\s+', ' ', words):
+      at_start = self.parts[-1].endswith('\n')
+      words = words.lstrip() if self.parts[-1].endswith(('\n', ' ')) else words
+      words = _SIGNS.sub(r'\\\g<0>', words)
+      words = _BEGINNINGS.sub(r'\\\g<0>', words, count=1) if at_start and _BEGINNINGS.match(words) else words
+      if words:
+        self.parts.append(words)
+
+  def _write(self, markup: str) -> None:
+    self._close_span()
+    self.parts.append(markup)
+
+  def _close_prose(self) -> None:
+    text = '\n'.join(line.rstrip(' \t') for line in ''.join(self.parts).split('\n'))
+    self._done.append(re.sub(r'\n{3,}', '\n\n', text).strip())
+    self.parts = ['\n']
+
+  def _close_block(self) -> None:
+    """Code as it was written, in a fence longer than those in it."""
+    if self._block is not None:
+      words = ''.join(self._block).removeprefix('\n').rstrip()
+      fence = '`' * max(3, _longest_run(words) + 1)
+      self._done.append(f'{fence}\n{words}\n{fence}' if words else '')
+      self._block = None
+
+  def _close_span(self) -> None:
+    words = re.sub(r'\s+', ' ', ''.join(self._span or [])).strip()
+    self._span = None
     if words:
-      self.parts.append(words)
+      ticks = '`' * (_longest_run(words) + 1)
+      self.parts.append(f'{ticks} {words} {ticks}' if '`' in (words[0], words[-1]) else f'{ticks}{words}{ticks}')
+
+
+def _longest_run(words: str) -> int:
+  """Of backticks."""
+  return max(map(len, re.findall('`+', words)), default=0)

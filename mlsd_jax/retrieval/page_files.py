@@ -8,6 +8,7 @@ from mlsd_jax import reading
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval import foreign_text, rows, rst_text
 from mlsd_jax.retrieval.html_text import html_to_markdown
+from mlsd_jax.retrieval.markdown import read_markdown
 from mlsd_jax.retrieval.page import MARKDOWN, MAX_BYTES, PLAIN, Page
 
 _PLAIN = ('.txt', '.text', '.adoc', '.asciidoc')
@@ -100,9 +101,5 @@ def read_text(path: pathlib.Path) -> str:
 
 
 def markdown_title(text: str) -> str:
-  """The title of a Markdown text: of its front matter, else its first heading; '' if it has neither."""
-  head = text[:4000]
-  front = re.match(r'---\s*\n(.*?)\n---\s*\n', head, re.DOTALL)
-  found = re.search(r'^title:\s*(.+)$', front[1], re.MULTILINE) if front else None
-  found = found or re.search(r'^#\s+(.+?)[ #]*$', head, re.MULTILINE)
-  return found[1].strip().strip('"\'') if found else ''
+  """The title of a Markdown text: of its front matter, else its first heading of level 1; '' if it has neither."""
+  return read_markdown(text).title

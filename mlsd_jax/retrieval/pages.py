@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from mlsd_jax import reading
 from mlsd_jax.data import fetch, python_docs
 from mlsd_jax.errors import UserError
+from mlsd_jax.printable import printable
 from mlsd_jax.retrieval.page import MARKDOWN, MAX_BYTES, PLAIN, Page
 from mlsd_jax.retrieval.page_files import SUFFIXES, NoTextError, markdown_title, read_file, read_text
 from mlsd_jax.retrieval.rows import read_rows
@@ -97,9 +98,9 @@ def _folder(root: pathlib.Path, warn: Callable[[str], None]) -> Iterator[Page]:
     try:
       yield from read_file(path, name, warn)
     except NoTextError:
-      empty.append(reading.printable(name))
+      empty.append(printable(name))
     except UserError as error:
-      warn(f'left out: {reading.printable(str(error))}')
+      warn(f'left out: {printable(str(error))}')
   if empty:
     some = ', '.join(empty[:5]) + (', ...' if len(empty) > 5 else '')
     warn(f'left out, as they have no text: {len(empty):,} ({some})')

@@ -25,7 +25,7 @@ from mlsd_jax.retrieval.pages import Page
 from mlsd_jax.sealed import Versions
 
 _logger = logging.getLogger(__name__)
-VERSION = 3  # of the files below
+VERSION = 4  # of the files below, and of how texts become chunks and terms
 PAGE_COLUMNS = ('id', 'title', 'text', 'folder', 'format', 'context')  # the fields of Page
 VECTORS = 'vectors'  # an index, which checks its own files, and may be tuned where it is
 TABLES = ('pages.arrow', 'chunks.arrow')
@@ -101,6 +101,11 @@ class Store:
     return len(self.owner)
 
 
+def is_built(folder: pathlib.Path) -> bool:
+  """Whether an index that this release reads is there; its files are compared by `open_store`."""
+  return (Versions(folder).current_note() or {}).get('version') == VERSION
+
+
 def open_store(
   folder: pathlib.Path,
   encoder: Encoder | None = None,
@@ -123,7 +128,10 @@ def open_store(
 
   def checked(generation: pathlib.Path, manifest: Mapping[str, Any]) -> Store:
     if manifest.get('version') != VERSION:
-      raise UserError(f'the index in {folder} is of version {manifest.get("version")}, not {VERSION}; build again')
+      raise UserError(
+        f'the index in {folder} is of version {manifest.get("version")}, not {VERSION}: chunks and terms are made '
+        'otherwise by now; index again with --mode=update'
+      )
     if encoder is not None and manifest['encoder'] != encoder.fingerprint:
       raise UserError(
         f'the index in {folder} was made by the encoder {manifest["encoder_name"]}, not by this {encoder.name}; '

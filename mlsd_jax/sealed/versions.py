@@ -132,6 +132,14 @@ class Versions:
     """Whether `write` has been here to its end."""
     return (self.folder / _CURRENT).exists()
 
+  def current_note(self) -> dict[str, Any] | None:
+    """What the version that counts was sealed with, whether or not its files are whole; None if nothing says so."""
+    named = self._named()
+    try:
+      return None if named is None else self.note(named)
+    except (UserError, KeyError):
+      return None
+
   def current(
     self,
     *,

@@ -3,6 +3,7 @@
 import html
 from collections.abc import Sequence
 
+from mlsd_jax.printable import printable
 from mlsd_jax.tokenizers import base
 from mlsd_jax.tokenizers.exchange import show
 
@@ -37,7 +38,7 @@ def in_terminal(tokenizer: base.Tokenizer, text: str) -> object:
 
   shown = Text()
   for i, (characters, ids, _) in enumerate(spans(tokenizer, text)):
-    visible = characters.replace('\n', '⏎\n').replace('\t', '→   ')
+    visible = printable(characters.replace('\n', '⏎\n').replace('\t', '→   '))
     shown.append(visible, style=f'black on {COLORS[i % len(COLORS)]}' + (' underline' if len(ids) > 1 else ''))
   return shown
 

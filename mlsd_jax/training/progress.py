@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
+from mlsd_jax.printable import as_text
 from mlsd_jax.training import distributed
 
 _WINDOW_SECONDS = 30.0
@@ -92,7 +93,7 @@ class Progress:
     from rich import console, progress
 
     if self._console is None:
-      self._console = console.Console(soft_wrap=True, highlight=False, markup=False)
+      self._console = console.Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     if self._console.is_terminal:
       self._bar = progress.Progress(
         progress.TextColumn('{task.completed}/{task.total}'),
@@ -126,7 +127,7 @@ class Progress:
   def print(self, line: str) -> None:
     """One line of text, above the bar if there is one."""
     if self._console is not None:
-      self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+      self._console.print(as_text(line), highlight=False, soft_wrap=True)
       if self._bar is None:
         self._console.file.flush()
 

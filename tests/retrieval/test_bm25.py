@@ -1,14 +1,18 @@
 """BM25 against its formula written out, and that what was saved is what is opened."""
 
+import json
 import math
+import unicodedata
 
 import numpy as np
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.bm25 import BM25, Analyzer, BM25Config, top
+from mlsd_jax.retrieval.terms import _fold
 
 WORDS = st.lists(st.sampled_from(['copy', 'tree', 'folder', 'file', 'time_stamp', 'the', 'x']), max_size=12)
 TEXTS = st.lists(WORDS.map(' '.join), min_size=1, max_size=8)
@@ -70,3 +74,79 @@ def test_top_is_a_stable_sort_of_the_positive_scores(values, k):
 def test_parameters_without_a_meaning_are_refused(values):
   with pytest.raises(UserError, match='bm25 needs'):
     BM25Config(**values)
+
+
+@pytest.mark.parametrize(
+  ('text', 'terms'),
+  [
+    ('C programming', {'c'}),
+    ('C++, C# and F# (or g++)', {'c++', 'c#', 'f#', 'g++'}),
+    ('Ｃ＋＋ and C♯', {'c++', 'c#'}),
+    ('.NET, ASP.NET (.gitignore)', {'.net', 'net', 'asp.net', 'asp', '.gitignore'}),
+    ('node.js 3.12 v1.2.3 192.168.0.1', {'node.js', 'js', '3.12', 'v1.2.3', '192.168.0.1'}),
+    ('x86_64 __init__ utf-8', {'x86_64', 'x86', '64', '__init__', 'init', 'utf', '8'}),
+    ("l’avion, O'Reilly", {"l'avion", 'avion', "o'reilly", 'reilly'}),
+    ('हिन्दी की नमस्ते', {'हिन्दी', 'की', 'नमस्ते'}),
+    ('天气很好', {'天', '天气', '气很', '很好'}),
+    ('東京タワー', {'東京', 'タワ', 'ワー'}),
+    ('สวัสดี', {'สวั', 'วัส', 'สดี'}),
+    ('한국어는', {'한국', '국어', '한국어는'}),
+    ('iPhone手机 API를', {'iphone', '手机', 'api'}),
+    ('co\u00adop می\u200cشود Straße', {'coop', 'میشود', 'strasse'}),
+  ],
+)
+def test_terms_of_names_and_scripts(text, terms):
+  assert terms <= set(Analyzer(stem=False)(text))
+
+
+@pytest.mark.parametrize(
+  ('query', 'right', 'wrong'),
+  [('C', 'C', 'C++'), ('C', 'C', 'R'), ('C++', 'C++', 'C'), ('C#', 'C#', 'C'), ('F#', 'F#', 'C#'),
+   ('3.12', '3.12', '12'), ('.NET', '.NET', 'net'), ('node.js', 'node.js', 'node')],
+)  # fmt: skip
+def test_a_name_finds_its_own(query, right, wrong):
+  texts = [f'programming in {wrong} for all', f'programming in {right} for all']
+  assert BM25.build(texts, BM25Config()).search(f'{query} programming', 1)[0].tolist() == [1]
+
+
+UNSPACED = st.sampled_from(
+  ['天气预报今天很好', 'ひらがなとカタカナー', 'สวัสดีครับผม', 'ខ្មែរភាសា', 'ພາສາລາວ', 'မြန်မာဘာသာ']
+)
+
+
+@given(UNSPACED, st.data())
+def test_any_part_of_a_text_without_spaces_finds_it(text, data):
+  clusters = regex.findall(r'\X', text)
+  start, end = sorted(data.draw(st.lists(st.integers(0, len(clusters)), min_size=2, max_size=2, unique=True)))
+  assert BM25.build(['words', text], BM25Config()).search(''.join(clusters[start:end]), 1)[0].tolist() == [1]
+
+
+@given(st.text(st.characters(categories=('L', 'M', 'N', 'Zs', 'Po')), max_size=40))
+def test_spellings_of_one_text_have_the_same_terms(text):
+  analyze = Analyzer(stem=True)
+  forms = {form: analyze(unicodedata.normalize(form, text)) for form in ('NFC', 'NFD', 'NFKC')}
+  assert forms['NFC'] == forms['NFD']
+  assert analyze(text) == forms['NFC']
+
+
+@given(st.lists(st.text("ab .,:'_-+#1\n", max_size=40), max_size=6))
+def test_numbers_stand_for_the_terms(texts):
+  analyze, vocabulary = Analyzer(stem=True), {}
+  numbers = [analyze.number(text, vocabulary) for text in texts]
+  names = list(vocabulary)
+  assert [[names[number] for number in each] for each in numbers] == [analyze(text) for text in texts]
+
+
+@given(st.text('aB.,:\'_-+#1()";!?é', max_size=12).filter(lambda piece: not piece.isspace()))
+def test_the_short_way_for_plain_words_is_the_long_one(piece):
+  analyze = Analyzer(stem=False)
+  assert analyze(piece) == analyze._words(_fold(piece))
+
+
+def test_an_index_with_the_terms_of_an_earlier_release_is_told_apart(tmp_path):
+  BM25.build(['one', 'two'], BM25Config()).save(tmp_path)
+  config = json.loads((tmp_path / 'config.json').read_text())
+  del config['terms']
+  (tmp_path / 'config.json').write_text(json.dumps(config))
+  with pytest.raises(UserError, match=r'terms .* version 1, not'):
+    BM25.open(tmp_path)

@@ -14,6 +14,7 @@ from mlsd_jax.encoder import model_folder
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.encoder.training import fresh_encoder
 from mlsd_jax.errors import UserError
+from mlsd_jax.retrieval import build, store
 from mlsd_jax.retrieval.build import BuildConfig, Progress, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig, chunk_text
 from mlsd_jax.retrieval.pages import read_pages
@@ -181,6 +182,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.encoder.model_folder import load
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.retrieval.pages import Page
+from mlsd_jax.retrieval import build, store
 from mlsd_jax.retrieval.build import BuildConfig, build_store
 from mlsd_jax.retrieval.store import open_store
 from mlsd_jax.retrieval.chunking import ChunkConfig
@@ -243,3 +245,17 @@ def test_what_is_open_is_searched_after_two_updates(folder, pages, encoder):
   assert not opened.store.folder.exists()
   assert opened.search(pages[0].title).stages['bm25'][0].page == 0
   assert opened.store.page(0) == pages[0]
+
+
+def test_an_index_of_another_release_is_refused_and_made_anew_with_its_embeddings(folder, pages, encoder, monkeypatch):
+  for module in (build, store):
+    monkeypatch.setattr(module, 'VERSION', store.VERSION + 1)
+  assert not store.is_built(folder)
+  with pytest.raises(UserError, match='index again with --mode=update'):
+    open_store(folder, encoder)
+  warnings = []
+  difference = build_store(pages, folder, encoder, CONFIG, Progress(warn=warnings.append))
+  assert len(warnings) == 1
+  assert difference.embedded == 0
+  assert store.is_built(folder)
+  assert open_store(folder, encoder).pages() == pages
