@@ -60,14 +60,7 @@ def build(run: contract.Run) -> None:
   pages, judged = _pages(run)
   run.claim(FREE)
   _index(run, pages, encoder, 'index')
-  if judged is None and not run.config.evaluate.queries:
-    try:
-      judged_collections.known_items(pages, run.config.evaluate.known_items)
-    except UserError as error:  # of a corpus that is too small or has no titles: it can be searched all the same
-      return run.print(
-        f'not evaluated: {error}; your own queries are named by --config.evaluate.queries and --config.evaluate.qrels'
-      )
-  return _evaluate(run, encoder, (pages, judged))
+  return _evaluate(run, (encoder, (pages, judged)))
 
 
 def update(run: contract.Run) -> None:
@@ -82,7 +75,7 @@ def update(run: contract.Run) -> None:
 
 def evaluate(run: contract.Run) -> None:
   """Every stage on judged queries, or on queries made of titles or first sentences."""
-  _evaluate(run, _encoder(run))
+  _evaluate(run, (_encoder(run), None))
 
 
 def tune(run: contract.Run) -> None:
@@ -215,7 +208,16 @@ def _judged(
   return opened, dict(asked.queries), asked.judgements
 
 
-def _evaluate(run: contract.Run, encoder: Encoder, collection: Collection | None = None) -> None:
+def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> None:
+  """Measures every stage; of a collection that was just built, and is not fit for it, only says so."""
+  encoder, collection = subject
+  if collection is not None and collection[1] is None and not run.config.evaluate.queries:
+    try:
+      judged_collections.known_items(collection[0], run.config.evaluate.known_items)
+    except UserError as error:  # of a corpus that is too small or has no titles: it can be searched all the same
+      return run.print(
+        f'not evaluated: {error}; your own queries are named by --config.evaluate.queries and --config.evaluate.qrels'
+      )
   opened, queries, judgements = _evaluated(run, encoder, collection)
   searcher = _searcher(run, opened, encoder)
   write = _generator(run)
@@ -242,7 +244,7 @@ def _evaluate(run: contract.Run, encoder: Encoder, collection: Collection | None
     f'{len(opened.page_ids):,} pages of {run.config.data.source}',
   )
   run.write_result(made.result())  # last: by this `build` knows that nothing is left to do
-  run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
+  return run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
 
 
 def _check(run: contract.Run) -> None:

@@ -50,7 +50,10 @@ def load_words(source: str) -> tuple[str, list[str]]:
 
 
 def _lines(path: pathlib.Path) -> list[str]:
-  words = [line.strip() for line in reading.read_text(path).splitlines()]
+  try:
+    words = [line.strip() for line in reading.read_text(path).splitlines()]
+  except UserError as error:
+    raise UserError(f'cannot read the list of words: {error}') from error
   words = [word for word in words if word]
   if not words:
     raise UserError(f'{path} holds no word; there must be one on each line')

@@ -74,7 +74,7 @@ def notebook(content: str, what: str, title_of: Callable[[str], str]) -> tuple[s
   )
   if not found or not all(isinstance(cells, list) for cells in found):
     raise UserError(f'{what} is no notebook: it has no list of cells')
-  cells = itertools.chain.from_iterable(found)
+  cells = itertools.chain.from_iterable(part for part in found if part is not None)
   about = told if isinstance(told := made.get('metadata'), dict) else {}
   kernel, info = (part if isinstance(part := about.get(name), dict) else {} for name in ('kernelspec', 'language_info'))
   language = re.sub(r'[^\w+#-]', '', str(info.get('name') or kernel.get('language') or 'python'))
