@@ -299,9 +299,11 @@ def test_parameters_are_the_same_under_every_setting(name):
   jax.tree.map(functools.partial(np.testing.assert_allclose, atol=0.3 * moved), rounded, reference)
 
 
-@pytest.mark.parametrize('name', ['gpt2', 'makemore mlp, batch norm', 'recsys ranker', 'your own system, a plain mean'])
+@pytest.mark.parametrize('name', ['gpt2', 'your own system, a plain mean'])
 def test_a_step_of_which_nothing_counts_changes_nothing(name):
   task, batches = _case(name)
+  masked = task, batches | {'weights': np.zeros_like(batches['weights'])}
+  start = jax.jit(functools.partial(step_module.init_state, masked[0], _optimizer(masked[0])))(jax.random.key(0))
   for settings in ({'mesh': {'data': 1}}, {'mesh': {'data': 2}, 'step': 'shard_map'}):
-    _, moved = _train((task, batches | {'weights': np.zeros_like(batches['weights'])}), **settings)
+    _, moved = _train(masked, start, **settings)
     assert moved == 0.0
