@@ -1,0 +1,25 @@
+from .app import (
+  Services,
+  create_app,
+)
+from .limits import (
+  Limits,
+)
+from .search_service import (
+  SearchService,
+)
+from .text_service import (
+  TextService,
+)
+from .vector_service import (
+  VectorService,
+)
+
+__all__ = [
+  'Limits',
+  'SearchService',
+  'Services',
+  'TextService',
+  'VectorService',
+  'create_app',
+]

@@ -1,0 +1,321 @@
+"""The server: what answers at which address. Every address is in /docs, from the schema that FastAPI makes."""
+
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import mlsd_jax
+from mlsd_jax.errors import UserError
+from mlsd_jax.serving import completions, embeddings
+from mlsd_jax.serving.errors import ApiError
+from mlsd_jax.serving.limits import Door, Limits
+from mlsd_jax.serving.metrics import Metrics
+from mlsd_jax.serving.requests import (
+  CompletionRequest,
+  DetokenizeRequest,
+  EmbeddingRequest,
+  RerankRequest,
+  SearchRequest,
+  TeiEmbedRequest,
+  TeiRerankRequest,
+  TokenizeRequest,
+)
+from mlsd_jax.serving.search_service import SearchService
+from mlsd_jax.serving.text_service import TextService
+from mlsd_jax.serving.vector_service import VectorService
+from mlsd_jax.serving.waiting import answer_while_there
+from mlsd_jax.tokenizers import Tokenizer
+
+_OPEN = ('/health', '/ready', '/metrics')  # for probes, which have no key
+
+
+@dataclasses.dataclass(frozen=True)
+class Services:
+  """What is served, by the names that requests use; the first of a kind answers those that name none."""
+
+  texts: Mapping[str, TextService] = dataclasses.field(default_factory=dict)
+  vectors: Mapping[str, VectorService] = dataclasses.field(default_factory=dict)
+  searches: Mapping[str, SearchService] = dataclasses.field(default_factory=dict)
+  tokenizers: Mapping[str, Tokenizer] = dataclasses.field(default_factory=dict)
+
+
+def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
+  """An ASGI app over services; it starts and closes them."""
+  limits, metrics = limits or Limits(), Metrics()
+  is_ready = False
+
+  @asynccontextmanager
+  async def life(_: FastAPI) -> AsyncIterator[None]:
+    nonlocal is_ready
+    for text in services.texts.values():
+      text.start()
+    for other in (*services.vectors.values(), *services.searches.values()):
+      other.warm_up()
+    is_ready = True
+    yield
+    is_ready = False
+    for text in services.texts.values():
+      text.close()
+    for other in (*services.vectors.values(), *services.searches.values()):
+      await other.close()
+
+  app = FastAPI(title='mlsd_jax', version=mlsd_jax.__version__, lifespan=life)
+  _handle_errors(app, metrics)
+  app.add_middleware(_Gate, door=Door(limits), limits=limits, metrics=metrics)
+  if limits.cors_origins:
+    app.add_middleware(
+      CORSMiddleware, allow_origins=list(limits.cors_origins), allow_methods=['GET', 'POST'], allow_headers=['*']
+    )
+
+  @app.get('/health')
+  async def health() -> dict[str, str]:
+    """The process answers."""
+    return {'status': 'ok'}
+
+  @app.get('/ready')
+  async def ready() -> Response:
+    """503 until everything is compiled, and again while the server shuts down."""
+    return JSONResponse({'ready': is_ready}, 200 if is_ready else 503)
+
+  @app.get('/metrics')
+  async def read_metrics() -> Response:
+    """For Prometheus."""
+    for name, text in services.texts.items():
+      stats = text.stats
+      metrics.waiting.labels(name).set(text.waiting)
+      metrics.running.labels(name).set(stats.reading + stats.decoding)
+    return Response(metrics.text(), media_type='text/plain; version=0.0.4')
+
+  _add_openai(app, services, limits, metrics)
+  _add_rerank(app, services, limits)
+  _add_own(app, services, limits, metrics)
+  return app
+
+
+def _add_openai(app: FastAPI, services: Services, limits: Limits, metrics: Metrics) -> None:
+  @app.get('/v1/models')
+  async def list_models() -> dict[str, Any]:
+    """Everything that a request's `model` may name."""
+    return {'object': 'list', 'data': [_model(name, each) for name, each in _named(services).items()]}
+
+  @app.get('/v1/models/{name:path}')
+  async def show_model(name: str) -> dict[str, Any]:
+    return _model(name, _find(_named(services), name))
+
+  @app.post('/v1/completions', response_model=None)
+  async def complete(body: CompletionRequest, request: Request) -> Response:
+    """Texts that go on from prompts; `stream` sends them as they are written."""
+    if body.model not in services.texts and body.model in _named(services):
+      raise ApiError(400, f'{body.model} does not write text', param='model')
+    completion = completions.read(body, _find(services.texts, body.model))
+    client = request.scope['client_name']
+    if body.stream:
+      events = completions.stream(completion, metrics, client, request.url.path)
+      first = await anext(events)  # what is refused at once is refused with its status
+      return StreamingResponse(_behind(first, events), media_type='text/event-stream', headers=completion.headers())
+    answer = completions.whole(completion, metrics, client)
+    made = await answer_while_there(request, answer, limits.deadline_seconds)
+    return JSONResponse(made, headers=completion.headers())
+
+  @app.post('/v1/chat/completions')
+  async def chat(body: dict[str, Any]) -> dict[str, Any]:
+    """Refused: a model that was trained on plain text knows no roles."""
+    name = str(body.get('model', ''))[:100]
+    _find(services.texts, name)
+    raise ApiError(400, f'{name} has no chat template; use /v1/completions', param='model', code='no_chat_template')
+
+  @app.post('/v1/embeddings')
+  async def embed(body: EmbeddingRequest, request: Request) -> dict[str, Any]:
+    """A vector of each text."""
+    work = embeddings.openai_embeddings(body, _find(services.vectors, body.model), request.scope['client_name'])
+    return await answer_while_there(request, work, limits.deadline_seconds)
+
+
+def _add_rerank(app: FastAPI, services: Services, limits: Limits) -> None:
+  async def cohere(body: RerankRequest, request: Request) -> dict[str, Any]:
+    """Documents by how well they answer a query, as Cohere has it."""
+    work = embeddings.rerank(body, _find(services.vectors, body.model), request.scope['client_name'], is_jina=False)
+    return await answer_while_there(request, work, limits.deadline_seconds)
+
+  app.post('/v1/rerank', name='rerank_1')(cohere)
+  app.post('/v2/rerank', name='rerank_2')(cohere)
+
+  @app.post('/rerank', response_model=None)
+  async def rerank(body: TeiRerankRequest | RerankRequest, request: Request) -> Any:
+    """As Text Embeddings Inference has it (`texts`), or Jina (`documents`)."""
+    client = request.scope['client_name']
+    if isinstance(body, TeiRerankRequest):
+      work: Any = embeddings.tei_rerank(body, _find(services.vectors, None), client)
+    else:
+      work = embeddings.rerank(body, _find(services.vectors, body.model), client, is_jina=True)
+    return await answer_while_there(request, work, limits.deadline_seconds)
+
+  @app.post('/embed')
+  async def tei_embed(body: TeiEmbedRequest, request: Request) -> list[list[float]]:
+    """As Text Embeddings Inference has it."""
+    work = embeddings.tei_embed(body, _find(services.vectors, None), request.scope['client_name'])
+    return await answer_while_there(request, work, limits.deadline_seconds)
+
+  @app.get('/info')
+  async def info() -> dict[str, Any]:
+    """Of the encoder, as Text Embeddings Inference has it."""
+    service = _find(services.vectors, None)
+    return {
+      'model_id': service.name,
+      'model_dtype': service.encoder.dtype,
+      'model_type': {'embedding': {'pooling': service.encoder.model.pooling}},
+      'max_input_length': service.encoder.model.max_length,
+      'version': mlsd_jax.__version__,
+    }
+
+
+def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics) -> None:
+  @app.post('/v1/search')
+  async def search(body: SearchRequest, request: Request) -> dict[str, Any]:
+    """Pages of a corpus, best first, and what each stage took."""
+    service = _find(services.searches, body.model)
+    work = service.search(body.query, folder=body.folder)
+    found, pages = await answer_while_there(request, work, limits.deadline_seconds)
+    _observe(metrics, service.name, found.milliseconds)
+    return {'query': body.query, 'pages': pages[: body.number], 'milliseconds': dict(found.milliseconds)}
+
+  @app.post('/v1/ask')
+  async def ask(body: SearchRequest, request: Request) -> dict[str, Any]:
+    """Sentences that answer a question, each with its place in its page."""
+    service = _find(services.searches, body.model)
+    work = service.ask(body.query, folder=body.folder)
+    found, said = await answer_while_there(request, work, limits.deadline_seconds)
+    _observe(metrics, service.name, found.milliseconds)
+    return {'query': body.query, **dataclasses.asdict(said), 'milliseconds': dict(found.milliseconds)}
+
+  @app.post('/v1/tokenize')
+  async def tokenize(body: TokenizeRequest) -> dict[str, Any]:
+    """Ids of a text, and the characters that each has a part in."""
+    tokenizer = _find(services.tokenizers, body.model)
+    ids = tokenizer.encode(body.text)
+    return {'tokens': ids.tolist(), 'offsets': tokenizer.offsets(ids).tolist(), 'count': len(ids)}
+
+  @app.post('/v1/detokenize')
+  async def detokenize(body: DetokenizeRequest) -> dict[str, Any]:
+    """The text of ids."""
+    return {'text': _find(services.tokenizers, body.model).decode(body.tokens)}
+
+
+def _observe(metrics: Metrics, name: str, milliseconds: Mapping[str, float]) -> None:
+  for stage, value in milliseconds.items():
+    metrics.stages.labels(name, stage).observe(value / 1000)
+
+
+async def _behind(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+  yield first
+  async for each in rest:
+    yield each
+
+
+def _named(services: Services) -> dict[str, Any]:
+  return {**services.texts, **services.vectors, **services.searches}
+
+
+def _model(name: str, service: Any) -> dict[str, Any]:
+  return {'id': name, 'object': 'model', 'created': getattr(service, 'created', 0), 'owned_by': 'mlsd_jax'}
+
+
+def _find[T](services: Mapping[str, T], name: str | None) -> T:
+  """The service of a name; the first if none is named.
+
+  Raises:
+    ApiError: there is none (404); those that there are are named.
+  """
+  if name is None and services:
+    return next(iter(services.values()))
+  if name not in services:
+    known = ', '.join(services) or 'none'
+    shown = 'a model of this kind' if name is None else f'the model {name[:100]!r}'
+    raise ApiError(404, f'{shown} is not served here; there is {known}', param='model', code='model_not_found')
+  return services[name]
+
+
+def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
+  def tell(request: Request, error: ApiError) -> Response:
+    if error.status in (401, 413, 429, 504):
+      metrics.refused.labels(str(error.status)).inc()
+    return JSONResponse(error.body(request.url.path), error.status, headers=error.headers())
+
+  @app.exception_handler(ApiError)
+  async def api_error(request: Request, error: ApiError) -> Response:
+    return tell(request, error)
+
+  @app.exception_handler(UserError)
+  async def user_error(request: Request, error: UserError) -> Response:
+    return tell(request, ApiError(400, str(error)))
+
+  @app.exception_handler(RequestValidationError)
+  async def invalid(request: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    place = [str(part) for part in first['loc'] if part != 'body']
+    message = f'{".".join(place)[:200]}: {first["msg"]}' if place else first['msg']
+    status = 422 if request.url.path in ('/embed', '/rerank') else 400
+    return tell(request, ApiError(status, message, param=place[0] if place else None))
+
+  @app.exception_handler(HTTPException)
+  async def http(request: Request, error: HTTPException) -> Response:
+    return tell(request, ApiError(error.status_code, f'{request.method} {request.url.path[:200]}: {error.detail}'))
+
+  @app.exception_handler(Exception)
+  async def unknown(request: Request, _: Exception) -> Response:
+    return tell(request, ApiError(500, 'the server failed; its log says why'))
+
+
+class _Gate:
+  """Before everything: who asks, how long the body is; and behind everything: how it went. Plain ASGI, so that a client
+  who goes away is seen by who answers."""
+
+  def __init__(self, app: ASGIApp, door: Door, limits: Limits, metrics: Metrics):
+    self._app, self._door, self._limits, self._metrics = app, door, limits, metrics
+
+  async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope['type'] != 'http':
+      return await self._app(scope, receive, send)
+    path, began, status = scope['path'], time.perf_counter(), 500
+    headers = {name.decode('latin-1').lower(): value.decode('latin-1') for name, value in scope['headers']}
+    length = 0
+
+    async def counted() -> Message:
+      nonlocal length
+      message = await receive()
+      length += len(message.get('body', b''))
+      if length > self._limits.max_body_bytes:
+        raise self._door.too_long()
+      return message
+
+    async def noted(message: Message) -> None:
+      nonlocal status
+      if message['type'] == 'http.response.start':
+        status = message['status']
+      await send(message)
+
+    try:
+      try:
+        address = (scope.get('client') or ('', 0))[0]
+        scope['client_name'] = address if path in _OPEN else self._door.check(headers, address)
+        await self._app(scope, counted, noted)
+      except ApiError as error:
+        self._metrics.refused.labels(str(error.status)).inc()
+        await JSONResponse(error.body(path), error.status, headers=error.headers())(scope, receive, noted)
+    finally:
+      known = path if path in _known_paths(scope) else 'other'
+      self._metrics.requests.labels(known, str(status)).inc()
+      self._metrics.latency.labels(known).observe(time.perf_counter() - began)
+
+
+def _known_paths(scope: Scope) -> set[str]:
+  return {route.path for route in scope['app'].routes} if 'app' in scope else set()

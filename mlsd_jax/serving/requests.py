@@ -1,0 +1,137 @@
+"""Bodies of requests as pydantic models: what is asked for is of its type and range, and no key is dropped in silence."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_CHOICES = 128  # prompts x n of one request
+
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Token = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Text = Annotated[str, Field(max_length=2**22)]
+Texts = Annotated[list[Text], Field(max_length=2048)]
+
+
+class Body(BaseModel):
+  """A key that is not known is refused: who wrote it meant something by it."""
+
+  model_config = ConfigDict(extra='forbid')
+
+
+class StreamOptions(Body):
+  include_usage: bool = False
+  include_obfuscation: bool | None = None  # OpenAI's padding against eavesdroppers; there is none here
+
+
+class Sampling(Body):
+  """What completions and chats have in common."""
+
+  model: str
+  temperature: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+  top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+  top_k: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = None  # 0 and -1 keep all
+  min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+  repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
+  presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+  frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+  logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+  n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+  seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+  stop: Annotated[str, Field(min_length=1, max_length=1000)] | Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(max_length=16)
+  ] | None = None
+  stream: bool | None = None
+  stream_options: StreamOptions | None = None
+  user: str | None = None
+
+
+class CompletionRequest(Sampling):
+  """POST /v1/completions."""
+
+  prompt: Text | list[Text] | list[Token] | list[list[Token]] = ''
+  max_tokens: Count | None = None  # 16, as OpenAI has it
+  logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+  echo: bool | None = None
+  best_of: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+  suffix: str | None = None
+
+
+class EmbeddingRequest(Body):
+  """POST /v1/embeddings."""
+
+  model: str
+  input: Text | Texts | list[Token] | list[list[Token]]
+  encoding_format: Literal['float', 'base64'] = 'float'
+  dimensions: Annotated[int, Field(ge=1)] | None = None
+  user: str | None = None
+  input_type: Literal['query', 'passage'] = 'passage'  # ours: which prefix the encoder was trained with
+
+
+class Document(BaseModel):
+  """Jina's and Cohere's documents may be objects; their text is what is ranked."""
+
+  model_config = ConfigDict(extra='allow')
+  text: Text
+
+
+class RerankRequest(Body):
+  """POST /v1/rerank and /v2/rerank (Cohere, Jina); POST /rerank with `documents` (Jina)."""
+
+  model: str | None = None
+  query: Text
+  documents: Annotated[list[Text | Document], Field(min_length=1, max_length=1000)]
+  top_n: Annotated[int, Field(ge=1)] | None = None
+  return_documents: bool | None = None
+  max_tokens_per_doc: int | None = None
+  max_chunks_per_doc: int | None = None
+  rank_fields: list[str] | None = None
+  priority: int | None = None
+
+
+class TeiEmbedRequest(Body):
+  """POST /embed of Text Embeddings Inference."""
+
+  inputs: Text | Texts
+  normalize: bool = True
+  truncate: bool = False
+  truncation_direction: Literal['right', 'Right'] = 'right'
+  prompt_name: Literal['query', 'passage'] | None = None
+  dimensions: int | None = None
+
+
+class TeiRerankRequest(Body):
+  """POST /rerank of Text Embeddings Inference."""
+
+  query: Text
+  texts: Annotated[list[Text], Field(min_length=1, max_length=1000)]
+  raw_scores: bool = False
+  return_text: bool = False
+  truncate: bool = False
+  truncation_direction: Literal['right', 'Right'] = 'right'
+
+
+class SearchRequest(Body):
+  """POST /v1/search and /v1/ask."""
+
+  query: Annotated[str, Field(min_length=1, max_length=10_000)]
+  model: str | None = None
+  folder: str = ''
+  number: Annotated[int, Field(ge=1, le=100)] = 10  # pages told
+
+
+class TokenizeRequest(Body):
+  """POST /v1/tokenize."""
+
+  text: Text
+  model: str | None = None
+
+
+class DetokenizeRequest(Body):
+  """POST /v1/detokenize."""
+
+  tokens: Annotated[list[Token], Field(max_length=2**20)]
+  model: str | None = None
+
+
+type Json = dict[str, Any]
