@@ -56,7 +56,7 @@ def build(run: contract.Run) -> None:
     run.check(FREE)
     return run.print_finished(f'{_summary(finished)}; --mode=update reads the corpus again')
   _check(run)
-  encoder = _encoder(run)
+  encoder = open_encoder(run)
   pages, judged = _pages(run)
   run.claim(FREE)
   _index(run, pages, encoder, 'index')
@@ -67,7 +67,7 @@ def update(run: contract.Run) -> None:
   """Reads the corpus again and embeds only what has changed."""
   run.check(FREE)
   _build_config(run)
-  encoder = _encoder(run)
+  encoder = open_encoder(run)
   pages, _ = _pages(run)
   run.claim(FREE)
   _index(run, pages, encoder, 'index')
@@ -75,12 +75,12 @@ def update(run: contract.Run) -> None:
 
 def evaluate(run: contract.Run) -> None:
   """Every stage on judged queries, or on queries made of titles or first sentences."""
-  _evaluate(run, (_encoder(run), None))
+  _evaluate(run, (open_encoder(run), None))
 
 
 def tune(run: contract.Run) -> None:
   """The fastest index setting of a wanted recall, and how much dense search should count beside BM25."""
-  encoder = _encoder(run)
+  encoder = open_encoder(run)
   opened, queries, judgements = _evaluated(run, encoder)
   config = run.config.tune
   vectors = encoder.encode(list(queries.values()), 'query')
@@ -103,7 +103,7 @@ def tune(run: contract.Run) -> None:
 
 def tensorboard(run: contract.Run) -> None:
   """Writes WORKDIR/tensorboard: the encoder's blocks as a graph, and the pages for the projector."""
-  encoder = _encoder(run)
+  encoder = open_encoder(run)
   opened = store.open_store(run.workdir / 'index', encoder)
   folder = run.workdir / 'tensorboard'
   columns = {'page': opened.titles, 'folder': opened.folders}
@@ -120,8 +120,8 @@ def ask(run: contract.Run) -> None:
   if run.flags['query'] is not None and not run.flags['query'].strip():
     raise UserError('the query is empty')
   started = time.perf_counter()
-  encoder = _encoder(run)
-  searcher = _searcher(run, store.open_store(run.workdir / 'index', encoder), encoder)
+  encoder = open_encoder(run)
+  searcher = open_searcher(run, store.open_store(run.workdir / 'index', encoder), encoder)
   titles = searcher.store.titles
   for title in titles[:: max(len(titles) // 4, 1)]:  # compiles the shapes that answers mostly need
     answers.answer(searcher, title or 'title', searcher.search(title or 'title'), pages=run.config.answer.pages)
@@ -219,7 +219,7 @@ def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> 
         f'not evaluated: {error}; your own queries are named by --config.evaluate.queries and --config.evaluate.qrels'
       )
   opened, queries, judgements = _evaluated(run, encoder, collection)
-  searcher = _searcher(run, opened, encoder)
+  searcher = open_searcher(run, opened, encoder)
   write = _generator(run)
   kind = run.config.search.expansion
   made = stage_table.evaluate(
@@ -290,12 +290,13 @@ def _sample(queries: Any, most: int, seed: int) -> dict[str, str]:
   return {id_: queries[id_] for id_ in chosen}
 
 
-def _encoder(run: contract.Run) -> Encoder:
+def open_encoder(run: contract.Run) -> Encoder:
+  """The encoder that the config names."""
   config = run.config.encoder
   return load_encoder(config.name, dtype=config.dtype, max_length=config.max_length)
 
 
-def _searcher(run: contract.Run, opened: store.Store, encoder: Encoder) -> Searcher:
+def open_searcher(run: contract.Run, opened: store.Store, encoder: Encoder) -> Searcher:
   folder = run.config.cross_encoder
   cross: CrossEncoder | None = None
   if folder and run.config.search.rerank:

@@ -42,10 +42,10 @@ _OPEN = ('/health', '/ready', '/metrics')  # for probes, which have no key
 class Services:
   """What is served, by the names that requests use; the first of a kind answers those that name none."""
 
-  texts: Mapping[str, TextService] = dataclasses.field(default_factory=dict)
-  vectors: Mapping[str, VectorService] = dataclasses.field(default_factory=dict)
-  searches: Mapping[str, SearchService] = dataclasses.field(default_factory=dict)
-  tokenizers: Mapping[str, Tokenizer] = dataclasses.field(default_factory=dict)
+  texts: dict[str, TextService] = dataclasses.field(default_factory=dict)
+  vectors: dict[str, VectorService] = dataclasses.field(default_factory=dict)
+  searches: dict[str, SearchService] = dataclasses.field(default_factory=dict)
+  tokenizers: dict[str, Tokenizer] = dataclasses.field(default_factory=dict)
 
 
 def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
@@ -268,6 +268,8 @@ def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
 
   @app.exception_handler(HTTPException)
   async def http(request: Request, error: HTTPException) -> Response:
+    if isinstance(error.__cause__, ApiError):  # a body that became too long while it was read
+      return tell(request, error.__cause__)
     return tell(request, ApiError(error.status_code, f'{request.method} {request.url.path[:200]}: {error.detail}'))
 
   @app.exception_handler(Exception)
@@ -276,8 +278,10 @@ def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
 
 
 class _Gate:
-  """Before everything: who asks, how long the body is; and behind everything: how it went. Plain ASGI, so that a client
-  who goes away is seen by who answers."""
+  """Before everything: who asks, how long the body is; behind everything: how it went.
+
+  Plain ASGI, so that who answers sees a client go away.
+  """
 
   def __init__(self, app: ASGIApp, door: Door, limits: Limits, metrics: Metrics):
     self._app, self._door, self._limits, self._metrics = app, door, limits, metrics

@@ -227,7 +227,9 @@ def _echoed(completion: Completion, choice: Choice) -> str:
   return completion.service.tokenizer.decode(choice.prompt)
 
 
-def _logprobs(completion: Completion, choice: Choice, piece: Piece, *, with_prompt: bool) -> dict[str, list[Any]] | None:
+def _logprobs(
+  completion: Completion, choice: Choice, piece: Piece, *, with_prompt: bool
+) -> dict[str, list[Any]] | None:
   """OpenAI's four lists, of one piece; the first token of an echoed prompt has no probability."""
   if completion.body.logprobs is None:
     return None

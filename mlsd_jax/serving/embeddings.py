@@ -23,10 +23,13 @@ async def openai_embeddings(body: EmbeddingRequest, service: VectorService, clie
     raise ApiError(400, 'input is an empty list', param='input')
   if not all(isinstance(text, str) for text in texts):
     hint = 'send texts (LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False))'
-    raise ApiError(400, f'input: token ids are of the tokenizer that made them, which is not {service.name}\'s; {hint}', param='input')  # fmt: skip
+    whose = f"input: token ids are of the tokenizer that made them, which is not {service.name}'s"
+    raise ApiError(400, f'{whose}; {hint}', param='input')
   _check_texts(texts, 'input')
   if body.dimensions not in (None, service.encoder.dim):
-    raise ApiError(400, f'dimensions: {service.name} gives {service.encoder.dim}, and cannot be cut', param='dimensions')
+    raise ApiError(
+      400, f'dimensions: {service.name} gives {service.encoder.dim}, and cannot be cut', param='dimensions'
+    )
   vectors = await service.embed(texts, body.input_type, client)
   as_text = lambda vector: base64.b64encode(vector.astype('<f4').tobytes()).decode()
   encode = as_text if body.encoding_format == 'base64' else np.ndarray.tolist

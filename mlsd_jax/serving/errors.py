@@ -18,7 +18,13 @@ class ApiError(Exception):
   """
 
   def __init__(
-    self, status: int, message: str, *, param: str | None = None, code: str | None = None, retry_after: int | None = None
+    self,
+    status: int,
+    message: str,
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    retry_after: int | None = None,
   ):
     super().__init__(message)
     self.status, self.message, self.param, self.code, self.retry_after = status, message, param, code, retry_after

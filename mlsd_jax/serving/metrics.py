@@ -28,7 +28,9 @@ class Metrics:
     self.first_token = Histogram(
       'mlsd_first_token_seconds', 'From a request to its first token.', ('model',), buckets=_SECONDS, **named
     )
-    self.tokens = Counter('mlsd_tokens', 'Tokens read (prompt), read from the cache, sampled.', ('model', 'kind'), **named)
+    self.tokens = Counter(
+      'mlsd_tokens', 'Tokens read (prompt), read from the cache, sampled.', ('model', 'kind'), **named
+    )
     self.waiting = Gauge('mlsd_waiting', 'Requests that wait for their turn.', ('model',), **named)
     self.running = Gauge('mlsd_running', 'Requests that are being answered.', ('model',), **named)
     self.refused = Counter('mlsd_refused', 'Requests refused by reason.', ('reason',), **named)

@@ -1,4 +1,4 @@
-"""Bodies of requests as pydantic models: what is asked for is of its type and range, and no key is dropped in silence."""
+"""Bodies of requests as pydantic models: each key is of its type and in its range, and none is dropped in silence."""
 
 from typing import Annotated, Any, Literal
 
@@ -38,9 +38,11 @@ class Sampling(Body):
   logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
   n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
   seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-  stop: Annotated[str, Field(min_length=1, max_length=1000)] | Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(max_length=16)
-  ] | None = None
+  stop: (
+    Annotated[str, Field(min_length=1, max_length=1000)]
+    | Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Field(max_length=16)]
+    | None
+  ) = None
   stream: bool | None = None
   stream_options: StreamOptions | None = None
   user: str | None = None

@@ -12,7 +12,7 @@ from mlsd_jax.serving.errors import too_busy
 
 @dataclasses.dataclass(frozen=True)
 class AskConfig:
-  """As `answer` of experiments.retrieval's configs: sentences cited, pages read, the confidence below which it abstains."""
+  """Sentences that are cited, pages that they are picked from, the confidence below which the answer abstains."""
 
   sentences: int = 3
   pages: int = 5

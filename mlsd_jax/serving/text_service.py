@@ -129,7 +129,9 @@ class TextService:
     """Raises UserError if the model cannot take the request's prompt."""
     check_prompt(np.asarray(request.prompt), self.decoder, 'the prompt')
 
-  async def write(self, requests: Sequence[tuple[Request, Sequence[str]]], client: str = '') -> AsyncIterator[tuple[int, Piece]]:
+  async def write(
+    self, requests: Sequence[tuple[Request, Sequence[str]]], client: str = ''
+  ) -> AsyncIterator[tuple[int, Piece]]:
     """(number of the request, piece) as they come, until all have ended. Leaving the loop cancels the rest.
 
     Args:

@@ -296,7 +296,9 @@ def move(tree, key, to):
   new[new_last] = node.pop(last)
 
 
-@pytest.mark.parametrize('name', [name for name in EXPERIMENTS if name not in ('algorithms', 'encoder', 'micrograd')])
+@pytest.mark.parametrize(
+  'name', [name for name in EXPERIMENTS if name not in ('algorithms', 'encoder', 'micrograd', 'serve')]
+)
 def test_every_experiment_reads_data_source_or_data_path(name, call_experiment):
   pathlib.Path('own.csv').write_text('a')
   code, seen, err = call_experiment(name, '--config.data.source=own.csv')

@@ -1,0 +1,199 @@
+"""One server for every finished run: text, embeddings, reranking, search, tokenizers, over HTTP.
+
+python -m experiments.serve                             # what lies under runs/, at http://127.0.0.1:8000
+python -m experiments.serve --config.port=9000 --config.runs=/data/runs
+python -m experiments.serve --mode=prepare              # makes a small run of each system that has none
+curl http://127.0.0.1:8000/v1/models
+
+$MLSD_API_KEYS, separated by commas, are the keys of which each request must bring one; without, none is asked for.
+"""
+
+import dataclasses
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from experiments import contract, retrieval
+from mlsd_jax import sealed, tokenizers
+from mlsd_jax.errors import UserError
+from mlsd_jax.language_model import pretrained
+from mlsd_jax.language_model.text import run_tokenizer
+from mlsd_jax.retrieval import answers, store
+from mlsd_jax.schema import from_mapping
+from mlsd_jax.serving import Limits, SearchService, Services, TextService, VectorService, create_app
+from mlsd_jax.serving.config import ServerConfig
+from mlsd_jax.training.config import DTYPES
+from mlsd_jax.training.step import cast_floating
+
+KEYS = 'MLSD_API_KEYS'
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+  """A kind of run that can be served.
+
+  Attributes:
+    what: it does, for the line that is printed.
+    command: makes a small run of it.
+    is_finished: workdir -> whether there is something to serve.
+    open: (workdir, name, settings, services) adds it.
+  """
+
+  what: str
+  command: tuple[str, ...]
+  is_finished: Callable[[pathlib.Path], bool]
+  open: Callable[[pathlib.Path, str, ServerConfig, Services], None]
+
+
+def _open_text(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
+  params, model, _ = pretrained.load_run(workdir)
+  params = cast_floating(params, DTYPES[settings.dtype])
+  tokenizer = run_tokenizer(workdir)
+  created = int((workdir / 'result.json').stat().st_mtime)
+  options = dict(created=created, slots=settings.slots, max_waiting=settings.max_waiting)
+  services.texts[name] = TextService(name, params, model, tokenizer, **options)
+  services.tokenizers[name] = tokenizer
+
+
+def _open_tokenizer(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
+  services.tokenizers[name] = tokenizers.load(workdir / 'tokenizer.json')
+
+
+def _open_search(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
+  stored = sealed.read_json(workdir / 'config.json')
+  run = contract.Run('retrieval', ConfigDict(stored), {}, workdir, stored)
+  encoder = retrieval.open_encoder(run)
+  searcher = retrieval.open_searcher(run, store.open_store(workdir / 'index', encoder), encoder)
+  path = workdir / 'calibration.json'
+  calibration = answers.Calibration(**sealed.read_json(path)) if path.exists() else None
+  services.searches[name] = SearchService(name, searcher, calibration, max_waiting=settings.max_waiting)
+  known = {each.encoder.fingerprint for each in services.vectors.values()}
+  if encoder.fingerprint not in known:
+    services.vectors[encoder.name] = VectorService(
+      encoder.name, encoder, searcher.cross_encoder, max_waiting=settings.max_waiting
+    )
+
+
+SYSTEMS = {
+  'gpt2': System(
+    'writes text: /v1/completions',
+    ('-m', 'experiments.gpt2'),
+    lambda workdir: (workdir / 'result.json').exists() and (workdir / 'tokenizer.json').exists(),
+    _open_text,
+  ),
+  'tokenizer': System(
+    'splits text: /v1/tokenize',
+    ('-m', 'experiments.tokenizer'),
+    lambda workdir: (workdir / 'tokenizer.json').exists(),
+    _open_tokenizer,
+  ),
+  'retrieval': System(
+    'finds pages and answers: /v1/search, /v1/ask, /v1/embeddings, /v1/rerank',
+    ('-m', 'experiments.retrieval'),
+    lambda workdir: (workdir / 'index' / 'current.json').exists(),
+    _open_search,
+  ),
+}
+
+
+def serve(run: contract.Run) -> None:
+  """Serves what it finds, until it is stopped: SIGTERM and Ctrl-C let answers under way be finished."""
+  settings = from_mapping(ServerConfig, run.config.to_dict(), '')
+  services = Services(texts={}, vectors={}, searches={}, tokenizers={})
+  for name, workdir in _finished(settings.runs):
+    system = SYSTEMS[name]
+    try:
+      system.open(workdir, f'{name}/{workdir.name}', settings, services)
+    except UserError as error:
+      run.print(f'{name}/{workdir.name}: not served: {error}')
+      continue
+    run.print(f'{name}/{workdir.name}: {system.what}')
+  for name in _missing(settings.runs):
+    run.print(f'{name}: nothing under {settings.runs}/{name}; python {" ".join(SYSTEMS[name].command)} makes it')
+  if not (services.texts or services.searches or services.tokenizers):
+    raise UserError(f'{settings.runs} holds no finished run; --mode=prepare makes a small one of each system')
+  _listen(run, settings, create_app(services, _limits(settings)))
+
+
+def prepare(run: contract.Run) -> None:
+  """Makes a small run of each system that has none, by its own command, and says what it prints."""
+  settings = from_mapping(ServerConfig, run.config.to_dict(), '')
+  for name in _missing(settings.runs):
+    command = [sys.executable, *SYSTEMS[name].command, f'--workdir={pathlib.Path(settings.runs, name, "quickstart")}']
+    run.print(f'\n$ python {" ".join(command[1:])}')
+    code = subprocess.run(command, check=False).returncode
+    if code:
+      raise UserError(f'experiments.{name} ended with exit code {code}; the same command goes on where it stopped')
+  run.print(
+    f'\neverything is under {settings.runs}; python -m experiments.serve --config.runs={settings.runs} serves it'
+  )
+
+
+def _finished(runs: str) -> Iterator[tuple[str, pathlib.Path]]:
+  for name, system in SYSTEMS.items():
+    folder = pathlib.Path(runs, name)
+    for workdir in sorted(folder.iterdir()) if folder.is_dir() else ():
+      if workdir.is_dir() and system.is_finished(workdir):
+        yield name, workdir
+
+
+def _missing(runs: str) -> list[str]:
+  there = {name for name, _ in _finished(runs)}
+  return [name for name in SYSTEMS if name not in there]
+
+
+def _limits(settings: ServerConfig) -> Limits:
+  return Limits(
+    api_keys=tuple(key for each in os.environ.get(KEYS, '').split(',') if (key := each.strip())),
+    max_body_bytes=int(settings.max_body_megabytes * 2**20),
+    requests_per_minute=settings.requests_per_minute,
+    max_waiting=settings.max_waiting,
+    deadline_seconds=settings.deadline_seconds,
+    cors_origins=settings.cors_origins,
+  )
+
+
+def _listen(run: contract.Run, settings: ServerConfig, app: Any) -> None:
+  import uvicorn
+
+  listener = socket.socket(socket.AF_INET6 if ':' in settings.host else socket.AF_INET)
+  listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+  try:
+    listener.bind((settings.host, settings.port))
+  except (OSError, UnicodeError) as error:
+    why = error.strerror if isinstance(error, OSError) else 'no such host'
+    raise UserError(
+      f'config.host={settings.host!r} and config.port={settings.port} cannot be listened at: {why}'
+    ) from error
+  port = listener.getsockname()[1]
+  config = uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=round(settings.drain_seconds))
+  server = uvicorn.Server(config)
+  run.print(
+    f'http://{settings.host}:{port} answers when its models are compiled (/ready); /docs says what it understands'
+  )
+  server.run(sockets=[listener])
+
+
+MODES = {
+  'serve': contract.Mode(serve, tuple(field.name for field in dataclasses.fields(ServerConfig))),
+  'prepare': contract.Mode(prepare, ('runs',)),
+}
+
+
+def _section(values: Mapping[str, Any], name: str) -> None:
+  from_mapping(ServerConfig, values, name)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  uses_jax = lambda run: run.flags['mode'] == 'serve'
+  return contract.launch('serve', MODES, 'quickstart', uses_jax=uses_jax, sections={'': _section}, argv=argv)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,23 @@
+"""What a server is started with."""
+
+import dataclasses
+from typing import Annotated
+
+from mlsd_jax.schema import Positive, above, between
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerConfig:
+  """Where it listens and what it takes on. Keys are no setting: others can read a command line and a config.json."""
+
+  runs: str = 'runs'  # the folder of finished runs
+  host: str = '127.0.0.1'  # 0.0.0.0 lets other machines in
+  port: Annotated[int, between(0, 65535)] = 8000  # 0 takes a free one
+  slots: Positive = 16  # texts that a language model writes at once
+  max_waiting: Positive = 256  # requests of a model that wait for their turn
+  max_body_megabytes: Annotated[float, above(0)] = 4.0
+  requests_per_minute: int = 0  # of a client; 0 is no bound
+  deadline_seconds: Annotated[float, above(0)] = 300.0  # within which an answer is whole
+  drain_seconds: Annotated[float, above(0)] = 30.0  # that answers under way have when the server is told to stop
+  cors_origins: tuple[str, ...] = ()  # web pages of other sites that may ask
+  dtype: str = 'float32'  # of a language model: or bfloat16
