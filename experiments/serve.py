@@ -123,16 +123,14 @@ def serve(run: contract.Run) -> None:
 
 def prepare(run: contract.Run) -> None:
   """Makes a small run of each system that has none, by its own command, and says what it prints."""
-  settings = from_mapping(ServerConfig, run.config.to_dict(), '')
-  for name in _missing(settings.runs):
-    command = [sys.executable, *SYSTEMS[name].command, f'--workdir={pathlib.Path(settings.runs, name, "quickstart")}']
+  runs = run.config.runs
+  for name in _missing(runs):
+    command = [sys.executable, *SYSTEMS[name].command, f'--workdir={pathlib.Path(runs, name, "quickstart")}']
     run.print(f'\n$ python {" ".join(command[1:])}')
     code = subprocess.run(command, check=False).returncode
     if code:
       raise UserError(f'experiments.{name} ended with exit code {code}; the same command goes on where it stopped')
-  run.print(
-    f'\neverything is under {settings.runs}; python -m experiments.serve --config.runs={settings.runs} serves it'
-  )
+  run.print(f'\neverything is under {runs}; python -m experiments.serve --config.runs={runs} serves it')
 
 
 def _finished(runs: str) -> Iterator[tuple[str, pathlib.Path]]:
@@ -167,6 +165,7 @@ def _listen(run: contract.Run, settings: ServerConfig, app: Any) -> None:
   try:
     listener.bind((settings.host, settings.port))
   except (OSError, UnicodeError) as error:
+    listener.close()
     why = error.strerror if isinstance(error, OSError) else 'no such host'
     raise UserError(
       f'config.host={settings.host!r} and config.port={settings.port} cannot be listened at: {why}'

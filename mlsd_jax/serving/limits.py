@@ -54,10 +54,10 @@ class Door:
       if not any(matches):
         raise ApiError(401, 'the API key is missing or wrong', code='invalid_api_key')
       client = f'key {matches.index(True)}'
-    length = headers.get('content-length', '')
-    if length.isdecimal() and int(length) > self._limits.max_body_bytes:
-      raise self.too_long()
     self._count(client)
+    length = headers.get('content-length', '')
+    if length.isdecimal() and int(length[:20]) > self._limits.max_body_bytes:
+      raise self.too_long()
     return client
 
   def too_long(self) -> ApiError:

@@ -1,0 +1,74 @@
+"""experiments.serve finds finished runs, says what it serves, and listens."""
+
+import pathlib
+import socket
+
+import jax
+import pytest
+from starlette.testclient import TestClient
+
+from experiments import serve
+from mlsd_jax import sealed
+from mlsd_jax.language_model import pretrained
+from mlsd_jax.models import gpt
+from mlsd_jax.tokenizers import ByteTokenizer
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+  """A folder with a small GPT, a tokenizer, and a run that is damaged."""
+  monkeypatch.chdir(tmp_path)
+  tokenizer = ByteTokenizer()
+  config = gpt.GPTConfig(tokenizer.vocab_size, 32, num_layers=1, num_heads=1, embed_dim=8)
+  for name in ('quickstart', 'damaged'):
+    workdir = pathlib.Path('runs', 'gpt2', name)
+    pretrained.save(workdir, gpt.init(jax.random.key(0), config), config)
+    tokenizer.save(workdir / 'tokenizer.json')
+    sealed.write_json(workdir / 'result.json', {'val_loss': 1.0})
+  (weights,) = (path for path in pathlib.Path('runs/gpt2/damaged/checkpoints').glob('*.json'))
+  weights.write_text('{')
+  tokenizer.save(pathlib.Path('runs', 'tokenizer', 'own', 'tokenizer.json'))
+  return 'runs'
+
+
+def test_finished_runs_are_served_and_missing_ones_told(runs, monkeypatch, capsys):
+  apps = []
+  monkeypatch.setattr(serve, '_listen', lambda run, settings, app: apps.append(app))
+  assert serve.main([f'--config.runs={runs}', '--config.slots=2']) == 0
+  said = capsys.readouterr().out
+  assert 'gpt2/quickstart: writes text' in said
+  assert 'gpt2/damaged: not served: ' in said
+  assert 'tokenizer/own: splits text' in said
+  assert 'retrieval: nothing under runs/retrieval; python -m experiments.retrieval makes it' in said
+  with TestClient(apps[0]) as client:
+    made = client.post('/v1/completions', json={'model': 'gpt2/quickstart', 'prompt': 'a', 'max_tokens': 3})
+    assert made.json()['usage']['completion_tokens'] == 3
+    assert client.post('/v1/tokenize', json={'text': 'a', 'model': 'tokenizer/own'}).json()['tokens'] == [97]
+
+
+def test_nothing_to_serve_and_no_place_to_listen_are_one_line(runs, capsys):
+  assert serve.main(['--config.runs=nowhere']) == 2
+  assert capsys.readouterr().err == (
+    'error: nowhere holds no finished run; --mode=prepare makes a small one of each system\n'
+  )
+  with socket.socket() as taken:
+    taken.bind(('127.0.0.1', 0))
+    taken.listen()
+    port = taken.getsockname()[1]
+    assert serve.main([f'--config.runs={runs}', f'--config.port={port}']) == 2
+  err = capsys.readouterr().err
+  assert f'--config.port={port} cannot be listened at: Address already in use' in err
+  assert err.count('\n') == 1
+
+
+def test_prepare_makes_what_is_missing(runs, monkeypatch, capsys):
+  commands = []
+
+  class Done:
+    returncode = 0
+
+  monkeypatch.setattr(serve.subprocess, 'run', lambda command, check: commands.append(command[1:]) or Done)
+  assert serve.main(['--mode=prepare', f'--config.runs={runs}']) == 0
+  assert commands == [['-m', 'experiments.retrieval', '--workdir=runs/retrieval/quickstart']]
+  assert serve.main(['--mode=prepare', '--config.port=1']) == 2
+  assert '--config.port has no effect in --mode=prepare' in capsys.readouterr().err
