@@ -63,7 +63,8 @@ def train(run: contract.Run) -> None:
     plots.loss_curve(read_metrics(run.workdir), run.workdir / 'plots' / 'loss.png', title=title, unit='nats')
   run.write_result(
     _measured(encoder, trained, held)
-    | {'val_loss': result.metrics['loss'], 'num_pairs': len(rest), 'held_out_pairs': len(held)}
+    | ({'val_loss': result.metrics['loss']} if 'loss' in result.metrics else {})  # where a pair was held out
+    | {'num_pairs': len(rest), 'held_out_pairs': len(held)}
     | {'steps': result.step, 'train_seconds': result.train_seconds, **result.origin()}
   )
   return run.print(f'{run.workdir}: {_summary(run, run.result() or {})}')
