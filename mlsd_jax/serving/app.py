@@ -58,14 +58,15 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
     nonlocal is_ready
     for text in services.texts.values():
       text.start()
-    for other in (*services.vectors.values(), *services.searches.values()):
+    others: list[VectorService | SearchService] = [*services.vectors.values(), *services.searches.values()]
+    for other in others:
       other.warm_up()
     is_ready = True
     yield
     is_ready = False
     for text in services.texts.values():
       text.close()
-    for other in (*services.vectors.values(), *services.searches.values()):
+    for other in others:
       await other.close()
 
   app = FastAPI(title='mlsd_jax', version=mlsd_jax.__version__, lifespan=life)
@@ -237,7 +238,7 @@ def _find[T](services: Mapping[str, T], name: str | None) -> T:
   """
   if name is None and services:
     return next(iter(services.values()))
-  if name not in services:
+  if name is None or name not in services:
     known = ', '.join(services) or 'none'
     shown = 'a model of this kind' if name is None else f'the model {name[:100]!r}'
     raise ApiError(404, f'{shown} is not served here; there is {known}', param='model', code='model_not_found')

@@ -42,7 +42,7 @@ class Completion:
 
   service: TextService
   body: CompletionRequest
-  prompts: list[Sequence[int]]
+  prompts: Sequence[Sequence[int]]
   requests: list[tuple[EngineRequest, tuple[str, ...]]]
   choices: list[Choice]
   clamped: int | None = None
@@ -85,7 +85,9 @@ def read(body: CompletionRequest, service: TextService) -> Completion:
   if not asked and not body.echo:
     raise ApiError(400, 'max_tokens=0 needs echo=true', param='max_tokens')
   seed = secrets.randbits(31) if body.seed is None else body.seed
-  requests, choices, clamped = [], [], None
+  requests: list[tuple[EngineRequest, tuple[str, ...]]] = []
+  choices: list[Choice] = []
+  clamped: int | None = None
   for place, prompt in enumerate(prompts):
     room = service.max_length - len(prompt)
     if room < 0 or (asked and not room):
@@ -189,8 +191,8 @@ def _prompts(body: CompletionRequest) -> list[str | list[int]]:
   if not prompt:
     raise ApiError(400, 'prompt is an empty list', param='prompt')
   if isinstance(prompt[0], int):
-    return [prompt]  # type: ignore[list-item]
-  return list(prompt)  # type: ignore[arg-type]
+    return [prompt]
+  return list(prompt)
 
 
 def _encode(service: TextService, prompt: str | list[int]) -> list[int]:

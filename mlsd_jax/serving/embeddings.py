@@ -18,10 +18,11 @@ async def openai_embeddings(body: EmbeddingRequest, service: VectorService, clie
   Raises:
     ApiError: token ids, which are another tokenizer's; dimensions that the model does not have.
   """
-  texts = [body.input] if isinstance(body.input, str) else body.input
-  if not texts:
+  given = [body.input] if isinstance(body.input, str) else body.input
+  if not given:
     raise ApiError(400, 'input is an empty list', param='input')
-  if not all(isinstance(text, str) for text in texts):
+  texts = [text for text in given if isinstance(text, str)]
+  if len(texts) < len(given):
     hint = 'send texts (LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False))'
     whose = f"input: token ids are of the tokenizer that made them, which is not {service.name}'s"
     raise ApiError(400, f'{whose}; {hint}', param='input')

@@ -14,26 +14,37 @@ class Metrics:
 
   def __init__(self) -> None:
     self.registry = CollectorRegistry()
-    named = dict(registry=self.registry)
-    self.requests = Counter('mlsd_requests', 'Requests by path and status.', ('path', 'status'), **named)
+    self.requests = Counter('mlsd_requests', 'Requests by path and status.', ('path', 'status'), registry=self.registry)
     self.latency = Histogram(
-      'mlsd_request_seconds', 'From a request to the end of its answer.', ('path',), buckets=_SECONDS, **named
+      'mlsd_request_seconds',
+      'From a request to the end of its answer.',
+      ('path',),
+      buckets=_SECONDS,
+      registry=self.registry,
     )
     self.stages = Histogram(
-      'mlsd_stage_seconds', 'Of one stage of an answer.', ('model', 'stage'), buckets=_SECONDS, **named
+      'mlsd_stage_seconds', 'Of one stage of an answer.', ('model', 'stage'), buckets=_SECONDS, registry=self.registry
     )
     self.batch_items = Histogram(
-      'mlsd_batch_items', 'Items computed together.', ('model',), buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), **named
+      'mlsd_batch_items',
+      'Items computed together.',
+      ('model',),
+      buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+      registry=self.registry,
     )
     self.first_token = Histogram(
-      'mlsd_first_token_seconds', 'From a request to its first token.', ('model',), buckets=_SECONDS, **named
+      'mlsd_first_token_seconds',
+      'From a request to its first token.',
+      ('model',),
+      buckets=_SECONDS,
+      registry=self.registry,
     )
     self.tokens = Counter(
-      'mlsd_tokens', 'Tokens read (prompt), read from the cache, sampled.', ('model', 'kind'), **named
+      'mlsd_tokens', 'Tokens read (prompt), read from the cache, sampled.', ('model', 'kind'), registry=self.registry
     )
-    self.waiting = Gauge('mlsd_waiting', 'Requests that wait for their turn.', ('model',), **named)
-    self.running = Gauge('mlsd_running', 'Requests that are being answered.', ('model',), **named)
-    self.refused = Counter('mlsd_refused', 'Requests refused by reason.', ('reason',), **named)
+    self.waiting = Gauge('mlsd_waiting', 'Requests that wait for their turn.', ('model',), registry=self.registry)
+    self.running = Gauge('mlsd_running', 'Requests that are being answered.', ('model',), registry=self.registry)
+    self.refused = Counter('mlsd_refused', 'Requests refused by reason.', ('reason',), registry=self.registry)
 
   @contextmanager
   def time_stage(self, model: str, stage: str) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class VectorService:
     most = encoder.model.max_length
     # A character is rarely more than a token: near enough for a budget, and it costs nothing.
     length = lambda text: min(len(text) // 3 + 3, most)
-    options = dict(max_waiting=max_waiting, on_batch=on_batch)
+    options: dict[str, Any] = dict(max_waiting=max_waiting, on_batch=on_batch)
     self._embed = Batcher(name, self._compute_vectors, lambda item: length(item[1]), **options)
     self._score = Batcher(name, self._compute_scores, lambda pair: length(pair[0]) + length(pair[1]), **options)
 
