@@ -10,6 +10,7 @@ import numpy as np
 from mlsd_jax.generation import decoders, programs
 from mlsd_jax.generation.decoders import Decoder
 from mlsd_jax.generation.requests import MAX_LOGPROBS, Request
+from mlsd_jax.generation.row import Row
 from mlsd_jax.generation.sampling import GREEDY, Choice, Marks, Settings
 
 DRAWN = 64  # random numbers of a row are drawn for so many tokens at a time
@@ -45,7 +46,8 @@ class DeviceState:
         width *= 2
       self.paste(self.cut(0, 0, part), 0, 0)
       self.mark(0, Marks.of_row(request.sampling, self._decoder.vocab_size, []))
-      self.decode([_Idle(request)] + [None] * (self._num_rows - 1), {0: 1}, None)
+      rows: list[Row | None] = [Row(0, request, np.zeros(1, np.int32), sampled=[0]), *[None] * (self._num_rows - 1)]
+      self.decode(rows, {0: 1}, None)
 
   def draw(self, request: Request, start: int) -> np.ndarray:
     """Random numbers [DRAWN, 2] of a request's tokens from number `start` on."""
@@ -94,12 +96,13 @@ class DeviceState:
     told = programs.score(self._decoder, MAX_LOGPROBS, self._params, hidden_1T, target_T)
     return Choice(target_T, *map(np.asarray, told))
 
-  def decode(self, rows: Sequence[Any], left: dict[int, int], end_of_text: int | None) -> tuple[int, Choice]:
+  def decode(self, rows: Sequence[Row | None], left: dict[int, int], end_of_text: int | None) -> tuple[int, Choice]:
     """Up to left[slot] steps of each row that it names: how many there were, and arrays [steps, B, ...]."""
-    requests = [row.request if slot in left else _NOTHING for slot, row in enumerate(rows)]
+    decoding = {slot: row for slot, row in enumerate(rows) if row is not None and slot in left}
+    requests = [decoding[slot].request if slot in left else _NOTHING for slot in range(len(rows))]
     ends = [-1 if end_of_text is None or not request.ends else end_of_text for request in requests]
     state = programs.Rows(
-      token=np.array([row.sampled[-1] if slot in left else 0 for slot, row in enumerate(rows)], np.int32),
+      token=np.array([decoding[slot].sampled[-1] if slot in left else 0 for slot in range(len(rows))], np.int32),
       # A row that is not being continued writes as well, where its next part or token will be written anyway.
       index=np.array([0 if row is None else row.read for row in rows], np.int32),
       left=np.array([left.get(slot, 0) for slot in range(len(rows))], np.int32),
@@ -108,8 +111,8 @@ class DeviceState:
       settings=Settings.stack([request.sampling for request in requests]),
     )
     uniform_NB2 = np.zeros((self._steps, len(rows), 2), np.float32)
-    for slot, steps in left.items():
-      uniform_NB2[:steps, slot] = rows[slot].uniforms(self, steps)
+    for slot, row in decoding.items():
+      uniform_NB2[: left[slot], slot] = row.uniforms(self.draw, left[slot])
     taken, choices, self._cache, self._marks = programs.decode(
       self._decoder, self._steps, MAX_LOGPROBS, self._params, self._cache, self._marks, state, uniform_NB2
     )
@@ -121,16 +124,6 @@ class DeviceState:
       shape = (self._num_rows, self._decoder.vocab_size)
       self._cache = self._decoder.init_cache(self._params, self._num_rows, self._cache_slots)
       self._marks = Marks(jnp.zeros(shape), jnp.zeros(shape, bool), jnp.zeros(shape, jnp.int32))
-
-
-class _Idle:
-  """A row for the warm-up."""
-
-  def __init__(self, request: Request):
-    self.request, self.sampled, self.read = request, [0], 0
-
-  def uniforms(self, device: DeviceState, steps: int) -> np.ndarray:
-    return np.zeros((steps, 2), np.float32)
 
 
 _NOTHING = Request([0], GREEDY)  # of rows that are not continued: the least work

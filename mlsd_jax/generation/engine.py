@@ -14,7 +14,6 @@ that no request changes. The engine knows tokens only: text, stop strings and cl
 """
 
 import collections
-import dataclasses
 import time
 from typing import Any
 
@@ -26,40 +25,8 @@ from mlsd_jax.generation.decoders import Decoder
 from mlsd_jax.generation.device_state import DeviceState
 from mlsd_jax.generation.prefixes import PrefixCache
 from mlsd_jax.generation.requests import Event, Request, Stats, TokenLogprob
+from mlsd_jax.generation.row import Row
 from mlsd_jax.generation.sampling import Choice, Marks, are_used
-
-
-@dataclasses.dataclass
-class Row:
-  """A request in the queue or in a slot.
-
-  Attributes:
-    tokens: what is to be read: the prompt, or the window that is read anew.
-    read: how many tokens the cache holds of it.
-    cached: how many of them came from the cache of prefixes.
-    is_decoding: whether all that is to be read has been, so that it is being continued.
-    drawn: random numbers of its tokens, as far as they have been drawn.
-  """
-
-  id: int
-  request: Request
-  tokens: np.ndarray
-  sampled: list[int] = dataclasses.field(default_factory=list)
-  prompt_logprobs: list[TokenLogprob] = dataclasses.field(default_factory=list)
-  read: int = 0
-  cached: int = 0
-  is_decoding: bool = False
-  drawn: np.ndarray | None = None
-
-  def uniforms(self, device: DeviceState, steps: int) -> np.ndarray:
-    """The random numbers [steps, 2] of its next tokens; a greedy one uses none."""
-    if self.request.sampling.temperature == 0.0:
-      return np.zeros((steps, 2), np.float32)
-    if self.drawn is None:
-      self.drawn = device.draw(self.request, 0)
-    while len(self.drawn) < len(self.sampled) + steps:
-      self.drawn = np.concatenate([self.drawn, device.draw(self.request, len(self.drawn))])
-    return self.drawn[len(self.sampled) :][:steps]
 
 
 class Engine:
@@ -235,7 +202,7 @@ class Engine:
     row.is_decoding = True
     if self._left(row) == 0:
       return [self._book(slot, row, None, 0, is_first=is_prompt)]
-    choices = self._device.begin(last_14, slot, row.request, row.uniforms(self._device, 1)[0])
+    choices = self._device.begin(last_14, slot, row.request, row.uniforms(self._device.draw, 1)[0])
     events = [self._book(slot, row, choices, 1, is_first=is_prompt)]
     self._slide(row)
     return events
