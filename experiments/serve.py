@@ -189,9 +189,12 @@ def _section(values: Mapping[str, Any], name: str) -> None:
   from_mapping(ServerConfig, values, name)
 
 
+SECTIONS = {'': _section}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
   uses_jax = lambda run: run.flags['mode'] == 'serve'
-  return contract.launch('serve', MODES, 'quickstart', uses_jax=uses_jax, sections={'': _section}, argv=argv)
+  return contract.launch('serve', MODES, 'quickstart', uses_jax=uses_jax, sections=SECTIONS, argv=argv)
 
 
 if __name__ == '__main__':

@@ -35,10 +35,11 @@ def start(tmp_path, start_process):
   """start(code, **options) -> a process that runs `code` as an experiment does."""
   (tmp_path / 'v.py').write_text(CONFIG)
 
-  def start(code, encoding='utf-8', **options):
+  def start(code, encoding='utf-8', without='', **options):
     variables = os.environ | {'PYTHONPATH': str(REPOSITORY), 'PYTHONIOENCODING': encoding}
     options = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) | options
-    return start_process([sys.executable, '-c', BEGIN + code], env=variables, **options)
+    closed = ['sh', '-c', f'exec "$0" "$@" {without}']  # a shell closes it, as in a user's command
+    return start_process([*closed, sys.executable, '-c', BEGIN + code], env=variables, **options)
 
   return start
 
@@ -135,7 +136,7 @@ def test_output_to_a_full_disk_is_one_line_and_leaves_nothing(start, tmp_path):
 
 
 def test_closed_output_is_one_line(start, tmp_path):
-  process = start(PRINT, stdout=None, preexec_fn=lambda: os.close(1))
+  process = start(PRINT, without='>&-')
   assert process.wait() == 2
   assert process.stderr.read() == b'error: standard output is closed; send it to a file, or to /dev/null\n'
   assert not (tmp_path / 'runs').exists()
@@ -150,9 +151,5 @@ def test_what_an_encoding_does_not_have_is_escaped_and_said_once(start):
 
 
 def test_closed_streams_are_not_numbers_for_files(start, tmp_path):
-  process = start(
-    LAUNCH.format(work="  file = open('mine', 'w')\n  print(file.fileno() > 2)"),
-    stdin=None,
-    preexec_fn=lambda: os.close(0),
-  )
+  process = start(LAUNCH.format(work="  file = open('mine', 'w')\n  print(file.fileno() > 2)"), without='<&-')
   assert process.communicate()[0] == b'True\n'
