@@ -77,7 +77,10 @@ def noting(config):
     return value
 
   def to_dict(self, *args, **kwargs):
-    values = as_dict(self, *args, **kwargs)
+    with pytest.MonkeyPatch.context() as plain:  # it calls itself for sections, and reads none for anybody
+      plain.setattr(ConfigDict, 'to_dict', as_dict)
+      plain.setattr(ConfigDict, '__getitem__', take)
+      values = as_dict(self, *args, **kwargs)
     return _nested(values, prefixes[id(self)], noted) if id(self) in prefixes else values
 
   with pytest.MonkeyPatch.context() as patch:

@@ -55,9 +55,8 @@ SMALL = config(encoder__name='small', encoder__max_length=64)
 INDEX = config(data__source='docs', chunk__max_tokens=60, chunk__min_tokens=10, chunk__overlap=0)
 PAIRS = config(pairs__min_words=5, pairs__too_near=9.0, pairs__negatives=1, train__accumulation=1)
 SHOP = config(
-  data__synthetic__num_users=60, data__synthetic__num_items=60, data__synthetic__weeks=8,
-  data__synthetic__on_sale_weeks=0, data__synthetic__tastes=3,
-)  # fmt: skip
+  data__synthetic__num_users=200, data__synthetic__num_items=150, data__synthetic__weeks=12, data__synthetic__tastes=6
+)
 FUNNEL = config(funnel__weeks=1)
 TINY = config(
   funnel__keep=20, funnel__group=8, tower__model__embed_dim=8, tower__model__history_length=4,
