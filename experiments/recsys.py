@@ -164,7 +164,8 @@ def submit(run: contract.Run) -> None:
 
 def simulate(run: contract.Run) -> None:
   """Purchases with a known cause: how much of it the funnel finds, and whether off-policy estimates are right."""
-  for line in simulation.run_study(settings.read_data(run.config).synthetic):
+  shop = from_mapping(SyntheticConfig, run.config.data.synthetic.to_dict(), 'data.synthetic')
+  for line in simulation.run_study(shop):
     run.print(line)
 
 
