@@ -1,4 +1,4 @@
-"""One server for every finished run: text, embeddings, reranking, search, tokenizers, over HTTP.
+"""One server for every finished run: text, embeddings, reranking, search, recommendations, tokenizers.
 
 python -m experiments.serve                             # what lies under runs/, at http://127.0.0.1:8000
 python -m experiments.serve --config.port=9000 --config.runs=/data/runs
@@ -24,9 +24,10 @@ from mlsd_jax import sealed, tokenizers
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import pretrained
 from mlsd_jax.language_model.text import run_tokenizer
+from mlsd_jax.recsys import saved_state
 from mlsd_jax.retrieval import answers, store
 from mlsd_jax.schema import from_mapping
-from mlsd_jax.serving import Limits, SearchService, Services, TextService, VectorService, create_app
+from mlsd_jax.serving import Limits, RecommendService, SearchService, Services, TextService, VectorService, create_app
 from mlsd_jax.serving.config import ServerConfig
 from mlsd_jax.training.config import DTYPES
 from mlsd_jax.training.step import cast_floating
@@ -80,6 +81,11 @@ def _open_search(workdir: pathlib.Path, name: str, settings: ServerConfig, servi
     )
 
 
+def _open_recommender(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
+  state = saved_state.load(workdir / 'state')
+  services.recommenders[name] = RecommendService(name, state, max_waiting=settings.max_waiting)
+
+
 SYSTEMS = {
   'gpt2': System(
     'writes text: /v1/completions',
@@ -99,13 +105,19 @@ SYSTEMS = {
     lambda workdir: (workdir / 'index' / 'current.json').exists(),
     _open_search,
   ),
+  'recsys': System(
+    'recommends: /v1/recommend',
+    ('-m', 'experiments.recsys', '--config=configs/recsys/synthetic.py'),
+    lambda workdir: (workdir / 'state' / 'current.json').exists(),
+    _open_recommender,
+  ),
 }
 
 
 def serve(run: contract.Run) -> None:
   """Serves what it finds, until it is stopped: SIGTERM and Ctrl-C let answers under way be finished."""
   settings = from_mapping(ServerConfig, run.config.to_dict(), '')
-  services = Services(texts={}, vectors={}, searches={}, tokenizers={})
+  services = Services()
   for name, workdir in _finished(settings.runs):
     system = SYSTEMS[name]
     try:
@@ -116,7 +128,7 @@ def serve(run: contract.Run) -> None:
     run.print(f'{name}/{workdir.name}: {system.what}')
   for name in _missing(settings.runs):
     run.print(f'{name}: nothing under {settings.runs}/{name}; python {" ".join(SYSTEMS[name].command)} makes it')
-  if not (services.texts or services.searches or services.tokenizers):
+  if not (services.texts or services.searches or services.recommenders or services.tokenizers):
     raise UserError(f'{settings.runs} holds no finished run; --mode=prepare makes a small one of each system')
   _listen(run, settings, create_app(services, _limits(settings)))
 

@@ -5,6 +5,9 @@ from .app import (
 from .limits import (
   Limits,
 )
+from .recommend_service import (
+  RecommendService,
+)
 from .search_service import (
   SearchService,
 )
@@ -17,6 +20,7 @@ from .vector_service import (
 
 __all__ = [
   'Limits',
+  'RecommendService',
   'SearchService',
   'Services',
   'TextService',

@@ -19,10 +19,12 @@ from mlsd_jax.serving import completions, embeddings
 from mlsd_jax.serving.errors import ApiError
 from mlsd_jax.serving.limits import Door, Limits
 from mlsd_jax.serving.metrics import Metrics
+from mlsd_jax.serving.recommend_service import RecommendService
 from mlsd_jax.serving.requests import (
   CompletionRequest,
   DetokenizeRequest,
   EmbeddingRequest,
+  RecommendRequest,
   RerankRequest,
   SearchRequest,
   TeiEmbedRequest,
@@ -45,6 +47,7 @@ class Services:
   texts: dict[str, TextService] = dataclasses.field(default_factory=dict)
   vectors: dict[str, VectorService] = dataclasses.field(default_factory=dict)
   searches: dict[str, SearchService] = dataclasses.field(default_factory=dict)
+  recommenders: dict[str, RecommendService] = dataclasses.field(default_factory=dict)
   tokenizers: dict[str, Tokenizer] = dataclasses.field(default_factory=dict)
 
 
@@ -58,7 +61,11 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
     nonlocal is_ready
     for text in services.texts.values():
       text.start()
-    others: list[VectorService | SearchService] = [*services.vectors.values(), *services.searches.values()]
+    others: list[VectorService | SearchService | RecommendService] = [
+      *services.vectors.values(),
+      *services.searches.values(),
+      *services.recommenders.values(),
+    ]
     for other in others:
       other.warm_up()
     is_ready = True
@@ -198,6 +205,16 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     _observe(metrics, service.name, found.milliseconds)
     return {'query': body.query, **dataclasses.asdict(said), 'milliseconds': dict(found.milliseconds)}
 
+  @app.post('/v1/recommend')
+  async def recommend(body: RecommendRequest, request: Request) -> dict[str, Any]:
+    """Items for a user, best first, and why; what the user bought lately beside them."""
+    service = _find(services.recommenders, body.model)
+    client, conditions = request.scope['client_name'], dict(exclude_bought=body.exclude_bought, in_stock=body.in_stock)
+    work = service.recommend(body.user, body.number, **conditions, client=client)
+    with metrics.time_stage(service.name, 'recommend'):
+      made = await answer_while_there(request, work, limits.deadline_seconds)
+    return made | {'history': service.history(body.user)}
+
   @app.post('/v1/tokenize')
   async def tokenize(body: TokenizeRequest) -> dict[str, Any]:
     """Ids of a text, and the characters that each has a part in."""
@@ -223,7 +240,7 @@ async def _behind(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 def _named(services: Services) -> dict[str, Any]:
-  return {**services.texts, **services.vectors, **services.searches}
+  return {**services.texts, **services.vectors, **services.searches, **services.recommenders}
 
 
 def _model(name: str, service: Any) -> dict[str, Any]:

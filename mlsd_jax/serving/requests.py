@@ -122,6 +122,16 @@ class SearchRequest(Body):
   number: Annotated[int, Field(ge=1, le=100)] = 10  # pages told
 
 
+class RecommendRequest(Body):
+  """POST /v1/recommend."""
+
+  user: Annotated[str, Field(max_length=1000)]
+  model: str | None = None
+  number: Annotated[int, Field(ge=1, le=1000)] = 12
+  exclude_bought: bool = False
+  in_stock: Annotated[list[str], Field(min_length=1, max_length=2**20)] | None = None  # ids; others are left out
+
+
 class TokenizeRequest(Body):
   """POST /v1/tokenize."""
 

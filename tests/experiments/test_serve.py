@@ -69,6 +69,9 @@ def test_prepare_makes_what_is_missing(runs, monkeypatch, capsys):
 
   monkeypatch.setattr(serve.subprocess, 'run', lambda command, check: commands.append(command[1:]) or Done)
   assert serve.main(['--mode=prepare', f'--config.runs={runs}']) == 0
-  assert commands == [['-m', 'experiments.retrieval', '--workdir=runs/retrieval/quickstart']]
+  assert commands == [
+    ['-m', 'experiments.retrieval', '--workdir=runs/retrieval/quickstart'],
+    ['-m', 'experiments.recsys', '--config=configs/recsys/synthetic.py', '--workdir=runs/recsys/quickstart'],
+  ]
   assert serve.main(['--mode=prepare', '--config.port=1']) == 2
   assert '--config.port has no effect in --mode=prepare' in capsys.readouterr().err
