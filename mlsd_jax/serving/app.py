@@ -209,8 +209,10 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
   async def recommend(body: RecommendRequest, request: Request) -> dict[str, Any]:
     """Items for a user, best first, and why; what the user bought lately beside them."""
     service = _find(services.recommenders, body.model)
-    client, conditions = request.scope['client_name'], dict(exclude_bought=body.exclude_bought, in_stock=body.in_stock)
-    work = service.recommend(body.user, body.number, **conditions, client=client)
+    client = request.scope['client_name']
+    work = service.recommend(
+      body.user, body.number, exclude_bought=body.exclude_bought, in_stock=body.in_stock, client=client
+    )
     with metrics.time_stage(service.name, 'recommend'):
       made = await answer_while_there(request, work, limits.deadline_seconds)
     return made | {'history': service.history(body.user)}
