@@ -348,6 +348,8 @@ def _idle(run: contract.Run) -> dict[str, str]:
     return {}
   if name in problems():
     return {'compare': f'{name} is a design problem, whose answers must be equal'}
+  if not pathlib.Path(name).exists():
+    return {}  # which is a mistake of its own
   idle = dict.fromkeys(('operations', 'sizes', 'seed'), f'{name} is no design problem: its cases are files')
   if (pathlib.Path(name) / 'problem.yaml').exists():
     idle |= dict.fromkeys(('limits', 'compare'), f'{name} is a problem package, which says it itself')
