@@ -36,6 +36,7 @@ from mlsd_jax.recsys.stages.tower_data import code_items, code_users
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.training.config import free_keys
+from mlsd_jax.training.loop import check_settings
 
 FREE = ('serve', *free_keys('tower.train', 'ranker.train'))
 
@@ -44,6 +45,8 @@ def train(run: contract.Run) -> None:
   """Trains the funnel (or goes on), prints its table on the week held out, saves what serves."""
   config, began = run.config, time.perf_counter()
   recommender = settings.read_recommender(config)
+  for trainer in (recommender.tower.train, recommender.ranker.train):
+    check_settings(trainer)
   run.check(FREE)
   data, number = settings.read_dataset(config), recommender.funnel.weeks
   # What was trained on other purchases, whose users and items have other numbers, must not go on with these; nor is
