@@ -160,7 +160,7 @@ def test_a_missing_index_is_answered_with_the_command_that_makes_it(call, workdi
     (['--config.pairs.min_words=500'], 'no pairs'),
     (['--config.train.steps=0'], 'train.steps'),
     (['--config.encoder.name=nowhere/at-all'], 'nowhere/at-all'),
-    (['--config.contrastive.chunks=2'], "has no effect: config.kind is 'cross_encoder'"),
+    (['--config.contrastive.chunks=2'], "has no effect: --config.kind is 'cross_encoder'"),
     (['--mode=evaluate'], 'is of the run that --mode=evaluate opens'),
   ],
 )
