@@ -19,6 +19,7 @@ from mlsd_jax.encoder.training import (
   ContrastiveConfig,
   CrossEncoderConfig,
   MaskedLMConfig,
+  check_lengths,
   pretrain_mlm,
   train_contrastive,
   train_cross_encoder,
@@ -41,6 +42,7 @@ def train(run: contract.Run) -> None:
   settings = _settings(run)
   check_settings(settings.train)
   encoder, stores = _open(run)
+  check_lengths(settings, encoder.model, f'config.{run.config.kind}.')
   free, data = _free(run), {str(workdir): opened.folder.name for workdir, opened in stores.items()}
   run.check(free, data)
   finished = run.result()

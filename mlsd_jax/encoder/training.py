@@ -63,6 +63,22 @@ class CrossEncoderConfig:
   dropout: Dropout = 0.0
 
 
+def check_lengths(
+  config: MaskedLMConfig | ContrastiveConfig | CrossEncoderConfig, model: Loaded, section: str = ''
+) -> None:
+  """Raises UserError where the texts to train on may be longer than the positions of the model.
+
+  Args:
+    section: what stands before the name of a setting, 'config.masked_lm.'.
+  """
+  for name in ('length', 'query_length', 'passage_length'):
+    length = getattr(config, name, 0)
+    if length > model.config.context_length:
+      raise UserError(
+        f'{section}{name}={length} is longer than the {model.config.context_length} positions of {model.name}'
+      )
+
+
 def fresh_encoder(name: str, config: bert.BertConfig, tokenizer: WordPieceTokenizer, *, seed: int = 0) -> Encoder:
   """An untrained encoder of `config`, with mean pooling and no prefixes."""
   params = jax.device_get(jax.jit(bert.init, static_argnums=1)(jax.random.key(seed), config))
@@ -73,6 +89,7 @@ def pretrain_mlm(
   encoder: Encoder, texts: Sequence[str], config: MaskedLMConfig, workdir: pathlib.Path, held_out: Sequence[str] = ()
 ) -> tuple[Encoder, Result]:
   """Goes on with, or begins, an encoder's pretraining by masked words. The head for them is kept in the result."""
+  check_lengths(config, encoder.model)
   model = _with_heads(encoder.model, ('mlm',), config.dropout, config.train.seed)
   task = masked_lm_task(model.config, batch_size=config.train.batch_size, length=config.length)
   arrays = lambda some: encoder_data.text_arrays(some, model.tokenizer, length=config.length)
@@ -96,6 +113,7 @@ def train_contrastive(
     UserError: no pairs, uneven negatives, or what `fit` raises.
   """
   model = encoder.model
+  check_lengths(config, model)
   model = _with_heads(model, tuple(head for head in model.config.heads if head == 'pooler'), config.dropout, 0)
   arrays = lambda some: encoder_data.pair_arrays(
     some,
@@ -132,6 +150,7 @@ def train_cross_encoder(
   Raises:
     UserError: no lists, uneven ones, or what `fit` raises.
   """
+  check_lengths(config, encoder.model)
   model = _with_heads(encoder.model, ('pooler', 'score'), config.dropout, config.train.seed)
   model = dataclasses.replace(model, query_prefix='', passage_prefix='', max_length=max(config.length, 3))
   arrays = lambda some: encoder_data.ranked_arrays(some, model.tokenizer, length=config.length)

@@ -50,7 +50,7 @@ def made(tmp_path_factory):
   folder = tmp_path_factory.mktemp('made')
   tokenizer = WordPieceTokenizer.train(list(SUBJECTS.values()), 200)
   config = bert.BertConfig(
-    vocab_size=tokenizer.vocab_size, context_length=64, num_layers=1, num_heads=2, embed_dim=16, mlp_dim=16
+    vocab_size=tokenizer.vocab_size, context_length=128, num_layers=1, num_heads=2, embed_dim=16, mlp_dim=16
   )
   fresh_encoder('small', config, tokenizer).save(folder / 'small')
   (folder / 'docs').mkdir()
@@ -130,7 +130,7 @@ def test_a_training_goes_on_only_with_what_it_began_with(call, monkeypatch, caps
 
 
 def test_pairs_of_several_indexes(call):
-  code, out, err = call("--config.data.source=('w','w/../w')", *PAIRS, *FEW)
+  code, out, err = call("--config.data.source=('w','w/../w')", *SHORT['cross_encoder'], *PAIRS, *FEW)
   assert code == 0, err
   assert out.count(' pairs, one in twenty held out') == 2
 
@@ -160,6 +160,10 @@ def test_a_missing_index_is_answered_with_the_command_that_makes_it(call, workdi
     (['--config.pairs.min_words=500'], 'no pairs'),
     (['--config.train.steps=0'], 'train.steps'),
     (['--config.encoder.name=nowhere/at-all'], 'nowhere/at-all'),
+    (
+      ['--config.cross_encoder.length=129'],
+      '--config.cross_encoder.length=129 is longer than the 128 positions of small',
+    ),
     (['--config.contrastive.chunks=2'], "has no effect: --config.kind is 'cross_encoder'"),
     (['--mode=evaluate'], 'is of the run that --mode=evaluate opens'),
   ],
