@@ -4,12 +4,14 @@ import dataclasses
 import random
 import time
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import numpy as np
 
 from mlsd_jax.autograd.engine import Value
 from mlsd_jax.autograd.nn import MLP
 from mlsd_jax.errors import UserError
+from mlsd_jax.schema import above
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,7 @@ class ClassifierConfig:
 
   hidden: tuple[int, ...] = (16, 16)
   steps: int = 100
-  learning_rate: float = 1.0
+  learning_rate: Annotated[float, above(0)] = 1.0
   momentum: float = 0.0
   l2: float = 1e-4
 

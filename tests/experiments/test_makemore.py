@@ -98,7 +98,7 @@ def test_search_and_diagnose(call, tmp_path):
     ([LADDER, '--config.train.accumulation=2'], 'train.accumulation=2 would hide'),
     ([LADDER, '--config.train.step=pmap', '--config.train.mesh.fsdp=2'], 'train.step=pmap splits'),
     (['--mode=sample'], 'holds no trained model'),
-    (['--mode=search', '--config.search.low=nan'], 'cannot draw'),
+    (['--mode=search', '--config.search.low=nan'], '--config.search.low must be above 0, got nan'),
   ],
 )
 def test_bad_input_is_one_line(call, tmp_path, arguments, message):

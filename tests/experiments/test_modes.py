@@ -101,7 +101,7 @@ IDLE = [
   ('recsys', ['--config.data.columns.user_id=a'], "config.data.source is 'completejourney'"),
   ('recsys', ['--config.data.source=synthetic', '--config.data.promotions=False'], "config.data.source is 'synthetic'"),
   ('algorithms', ['--mode=test', '--problem=lru_cache', '--config.compare=case_sensitive'], 'is a design problem'),
-  ('algorithms', ['--mode=test', '--problem=2044/C', '--config.sizes=(3,)'], 'is no design problem'),
+  ('algorithms', ['--mode=test', '--problem=.', '--config.sizes=(3,)'], 'is no design problem'),
 ]
 
 
