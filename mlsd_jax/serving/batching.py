@@ -10,7 +10,7 @@ from typing import Any
 from mlsd_jax.serving.errors import too_busy
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Waiting:
   """One request's items."""
 

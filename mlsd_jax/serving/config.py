@@ -1,7 +1,7 @@
 """What a server is started with."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Literal
 
 from mlsd_jax.schema import Positive, above, between
 
@@ -20,4 +20,4 @@ class ServerConfig:
   deadline_seconds: Annotated[float, above(0)] = 300.0  # within which an answer is whole
   drain_seconds: Annotated[float, above(0)] = 30.0  # that answers under way have when the server is told to stop
   cors_origins: tuple[str, ...] = ()  # web pages of other sites that may ask
-  dtype: str = 'float32'  # of a language model: or bfloat16
+  dtype: Literal['float32', 'bfloat16'] = 'float32'  # of language models

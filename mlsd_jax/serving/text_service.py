@@ -8,6 +8,7 @@ met one is free for the next step.
 import asyncio
 import collections
 import dataclasses
+import logging
 import queue
 import threading
 import time
@@ -23,6 +24,8 @@ from mlsd_jax.generation.requests import Event, Request, Stats, TokenLogprob
 from mlsd_jax.generation.stopping import TextStream
 from mlsd_jax.serving.errors import too_busy
 from mlsd_jax.tokenizers import Tokenizer
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +188,8 @@ class TextService:
       self._admit()
       try:
         events = self._engine.step() if self._engine.busy else []
-      except BaseException as error:  # a device that failed: every client is told, and the next request is tried
+      except Exception as error:  # a device that failed: every client is told, and the next request is tried
+        _logger.exception('the engine of %s failed', self.name)
         for text in list(self._running.values()):
           self._engine.cancel(text.number or 0)
           self._end(text, error)

@@ -51,6 +51,8 @@ def test_nothing_to_serve_and_no_place_to_listen_are_one_line(runs, capsys):
   assert capsys.readouterr().err == (
     'error: nowhere holds no finished run; --mode=prepare makes a small one of each system\n'
   )
+  assert serve.main([f'--config.runs={runs}', '--config.dtype=int8']) == 2
+  assert capsys.readouterr().err == "error: --config.dtype='int8' is not one of float32, bfloat16\n"
   with socket.socket() as taken:
     taken.bind(('127.0.0.1', 0))
     taken.listen()
