@@ -13,29 +13,28 @@ import pathlib
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from absl import flags
 
-from experiments import contract, process, sections
+from experiments import contract, sections
+from experiments.retrieval_ask import ask, open_encoder, open_generator, open_searcher, search_config
 from mlsd_jax import files, sealed
 from mlsd_jax.ann import tuning
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.encoder import tensorboard as encoder_tensorboard
-from mlsd_jax.encoder.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
+from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.errors import UserError
 from mlsd_jax.printable import printable
 from mlsd_jax.ranking_measures import Judgements
 from mlsd_jax.retrieval import (
-  answers,
   expansion,
   judged_collections,
   relevance_judge,
   stage_charts,
   stage_table,
   store,
-  terminal,
 )
 from mlsd_jax.retrieval.bm25 import BM25Config
 from mlsd_jax.retrieval.build import BuildConfig, Difference, Progress, build_store
@@ -115,56 +114,6 @@ def tensorboard(run: contract.Run) -> None:
   )
 
 
-def ask(run: contract.Run) -> None:
-  """Answers --query, or what is typed, with citations."""
-  if run.flags['query'] is not None and not run.flags['query'].strip():
-    raise UserError('the query is empty')
-  started = time.perf_counter()
-  encoder = open_encoder(run)
-  searcher = open_searcher(run, store.open_store(run.workdir / 'index', encoder), encoder)
-  titles = searcher.store.titles
-  for title in titles[:: max(len(titles) // 4, 1)]:  # compiles the shapes that answers mostly need
-    answers.answer(searcher, title or 'title', searcher.search(title or 'title'), pages=run.config.answer.pages)
-  path = run.workdir / 'calibration.json'
-  calibration = answers.Calibration(**sealed.read_json(path)) if path.exists() else None
-  write = _generator(run)
-  run.print(
-    f'{len(searcher.store.page_ids):,} pages, {searcher.store.num_chunks:,} chunks, ready in '
-    f'{time.perf_counter() - started:.1f} s'
-  )
-
-  def respond(query: str) -> None:
-    began = time.perf_counter()
-    found = searcher.search(
-      query, rewrites=expansion.rewrites(query, run.config.search.expansion, write), folder=run.flags['folder']
-    )
-    settings = run.config.answer
-    said = answers.answer(
-      searcher,
-      query,
-      found,
-      calibration=calibration,
-      min_confidence=settings.min_confidence,
-      sentences=settings.sentences,
-      pages=settings.pages,
-      write=write if run.config.generator else None,
-    )
-    seconds = time.perf_counter() - began
-    terminal.show(searcher, query, found, said, shown=settings.shown, seconds=seconds)
-
-  if run.flags['query'] is not None:
-    return respond(run.flags['query'])
-  while True:
-    try:
-      process.answer_at_once()
-      query = input('\nquery (empty to leave): ')
-    except (EOFError, RuntimeError):  # the end of what is typed, or no standard input at all
-      return None
-    if not query.strip():
-      return None
-    respond(query)
-
-
 def _index(run: contract.Run, pages: Sequence[Page], encoder: Encoder, name: str, **options: Any) -> Difference:
   began = time.perf_counter()
   with contextlib.ExitStack() as stack:
@@ -220,7 +169,7 @@ def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> 
       )
   opened, queries, judgements = _evaluated(run, encoder, collection)
   searcher = open_searcher(run, opened, encoder)
-  write = _generator(run)
+  write = open_generator(run)
   kind = run.config.search.expansion
   made = stage_table.evaluate(
     searcher,
@@ -251,7 +200,7 @@ def _check(run: contract.Run) -> None:
   """All of the config that building and evaluating depend on, before either."""
   run.check(FREE)
   config = run.config
-  search = _search_config(run.config.search)
+  search = search_config(run.config.search)
   _build_config(run)
   _own_queries(run, warn=lambda _: None)  # which is told where they are asked
   if search.rerank and not config.cross_encoder:
@@ -290,24 +239,6 @@ def _sample(queries: Any, most: int, seed: int) -> dict[str, str]:
   return {id_: queries[id_] for id_ in chosen}
 
 
-def open_encoder(run: contract.Run) -> Encoder:
-  """The encoder that the config names."""
-  config = run.config.encoder
-  return load_encoder(config.name, dtype=config.dtype, max_length=config.max_length)
-
-
-def open_searcher(run: contract.Run, opened: store.Store, encoder: Encoder) -> Searcher:
-  folder = run.config.cross_encoder
-  cross: CrossEncoder | None = None
-  if folder and run.config.search.rerank:
-    cross = load_cross_encoder(folder, dtype=run.config.encoder.dtype)
-  return Searcher(opened, encoder, _search_config(run.config.search), cross)
-
-
-def _search_config(section: Mapping[str, Any]) -> SearchConfig:
-  return from_mapping(SearchConfig, {name: value for name, value in section.items() if name != 'expansion'}, 'search')
-
-
 def _build_config(run: contract.Run) -> BuildConfig:
   config = run.config
   return BuildConfig(
@@ -316,15 +247,6 @@ def _build_config(run: contract.Run) -> BuildConfig:
     config.shard_size,
     config.near_duplicate,
   )
-
-
-def _generator(run: contract.Run) -> Callable[[str], str] | None:
-  """The project's own GPT as a function from a prompt to what it goes on with."""
-  if not run.config.generator:
-    return None
-  from mlsd_jax.language_model import pretrained
-
-  return pretrained.writer(run.config.generator)
 
 
 def _summary(result: dict[str, Any]) -> str:

@@ -19,16 +19,17 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments import contract, retrieval
+from experiments import contract, retrieval_ask
 from mlsd_jax import sealed, tokenizers
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import pretrained
 from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.recsys import saved_state
-from mlsd_jax.retrieval import answers, store
+from mlsd_jax.retrieval import expansion, store
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.serving import Limits, RecommendService, SearchService, Services, TextService, VectorService, create_app
 from mlsd_jax.serving.config import ServerConfig
+from mlsd_jax.serving.search_service import AskConfig
 from mlsd_jax.training.config import DTYPES
 from mlsd_jax.training.step import cast_floating
 
@@ -69,11 +70,18 @@ def _open_tokenizer(workdir: pathlib.Path, name: str, settings: ServerConfig, se
 def _open_search(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
   stored = sealed.read_json(workdir / 'config.json')
   run = contract.Run('retrieval', ConfigDict(stored), {}, workdir, stored)
-  encoder = retrieval.open_encoder(run)
-  searcher = retrieval.open_searcher(run, store.open_store(workdir / 'index', encoder), encoder)
-  path = workdir / 'calibration.json'
-  calibration = answers.Calibration(**sealed.read_json(path)) if path.exists() else None
-  services.searches[name] = SearchService(name, searcher, calibration, max_waiting=settings.max_waiting)
+  encoder = retrieval_ask.open_encoder(run)
+  searcher = retrieval_ask.open_searcher(run, store.open_store(workdir / 'index', encoder), encoder)
+  calibration, write = retrieval_ask.read_calibration(run), retrieval_ask.open_generator(run)
+  answer = {key: value for key, value in stored['answer'].items() if key != 'shown'}
+  services.searches[name] = SearchService(
+    name,
+    searcher,
+    calibration,
+    from_mapping(AskConfig, answer, 'answer'),
+    rewrite=lambda query: expansion.rewrites(query, stored['search']['expansion'], write),
+    max_waiting=settings.max_waiting,
+  )
   known = {each.encoder.fingerprint for each in services.vectors.values()}
   if encoder.fingerprint not in known:
     services.vectors[encoder.name] = VectorService(

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,8 +34,11 @@ class SearchService:
     calibration: answers.Calibration | None = None,
     config: AskConfig | None = None,
     *,
+    rewrite: Callable[[str], Sequence[str]] = lambda query: (),
     max_waiting: int = 256,
   ):
+    """`rewrite` gives other words for the same query, which are searched too."""
+    self._rewrite = rewrite
     self.name, self.searcher, self.calibration, self.config = name, searcher, calibration, config or AskConfig()
     self._thread, self._waiting, self._max_waiting = ThreadPoolExecutor(1, f'search in {name}'), 0, max_waiting
 
@@ -71,7 +75,7 @@ class SearchService:
       self._waiting -= 1
 
   def _search(self, query: str, folder: str) -> tuple[Found, list[dict[str, Any]]]:
-    found = self.searcher.search(query, folder=folder)
+    found = self.searcher.search(query, rewrites=self._rewrite(query), folder=folder)
     store = self.searcher.store
     pages = [
       {
@@ -85,7 +89,7 @@ class SearchService:
     return found, pages
 
   def _ask(self, query: str, folder: str) -> tuple[Found, answers.Answer]:
-    found = self.searcher.search(query, folder=folder)
+    found = self.searcher.search(query, rewrites=self._rewrite(query), folder=folder)
     said = answers.answer(
       self.searcher,
       query,
