@@ -1,6 +1,7 @@
 """What every test needs: eight CPU devices, caches of its own, strict array ranks."""
 
 import contextlib
+import gc
 import os
 import pathlib
 import sys
@@ -69,6 +70,19 @@ def start_process() -> Iterator[Callable[..., subprocess.Popen]]:
       return process
 
     yield start
+
+
+@pytest.fixture(autouse=True, scope='module')
+def few_memory_maps() -> Iterator[None]:
+  """Lets go of compiled programs before the kernel refuses to map more (vm.max_map_count, 65,530 by default).
+
+  Each program is some ten maps, and LLVM dies of a segmentation fault where it gets none.
+  """
+  yield
+  maps = pathlib.Path('/proc/self/maps')
+  if maps.exists() and maps.read_bytes().count(b'\n') > 20_000:
+    jax.clear_caches()
+    gc.collect()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
