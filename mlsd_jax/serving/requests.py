@@ -14,9 +14,9 @@ Texts = Annotated[list[Text], Field(max_length=2048)]
 
 
 class Body(BaseModel):
-  """A key that is not known is refused: who wrote it meant something by it."""
+  """A key that is not known is refused: who wrote it meant something by it. So is '0.5' or true for a number."""
 
-  model_config = ConfigDict(extra='forbid')
+  model_config = ConfigDict(extra='forbid', strict=True)
 
 
 class StreamOptions(Body):
@@ -73,7 +73,7 @@ class EmbeddingRequest(Body):
 class Document(BaseModel):
   """Jina's and Cohere's documents may be objects; their text is what is ranked."""
 
-  model_config = ConfigDict(extra='allow')
+  model_config = ConfigDict(extra='allow', strict=True)
   text: Text
 
 
