@@ -41,7 +41,7 @@ def train(run: contract.Run) -> None:
   finished = run.result()
   if finished:
     return run.print_finished(_summary(finished))
-  words = _words(run)
+  words = open_words(run)
   for name, settings in _rungs(config).items():  # a bad setting of the last rung is found before the first is trained
     check_settings(_train_config(config, settings, seed=0))
     if settings.get('kind') != ladder.COUNTED:
@@ -93,17 +93,17 @@ def train(run: contract.Run) -> None:
 
 def sample(run: contract.Run) -> None:
   """New words from every rung, those of the training list marked."""
-  _sample(run, _words(run))
+  _sample(run, open_words(run))
 
 
 def score(run: contract.Run) -> None:
   """What each letter of --word (several with commas) costs every model; a table and a picture each."""
-  words = _words(run)
+  words = open_words(run)
   asked = [word.strip() for word in run.flags['word'].split(',') if word.strip()]
   if not asked:
     raise UserError('--mode=score needs --word=NAME')
   words.encode(asked)
-  models = _load(run, words)
+  models = open_models(run, words)
   for word in asked:
     losses = {name: model.losses([word])[0][: len(word) + 1].tolist() for name, model in models.items()}
     run.print(f'\n{word:<22}' + ''.join(f'{letter:>6}' for letter in [*word, 'end']) + f'{"in all":>9}')
@@ -116,7 +116,7 @@ def score(run: contract.Run) -> None:
 
 def search_(run: contract.Run) -> None:
   """Trains many MLPs of other learning rates, widths and seeds in one program; draws loss by learning rate."""
-  words, settings = _words(run), run.config.search
+  words, settings = open_words(run), run.config.search
   trials = hyperparameter_search.Trials.draw(
     settings.trials, low=settings.low, high=settings.high, widths=tuple(settings.widths), seed=settings.seed
   )
@@ -147,7 +147,7 @@ def search_(run: contract.Run) -> None:
 
 def diagnose(run: contract.Run) -> None:
   """Activations, gradients and update ratios of the MLP with bad and good initial weights and with batch norm."""
-  words, settings = _words(run), run.config.diagnose
+  words, settings = open_words(run), run.config.diagnose
   plain = NameConfig('mlp', words.vocab_size, words.length, embed_dim=10, hidden_dim=200, kaiming=True)
   normed = dataclasses.replace(plain, norm=True)
   variants = {'naive weights': (plain, True), 'Kaiming': (plain, False), 'batch norm': (normed, False)}
@@ -188,7 +188,8 @@ def _rungs(config: Any) -> dict[str, Any]:
   return {name: config.models[name] for name in config.ladder}
 
 
-def _words(run: contract.Run) -> WordList:
+def open_words(run: contract.Run) -> WordList:
+  """The words that the config names, in their splits."""
   return WordList.split(*load_words(run.config.data.source), run.config.data.split_seed)
 
 
@@ -210,7 +211,8 @@ def _train_config(config: Any, settings: Mapping[str, Any], seed: int) -> TrainC
   return from_mapping(TrainConfig, values, 'train')
 
 
-def _load(run: contract.Run, words: WordList) -> dict[str, ladder.Trained]:
+def open_models(run: contract.Run, words: WordList) -> dict[str, ladder.Trained]:
+  """The rungs of a finished run, in the order of its ladder."""
   seed = run.config.seeds[0]
   return {
     name: ladder.load_rung(settings, words, _folder(run, name, seed)) for name, settings in _rungs(run.config).items()
@@ -222,7 +224,7 @@ def _sample(run: contract.Run, words: WordList) -> dict[str, list[str]]:
   settings = run.config.sample
   known = set(words.train)
   made, lines = {}, []
-  for name, model in _load(run, words).items():
+  for name, model in open_models(run, words).items():
     made[name] = model.make(settings.number, settings.seed)
     shown = ' '.join(f'[{word}]' if word in known else word for word in made[name][: settings.shown])
     lines.append(f'{name:<22} {novel_share(made[name], words):6.1%} new   {shown}')

@@ -1,4 +1,4 @@
-"""One server for every finished run: text, embeddings, reranking, search, recommendations, tokenizers.
+"""One server for every finished run: text, embeddings, reranking, search, recommendations, names, tokenizers.
 
 python -m experiments.serve                             # what lies under runs/, at http://127.0.0.1:8000
 python -m experiments.serve --config.port=9000 --config.runs=/data/runs
@@ -19,7 +19,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments import contract, retrieval_ask
+from experiments import contract, makemore, retrieval_ask
 from mlsd_jax import sealed, tokenizers
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import pretrained
@@ -27,7 +27,16 @@ from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.recsys import saved_state
 from mlsd_jax.retrieval import expansion, store
 from mlsd_jax.schema import from_mapping
-from mlsd_jax.serving import Limits, RecommendService, SearchService, Services, TextService, VectorService, create_app
+from mlsd_jax.serving import (
+  Limits,
+  NameService,
+  RecommendService,
+  SearchService,
+  Services,
+  TextService,
+  VectorService,
+  create_app,
+)
 from mlsd_jax.serving.config import ServerConfig
 from mlsd_jax.serving.search_service import AskConfig
 from mlsd_jax.training.config import DTYPES
@@ -68,8 +77,8 @@ def _open_tokenizer(workdir: pathlib.Path, name: str, settings: ServerConfig, se
 
 
 def _open_search(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
-  stored = sealed.read_json(workdir / 'config.json')
-  run = contract.Run('retrieval', ConfigDict(stored), {}, workdir, stored)
+  run = _stored_run('retrieval', workdir)
+  stored = run.config.to_dict()
   encoder = retrieval_ask.open_encoder(run)
   searcher = retrieval_ask.open_searcher(run, store.open_store(workdir / 'index', encoder), encoder)
   calibration, write = retrieval_ask.read_calibration(run), retrieval_ask.open_generator(run)
@@ -87,6 +96,17 @@ def _open_search(workdir: pathlib.Path, name: str, settings: ServerConfig, servi
     services.vectors[encoder.name] = VectorService(
       encoder.name, encoder, searcher.cross_encoder, max_waiting=settings.max_waiting
     )
+
+
+def _open_names(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
+  run = _stored_run('makemore', workdir)
+  words = makemore.open_words(run)
+  services.names[name] = NameService(name, words, makemore.open_models(run, words), max_waiting=settings.max_waiting)
+
+
+def _stored_run(experiment: str, workdir: pathlib.Path) -> contract.Run:
+  stored = sealed.read_json(workdir / 'config.json')
+  return contract.Run(experiment, ConfigDict(stored), {}, workdir, stored)
 
 
 def _open_recommender(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
@@ -119,6 +139,12 @@ SYSTEMS = {
     lambda workdir: (workdir / 'state' / 'current.json').exists(),
     _open_recommender,
   ),
+  'makemore': System(
+    'makes names: /v1/names',
+    ('-m', 'experiments.makemore'),
+    lambda workdir: (workdir / 'result.json').exists(),
+    _open_names,
+  ),
 }
 
 
@@ -136,7 +162,7 @@ def serve(run: contract.Run) -> None:
     run.print(f'{name}/{workdir.name}: {system.what}')
   for name in _missing(settings.runs):
     run.print(f'{name}: nothing under {settings.runs}/{name}; python {" ".join(SYSTEMS[name].command)} makes it')
-  if not (services.texts or services.searches or services.recommenders or services.tokenizers):
+  if not (services.texts or services.searches or services.recommenders or services.names or services.tokenizers):
     raise UserError(f'{settings.runs} holds no finished run; --mode=prepare makes a small one of each system')
   _listen(run, settings, create_app(services, _limits(settings)))
 

@@ -1,6 +1,7 @@
 from .compiler import Program, compile_graph
 from .drawing import to_svg, write_svg
 from .engine import Value, no_grad
+from .expression import parse_expression
 from .functions import gradients, softmax
 from .gradient_check import check
 from .nn import MLP, Layer, Module, Neuron
@@ -16,6 +17,7 @@ __all__ = [
   'compile_graph',
   'gradients',
   'no_grad',
+  'parse_expression',
   'softmax',
   'to_svg',
   'write_svg',

@@ -5,6 +5,9 @@ from .app import (
 from .limits import (
   Limits,
 )
+from .name_service import (
+  NameService,
+)
 from .recommend_service import (
   RecommendService,
 )
@@ -20,6 +23,7 @@ from .vector_service import (
 
 __all__ = [
   'Limits',
+  'NameService',
   'RecommendService',
   'SearchService',
   'Services',

@@ -19,11 +19,14 @@ from mlsd_jax.serving import completions, embeddings
 from mlsd_jax.serving.errors import ApiError
 from mlsd_jax.serving.limits import Door, Limits
 from mlsd_jax.serving.metrics import Metrics
+from mlsd_jax.serving.name_service import NameService
 from mlsd_jax.serving.recommend_service import RecommendService
 from mlsd_jax.serving.requests import (
   CompletionRequest,
   DetokenizeRequest,
   EmbeddingRequest,
+  ExpressionRequest,
+  NamesRequest,
   RecommendRequest,
   RerankRequest,
   SearchRequest,
@@ -32,6 +35,7 @@ from mlsd_jax.serving.requests import (
   TokenizeRequest,
 )
 from mlsd_jax.serving.search_service import SearchService
+from mlsd_jax.serving.small_systems import name_words, show_graph
 from mlsd_jax.serving.text_service import TextService
 from mlsd_jax.serving.vector_service import VectorService
 from mlsd_jax.serving.waiting import answer_while_there
@@ -48,6 +52,7 @@ class Services:
   vectors: dict[str, VectorService] = dataclasses.field(default_factory=dict)
   searches: dict[str, SearchService] = dataclasses.field(default_factory=dict)
   recommenders: dict[str, RecommendService] = dataclasses.field(default_factory=dict)
+  names: dict[str, NameService] = dataclasses.field(default_factory=dict)
   tokenizers: dict[str, Tokenizer] = dataclasses.field(default_factory=dict)
 
 
@@ -61,10 +66,11 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
     nonlocal is_ready
     for text in services.texts.values():
       text.start()
-    others: list[VectorService | SearchService | RecommendService] = [
+    others: list[VectorService | SearchService | RecommendService | NameService] = [
       *services.vectors.values(),
       *services.searches.values(),
       *services.recommenders.values(),
+      *services.names.values(),
     ]
     for other in others:
       other.warm_up()
@@ -229,6 +235,17 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     """The text of ids."""
     return {'text': _find(services.tokenizers, body.model).decode(body.tokens)}
 
+  @app.post('/v1/names')
+  async def names(body: NamesRequest, request: Request) -> dict[str, Any]:
+    """New words of a makemore run, or what each letter of given ones costs."""
+    work = name_words(body, _find(services.names, body.model))
+    return await answer_while_there(request, work, limits.deadline_seconds)
+
+  @app.post('/v1/micrograd')
+  async def micrograd(body: ExpressionRequest) -> dict[str, Any]:
+    """The graph of an expression, the value of each node and its gradient."""
+    return show_graph(body)
+
 
 def _observe(metrics: Metrics, name: str, milliseconds: Mapping[str, float]) -> None:
   for stage, value in milliseconds.items():
@@ -242,7 +259,7 @@ async def _behind(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
 
 
 def _named(services: Services) -> dict[str, Any]:
-  return {**services.texts, **services.vectors, **services.searches, **services.recommenders}
+  return {**services.texts, **services.vectors, **services.searches, **services.recommenders, **services.names}
 
 
 def _model(name: str, service: Any) -> dict[str, Any]:

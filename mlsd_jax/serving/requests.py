@@ -146,4 +146,22 @@ class DetokenizeRequest(Body):
   model: str | None = None
 
 
+class NamesRequest(Body):
+  """POST /v1/names."""
+
+  model: str | None = None
+  rung: str | None = None  # the last of the ladder
+  words: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(min_length=1, max_length=1024)] | None = None
+  number: Annotated[int, Field(ge=1, le=1024)] | None = None  # 10; new words, where `words` names none to be scored
+  seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None  # 0
+
+
+class ExpressionRequest(Body):
+  """POST /v1/micrograd."""
+
+  expression: Annotated[str, Field(max_length=1000)]
+  values: Annotated[dict[Annotated[str, Field(max_length=100)], Number], Field(max_length=1000)] = {}
+  svg: bool = False
+
+
 type Json = dict[str, Any]

@@ -74,6 +74,7 @@ def test_prepare_makes_what_is_missing(runs, monkeypatch, capsys):
   assert commands == [
     ['-m', 'experiments.retrieval', '--workdir=runs/retrieval/quickstart'],
     ['-m', 'experiments.recsys', '--config=configs/recsys/synthetic.py', '--workdir=runs/recsys/quickstart'],
+    ['-m', 'experiments.makemore', '--workdir=runs/makemore/quickstart'],
   ]
   assert serve.main(['--mode=prepare', '--config.port=1']) == 2
   assert '--config.port has no effect in --mode=prepare' in capsys.readouterr().err
