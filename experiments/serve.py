@@ -89,6 +89,7 @@ def _open_search(workdir: pathlib.Path, name: str, settings: ServerConfig, servi
     calibration,
     from_mapping(AskConfig, answer, 'answer'),
     rewrite=lambda query: expansion.rewrites(query, stored['search']['expansion'], write),
+    write=write,
     max_waiting=settings.max_waiting,
   )
   known = {each.encoder.fingerprint for each in services.vectors.values()}

@@ -242,8 +242,9 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     return await answer_while_there(request, work, limits.deadline_seconds)
 
   @app.post('/v1/micrograd')
-  async def micrograd(body: ExpressionRequest) -> dict[str, Any]:
+  def micrograd(body: ExpressionRequest) -> dict[str, Any]:
     """The graph of an expression, the value of each node and its gradient."""
+    # Not async: FastAPI calls it in a thread, so that a drawing keeps nobody else waiting.
     return show_graph(body)
 
 

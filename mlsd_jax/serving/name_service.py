@@ -8,9 +8,9 @@ from typing import Any
 from mlsd_jax.data.words import WordList
 from mlsd_jax.makemore.ladder import Trained
 from mlsd_jax.serving.errors import ApiError, too_busy
+from mlsd_jax.serving.requests import MAX_NAMES
 
-MOST_WORDS = 1024  # of one request
-_SIZES = (16, 128, MOST_WORDS)  # words that are computed at once: three programs a model, whatever is asked for
+_SIZES = (16, 128, MAX_NAMES)  # words that are computed at once: three programs a model, whatever is asked for
 
 
 class NameService:

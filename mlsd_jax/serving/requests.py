@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_CHOICES = 128  # prompts x n of one request
+MAX_NAMES = 1024  # words of one request
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -151,15 +152,19 @@ class NamesRequest(Body):
 
   model: str | None = None
   rung: str | None = None  # the last of the ladder
-  words: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(min_length=1, max_length=1024)] | None = None
-  number: Annotated[int, Field(ge=1, le=1024)] | None = None  # 10; new words, where `words` names none to be scored
+  words: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(min_length=1, max_length=MAX_NAMES)] | None = (
+    None
+  )
+  number: Annotated[int, Field(ge=1, le=MAX_NAMES)] | None = (
+    None  # 10; new words, where `words` names none to be scored
+  )
   seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None  # 0
 
 
 class ExpressionRequest(Body):
   """POST /v1/micrograd."""
 
-  expression: Annotated[str, Field(max_length=1000)]
+  expression: str
   values: Annotated[dict[Annotated[str, Field(max_length=100)], Number], Field(max_length=1000)] = {}
   svg: bool = False
 

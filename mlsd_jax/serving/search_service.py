@@ -35,10 +35,11 @@ class SearchService:
     config: AskConfig | None = None,
     *,
     rewrite: Callable[[str], Sequence[str]] = lambda query: (),
+    write: Callable[[str], str] | None = None,
     max_waiting: int = 256,
   ):
-    """`rewrite` gives other words for the same query, which are searched too."""
-    self._rewrite = rewrite
+    """`rewrite` gives other words for the same query, which are searched too; `write` words an answer from a prompt."""
+    self._rewrite, self._write = rewrite, write
     self.name, self.searcher, self.calibration, self.config = name, searcher, calibration, config or AskConfig()
     self._thread, self._waiting, self._max_waiting = ThreadPoolExecutor(1, f'search in {name}'), 0, max_waiting
 
@@ -98,6 +99,7 @@ class SearchService:
       min_confidence=self.config.min_confidence,
       sentences=self.config.sentences,
       pages=self.config.pages,
+      write=self._write,
     )
     return found, said
 

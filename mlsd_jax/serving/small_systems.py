@@ -10,6 +10,8 @@ from mlsd_jax.serving.errors import ApiError
 from mlsd_jax.serving.name_service import NameService
 from mlsd_jax.serving.requests import ExpressionRequest, NamesRequest
 
+MOST_DRAWN = 64  # nodes: laying out takes their number to about the third power
+
 
 async def name_words(body: NamesRequest, service: NameService) -> dict[str, Any]:
   """New words, or those of the request, with the nats of each letter.
@@ -31,7 +33,7 @@ def show_graph(body: ExpressionRequest) -> dict[str, Any]:
   """Nodes, operands before what is computed from them; a gradient that does not exist is null.
 
   Raises:
-    UserError: what is no expression, or has no value or no gradient.
+    UserError: what is no expression, or has no value or no gradient; too large a graph to be drawn.
   """
   root = parse_expression(body.expression, body.values)
   try:
@@ -39,6 +41,8 @@ def show_graph(body: ExpressionRequest) -> dict[str, Any]:
   except ArithmeticError as error:
     raise UserError(f'{body.expression[:80]!r}: {error}') from None
   nodes = topological(root)
+  if body.svg and len(nodes) > MOST_DRAWN:
+    raise UserError(f'svg draws graphs of at most {MOST_DRAWN} nodes; this one has {len(nodes)}')
   number = {node: place for place, node in enumerate(nodes)}
   shown = [
     {

@@ -93,6 +93,8 @@ def test_a_graph_and_its_gradients(client):
     ({'expression': 'a ** 0.5', 'values': {'a': 0}}, 'derivative'),
     ({'expression': 'a', 'values': {'a': 'one'}}, 'values'),
     ({'expression': 'open("x")'}, 'no function'),
+    ({'expression': 'a' * 1001, 'values': {'a': 1}}, 'at most 1,000'),
+    ({'expression': '+'.join(['a * 2'] * 40), 'values': {'a': 1}, 'svg': True}, 'at most 64 nodes'),
   ],
 )
 def test_a_graph_that_cannot_be_is_one_line(client, body, message):
