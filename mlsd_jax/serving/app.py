@@ -1,9 +1,10 @@
 """The server: what answers at which address. Every address is in /docs, from the schema that FastAPI makes."""
 
+import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -42,6 +43,7 @@ from mlsd_jax.serving.waiting import answer_while_there
 from mlsd_jax.tokenizers import Tokenizer
 
 _OPEN = ('/health', '/ready', '/metrics')  # for probes, which have no key
+_LINGER_SECONDS = 10.0  # that a body which is too long is read on, and thrown away
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
   limits, metrics = limits or Limits(), Metrics()
   is_ready = False
 
-  @asynccontextmanager
+  @contextlib.asynccontextmanager
   async def life(_: FastAPI) -> AsyncIterator[None]:
     nonlocal is_ready
     for text in services.texts.values():
@@ -336,6 +338,7 @@ class _Gate:
       message = await receive()
       length += len(message.get('body', b''))
       if length > self._limits.max_body_bytes:
+        await _read_out(message, receive)
         raise self._door.too_long()
       return message
 
@@ -351,12 +354,27 @@ class _Gate:
         scope['client_name'] = address if path in _OPEN else self._door.check(headers, address)
         await self._app(scope, counted, noted)
       except ApiError as error:
+        if (
+          error.status == 413 and not length and 'expect' not in headers
+        ):  # refused by the length that its header tells
+          await _read_out({'more_body': True}, receive)
         self._metrics.refused.labels(str(error.status)).inc()
         await JSONResponse(error.body(path), error.status, headers=error.headers())(scope, receive, noted)
     finally:
       known = path if path in _known_paths(scope) else 'other'
       self._metrics.requests.labels(known, str(status)).inc()
       self._metrics.latency.labels(known).observe(time.perf_counter() - began)
+
+
+async def _read_out(message: Message, receive: Receive) -> None:
+  """Lets a client send what is refused, and throws it away: one that is cut off while it sends never sees the answer.
+
+  For a bounded time, as nginx's lingering close has it: what sends on for ever is cut off.
+  """
+  with contextlib.suppress(TimeoutError):
+    async with asyncio.timeout(_LINGER_SECONDS):
+      while message.get('more_body'):
+        message = await receive()
 
 
 def _known_paths(scope: Scope) -> set[str]:
