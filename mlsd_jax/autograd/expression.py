@@ -4,6 +4,7 @@ The text is Python's grammar and never Python's evaluation: numbers, names, + - 
 """
 
 import ast
+import math
 import operator
 from collections.abc import Mapping
 
@@ -36,6 +37,8 @@ def parse_expression(text: str, values: Mapping[str, float]) -> Value:
   """
   if len(text) > LONGEST:
     raise UserError(f'the expression has {len(text):,} characters; at most {LONGEST:,} are read')
+  if '#' in text:  # Python would read what is before it
+    raise UserError(f'{text[:80]!r} has a comment; an expression has none')
   leaves = {name: Value(number, name) for name, number in values.items()}
   try:
     tree = ast.parse(text.strip(), mode='eval')
@@ -55,6 +58,8 @@ def _build(node: ast.expr, leaves: Mapping[str, Value]) -> Value | float:
   """A float for a number alone, so that `x**2` has a constant exponent, as micrograd's has."""
   match node:
     case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+      if math.isinf(float(number)):
+        raise OverflowError('a number in it is larger than floats are')
       return float(number)
     case ast.Name(id=name):
       if name not in leaves:

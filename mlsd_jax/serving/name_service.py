@@ -56,7 +56,7 @@ class NameService:
     self._thread.shutdown(wait=False, cancel_futures=True)
 
   def _find(self, rung: str | None) -> Trained:
-    rung = rung or next(reversed(self.models))
+    rung = next(reversed(self.models)) if rung is None else rung
     if rung not in self.models:
       raise ApiError(404, f'{self.name} has no rung {rung[:100]!r}; it has {", ".join(self.models)}', param='rung')
     return self.models[rung]

@@ -1,6 +1,7 @@
 """The small systems over HTTP: names of makemore, graphs of micrograd."""
 
 import math
+import threading
 from typing import Any
 
 from mlsd_jax.autograd import parse_expression, to_svg
@@ -11,6 +12,7 @@ from mlsd_jax.serving.name_service import NameService
 from mlsd_jax.serving.requests import ExpressionRequest, NamesRequest
 
 MOST_DRAWN = 64  # nodes: laying out takes their number to about the third power
+_drawing = threading.Lock()  # one at a time: threads that compute share one interpreter with those that answer
 
 
 async def name_words(body: NamesRequest, service: NameService) -> dict[str, Any]:
@@ -56,4 +58,8 @@ def show_graph(body: ExpressionRequest) -> dict[str, Any]:
     for node in nodes
   ]
   gradients = {node['label']: node['grad'] for node in shown if node['label']}
-  return {'value': root.data, 'gradients': gradients, 'nodes': shown} | ({'svg': to_svg(root)} if body.svg else {})
+  made = {'value': root.data, 'gradients': gradients, 'nodes': shown}
+  if body.svg:
+    with _drawing:
+      made['svg'] = to_svg(root)
+  return made

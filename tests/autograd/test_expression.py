@@ -75,6 +75,8 @@ def test_methods_are_read_as_functions_and_numbers_alone_have_a_value():
     ('(-8) ** 0.5', {}, 'has no value'),
     ('10 ** 10 ** 10', {}, 'has no value'),
     ('9' * 400, {}, 'has no value'),
+    ('1e999', {}, 'has no value'),
+    ('a # and b', {'a': 1.0}, 'has a comment'),
     ('(' * 400 + 'a' + ')' * 400, {'a': 1.0}, 'no expression'),
     ('a' * 2000, {'a': 1.0}, 'at most 1,000'),
     ('a\x00', {'a': 1.0}, 'no expression|has no value'),

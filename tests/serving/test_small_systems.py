@@ -64,6 +64,7 @@ def test_new_words_follow_the_seed_and_the_rung(client):
     ({'number': 0}, 400, 'number'),
     ({'number': 1025}, 400, 'number'),
     ({'rung': 'middle'}, 404, 'it has first, last'),
+    ({'rung': ''}, 404, 'it has first, last'),
     ({'model': 'nobody'}, 404, 'nobody'),
     ({'numbr': 1}, 400, 'numbr'),
   ],
