@@ -5,9 +5,9 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -224,6 +224,24 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     with metrics.time_stage(service.name, 'recommend'):
       made = await answer_while_there(request, work, limits.deadline_seconds)
     return made | {'history': service.history(body.user)}
+
+  @app.get('/v1/users')
+  async def list_users(
+    query: Annotated[str, Query(max_length=1000)] = '',
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    model: Annotated[str | None, Query(max_length=1000)] = None,
+  ) -> dict[str, Any]:
+    """Users of a recommender whose id contains `query`, and how many purchases each has."""
+    return {'users': _find(services.recommenders, model).list_users(query, limit)}
+
+  @app.get('/v1/users/{id:path}')
+  async def show_user(
+    id: str,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    model: Annotated[str | None, Query(max_length=1000)] = None,
+  ) -> dict[str, Any]:
+    """What a user bought and when, the newest first."""
+    return _find(services.recommenders, model).show_user(id, limit)
 
   @app.post('/v1/tokenize')
   async def tokenize(body: TokenizeRequest) -> dict[str, Any]:

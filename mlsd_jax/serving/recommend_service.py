@@ -1,10 +1,12 @@
 """A recommender's state behind dynamic batches: the requests of many users go through the funnel together."""
 
 import dataclasses
+import datetime
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import reasons, serving
@@ -89,6 +91,27 @@ class RecommendService:
     bought = [(int(item), float(age)) for item, age in zip(recent, ages, strict=False) if item >= 0]
     return [self._item(item) | {'days_ago': age} for item, age in bought[:number]]
 
+  def list_users(self, query: str = '', limit: int = 20) -> list[dict[str, Any]]:
+    """{'id', 'purchases'} of users whose id contains `query`, those that begin with it first."""
+    ids = self.state.users.lazy().select(id=pl.col('id').cast(pl.String)).with_row_index('row')
+    matching = ids.filter(pl.col('id').str.contains(query, literal=True))
+    begins = pl.col('id').str.starts_with(query)
+    found = matching.sort(~begins, 'row').head(limit).collect()
+    start = self.state.histories.start
+    return [{'id': id_, 'purchases': int(start[row + 1] - start[row])} for row, id_ in found.iter_rows()]
+
+  def show_user(self, user: str, limit: int = 50) -> dict[str, Any]:
+    """{'id', 'known', 'history'}: every purchase with its item, name and time, the newest first."""
+    row = self._users.get(user)
+    history = []
+    if row is not None:
+      past = self.state.histories
+      first, last = int(past.start[row]), int(past.start[row + 1])
+      for place in range(last - 1, max(first, last - limit) - 1, -1):
+        item = self._item(int(past.item[place]) - 1)
+        history.append({'item': item['id'], 'name': item['name'], 'time': _iso(int(past.time[place]) + past.origin)})
+    return {'id': user, 'known': row is not None, 'history': history}
+
   def warm_up(self) -> None:
     """Compiles the shapes of one request and of a full batch."""
     for users in (1, 8, 64):
@@ -130,3 +153,7 @@ class RecommendService:
 
   async def close(self) -> None:
     await self._batches.close()
+
+
+def _iso(seconds: int) -> str:
+  return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()

@@ -1,13 +1,15 @@
 """Recommendations behind a server: those of `recommend`, whoever else asks at the same time."""
 
 import asyncio
+import datetime
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import serving
-from mlsd_jax.serving import RecommendService
+from mlsd_jax.serving import RecommendService, Services, create_app
 
 
 def ask(service, *requests):
@@ -42,3 +44,25 @@ def test_history_is_the_latest_first_and_unknown_items_are_refused(state):
   assert service.history('nobody') == []
   with pytest.raises(UserError, match=r"no item has the id 'x' \(one of 2"):
     ask(service, (user, {'in_stock': ['x', 'y']}))
+
+
+def test_users_are_found_and_shown_with_their_history(state):
+  with TestClient(create_app(Services(recommenders={'shop': RecommendService('shop', state)}))) as client:
+    few = client.get('/v1/users', params={'query': '12', 'limit': 5}).json()['users']
+    assert 0 < len(few) <= 5
+    assert all('12' in each['id'] for each in few)
+    everyone = client.get('/v1/users', params={'limit': 1000}).json()['users']
+    assert [each['id'] for each in everyone] == state.users['id'].to_list()
+    assert sum(each['purchases'] for each in everyone) == len(state.histories.item)
+    busiest = max(everyone, key=lambda each: each['purchases'])
+    shown = client.get(f'/v1/users/{busiest["id"]}', params={'limit': 1000}).json()
+    assert shown['known']
+    assert len(shown['history']) == busiest['purchases']
+    times = [datetime.datetime.fromisoformat(each['time']).timestamp() for each in shown['history']]
+    assert times == sorted(times, reverse=True)
+    row = state.users['id'].to_list().index(busiest['id'])
+    past = state.histories
+    bought = past.item[past.start[row] : past.start[row + 1]][::-1] - 1
+    assert [each['item'] for each in shown['history']] == state.items['id'][bought].to_list()
+    assert client.get('/v1/users/a/b').json() == {'id': 'a/b', 'known': False, 'history': []}
+    assert client.get('/v1/users', params={'limit': 0}).status_code == 400
