@@ -1,5 +1,9 @@
-"""Folders that are whole or do not count: checksums when written, compared when opened, one writer at a time."""
+"""Folders that are whole or do not count: checksums when written, compared when opened, one writer at a time.
 
+And the log that only grows, of what happens between two versions of such a folder.
+"""
+
+from mlsd_jax.sealed.append_log import AppendLog
 from mlsd_jax.sealed.cached import cached_file
 from mlsd_jax.sealed.digests import VERIFY, damage, seal_file, seal_files, verify_fully
 from mlsd_jax.sealed.json_files import read_json, write_json
@@ -8,6 +12,7 @@ from mlsd_jax.sealed.versions import Versions
 
 __all__ = [
   'VERIFY',
+  'AppendLog',
   'Versions',
   'cached_file',
   'damage',
