@@ -27,7 +27,6 @@ from mlsd_jax.encoder import tensorboard as encoder_tensorboard
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.errors import UserError
 from mlsd_jax.printable import printable
-from mlsd_jax.ranking_measures import Judgements
 from mlsd_jax.retrieval import (
   expansion,
   judged_collections,
@@ -36,6 +35,7 @@ from mlsd_jax.retrieval import (
   stage_table,
   store,
 )
+from mlsd_jax.retrieval.answer_judge import AnswerConfig
 from mlsd_jax.retrieval.bm25 import BM25Config
 from mlsd_jax.retrieval.build import BuildConfig, Difference, Progress, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig
@@ -80,7 +80,8 @@ def evaluate(run: contract.Run) -> None:
 def tune(run: contract.Run) -> None:
   """The fastest index setting of a wanted recall, and how much dense search should count beside BM25."""
   encoder = open_encoder(run)
-  opened, queries, judgements = _evaluated(run, encoder)
+  opened, asked = _evaluated(run, encoder)
+  queries = asked.queries
   config = run.config.tune
   vectors = encoder.encode(list(queries.values()), 'query')
   plots = run.workdir / 'plots'
@@ -93,7 +94,7 @@ def tune(run: contract.Run) -> None:
     tuning.plot(curve, plots / 'recall_speed.png', run.config.data.source)
     run.print(curve.table())
   searcher = Searcher(opened, encoder, SearchConfig(pages=run.config.search.pages))
-  weights, measured = stage_table.fusion_sweep(searcher, queries, judgements)
+  weights, measured = stage_table.fusion_sweep(searcher, queries, asked.judgements)
   run.print('\nnDCG@10 by weight of the dense ranking\n' + ' ' * 10 + ''.join(f'{weight:>8.1f}' for weight in weights))
   for name, values in measured.items():
     run.print(f'{name:<10}' + ''.join(f'{value:8.4f}' for value in values))
@@ -132,8 +133,8 @@ def _index(run: contract.Run, pages: Sequence[Page], encoder: Encoder, name: str
 
 def _evaluated(
   run: contract.Run, encoder: Encoder, collection: Collection | None = None
-) -> tuple[store.Store, dict[str, str], Judgements]:
-  """An index to be judged, queries, and their right pages; the collection is read if it is not given."""
+) -> tuple[store.Store, judged_collections.Judged]:
+  """An index to be judged, queries with their right pages and answers; the collection is read if it is not given."""
   config = run.config.evaluate
   own = _own_queries(run)
   if own is not None:
@@ -146,15 +147,16 @@ def _evaluated(
   drawn = f', {len(queries):,} of them drawn' if len(queries) < len(asked.queries) else ''
   run.print(f'\n{len(asked.queries):,} pages can be asked for by what is then hidden from their text{drawn}')
   _index(run, hidden, encoder, 'evaluation', borrow=run.workdir / 'index')
-  return store.open_store(run.workdir / 'evaluation', encoder), queries, asked.judgements
+  opened = store.open_store(run.workdir / 'evaluation', encoder)
+  return opened, dataclasses.replace(asked, queries=queries)
 
 
 def _judged(
   run: contract.Run, encoder: Encoder, asked: judged_collections.Judged, name: str
-) -> tuple[store.Store, dict[str, str], Judgements]:
+) -> tuple[store.Store, judged_collections.Judged]:
   opened = store.open_store(run.workdir / 'index', encoder)
   judged_collections.check_judged(asked.judgements, opened.page_ids, _warn, name)
-  return opened, dict(asked.queries), asked.judgements
+  return opened, asked
 
 
 def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> None:
@@ -167,17 +169,20 @@ def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> 
       return run.print(
         f'not evaluated: {error}; your own queries are named by --config.evaluate.queries and --config.evaluate.qrels'
       )
-  opened, queries, judgements = _evaluated(run, encoder, collection)
+  opened, asked = _evaluated(run, encoder, collection)
+  queries = asked.queries
   searcher = open_searcher(run, opened, encoder)
   write = open_generator(run)
   kind = run.config.search.expansion
   made = stage_table.evaluate(
     searcher,
     queries,
-    judgements,
+    asked.judgements,
     ask=relevance_judge.command(run.config.evaluate.judge) if run.config.evaluate.judge else None,
     rewrite=lambda query: expansion.rewrites(query, kind, write),
     others={path.name: judged_collections.read_run(path) for path in map(pathlib.Path, run.config.evaluate.runs)},
+    texts=asked.answers,
+    answering=from_mapping(AnswerConfig, {k: v for k, v in run.config.answer.items() if k != 'shown'}, 'answer'),
   )
   run.print('\n' + made.table())
   for stage in made.found:
@@ -275,11 +280,12 @@ def _idle(run: contract.Run) -> dict[str, str]:
 
 _INDEX = ('encoder', 'chunk', 'bm25', 'shard_size', 'near_duplicate')  # what an index is made with
 _SEARCH = ('search', 'cross_encoder', 'generator')
+_ANSWER = tuple(f'answer.{name}' for name in ('sentences', 'pages', 'min_confidence'))  # of what is judged
 _ASKED = tuple(f'evaluate.{name}' for name in ('known_items', 'max_queries', 'queries', 'qrels', 'seed'))
 MODES = {
-  'build': contract.Mode(build, ('data', *_INDEX, *_SEARCH, 'evaluate')),
+  'build': contract.Mode(build, ('data', *_INDEX, *_SEARCH, 'evaluate', *_ANSWER)),
   'ask': contract.Mode(ask, (*_SEARCH, 'answer'), kept=('encoder',), flags=('query', 'folder')),
-  'evaluate': contract.Mode(evaluate, (*_SEARCH, 'evaluate'), kept=('data', *_INDEX)),
+  'evaluate': contract.Mode(evaluate, (*_SEARCH, 'evaluate', *_ANSWER), kept=('data', *_INDEX)),
   'tune': contract.Mode(tune, ('search.pages', *_ASKED, 'tune'), kept=('data', *_INDEX)),
   'update': contract.Mode(update, ('data', *_INDEX)),
   'tensorboard': contract.Mode(tensorboard, kept=('encoder',)),

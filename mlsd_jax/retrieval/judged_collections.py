@@ -1,4 +1,4 @@
-"""Collections with judgements: BEIR folders, Cranfield, TREC files; and queries made of titles where nobody judged.
+"""Collections with judgements: BEIR folders, SQuAD's JSON, Cranfield, TREC files; queries of titles where nobody judged.
 
 A judged query's relevant pages are known; see ranking_measures.py for what is made of that.
 """
@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from mlsd_jax.data import fetch
 from mlsd_jax.errors import UserError
 from mlsd_jax.ranking_measures import Judgements
-from mlsd_jax.retrieval.judged_files import format_run, read_qrels, read_queries, read_run
+from mlsd_jax.retrieval.judged_files import Judged, format_run, read_qrels, read_queries, read_run
 from mlsd_jax.retrieval.pages import Page, read_pages, read_text
+from mlsd_jax.retrieval.squad import read_squad
 
 __all__ = [
   'KNOWN_ITEMS',
@@ -31,6 +32,7 @@ __all__ = [
   'read_queries',
   'read_run',
   'read_scifact',
+  'read_squad',
 ]
 
 _CRANFIELD_HOME = 'http://ir.dcs.gla.ac.uk/resources/test_collections/cran'
@@ -44,14 +46,6 @@ _SCIFACT = {
   'queries.jsonl': 'd3161c84e70775b287de2665f3ef4e45abfb64ba39f5fd80465deb17745b7b22',
   'qrels/test.tsv': '68c0ac63f1c24b9e8ce497649694f09b2d0850bab7ec2b103cc66996f5f8b3a3',
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Judged:
-  """Queries by id, and what was judged of their pages."""
-
-  queries: Mapping[str, str]
-  judgements: Judgements
 
 
 def is_beir(folder: pathlib.Path) -> bool:
@@ -129,7 +123,11 @@ def _records(text: str) -> Iterator[tuple[str, str]]:
 
 
 def open_collection(spec: str, warn: Callable[[str], None]) -> tuple[Iterator[Page], Judged | None]:
-  """The pages of a corpus, and its judged queries if it has any: scifact, cranfield, a BEIR folder; else `read_pages`.
+  """The pages of a corpus, and its judged queries if it has any; else `read_pages`.
+
+  Args:
+    spec: scifact, cranfield, a BEIR folder, a file in SQuAD's form (*.json; by its name alone, one of XQuAD's that is
+      on this machine), or what `read_pages` takes.
 
   Raises:
     UserError: as those.
@@ -140,7 +138,17 @@ def open_collection(spec: str, warn: Callable[[str], None]) -> tuple[Iterator[Pa
     return read_cranfield()
   if is_beir(pathlib.Path(spec)):
     return read_beir(pathlib.Path(spec), warn)
+  if spec.lower().endswith('.json'):
+    return read_squad(_squad_file(spec), warn)
   return read_pages(spec, warn), None
+
+
+def _squad_file(spec: str) -> pathlib.Path:
+  path = pathlib.Path(spec)
+  found = path if path.is_file() else fetch.locate('xquad', spec)
+  if found is None:
+    raise UserError(f'no file {spec} here, nor $MLSD_DATA_DIR/xquad/{spec} (github.com/google-deepmind/xquad has them)')
+  return found
 
 
 KNOWN_ITEMS = ('auto', 'title', 'summary')

@@ -4,6 +4,7 @@ TREC's fields are separated by blanks, so an id that has a blank in it is writte
 read back from that. BEIR's are separated by tabs, and ids stand as they are.
 """
 
+import dataclasses
 import math
 import pathlib
 import re
@@ -17,6 +18,15 @@ from mlsd_jax.ranking_measures import Judgements, Run
 _BLANK = re.compile(r'[\s\x1c-\x1f\x85\u2028\u2029]|\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})')
 _ESCAPED = re.compile(r'\\(?:x([0-9a-f]{2})|u([0-9a-f]{4}))')
 _WHOLE = re.compile(r'[+-]?[0-9]+')
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+  """Queries by id, what was judged of their pages, and where it is known, the texts any of which answers a query."""
+
+  queries: Mapping[str, str]
+  judgements: Judgements
+  answers: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
 def escape_id(id_: str) -> str:

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -77,11 +77,14 @@ class Searcher:
       )
     self.store, self.encoder, self.config, self.cross_encoder = store, encoder, config, cross_encoder
 
-  def search(self, query: str, *, rewrites: Sequence[str] = (), folder: str = '') -> Found:
+  def search(
+    self, query: str, *, rewrites: Sequence[str] = (), folder: str = '', without: Collection[int] = ()
+  ) -> Found:
     """Every stage of one query.
 
     Args:
       folder: only pages filed under it or below.
+      without: rows of pages that are not to be found, as if the corpus did not have them.
       rewrites: other words for the same: searched too, and fused with it (multi-query, or HyDE's made-up answers).
 
     Raises:
@@ -89,13 +92,13 @@ class Searcher:
     """
     if not query.strip():
       raise UserError('the query is empty')
-    within = self._within(folder)
+    within = self._within(folder, without)
     clock = _Clock()
     lexical = [self._bm25(text, within) for text in (query, *rewrites)]
     clock.lap('bm25')
     vectors = self.encoder.encode([query, *rewrites], 'query')
     clock.lap('encode')
-    dense = [self._dense(vector, within) for vector in vectors]
+    dense = [self._dense(vector, within, folder, without) for vector in vectors]
     clock.lap('dense')
     bm25, near = (_mean(rankings, self.config.pages) for rankings in (lexical, dense))
     hybrid = self._fuse(bm25, near)
@@ -106,10 +109,15 @@ class Searcher:
       clock.lap('rerank')
     return Found({name: _ranked(hits) for name, hits in stages.items()}, clock.laps)
 
-  def _within(self, folder: str) -> np.ndarray | None:
+  def _within(self, folder: str, without: Collection[int]) -> np.ndarray | None:
     """bool [pages]; None: all."""
-    if not folder:
+    if not folder and not without:
       return None
+    inside = self._filed(folder) if folder else np.ones(len(self.store.folders), bool)
+    inside[list(without)] = False
+    return inside
+
+  def _filed(self, folder: str) -> np.ndarray:
     inside = np.array([name == folder or name.startswith(f'{folder}/') for name in self.store.folders])
     if not inside.any():
       largest = collections.Counter(name for name in self.store.folders if name).most_common(8)
@@ -138,16 +146,22 @@ class Searcher:
     end = int(self.store.starts[page + 1]) if page + 1 < len(self.store.starts) else len(scores)
     return start + int(np.argmax(scores[start:end]))
 
-  def _dense(self, vector: np.ndarray, within: np.ndarray | None) -> dict[int, Hit]:
+  def _dense(
+    self, vector: np.ndarray, within: np.ndarray | None, folder: str, without: Collection[int]
+  ) -> dict[int, Hit]:
     """By page: the similarity of its nearest chunk."""
     folders = None if within is None else sorted({self.store.folders[row] for row in np.flatnonzero(within)})
-    where = None if folders is None else {'folder': folders}
+    where = {'folder': folders} if folder and folders is not None else None
     there = len(self.store.starts) if within is None else int(within.sum())
-    hits: dict[int, Hit] = {}
-    for row, score in nearest_of_pages(self.store, vector, min(self.config.pages, there), where=where):
-      page = int(self.store.owner[row])
-      hits[page] = Hit(page, row, score)
-    return hits
+    wanted = min(self.config.pages, there)
+    if not wanted:
+      return {}
+    hidden = frozenset(without)
+    found = nearest_of_pages(self.store, vector, wanted + len(hidden), where=where)
+    shown = [(int(self.store.owner[row]), row, score) for row, score in found]
+    return {
+      page: Hit(page, row, score) for page, row, score in [each for each in shown if each[0] not in hidden][:wanted]
+    }
 
   def _fuse(self, bm25: dict[int, Hit], dense: dict[int, Hit]) -> dict[int, Hit]:
     rankings = [{page: hit.score for page, hit in hits.items()} for hits in (bm25, dense)]

@@ -9,6 +9,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.ranking_measures import Judgements, Run, per_query
 from mlsd_jax.resampling import Estimate, bootstrap, sign_flip_p
 from mlsd_jax.retrieval import answers, relevance_judge
+from mlsd_jax.retrieval.answer_judge import AnswerConfig, AnswerReport, judge_answers
 from mlsd_jax.retrieval.fusion import FUSIONS, best, fuse
 from mlsd_jax.retrieval.judged_collections import format_run
 from mlsd_jax.retrieval.search import Searcher
@@ -35,6 +36,7 @@ class Report:
     milliseconds: part of the search -> [N].
     calibration: of the confidence that the corpus answers a query.
     others: the same values of runs that were made elsewhere, by name.
+    answers: how good the answers are, where the collection says what answers its queries.
   """
 
   found: Mapping[str, Mapping[str, Sequence[tuple[str, float]]]]
@@ -42,6 +44,7 @@ class Report:
   milliseconds: Mapping[str, np.ndarray]
   calibration: answers.Calibration
   others: Mapping[str, Mapping[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+  answers: AnswerReport | None = None
 
   @property
   def estimates(self) -> dict[str, dict[str, Estimate]]:
@@ -49,7 +52,7 @@ class Report:
     return {stage: {name: bootstrap(own[name]) for name in _SHOWN[:3]} for stage, own in self.values.items()}
 
   def table(self) -> str:
-    """One line a stage, then one a run made elsewhere."""
+    """One line a stage, then one a run made elsewhere; then the answers, if they were judged."""
     width = max(8, *(len(name) + 2 for name in (*self.values, *self.others)))
     head = ''.join(f'{name:>26}' for name in _SHOWN[:3])
     lines = [f'{"stage":<{width}}{head}{"mrr@10":>8}{"map@100":>9}{"p":>8}{"ms":>8}']
@@ -64,6 +67,8 @@ class Report:
     lines.append(
       f'{number:,} queries; 95% intervals; p: nDCG@10 against {versus}; ms: median, with what the stage builds on'
     )
+    if self.answers is not None:
+      lines += ['', self.answers.table(float(before['ndcg@10'].mean()) if before else 0.0)]
     return '\n'.join(lines)
 
   def trec(self, stage: str) -> str:
@@ -81,6 +86,7 @@ class Report:
       'num_queries': len(first),
       'search_p50_ms': float(np.percentile(first, 50)),
       'search_p99_ms': float(np.percentile(first, 99)),
+      **(self.answers.result() if self.answers is not None else {}),
     }
 
 
@@ -92,10 +98,14 @@ def evaluate(
   ask: relevance_judge.Ask | None = None,
   rewrite: Callable[[str], Sequence[str]] = lambda _: (),
   others: Mapping[str, Run] | None = None,
+  texts: Mapping[str, Sequence[str]] | None = None,
+  answering: AnswerConfig | None = None,
 ) -> Report:
   """Runs every query through every stage.
 
   Args:
+    texts: by query, the texts any of which answers it; with them the answers are judged, which `answering` says how to
+      pick.
     ask: a language model that grades the first pages of each stage, instead of `judgements`.
     rewrite: other words for a query.
     others: runs that were made elsewhere, by name.
@@ -133,12 +143,17 @@ def evaluate(
       raise UserError(f'{name} ranks pages for none of the {len(chosen)} judged queries: their ids must be the same')
   measure = lambda run: {name: per_query(run, chosen, name) for name in MEASURES}
   off = [answers.nearest(searcher.search(query)) for query in answers.EVERYDAY]
+  calibration = answers.calibrate(np.array(nearest), np.array(off))
+  asked = {id_: texts[id_] for id_ in queries if texts and id_ in texts}
   return Report(
     found=found,
     values={stage: measure(run) for stage, run in runs.items()},
     milliseconds={part: np.array(spent) for part, spent in times.items()},
-    calibration=answers.calibrate(np.array(nearest), np.array(off)),
+    calibration=calibration,
     others={name: measure(run) for name, run in (others or {}).items()},
+    answers=judge_answers(searcher, queries, chosen, asked, calibration, answering or AnswerConfig())
+    if asked
+    else None,
   )
 
 
