@@ -8,7 +8,7 @@ def base() -> ConfigDict:
   return ConfigDict(
     {
       'data': {
-        'source': 'python_docs',  # or vmware_docs, scifact, cranfield, a file (SQuAD's JSON too), a folder (BEIR's layout too)
+        'source': 'python_docs',  # or vmware_docs, scifact, cranfield, a file (SQuAD's too), a folder (BEIR's too)
         'path': '',  # a file or folder of your own; the same as naming it as source
       },
       'encoder': {

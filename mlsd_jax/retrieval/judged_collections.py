@@ -1,4 +1,4 @@
-"""Collections with judgements: BEIR folders, SQuAD's JSON, Cranfield, TREC files; queries of titles where nobody judged.
+"""Collections with judgements: BEIR folders, SQuAD's JSON, Cranfield, TREC files; or titles as queries.
 
 A judged query's relevant pages are known; see ranking_measures.py for what is made of that.
 """
