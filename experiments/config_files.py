@@ -84,7 +84,7 @@ def check_structure(spec: str, config: ConfigDict, name: str, default: str) -> N
   Raises:
     UserError: a key is missing, or one is there that the experiment does not have.
   """
-  known = _known(name, default)
+  known = _known(name, default, config.to_dict())
   if not known:
     return
   keys, own = ({*_fixed(tree)} for tree in (known, config.to_dict()))
@@ -110,14 +110,21 @@ def read_stored(workdir: pathlib.Path, name: str, default: str, renamed: Mapping
   path = workdir / 'config.json'
   if not path.exists():
     return None
-  return _filled(_respelled(sealed.read_json(path), renamed), _known(name, default))
+  stored = _respelled(sealed.read_json(path), renamed)
+  return _filled(stored, _known(name, default, stored))
 
 
-def _known(name: str, default: str) -> Mapping[str, Any]:
-  """The experiment's base config, or its default one, whose keys all of its configs have; {} where there is none."""
+def _known(name: str, default: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
+  """The experiment's base config, or its default one, whose keys all of its configs have; {} where there is none.
+
+  A config whose model.kind is KIND has the keys of _KIND.py, if there is one.
+  """
   folder = REPOSITORY / 'configs' / name
-  if (folder / '_base.py').exists():
-    return _module(folder / '_base.py', '_base.py').base().to_dict()
+  model = config.get('model')
+  kind = model.get('kind') if isinstance(model, Mapping) else None
+  for base in (f'_{kind}.py', '_base.py'):
+    if isinstance(kind, str | None) and (folder / base).exists():
+      return _module(folder / base, base).base().to_dict()
   if (folder / f'{default}.py').exists():
     return load_config(str(folder / f'{default}.py'))[1].to_dict()
   return {}

@@ -28,6 +28,9 @@ from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, read_prompts, run_tokenizer
 from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models import gpt
+from mlsd_jax.models.families import DecoderConfig, functions_of, kind_of, read_config
+from mlsd_jax.models.modern_gpt import ModernGPTConfig
+from mlsd_jax.models.rotary import RotaryConfig
 from mlsd_jax.printable import printable
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.tokenizers import Tokenizer
@@ -39,6 +42,7 @@ from mlsd_jax.training.step import cast_floating
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
 FREE = ('sample', 'evaluate', 'data.folder', 'data.workers', *free_keys('train'))
+_NAMES = {'gpt': 'GPT', 'modern': 'Modern decoder'}
 # What a start from other parameters (init_from) brings with it.
 _OF_START = ('data.tokenizer', *(f'model.{name}' for name in gpt2_folder.OF_PARAMETERS))
 
@@ -65,7 +69,7 @@ def train(run: contract.Run) -> None:
   train_data = TokenBatches(text.train, settings.batch_size, model.context_length, settings.seed)
   eval_data = EvalBatches(text.val, settings.batch_size, model.context_length)
   task = gpt_task(model, batch_size=settings.batch_size, length=model.context_length)
-  num_params = gpt.num_params(jax.eval_shape(task.init, jax.random.key(0)))
+  num_params = functions_of(model).num_params(jax.eval_shape(task.init, jax.random.key(0)))
   run.claim(FREE)
   keep_tokenizer(run.workdir, text.tokenizer)
   _describe(run, text, model, num_params)
@@ -129,6 +133,8 @@ def sample(run: contract.Run) -> None:
 def export(run: contract.Run) -> None:
   """Writes WORKDIR/huggingface, a folder that transformers loads; not over that of a later checkpoint (--overwrite)."""
   params, model, origin = pretrained.load_run(run.workdir)
+  if not isinstance(model, gpt.GPTConfig):
+    raise UserError(f'{run.workdir} holds a modern decoder; only GPT-2s can be exported')
   folder = run.workdir / 'huggingface'
   _refuse_newer(folder, origin, overwrite=run.flags['overwrite'])
   gpt2_folder.save_gpt2(params, model, folder, run_tokenizer(run.workdir), origin)
@@ -162,10 +168,10 @@ def import_(run: contract.Run) -> None:
   run.claim()
   tokenizer.save(run.workdir / 'tokenizer.json')
   pretrained.save(run.workdir, params, model)
-  run.print(f'{run.workdir} holds {spec}: {gpt.num_params(params):,} parameters')
+  run.print(f'{run.workdir} holds {spec}: {functions_of(model).num_params(params):,} parameters')
 
 
-def _write_model(config: Any, model: gpt.GPTConfig, tokenizer: Tokenizer) -> None:
+def _write_model(config: Any, model: DecoderConfig, tokenizer: Tokenizer) -> None:
   """config.json says what ran: the model and the tokenizer that were loaded."""
   config.data.tokenizer = tokenizer.name
   config.model.update({name: getattr(model, name) for name in config.model})
@@ -190,11 +196,11 @@ def _settle(run: contract.Run) -> None:
       run.config[section][name] = run.stored[section][name]
 
 
-def _model(config: Any, tokenizer: Tokenizer) -> gpt.GPTConfig:
-  return from_mapping(gpt.GPTConfig, config.model.to_dict() | {'vocab_size': tokenizer.vocab_size}, 'model')
+def _model(config: Any, tokenizer: Tokenizer) -> DecoderConfig:
+  return read_config(config.model.to_dict(), vocab_size=tokenizer.vocab_size)
 
 
-def _start(config: Any) -> tuple[Any, gpt.GPTConfig | None, Tokenizer | None]:
+def _start(config: Any) -> tuple[Any, DecoderConfig | None, Tokenizer | None]:
   """Parameters to start from, their model and tokenizer; all None for a start from nothing."""
   if not config.init_from:
     if config.init_tokenizer:
@@ -206,12 +212,12 @@ def _start(config: Any) -> tuple[Any, gpt.GPTConfig | None, Tokenizer | None]:
   return pretrained.load(config.init_from, tokenizer=config.init_tokenizer, **chosen)
 
 
-def _load(run: contract.Run) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
+def _load(run: contract.Run) -> tuple[Any, DecoderConfig, Tokenizer]:
   params, model, _ = pretrained.load_run(run.workdir)
   return params, model, run_tokenizer(run.workdir)
 
 
-def _sample(run: contract.Run, params: Any, model: gpt.GPTConfig, tokenizer: Tokenizer) -> None:
+def _sample(run: contract.Run, params: Any, model: DecoderConfig, tokenizer: Tokenizer) -> None:
   """Prints samples as they are made and writes them to samples.txt."""
   config = run.config.sample
   sampling = _sampling(config)
@@ -246,12 +252,12 @@ def _sampling(config: Any) -> SamplingConfig:
   return from_mapping(SamplingConfig, {name: config[name] for name in names}, 'sample')
 
 
-def _describe(run: contract.Run, text: Text, model: gpt.GPTConfig, num_params: int) -> None:
+def _describe(run: contract.Run, text: Text, model: DecoderConfig, num_params: int) -> None:
   devices = jax.devices()
   run.print(
     f'{text.source}: {len(text.train):,} training and {len(text.val):,} validation tokens '
     f'({text.tokenizer.name}, {text.tokenizer.vocab_size:,} ids)\n'
-    f'GPT of {model.num_layers} layers, {model.num_heads} heads, {model.embed_dim} wide, '
+    f'{_NAMES[kind_of(model)]} of {model.num_layers} layers, {model.num_heads} heads, {model.embed_dim} wide, '
     f'{model.context_length} tokens of context: {num_params:,} parameters on {len(devices)} x {devices[0].device_kind}'
   )
 
@@ -268,7 +274,7 @@ def _bits_per_byte(loss: float, split: TokenDataset) -> float:
 
 def _plot(run: contract.Run, baselines: dict[str, float]) -> None:
   if distributed.is_main():
-    title = f'GPT-2, {run.workdir.name}'
+    title = f'{_NAMES[run.config.model.get("kind", "gpt")]}, {run.workdir.name}'
     plots.loss_curve(read_metrics(run.workdir), run.workdir / 'plots' / 'loss.png', title=title, baselines=baselines)
 
 
@@ -308,7 +314,7 @@ MODES = {
 SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(init_from=str, init_tokenizer=str),
   'data': sections.Text,
-  'model': sections.with_values(gpt.GPTConfig, vocab_size=256),
+  'model': lambda values, name: read_config(values, name, vocab_size=256),
   'train': TrainConfig,
   'evaluate': sections.TextEvaluation,
   'sample': sections.sample_with(SamplingConfig),
@@ -319,7 +325,12 @@ RENAMED = {
   '--config.profile': '--config.train.profile',
 }
 
-CLASSES = (('model', gpt.GPTConfig), ('sample', SamplingConfig))
+CLASSES = (
+  ('model', gpt.GPTConfig),
+  ('model', ModernGPTConfig),
+  ('model.rotary', RotaryConfig),
+  ('sample', SamplingConfig),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

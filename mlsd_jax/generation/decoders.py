@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.models import attention, bigram, gpt, partial_gpt
+from mlsd_jax.models import attention, bigram, gpt
+from mlsd_jax.models.families import DecoderConfig, functions_of
 
 _COARSE = 64
 
@@ -51,9 +52,9 @@ class Decoder(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class GPTDecoder:
-  """A GPT, whole or partial, as a Decoder that samples the first `vocab_size` ids only."""
+  """A GPT, of its paper, partial or modern, as a Decoder that samples the first `vocab_size` ids only."""
 
-  config: gpt.GPTConfig
+  config: DecoderConfig
   vocab_size: int
 
   @property
@@ -61,16 +62,15 @@ class GPTDecoder:
     return self.config.context_length
 
   def init_cache(self, params: Any, rows: int, slots: int) -> gpt.Cache:
-    return gpt.init_cache(self.config, rows, slots, params['token_embedding'].dtype)
+    return functions_of(self.config).init_cache(self.config, rows, slots, params['token_embedding'].dtype)
 
   def extend(
     self, params: Any, tokens_BT: jax.Array, cache: gpt.Cache, index_B: jax.Array, row: Any
   ) -> tuple[jax.Array, gpt.Cache]:
-    apply_cached = partial_gpt.functions_of(self.config).apply_cached
-    return apply_cached(params, tokens_BT, self.config, cache, index_B, row=row)
+    return functions_of(self.config).apply_cached(params, tokens_BT, self.config, cache, index_B, row=row)
 
   def logits(self, params: Any, hidden_BT: jax.Array) -> jax.Array:
-    return partial_gpt.functions_of(self.config).head(params, hidden_BT, self.config)[..., : self.vocab_size]
+    return functions_of(self.config).head(params, hidden_BT, self.config)[..., : self.vocab_size]
 
   def cut(self, cache: gpt.Cache, row: jax.Array, start: jax.Array, slots: int) -> gpt.Cache:
     return cache.cut(row, start, slots)
@@ -106,7 +106,7 @@ class BigramDecoder:
     return None
 
 
-def make_decoder(config: gpt.GPTConfig | bigram.BigramConfig, vocab_size: int) -> Decoder:
+def make_decoder(config: DecoderConfig | bigram.BigramConfig, vocab_size: int) -> Decoder:
   """The decoder of a model's config that samples the first `vocab_size` ids only."""
   return BigramDecoder(config) if isinstance(config, bigram.BigramConfig) else GPTDecoder(config, vocab_size)
 

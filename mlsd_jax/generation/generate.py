@@ -16,7 +16,8 @@ from mlsd_jax.generation.engine import Engine
 from mlsd_jax.generation.requests import Event, Request
 from mlsd_jax.generation.sampling import PLAIN, SamplingConfig
 from mlsd_jax.generation.stopping import TextStream
-from mlsd_jax.models import bigram, gpt
+from mlsd_jax.models import bigram
+from mlsd_jax.models.families import DecoderConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Sample:
 
 def generate(
   params: Any,
-  config: gpt.GPTConfig | bigram.BigramConfig,
+  config: DecoderConfig | bigram.BigramConfig,
   tokenizer: tokenizers.Tokenizer,
   prompts: Sequence[str | np.ndarray],
   *,

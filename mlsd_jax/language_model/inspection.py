@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlsd_jax.models import attention, gpt, partial_gpt
+from mlsd_jax.models import attention, gpt
+from mlsd_jax.models.families import functions_of
 
 
 @functools.partial(jax.jit, static_argnames='config')
@@ -20,7 +21,7 @@ def residual_stream(params: Any, tokens_BT: jax.Array, config: gpt.GPTConfig) ->
 
   The blocks are those of models/gpt.py, run one by one. Blocks without attention have nothing to show here.
   """
-  module = partial_gpt.functions_of(config).bind(params, config)
+  module = functions_of(config).bind(params, config)
   x_BTD = module.embed(tokens_BT, jnp.arange(tokens_BT.shape[1]))
   stream, maps = [x_BTD], []
   for block in module.list_blocks():
@@ -43,7 +44,7 @@ def logit_lens(params: Any, tokens_BT: jax.Array, config: gpt.GPTConfig) -> np.n
   'interpreting GPT: the logit lens'). The last is the model's own prediction.
   """
   stream_NBTD, _ = residual_stream(params, tokens_BT, config)
-  module = partial_gpt.functions_of(config).bind(params, config)
+  module = functions_of(config).bind(params, config)
   logits = [module.logits(module.final_norm(x_BTD)).astype(jnp.float32) for x_BTD in stream_NBTD]
   return np.asarray(jax.nn.log_softmax(jnp.stack(logits), axis=-1))
 
@@ -80,7 +81,7 @@ def head_scores(params: Any, config: gpt.GPTConfig, *, rows: int = 32, seed: int
   maps = attention_maps(params, tokens_BT, config)
   queries = np.arange(half, 2 * half)
   at = lambda back, queries: maps[:, :, :, queries, queries - back].mean(axis=(1, 3))
-  token_losses = partial_gpt.functions_of(config).token_losses
+  token_losses = functions_of(config).token_losses
   losses_BT = np.asarray(token_losses(params, tokens_BT[:, :-1], tokens_BT[:, 1:], config))
   everywhere = np.arange(1, 2 * half)
   return HeadScores(

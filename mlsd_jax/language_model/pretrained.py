@@ -11,20 +11,21 @@ from jax.sharding import Mesh
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import generate
 from mlsd_jax.language_model import gpt2_folder
-from mlsd_jax.language_model.task import GPT_RULES
+from mlsd_jax.language_model.task import sharding_rules
 from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.models import gpt
+from mlsd_jax.models.families import KINDS, DecoderConfig, functions_of, kind_of, read_config
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import sharding
 from mlsd_jax.training.checkpoint import Checkpoints, origin
 
 
-def metadata(config: gpt.GPTConfig) -> dict[str, Any]:
+def metadata(config: DecoderConfig) -> dict[str, Any]:
   """What a run writes beside its checkpoints, so that the model can be rebuilt from them alone."""
-  return {'model': 'gpt', 'config': dataclasses.asdict(config)}
+  return {'model': kind_of(config), 'config': dataclasses.asdict(config)}
 
 
-def load(spec: str, *, tokenizer: str = '', **options: Any) -> tuple[Any, gpt.GPTConfig, Tokenizer]:
+def load(spec: str, *, tokenizer: str = '', **options: Any) -> tuple[Any, DecoderConfig, Tokenizer]:
   """Parameters, config and tokenizer of 'hf:FOLDER_OR_NAME' or of a workdir of ours.
 
   Args:
@@ -37,12 +38,14 @@ def load(spec: str, *, tokenizer: str = '', **options: Any) -> tuple[Any, gpt.GP
   """
   if spec.startswith('hf:'):
     folder = spec.removeprefix('hf:')
-    params, config = gpt2_folder.load_gpt2(folder, **options)
-    return params, config, gpt2_folder.load_tokenizer(folder, config, tokenizer)
+    params, of_gpt = gpt2_folder.load_gpt2(folder, **options)
+    return params, of_gpt, gpt2_folder.load_tokenizer(folder, of_gpt, tokenizer)
   if tokenizer:
     raise UserError(f'{spec} has its own tokenizer: leave {tokenizer!r} out')
   params, config, _ = load_run(pathlib.Path(spec))
   own = run_tokenizer(pathlib.Path(spec))
+  if not isinstance(config, gpt.GPTConfig):
+    raise UserError(f'{spec} holds a modern decoder; only GPT-2s can be started from')
   return *gpt2_folder.convert(params, config, dataclasses.replace(config, **options)), own
 
 
@@ -54,7 +57,7 @@ class LoadedRun(NamedTuple):
   """
 
   params: Any
-  config: gpt.GPTConfig
+  config: DecoderConfig
   origin: dict[str, Any]
 
 
@@ -74,11 +77,11 @@ def load_run(workdir: pathlib.Path, mesh: Mesh | None = None) -> LoadedRun:
       if step is None:
         continue
       found = checkpoints.metadata(step)
-      if found.get('model') != 'gpt':
+      if found.get('model') not in KINDS:
         raise UserError(f'{workdir} holds checkpoints of another kind of model ({found.get("model")})')
       fields = dict(found['config'])
       fields.pop('sublayers', None)  # always 'both'; written while MiniGPT's partial blocks were an option of GPT-2
-      config = gpt.GPTConfig(**fields)
+      config = read_config({'kind': found['model'], **fields}, 'model')
       return LoadedRun(checkpoints.restore_params(step, _abstract(config, mesh)), config, origin(step, damaged))
   raise UserError(f'{workdir} holds no whole checkpoint; train there first, or name another --workdir')
 
@@ -97,7 +100,7 @@ def writer(spec: str, *, max_new_tokens: int = 64) -> Callable[[str], str]:
   return write
 
 
-def save(workdir: pathlib.Path, params: Any, config: gpt.GPTConfig) -> None:
+def save(workdir: pathlib.Path, params: Any, config: DecoderConfig) -> None:
   """Writes parameters as the only checkpoint of a workdir.
 
   Raises:
@@ -107,8 +110,8 @@ def save(workdir: pathlib.Path, params: Any, config: gpt.GPTConfig) -> None:
     checkpoints.save(0, {'params': jax.tree.map(jax.numpy.asarray, params)})
 
 
-def _abstract(config: gpt.GPTConfig, mesh: Mesh | None) -> Any:
-  shapes = jax.eval_shape(lambda key: gpt.init(key, config), jax.random.key(0))
+def _abstract(config: DecoderConfig, mesh: Mesh | None) -> Any:
+  shapes = jax.eval_shape(lambda key: functions_of(config).init(key, config), jax.random.key(0))
   mesh = sharding.make_mesh({}, jax.devices()[:1]) if mesh is None else mesh
   place = lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
-  return jax.tree.map(place, shapes, sharding.tree_shardings(shapes, GPT_RULES, mesh))
+  return jax.tree.map(place, shapes, sharding.tree_shardings(shapes, sharding_rules(config), mesh))

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mlsd_jax.models import bigram, gpt, partial_gpt
+from mlsd_jax.models import bigram
+from mlsd_jax.models.families import DecoderConfig, functions_of, kind_of
 from mlsd_jax.training.sharding import Rules
 from mlsd_jax.training.task import Task, average_loss
 
@@ -24,18 +25,34 @@ GPT_RULES: Rules = (
   ('(out|down)/bias$', ('embed',)),
   ('norm[^/]*/(scale|bias)$', ('embed',)),
 )
+# The same of models/modern_gpt.py. Where there are fewer heads of keys and values than devices, they are left whole.
+MODERN_RULES: Rules = (
+  ('(^|/)(token_embedding|value_embeddings/[0-9]+|head)$', ('vocab', 'embed')),
+  ('attention/(query|key|value)/kernel$', ('embed', 'heads', None)),
+  ('attention/(query|key|value)/bias$', ('heads', None)),
+  ('attention/out/kernel$', ('heads', None, 'embed')),
+  ('mlp/(gate|up)/kernel$', ('embed', 'mlp')),
+  ('mlp/down/kernel$', ('mlp', 'embed')),
+  ('(norm_[12]|embedding_norm|final_norm)/scale$', ('embed',)),
+)
 
 
-def gpt_task(config: gpt.GPTConfig, *, batch_size: int, length: int) -> Task:
-  """Trains a GPT, whole or partial, on {'tokens': [B, length + 1]}, with optional 'weights' [B, length] on the targets.
+def sharding_rules(config: DecoderConfig) -> Rules:
+  """Of the parameters that functions_of(config).init makes."""
+  return MODERN_RULES if kind_of(config) == 'modern' else GPT_RULES
+
+
+def gpt_task(config: DecoderConfig, *, batch_size: int, length: int) -> Task:
+  """Trains a GPT, of its paper, partial or modern, on {'tokens': [B, length + 1]}, with optional 'weights' [B, length]
+  on the targets.
 
   Dropout is on in training when config.dropout > 0.
   """
-  model = partial_gpt.functions_of(config)
+  model = functions_of(config)
   return _next_token_task(
     lambda key: model.init(key, config),
     lambda params, tokens, targets, key: model.token_losses(params, tokens, targets, config, key=key),
-    rules=GPT_RULES,
+    rules=sharding_rules(config),
     flops_per_token=model.flops_per_token(config, length),
     tokens_per_batch=batch_size * length,
     random=config.dropout > 0.0,

@@ -18,7 +18,7 @@ import numpy as np
 from mlsd_jax import reading, tokenizers
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.decoders import bucket
-from mlsd_jax.models import gpt
+from mlsd_jax.models.families import DecoderConfig, functions_of
 from mlsd_jax.training.task import EvalData
 
 type Progress = Callable[[int, int], None]  # (done, of how many)
@@ -54,7 +54,7 @@ class LastWordScore:
 
 def score_text(
   params: Any,
-  config: gpt.GPTConfig,
+  config: DecoderConfig,
   data: EvalData,
   *,
   num_bytes: int | None = None,
@@ -102,7 +102,7 @@ def perplexity(loss: float) -> float:
 
 def hellaswag(
   params: Any,
-  config: gpt.GPTConfig,
+  config: DecoderConfig,
   tokenizer: tokenizers.Tokenizer,
   path: str | os.PathLike[str],
   *,
@@ -133,7 +133,7 @@ def hellaswag(
 
 def lambada(
   params: Any,
-  config: gpt.GPTConfig,
+  config: DecoderConfig,
   tokenizer: tokenizers.Tokenizer,
   path: str | os.PathLike[str],
   *,
@@ -157,7 +157,7 @@ def lambada(
 
 def score_pairs(
   params: Any,
-  config: gpt.GPTConfig,
+  config: DecoderConfig,
   tokenizer: tokenizers.Tokenizer,
   pairs: Sequence[tuple[str, str]],
   *,
@@ -210,14 +210,14 @@ def score_pairs(
 
 @functools.partial(jax.jit, static_argnames='config')
 def _nats(params, tokens_BT, weights_BT, config):
-  nats_BT = gpt.token_losses(params, tokens_BT[:, :-1], tokens_BT[:, 1:], config)
+  nats_BT = functions_of(config).token_losses(params, tokens_BT[:, :-1], tokens_BT[:, 1:], config)
   weights_BT = jnp.broadcast_to(jnp.asarray(weights_BT, jnp.float32), nats_BT.shape)
   return (nats_BT * weights_BT).sum(), weights_BT.sum()
 
 
 @functools.partial(jax.jit, static_argnames='config')
 def _nats_and_hits(params, tokens_BT, config):
-  logits_BTV = gpt.apply(params, tokens_BT[:, :-1], config).astype(jnp.float32)
+  logits_BTV = functions_of(config).apply(params, tokens_BT[:, :-1], config).astype(jnp.float32)
   target_BT1 = jnp.take_along_axis(logits_BTV, tokens_BT[:, 1:, None], axis=-1)
   nats_BT = jax.nn.logsumexp(logits_BTV, axis=-1) - target_BT1[..., 0]
   return nats_BT, jnp.argmax(logits_BTV, axis=-1) == tokens_BT[:, 1:]

@@ -1,11 +1,14 @@
 from . import (
   bert,
   bigram,
+  families,
   gpt,
   manual_backprop,
+  modern_gpt,
   name_models,
   ngram,
   partial_gpt,
+  rotary,
   sparsenn,
   transformer,
   two_tower,
@@ -13,6 +16,7 @@ from . import (
 from .bert import BertConfig
 from .bigram import BigramConfig
 from .gpt import GPTConfig
+from .modern_gpt import ModernGPTConfig
 from .name_models import NameConfig
 from .ngram import NGram
 from .partial_gpt import PartialGPTConfig
@@ -24,6 +28,7 @@ __all__ = [
   'BertConfig',
   'BigramConfig',
   'GPTConfig',
+  'ModernGPTConfig',
   'NGram',
   'NameConfig',
   'PartialGPTConfig',
@@ -32,11 +37,14 @@ __all__ = [
   'TwoTowerConfig',
   'bert',
   'bigram',
+  'families',
   'gpt',
   'manual_backprop',
+  'modern_gpt',
   'name_models',
   'ngram',
   'partial_gpt',
+  'rotary',
   'sparsenn',
   'transformer',
   'two_tower',

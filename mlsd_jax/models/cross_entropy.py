@@ -8,7 +8,13 @@ import jax.numpy as jnp
 
 
 def linear_cross_entropy(
-  hidden_BTD: jax.Array, table_VD: jax.Array, targets_BT: jax.Array, *, vocab_size: int, chunks: int = 1
+  hidden_BTD: jax.Array,
+  table_VD: jax.Array,
+  targets_BT: jax.Array,
+  *,
+  vocab_size: int,
+  chunks: int = 1,
+  softcap: float = 0.0,
 ) -> jax.Array:
   """-log softmax(hidden table')[target] in nats, one number a token.
 
@@ -19,6 +25,7 @@ def linear_cross_entropy(
     vocab_size: number of real tokens.
     chunks: the sequence is cut in this many parts whose logits are made, used and dropped one after the other, and
       made again in the backward pass: memory falls by that factor for one more matrix product. Must divide T.
+    softcap: logits as `cap_logits` bounds them.
 
   Returns:
     [B, T] float32.
@@ -26,7 +33,7 @@ def linear_cross_entropy(
   chex.assert_rank([hidden_BTD, table_VD, targets_BT], [3, 2, 2])
   chex.assert_equal_shape_prefix([hidden_BTD, targets_BT], 2)
   chex.assert_type(targets_BT, int)
-  nll = lambda hidden_BTD, targets_BT: _compute_nll(hidden_BTD, targets_BT, table_VD, vocab_size)
+  nll = lambda hidden_BTD, targets_BT: _compute_nll(hidden_BTD, targets_BT, table_VD, vocab_size, softcap)
   if chunks == 1:
     return nll(hidden_BTD, targets_BT)
   batch, length = targets_BT.shape
@@ -40,13 +47,18 @@ def linear_cross_entropy(
   return jnp.moveaxis(nll_CBT, 0, 1).reshape(batch, length)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _compute_nll(hidden_BTD, targets_BT, table_VD, vocab_size):
-  return _compute_nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size)[0]
+def cap_logits(logits: jax.Array, softcap: float) -> jax.Array:
+  """softcap tanh(logits / softcap): never beyond +-softcap (Gemma 2, arXiv:2408.00118, section 2); 0 leaves them."""
+  return softcap * jnp.tanh(logits / softcap) if softcap else logits
 
 
-def _compute_nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size):
-  logits_BTV = jnp.einsum('BTD,VD->BTV', hidden_BTD, table_VD)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _compute_nll(hidden_BTD, targets_BT, table_VD, vocab_size, softcap):
+  return _compute_nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size, softcap)[0]
+
+
+def _compute_nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size, softcap):
+  logits_BTV = cap_logits(jnp.einsum('BTD,VD->BTV', hidden_BTD, table_VD), softcap)
   # Logits are kept in the dtype of the product (half the memory in bfloat16), the sum over the vocabulary is float32.
   wide_BTV = _mask_padding(logits_BTV.astype(jnp.float32), vocab_size)
   normaliser_BT = jax.nn.logsumexp(wide_BTV, axis=-1)
@@ -54,13 +66,16 @@ def _compute_nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size):
   return normaliser_BT - target_BT, (hidden_BTD, targets_BT, table_VD, logits_BTV, normaliser_BT)
 
 
-def _compute_nll_backward(vocab_size, saved, g_BT):
+def _compute_nll_backward(vocab_size, softcap, saved, g_BT):
   """Written out, as the chain rule would scatter the target's part into a second array as large as the logits."""
   hidden_BTD, targets_BT, table_VD, logits_BTV, normaliser_BT = saved
   # d nll / d logits = softmax(logits) - one-hot target, weighted by the incoming gradient.
   probabilities_BTV = jnp.exp(_mask_padding(logits_BTV.astype(jnp.float32), vocab_size) - normaliser_BT[..., None])
   is_target_BTV = jnp.arange(table_VD.shape[0]) == targets_BT[..., None]
-  d_logits_BTV = ((probabilities_BTV - is_target_BTV) * g_BT[..., None]).astype(logits_BTV.dtype)
+  d_logits_BTV = (probabilities_BTV - is_target_BTV) * g_BT[..., None]
+  if softcap:  # tanh' = 1 - tanh^2, of what was kept
+    d_logits_BTV *= 1.0 - jnp.square(logits_BTV.astype(jnp.float32) / softcap)
+  d_logits_BTV = d_logits_BTV.astype(logits_BTV.dtype)
   d_hidden_BTD = jnp.einsum('BTV,VD->BTD', d_logits_BTV, table_VD)
   return d_hidden_BTD, None, jnp.einsum('BTV,BTD->VD', d_logits_BTV, hidden_BTD)
 

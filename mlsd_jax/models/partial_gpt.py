@@ -12,8 +12,6 @@ Everything else (embeddings, cache, chunked loss, options) is the whole GPT's; n
 
 import dataclasses
 import functools
-import sys
-from typing import Any
 
 import jax
 from flax import nnx
@@ -70,9 +68,7 @@ class PartialGPT(gpt.GPT):
     self.config = config
 
 
-def functions_of(config: gpt.GPTConfig) -> Any:
-  """The module, models/gpt.py or this one, whose bind, init, apply, token_losses, ... are for such a config."""
-  return sys.modules[__name__] if isinstance(config, PartialGPTConfig) else gpt
+init_cache, num_params = gpt.init_cache, gpt.num_params
 
 
 def bind(params: adapter.Params, config: PartialGPTConfig) -> PartialGPT:

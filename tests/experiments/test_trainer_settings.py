@@ -24,7 +24,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import exact_answers, seq2seq
 from mlsd_jax.language_model import task as language_tasks
 from mlsd_jax.makemore import task as makemore_task
-from mlsd_jax.models import bert, bigram, gpt, partial_gpt, transformer
+from mlsd_jax.models import bert, bigram, gpt, modern_gpt, partial_gpt, transformer
 from mlsd_jax.models.name_models import KINDS, NameConfig
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
@@ -192,6 +192,9 @@ def _own(*, guarded: bool = True) -> Case:
 CASES: dict[str, Callable[[], Case]] = {
   'gpt2': _gpt,
   'gpt2, layers scanned, loss in chunks': lambda: _gpt(scan_layers=True, remat='full', loss_chunks=2),
+  'gpt2, modern': lambda: _gpt(
+    modern_gpt.ModernGPTConfig, num_kv_heads=1, qk_norm=True, value_residual=True, value_embeddings=(0,)
+  ),
   'mingpt bigram': _bigram,
   'mingpt attention': lambda: _gpt(partial_gpt.PartialGPTConfig, sublayers='attention'),
   'mingpt mlp': lambda: _gpt(partial_gpt.PartialGPTConfig, sublayers='mlp'),
@@ -212,7 +215,13 @@ WHOLE_BATCH = {name for name in CASES if name.startswith(('recsys', 'encoder con
 WHOLE_BATCH |= {'makemore wavenet', 'makemore mlp, batch norm'}
 
 # Of a model that is trained by a loss which another case has: the two settings that part a batch most.
-ALIKE = {'gpt2, layers scanned, loss in chunks', 'mingpt attention', 'mingpt mlp', 'encoder contrastive, chunks'}
+ALIKE = {
+  'gpt2, layers scanned, loss in chunks',
+  'gpt2, modern',
+  'mingpt attention',
+  'mingpt mlp',
+  'encoder contrastive, chunks',
+}
 ALIKE |= {f'makemore {kind}' for kind in KINDS} - {'makemore transformer', 'makemore wavenet'}
 
 SETTINGS: tuple[dict[str, Any], ...] = (

@@ -12,13 +12,24 @@ from mlsd_jax.generation.decoders import GPTDecoder, make_decoder
 from mlsd_jax.generation.engine import Engine
 from mlsd_jax.generation.requests import Request
 from mlsd_jax.generation.sampling import GREEDY, PLAIN, SamplingConfig
-from mlsd_jax.models import bigram, gpt, partial_gpt
+from mlsd_jax.models import bigram, gpt, modern_gpt, partial_gpt
+from mlsd_jax.models.families import functions_of
 
 SHAPE = dict(vocab_size=61, vocab_multiple=8, context_length=150, num_layers=2, num_heads=2, embed_dim=16)
 CONFIGS = {
   'gpt': gpt.GPTConfig(**SHAPE),
   'attention': partial_gpt.PartialGPTConfig(**SHAPE, sublayers='attention'),
   'mlp': partial_gpt.PartialGPTConfig(**SHAPE, sublayers='mlp'),
+  'modern': modern_gpt.ModernGPTConfig(
+    **{**SHAPE, 'num_heads': 4},
+    num_kv_heads=2,
+    qk_norm=True,
+    window=40,
+    window_pattern='LS',
+    value_residual=True,
+    value_embeddings=(1,),
+    logit_softcap=15.0,
+  ),
   'bigram': bigram.BigramConfig(61),
 }
 END = 60
@@ -38,7 +49,7 @@ def model(kind, context=150):
   config = CONFIGS[kind]
   if kind != 'bigram':
     config = dataclasses.replace(config, context_length=context)
-  functions = bigram if kind == 'bigram' else partial_gpt.functions_of(config)
+  functions = bigram if kind == 'bigram' else functions_of(config)
   rng = np.random.default_rng(1)
   shapes = jax.eval_shape(lambda: functions.init(jax.random.key(0), config))
   params = jax.tree.map(lambda leaf: jnp.asarray(0.4 * rng.standard_normal(leaf.shape, np.float32)), shapes)

@@ -15,6 +15,7 @@ from mlsd_jax.models import (
   bert,
   bigram,
   gpt,
+  modern_gpt,
   name_models,
   partial_gpt,
   sparsenn,
@@ -74,6 +75,8 @@ def _tower_vectors(params, history):
 CASES = {
   'gpt': of_tokens(gpt, gpt.GPTConfig(**SHAPE)),
   'gpt_scanned': of_tokens(gpt, gpt.GPTConfig(**SHAPE, scan_layers=True, remat='full')),
+  'modern': of_tokens(modern_gpt, modern_gpt.ModernGPTConfig(**SHAPE)),
+  'modern_scanned': of_tokens(modern_gpt, modern_gpt.ModernGPTConfig(**SHAPE, value_residual=True, scan_layers=True)),
   'gpt_attention': of_tokens(partial_gpt, partial_gpt.PartialGPTConfig(**SHAPE, sublayers='attention')),
   'gpt_mlp': of_tokens(partial_gpt, partial_gpt.PartialGPTConfig(**SHAPE, sublayers='mlp'), reach=1),
   'bigram': of_tokens(bigram, bigram.BigramConfig(V), 'table', 1),

@@ -1,0 +1,405 @@
+"""The decoder of today, from Llama to the speedruns of GPT-2, as pure functions.
+
+What the field changed in GPT-2 (models/gpt.py, which keeps to its paper), each an option: RMSNorm for layer norm,
+rotary for learned positions, fewer heads of keys and values than of queries, SwiGLU or squared ReLU for GELU, norms on
+queries and keys, a head of its own, capped logits, windows of attention, and values that remember the first layer or
+the token itself. The defaults are Llama's; Qwen 2.5 and 3 and SmolLM2 are options too, and so are the speedrun's.
+
+    config = ModernGPTConfig(vocab_size=1024, context_length=128, num_layers=4, num_heads=4, embed_dim=128)
+    params = init(jax.random.key(0), config)
+    logits = apply(params, tokens, config)                 # [B, T] -> [B, T, vocab_size]
+
+Names: B batch, T tokens, D model width, H heads of queries, G heads of keys and values, K head dimension, F inner width
+of the MLP, V (padded) vocabulary.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import chex
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from mlsd_jax.models import adapter, attention, layers, rotary
+from mlsd_jax.models.cross_entropy import cap_logits, linear_cross_entropy
+from mlsd_jax.models.gpt import REMAT_POLICIES, Cache
+from mlsd_jax.models.rotary import RotaryConfig
+from mlsd_jax.schema import Positive, above
+
+ACTIVATIONS = ('swiglu', 'squared_relu')
+
+
+@dataclasses.dataclass(frozen=True)
+class ModernGPTConfig:
+  """Shape and options. The defaults are Llama's."""
+
+  vocab_size: Positive
+  context_length: Positive
+  num_layers: Positive
+  num_heads: Positive
+  embed_dim: Positive
+  num_kv_heads: int = 0  # heads of keys and values, a divisor of num_heads; 0 is num_heads
+  head_dim: int = 0  # even; 0 is embed_dim / num_heads
+  mlp_dim: int = 0  # 0: of the size at which the MLP has GPT-2's number of weights, 8 D^2
+  activation: Literal['swiglu', 'squared_relu'] = 'swiglu'
+  norm_scale: bool = True  # a learned factor a feature in every norm
+  norm_epsilon: Annotated[float, above(0)] = 1e-5
+  qkv_bias: bool = False  # Qwen 2.5
+  qk_norm: bool = False  # Qwen 3 and the speedrun: scores cannot grow with the size of queries and keys
+  attention_scale: float = 0.0  # of the scores; 0 is 1 / sqrt(head_dim)
+  rotary: RotaryConfig = dataclasses.field(default_factory=RotaryConfig)
+  window: int = 0  # tokens that an attention of windows sees, its own among them
+  window_pattern: str = 'L'  # a letter a layer, repeated: L sees all that went before, S a window
+  tied_head: bool = False  # the token embedding is the output head, too
+  embedding_norm: bool = False  # a norm behind the embedding
+  logit_softcap: float = 0.0  # see cross_entropy.cap_logits; 0 is none
+  value_residual: bool = False  # a learned mix of each layer's values with the first layer's
+  value_embeddings: tuple[int, ...] = ()  # layers to whose values a table of their own adds a vector a token
+  init_stddev: Annotated[float, above(0)] = 0.02
+  embedding_stddev: Annotated[float, above(0)] = 0.02
+  zero_outputs: bool = False  # output projections and an untied head begin at 0: every block as the identity
+  attention: str = 'xla'  # see models/attention.py; so are the following in models/gpt.py
+  scan_layers: bool = False
+  remat: str = 'none'
+  vocab_multiple: Positive = 1
+  loss_chunks: Positive = 1
+
+  dropout: ClassVar[float] = 0.0  # today's decoders are trained on more text than they could memorise
+
+  def __post_init__(self):
+    if not self.head_dim and self.embed_dim % self.num_heads:
+      raise ValueError(f'embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}')
+    if self.num_kv_heads and self.num_heads % self.num_kv_heads:
+      raise ValueError(f'num_heads {self.num_heads} is not divisible by num_kv_heads {self.num_kv_heads}')
+    if self.width_of_head % 2:
+      raise ValueError(f'a head of {self.width_of_head} dimensions has no pairs to rotate; it must be even')
+    if self.activation not in ACTIVATIONS:
+      raise ValueError(f'activation={self.activation!r} is not one of {", ".join(ACTIVATIONS)}')
+    if self.attention not in attention.IMPLEMENTATIONS:
+      raise ValueError(f'attention={self.attention!r} is not one of {", ".join(attention.IMPLEMENTATIONS)}')
+    if self.remat not in ('none', *REMAT_POLICIES):
+      raise ValueError(f'remat={self.remat!r} is not one of none, {", ".join(REMAT_POLICIES)}')
+    if not self.window_pattern or set(self.window_pattern) - set('LS'):
+      raise ValueError(f'window_pattern={self.window_pattern!r} must be made of L (all) and S (a window)')
+    if ('S' in self.window_pattern) != (self.window > 0):
+      raise ValueError(
+        f'window={self.window} goes with an S in window_pattern={self.window_pattern!r}, and only with it'
+      )
+    outside = [layer for layer in self.value_embeddings if not 0 <= layer < self.num_layers]
+    if outside:
+      raise ValueError(f'value_embeddings names layer {outside[0]}; there are 0 to {self.num_layers - 1}')
+    if self.scan_layers and (len(set(self.windows)) > 1 or self.value_embeddings):
+      raise ValueError('scan_layers=True is for layers that are alike: with one window, without value_embeddings')
+
+  @property
+  def kv_heads(self) -> int:
+    return self.num_kv_heads or self.num_heads
+
+  @property
+  def width_of_head(self) -> int:
+    return self.head_dim or self.embed_dim // self.num_heads
+
+  @property
+  def inner_dim(self) -> int:
+    # Two matrices of 4 D, or three of 8/3 D (Shazeer 2020, arXiv:2002.05202), here a multiple of 32.
+    usual = 4 * self.embed_dim if self.activation == 'squared_relu' else -(-8 * self.embed_dim // 96) * 32
+    return self.mlp_dim or usual
+
+  @property
+  def windows(self) -> tuple[int, ...]:
+    """Of each layer; 0 sees everything."""
+    letters = (self.window_pattern[i % len(self.window_pattern)] for i in range(self.num_layers))
+    return tuple(self.window if letter == 'S' else 0 for letter in letters)
+
+  @property
+  def padded_vocab_size(self) -> int:
+    return math.ceil(self.vocab_size / self.vocab_multiple) * self.vocab_multiple
+
+
+class RMSNorm(nnx.Module):
+  """x / sqrt(mean(x^2)), times a learned factor (Zhang & Sennrich 2019, arXiv:1910.07467); statistics in float32.
+
+  Of what a layer norm does, rescaling is what training needs; without the mean there is one pass over x less.
+  """
+
+  def __init__(self, features: int, config: ModernGPTConfig):
+    self.scale = nnx.Param(jnp.ones(features)) if config.norm_scale else None
+    self.epsilon = config.norm_epsilon
+
+  def __call__(self, x):
+    wide = x.astype(jnp.float32)
+    y = (wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.epsilon)).astype(x.dtype)
+    return y if self.scale is None else y * self.scale[...]
+
+
+class ValueMix(nnx.Module):
+  """Values as a learned sum of their sources: the layer's own, the first layer's, an embedding of the token.
+
+  A deep layer's values have forgotten which token they came from; the first layer's (Zhou et al. 2024,
+  arXiv:2410.17897) and a table's (modded-nanogpt) bring it back at no matrix product.
+  """
+
+  def __init__(self, start: Sequence[float]):
+    self.scale = nnx.Param(jnp.asarray(start))
+
+  def __call__(self, *sources):
+    return sum(factor * source for factor, source in zip(jnp.unstack(self.scale[...]), sources, strict=True))
+
+
+class Attention(nnx.Module):
+  def __init__(self, config: ModernGPTConfig, window: int, has_embedding: bool, rngs: nnx.Rngs):
+    width, head_dim, stddev = config.embed_dim, config.width_of_head, config.init_stddev
+    project = lambda heads: layers.Linear(width, (heads, head_dim), use_bias=config.qkv_bias, stddev=stddev, rngs=rngs)
+    self.query, self.key, self.value = project(config.num_heads), project(config.kv_heads), project(config.kv_heads)
+    self.out = layers.Linear(
+      (config.num_heads, head_dim), width, use_bias=False, stddev=_output_stddev(config), rngs=rngs
+    )
+    self.query_norm = RMSNorm(head_dim, config) if config.qk_norm else None
+    self.key_norm = RMSNorm(head_dim, config) if config.qk_norm else None
+    start = [0.5, 0.5] if config.value_residual else [1.0]
+    if has_embedding:
+      start.append(0.0)
+    self.mix = ValueMix(start) if len(start) > 1 else None
+    self.window, self.config = window, config
+
+  def __call__(self, x_BTD, positions, past=None, first_BTGK=None, embedded_BTGK=None):
+    """`past` is (keys, values, index_B, row) of a cache; returns the output, the (updated) past, and the values.
+
+    `first_BTGK` are the values of the first layer, and of the first layer itself its own.
+    """
+    q_BTHK, k_BTGK, v_BTGK = self.query(x_BTD), self.key(x_BTD), self.value(x_BTD)
+    own_BTGK = v_BTGK
+    if self.mix is not None:
+      sources = [v_BTGK]
+      if self.config.value_residual:
+        sources.append(v_BTGK if first_BTGK is None else first_BTGK)
+      v_BTGK = self.mix(*sources, *([] if embedded_BTGK is None else [embedded_BTGK]))
+    if self.query_norm is not None and self.key_norm is not None:
+      q_BTHK, k_BTGK = self.query_norm(q_BTHK), self.key_norm(k_BTGK)
+    q_BTHK, k_BTGK = (rotary.rotate(x, positions, self.config.rotary) for x in (q_BTHK, k_BTGK))
+    if self.config.attention_scale:  # attention divides by sqrt(K)
+      q_BTHK = q_BTHK * (self.config.attention_scale * math.sqrt(q_BTHK.shape[-1]))
+    if past is not None:
+      keys_RGKS, values_RGSK, index_B, row = past
+      held = attention.update_cache(keys_RGKS, values_RGSK, k_BTGK, v_BTGK, index_B, row)
+      y_BTHK = attention.attend_cached(q_BTHK, *held, index_B, row, self.window)
+      return self.out(y_BTHK), held, own_BTGK
+    y_BTHK = attention.attend(q_BTHK, k_BTGK, v_BTGK, implementation=self.config.attention, window=self.window)
+    return self.out(y_BTHK), None, own_BTGK
+
+
+def _output_stddev(config: ModernGPTConfig) -> float:
+  """As in GPT-2; or 0, and a block begins by passing on what it reads."""
+  return 0.0 if config.zero_outputs else config.init_stddev / math.sqrt(2 * config.num_layers)
+
+
+class MLP(nnx.Module):
+  """SwiGLU (Shazeer 2020, arXiv:2002.05202) multiplies the inner units by gates; squared ReLU (So et al. 2021,
+  arXiv:2109.08668) does as well for a matrix less."""
+
+  def __init__(self, config: ModernGPTConfig, rngs: nnx.Rngs):
+    project = lambda: layers.Linear(
+      config.embed_dim, config.inner_dim, use_bias=False, stddev=config.init_stddev, rngs=rngs
+    )
+    self.gate = project() if config.activation == 'swiglu' else None
+    self.up = project()
+    self.down = layers.Linear(
+      config.inner_dim, config.embed_dim, use_bias=False, stddev=_output_stddev(config), rngs=rngs
+    )
+
+  def __call__(self, x_BTD):
+    if self.gate is None:
+      return self.down(jnp.square(jax.nn.relu(self.up(x_BTD))))
+    return self.down(jax.nn.silu(self.gate(x_BTD)) * self.up(x_BTD))
+
+
+class Block(nnx.Module):
+  def __init__(self, config: ModernGPTConfig, rngs: nnx.Rngs, layer: int = 0):
+    self.norm_1 = RMSNorm(config.embed_dim, config)
+    self.attention = Attention(config, config.windows[layer], layer in config.value_embeddings, rngs)
+    self.norm_2 = RMSNorm(config.embed_dim, config)
+    self.mlp = MLP(config, rngs)
+
+  def __call__(self, x_BTD, positions, past=None, first_BTGK=None, embedded_BTGK=None):
+    y_BTD, past, own_BTGK = self.attention(self.norm_1(x_BTD), positions, past, first_BTGK, embedded_BTGK)
+    x_BTD = x_BTD + y_BTD
+    return x_BTD + self.mlp(self.norm_2(x_BTD)), past, own_BTGK
+
+
+class ModernGPT(nnx.Module):
+  def __init__(self, config: ModernGPTConfig, rngs: nnx.Rngs):
+    table = lambda stddev, width: nnx.Param(
+      stddev * jax.random.normal(rngs.params(), (config.padded_vocab_size, width))
+    )
+    self.token_embedding = table(config.embedding_stddev, config.embed_dim)
+    head_stddev = 0.0 if config.zero_outputs else config.init_stddev
+    self.head = None if config.tied_head else table(head_stddev, config.embed_dim)
+    kv_dim = config.kv_heads * config.width_of_head
+    self.value_embeddings = nnx.List([table(config.embedding_stddev, kv_dim) for _ in config.value_embeddings])
+    self.embedding_norm = RMSNorm(config.embed_dim, config) if config.embedding_norm else None
+    if config.scan_layers:
+      keys = jax.random.split(rngs.params(), config.num_layers)
+      self.blocks: Any = nnx.vmap(lambda key: Block(config, nnx.Rngs(params=key)))(keys)
+    else:
+      self.blocks = nnx.List([Block(config, rngs, layer) for layer in range(config.num_layers)])
+    self.final_norm = RMSNorm(config.embed_dim, config)
+    self.config = config
+
+  def embed(self, tokens_BT):
+    x_BTD = self.token_embedding[...][tokens_BT]
+    return x_BTD if self.embedding_norm is None else self.embedding_norm(x_BTD)
+
+  def embed_values(self, tokens_BT):
+    """[B, T, G, K] of each layer; None where it has no table."""
+    config = self.config
+    found: list[Any] = [None] * config.num_layers
+    for layer, table in zip(config.value_embeddings, self.value_embeddings, strict=True):
+      found[layer] = table[...][tokens_BT].reshape(*tokens_BT.shape, config.kv_heads, config.width_of_head)
+    return found
+
+  def hidden(self, tokens_BT):
+    """Final-norm hidden states [B, T, D] of a whole sequence."""
+    chex.assert_rank(tokens_BT, 2)
+    chex.assert_type(tokens_BT, int)
+    length, config = tokens_BT.shape[1], self.config
+    if length > config.context_length:
+      raise ValueError(f'a sequence of {length} tokens is longer than the context of {config.context_length}')
+    x_BTD, positions_T = self.embed(tokens_BT), jnp.arange(length)
+    if config.scan_layers:
+      graphdef, stacked = nnx.split(self.blocks)
+      run = _make_block_runner(graphdef, config.remat)
+      # The first layer stands before the scan, as it is the one whose values the others are given.
+      x_BTD, first_BTGK = run(jax.tree.map(lambda leaf: leaf[0], stacked), x_BTD, positions_T)
+      rest = jax.tree.map(lambda leaf: leaf[1:], stacked)
+      x_BTD, _ = jax.lax.scan(lambda x, state: (run(state, x, positions_T, first_BTGK)[0], None), x_BTD, rest)
+    else:
+      first_BTGK = None
+      for block, embedded_BTGK in zip(self.blocks, self.embed_values(tokens_BT), strict=True):
+        graphdef, state = nnx.split(block)
+        run = _make_block_runner(graphdef, config.remat)
+        x_BTD, own_BTGK = run(state, x_BTD, positions_T, first_BTGK, embedded_BTGK)
+        first_BTGK = own_BTGK if first_BTGK is None else first_BTGK
+    return self.final_norm(x_BTD)
+
+  @property
+  def output_table(self):
+    return self.token_embedding[...] if self.head is None else self.head[...]
+
+  def logits(self, hidden_BTD):
+    """[B, T, D] -> [B, T, vocab_size]; padding rows of the head never come out."""
+    logits_BTV = jnp.einsum('BTD,VD->BTV', hidden_BTD, self.output_table[: self.config.vocab_size])
+    return cap_logits(logits_BTV, self.config.logit_softcap)
+
+  def token_losses(self, tokens_BT, targets_BT):
+    config = self.config
+    hidden_BTD = self.hidden(tokens_BT)
+    chex.assert_equal_shape([tokens_BT, targets_BT])
+    return linear_cross_entropy(
+      hidden_BTD,
+      self.output_table,
+      targets_BT,
+      vocab_size=config.vocab_size,
+      chunks=config.loss_chunks,
+      softcap=config.logit_softcap,
+    )
+
+  def extend(self, tokens_BT, cache: Cache, index_B, row=None):
+    """Final-norm hidden states [B, T, D] of tokens that follow what the cache holds, and the cache with them too."""
+    chex.assert_rank([tokens_BT, index_B], [2, 1])
+    positions_BT = index_B[:, None] + jnp.arange(tokens_BT.shape[1])
+    x_BTD, first_BTGK = self.embed(tokens_BT), None
+    keys, values = [], []
+    layers_of = zip(self.list_blocks(), cache.keys, cache.values, self.embed_values(tokens_BT), strict=True)
+    for block, past_k, past_v, embedded_BTGK in layers_of:
+      past = (past_k, past_v, index_B, row)
+      x_BTD, past, own_BTGK = block(x_BTD, positions_BT, past, first_BTGK, embedded_BTGK)
+      first_BTGK = own_BTGK if first_BTGK is None else first_BTGK
+      keys.append(past[0])
+      values.append(past[1])
+    return self.final_norm(x_BTD), Cache(keys, values)
+
+  def list_blocks(self):
+    """The blocks one by one, stacked or not."""
+    if not self.config.scan_layers:
+      return list(self.blocks)
+    graphdef, stacked = nnx.split(self.blocks)
+    layer = lambda i: jax.tree.map(lambda leaf: leaf[i], stacked)
+    return [nnx.merge(graphdef, layer(i)) for i in range(self.config.num_layers)]
+
+
+def _make_block_runner(graphdef, remat: str):
+  """(state, x, positions, ...) -> (x, values) as a pure function, so that it can be scanned and rematerialised."""
+
+  def run(state, x_BTD, positions_T, first_BTGK=None, embedded_BTGK=None):
+    x_BTD, _, own_BTGK = nnx.merge(graphdef, state)(x_BTD, positions_T, None, first_BTGK, embedded_BTGK)
+    return x_BTD, own_BTGK
+
+  return run if remat == 'none' else jax.checkpoint(run, policy=REMAT_POLICIES[remat])
+
+
+def bind(params: adapter.Params, config: ModernGPTConfig) -> ModernGPT:
+  """The module that holds `params`."""
+  return adapter.bind(ModernGPT, config, params)
+
+
+def init(key: jax.Array, config: ModernGPTConfig) -> adapter.Params:
+  """Fresh float32 parameters as a nested dict."""
+  return adapter.init(ModernGPT, config, key)
+
+
+def apply(params: adapter.Params, tokens_BT: jax.Array, config: ModernGPTConfig, *, key: jax.Array | None = None):
+  """Logits [B, T, vocab_size] of each next token, in the dtype of `params`. There is nothing to draw with a `key`."""
+  module = bind(params, config)
+  return module.logits(module.hidden(tokens_BT))
+
+
+def token_losses(
+  params: adapter.Params, tokens_BT: jax.Array, targets_BT: jax.Array, config: ModernGPTConfig, *, key=None
+) -> jax.Array:
+  """As gpt.token_losses."""
+  return bind(params, config).token_losses(tokens_BT, targets_BT)
+
+
+def init_cache(config: ModernGPTConfig, rows: int, slots: int, dtype=jnp.float32) -> Cache:
+  """As gpt.init_cache, with the heads of keys and values alone."""
+  if slots > attention.CACHE_BLOCK and slots % attention.CACHE_BLOCK:
+    raise ValueError(f'{slots} cache slots are more than {attention.CACHE_BLOCK} and no multiple of it')
+  empty = lambda *shape: [jnp.zeros((rows, config.kv_heads, *shape), dtype) for _ in range(config.num_layers)]
+  return Cache(empty(config.width_of_head, slots), empty(slots, config.width_of_head))
+
+
+@functools.partial(jax.jit, static_argnames='config')
+def apply_cached(
+  params: adapter.Params,
+  tokens_BT: jax.Array,
+  config: ModernGPTConfig,
+  cache: Cache,
+  index_B: jax.Array,
+  *,
+  row: jax.Array | None = None,
+) -> tuple[jax.Array, Cache]:
+  """As gpt.apply_cached."""
+  return bind(params, config).extend(tokens_BT, cache, index_B, row)
+
+
+def head(params: adapter.Params, hidden_BTD: jax.Array, config: ModernGPTConfig) -> jax.Array:
+  """As gpt.head."""
+  return bind(params, config).logits(hidden_BTD)
+
+
+def num_params(params: adapter.Params) -> int:
+  return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def flops_per_token(config: ModernGPTConfig, length: int) -> float:
+  """As gpt.flops_per_token: 6 a weight of a matrix product, 12 H K a key that a query sees."""
+  width, head_dim = config.embed_dim, config.width_of_head
+  mlp = (3 if config.activation == 'swiglu' else 2) * config.inner_dim
+  block = width * (head_dim * 2 * (config.num_heads + config.kv_heads) + mlp)
+  weights = config.num_layers * block + config.vocab_size * width
+  seen = sum(min(window or length, length) for window in config.windows)
+  return 6.0 * weights + 12.0 * config.num_heads * head_dim * seen
