@@ -72,6 +72,7 @@ def parse(
   renamed: Mapping[str, str],
   repeated: Sequence[str] = (),
 ) -> tuple[Run, str]:
+  _check_given_once(argv, {*(f'config.{key}' for key in repeated), *_multi_flags(values)})
   for argument in argv:
     config_files.check_name('--' + argument.partition('=')[0].lstrip('-'), renamed)
   config_files.check_name(f'--mode={take(argv, "mode")[0]}', renamed)
@@ -109,6 +110,23 @@ def parse(
   _check_workdir(workdir)
   stored = stored if given_workdir else read_stored(workdir)
   return Run(name, values.config, values.flag_values_dict(), workdir, stored, given), values.mode
+
+
+def _multi_flags(values: flags.FlagValues) -> list[str]:
+  return [flag for flag in values if isinstance(values[flag], flags.MultiFlag)]
+
+
+def _check_given_once(argv: Sequence[str], repeated: set[str]) -> None:
+  """Raises UserError for a flag with two values: absl would take the last, and join those that are tuples."""
+  given: dict[str, str] = {}
+  for argument, following in zip(argv, [*argv[1:], ''], strict=True):
+    name, equals, value = argument.lstrip('-').partition('=')
+    if not argument.startswith('-') or name in repeated:
+      continue
+    if not equals and not following.startswith('-'):
+      value = following
+    if given.setdefault(name, value) != value:
+      raise UserError(f'--{name} is given twice, as {given[name]!r} and as {value!r}; give it once')
 
 
 def name_flags(message: str, config: ConfigDict | None) -> str:

@@ -87,6 +87,7 @@ def train(run: contract.Run) -> None:
   judge.draw_items(data, ready.week, trained.retriever.items, plots)
   judge.draw_training(run.workdir / 'tower' / str(cuts[-1]), plots)
   now, histories = int(data.events['time'][-1]) + 1, ready.histories
+  values |= {**ready.origin, **fitted.origin('ranker_')}
   del ready, ranked  # at full size what serves needs their room
   preparation.release_memory()  # the first figure leaves a cycle behind, through whose frames all of it would stay
   trained = dataclasses.replace(trained, retriever=trained.retriever.renewed(histories, now))

@@ -185,6 +185,7 @@ _READERS: dict[str, Callable[[pathlib.Path, str], Iterator[Document]]] = {
   '.parquet': read_parquet,
 }
 SUFFIXES = tuple(_READERS)
+KEYED = tuple(suffix for suffix, reader in _READERS.items() if reader is not read_text)  # of rows with keys
 
 
 def _reader(path: pathlib.Path) -> Callable[[pathlib.Path, str], Iterator[Document]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from mlsd_jax import reading
 from mlsd_jax.data import fetch, prepared_dataset, python_docs
-from mlsd_jax.data.documents import SUFFIXES, Document, read_files, read_tar, read_text, text_bytes
+from mlsd_jax.data.documents import KEYED, SUFFIXES, Document, read_files, read_tar, read_text, text_bytes
 from mlsd_jax.errors import UserError
 
 
@@ -115,7 +115,10 @@ SOURCES = {
 }
 
 
-def open_source(spec: str, text_key: str = 'text') -> Source:
+_TEXT_KEY = 'text'
+
+
+def open_source(spec: str, text_key: str = _TEXT_KEY) -> Source:
   """The source that `spec` names.
 
   Args:
@@ -125,9 +128,10 @@ def open_source(spec: str, text_key: str = 'text') -> Source:
     text_key: the key, column or feature that holds the text.
 
   Raises:
-    UserError: there is no such source, or nothing in it that can be read.
+    UserError: there is no such source, nothing in it that can be read, or a `text_key` of what has no keys.
   """
   if spec in SOURCES:
+    _check_keyed(spec, text_key, [])
     return SOURCES[spec]
   kind, _, rest = spec.partition(':')
   if kind == 'tfds' and rest:
@@ -148,6 +152,11 @@ def open_source(spec: str, text_key: str = 'text') -> Source:
   # A folder from the hub has a README.md that is not data.
   suffixes = [suffix for suffix in SUFFIXES if not from_hub or suffix not in ('.txt', '.md')]
   return _local(spec, roots, text_key, suffixes, links=from_hub)
+
+
+def _check_keyed(spec: str, text_key: str, paths: list[pathlib.Path]) -> None:
+  if text_key != _TEXT_KEY and not any(path.name.lower().endswith(KEYED) for path in paths):
+    raise UserError(f'data.text_key={text_key!r} has no effect on {spec}, which is plain text without keys')
 
 
 def _matching(pattern: str) -> list[pathlib.Path]:
@@ -179,6 +188,7 @@ def _local(spec: str, roots: list[pathlib.Path], text_key: str, suffixes: list[s
   if not paths:
     held = f' (it has {reading.by_suffix(others)})' if others else ''
     raise UserError(f'{spec} holds no file that can be read; file names must end in one of {", ".join(suffixes)}{held}')
+  _check_keyed(spec, text_key, paths)
   if others and not links:
     _tell(f'{spec}: not read: {reading.by_suffix(others)}; what is read ends in {", ".join(suffixes)}')
   if not any(path.stat().st_size for path in paths):

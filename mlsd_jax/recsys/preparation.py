@@ -6,7 +6,8 @@ import gc
 import math
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from mlsd_jax.recsys import funnel, training
 from mlsd_jax.recsys.funnel import FunnelConfig, Week
@@ -44,6 +45,7 @@ class Prepared:
     week: the week held out.
     retriever: as of that week.
     blend: fitted on the last of the ranker's weeks.
+    origin: of the retriever's towers: tower_checkpoint_step, and tower_damaged_checkpoints where there were any.
   """
 
   samples: Sequence[CalibrationSample]
@@ -51,6 +53,7 @@ class Prepared:
   retriever: Retriever
   blend: Blend
   histories: Histories
+  origin: Mapping[str, Any]
 
 
 def week_at(data: Dataset, cut: int, retriever: Retriever, histories: Histories, config: FunnelConfig) -> Week:
@@ -93,6 +96,7 @@ def prepare(
   groups: list[Groups] = []
   samples: list[CalibrationSample] = []
   retriever, fitted_blend = None, None
+  origin: dict[str, Any] = {}
   for age in range(len(cuts) - 1, -1, -1):
     cut = cuts[age]
     if retriever is None or _due(data, cut, age, tower.refresh):
@@ -102,6 +106,7 @@ def prepare(
       retriever, run = training.train_towers(data, cut, as_of_cut, folder / str(cut), retriever)
       if run.interrupted:
         return None
+      origin = run.origin('tower_')
     else:
       retriever = retriever.renewed(histories, cut, None if age else tower.index_config)
     week = week_at(data, cut, retriever, histories, of_ranker if age else config.funnel)
@@ -122,7 +127,7 @@ def prepare(
   assert retriever is not None
   assert fitted_blend is not None
   joined = Groups.join(groups, config.ranker.train.seed)
-  return joined, Prepared(samples, week, retriever, fitted_blend, histories)
+  return joined, Prepared(samples, week, retriever, fitted_blend, histories, origin)
 
 
 def _due(data: Dataset, cut: int, age: int, refresh: int) -> bool:

@@ -89,8 +89,8 @@ def test_the_amount_of_text_is_known_beforehand_where_that_is_cheap(tmp_path):
 
 
 def test_the_fingerprint_follows_the_files_and_the_key(tmp_path):
-  file = tmp_path / 'a.txt'
-  file.write_text('one')
+  file = tmp_path / 'a.jsonl'
+  file.write_text('{"text": "one", "body": "two"}')
   before = open_source(str(tmp_path)).fingerprint()
   assert open_source(str(tmp_path)).fingerprint() == before
   assert open_source(str(tmp_path), text_key='body').fingerprint() != before
@@ -118,6 +118,15 @@ def test_what_cannot_be_read_is_refused_in_one_line(spec: str, message: str, tmp
   with pytest.raises(UserError, match=message) as error:
     open_source(spec)
   assert '\n' not in str(error.value)
+
+
+def test_a_key_of_text_without_keys_is_refused(tmp_path):
+  (tmp_path / 'song.txt').write_text('ten green bottles')
+  for spec in ('python_docs', str(tmp_path / 'song.txt'), str(tmp_path)):
+    with pytest.raises(UserError, match="text_key='body' has no effect"):
+      open_source(spec, text_key='body')
+  (tmp_path / 'rows.jsonl').write_text('{"body": "nine"}\n')
+  assert texts(tmp_path, text_key='body') == ['nine', 'ten green bottles']
 
 
 @pytest.mark.filterwarnings('ignore')

@@ -100,6 +100,10 @@ def test_overrides_reach_the_config(call):
     (['stray'], "unexpected argument 'stray'"),
     (['--workdir'], 'workdir'),
     (['--num_processes=2'], 'coordinator'),
+    (['--config.train.steps=5', '--config.train.steps', '7'], "--config.train.steps is given twice, as '5' and as '7'"),
+    (["--config.files=('b',)", "--config.files=('c',)"], '--config.files is given twice'),
+    (['--workdir=a', '--workdir=b'], "--workdir is given twice, as 'a' and as 'b'"),
+    (['--config=other.py'], "--config is given twice, as 'variant.py' and as 'other.py'"),
     (['--mode=fail'], 'error: the disk is full'),
   ],
 )

@@ -31,6 +31,7 @@ def run_processes(start_process, within) -> Callable[..., list[str]]:
       probe.bind(('localhost', 0))
       port = probe.getsockname()[1]
     environment = {**os.environ, 'JAX_NUM_CPU_DEVICES': str(devices), 'JAX_PLATFORMS': 'cpu'}
+    environment['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'  # as in this process: compiling is most of the time
     processes = [
       start_process(
         [sys.executable, '-W', 'error', '-c', _PRELUDE + script, str(port), str(count), str(i), *map(str, arguments)],
