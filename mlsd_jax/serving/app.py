@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import mlsd_jax
 from mlsd_jax.errors import UserError
 from mlsd_jax.serving import completions, embeddings
-from mlsd_jax.serving.errors import ApiError
+from mlsd_jax.serving.errors import ApiError, describe_invalid
 from mlsd_jax.serving.limits import Door, Limits
 from mlsd_jax.serving.metrics import Metrics
 from mlsd_jax.serving.name_service import NameService
@@ -318,11 +318,9 @@ def _handle_errors(app: FastAPI, metrics: Metrics) -> None:
 
   @app.exception_handler(RequestValidationError)
   async def invalid(request: Request, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
-    place = [str(part) for part in first['loc'] if part != 'body']
-    message = f'{".".join(place)[:200]}: {first["msg"]}' if place else first['msg']
+    message, field = describe_invalid(error.errors(), error.body)
     status = 422 if request.url.path in ('/embed', '/rerank') else 400
-    return tell(request, ApiError(status, message, param=place[0] if place else None))
+    return tell(request, ApiError(status, message, param=field))
 
   @app.exception_handler(HTTPException)
   async def http(request: Request, error: HTTPException) -> Response:

@@ -1,5 +1,6 @@
 """What an answer says when there is none: one error, told in the shape of the client library that asked."""
 
+from collections.abc import Sequence
 from typing import Any
 
 # HTTP status -> OpenAI's `type`, by which its client picks an exception.
@@ -44,3 +45,37 @@ class ApiError(Exception):
 
 def too_busy(what: str, retry_after: int = 1) -> ApiError:
   return ApiError(429, f'{what} is busy; try again', code='overloaded', retry_after=retry_after)
+
+
+def describe_invalid(errors: Sequence[Any], body: Any) -> tuple[str, str | None]:
+  """What is wrong with a request, in a line, and the field that is to blame.
+
+  Where a field may be of several kinds there is an error for each, whose place names the kind too; told is what the
+  kinds say that fit the furthest.
+
+  Args:
+    errors: pydantic's: 'loc' with the names and indices on the way, 'msg'.
+    body: what was sent.
+  """
+  placed = [(_place([part for part in error['loc'] if part != 'body'], body), error['msg']) for error in errors]
+  field = placed[0][0][:1]
+  same = [(place, message) for place, message in placed if place[:1] == field]
+  deepest = max(len(place) for place, _ in same)
+  messages = list(dict.fromkeys(message for place, message in same if len(place) == deepest))
+  place = next(place for place, _ in same if len(place) == deepest)
+  message = '; or '.join(messages)
+  return f'{".".join(place)[:200]}: {message}' if place else message, place[0] if place else None
+
+
+def _place(parts: Sequence[Any], body: Any) -> list[str]:
+  """Of the parts those that lead into the body, or name what is missing there; others are names of types."""
+  place: list[str] = []
+  for position, part in enumerate(parts):
+    inside = isinstance(body, dict) and part in body
+    inside |= isinstance(body, list) and isinstance(part, int) and part < len(body)
+    if inside:
+      body = body[part]
+    elif not (isinstance(body, dict) and position == len(parts) - 1) and place:
+      continue
+    place.append(str(part))
+  return place

@@ -88,3 +88,26 @@ def test_other_sites_are_let_in_by_name_only(make_client):
   assert 'access-control-allow-origin' not in make_client().options('/v1/completions', headers=ask).headers
   client = make_client(Limits(cors_origins=('https://other.example',)))
   assert client.options('/v1/completions', headers=ask).headers['access-control-allow-origin'] == ask['Origin']
+
+
+@pytest.mark.parametrize(
+  ('body', 'said'),
+  [
+    ({'prompt': 5}, 'prompt: Input should be a valid string; or Input should be a valid list'),
+    (
+      {'prompt': ['a', 5]},
+      'prompt.1: Input should be a valid string; or Input should be a valid integer; or Input should be a valid list',
+    ),
+    ({'prompt': [[1], ['a']]}, 'prompt.1.0: Input should be a valid integer'),
+    ({'prompt': 'a', 'stop': ['']}, 'stop.0: String should have at least 1 character'),
+    ({'prompt': 'a', 'n': 0}, 'n: Input should be greater than or equal to 1'),
+    ({'prompt': 'a', 'stream_options': {'usage': True}}, 'stream_options.usage: Extra inputs are not permitted'),
+    ({'prompt': 'a', 'logit_bias': {'5': 900}}, 'logit_bias.5: Input should be less than or equal to 100'),
+    ([1], 'Input should be a valid dictionary or object to extract fields from'),
+  ],
+)
+def test_a_bad_field_is_named_as_it_was_sent(client, body, said):
+  answer = client.post('/v1/completions', json={'model': 'gpt', **body} if isinstance(body, dict) else body)
+  error = answer.json()['error']
+  assert (answer.status_code, error['message']) == (400, said)
+  assert error['param'] == (said.split(':')[0].split('.')[0] if isinstance(body, dict) else None)
