@@ -72,7 +72,7 @@ def parse(
   renamed: Mapping[str, str],
   repeated: Sequence[str] = (),
 ) -> tuple[Run, str]:
-  _check_given_once(argv, {*(f'config.{key}' for key in repeated), *_multi_flags(values)})
+  argv = _last_of_each(argv, {*(f'config.{key}' for key in repeated), *_multi_flags(values)})
   for argument in argv:
     config_files.check_name('--' + argument.partition('=')[0].lstrip('-'), renamed)
   config_files.check_name(f'--mode={take(argv, "mode")[0]}', renamed)
@@ -116,17 +116,31 @@ def _multi_flags(values: flags.FlagValues) -> list[str]:
   return [flag for flag in values if isinstance(values[flag], flags.MultiFlag)]
 
 
-def _check_given_once(argv: Sequence[str], repeated: set[str]) -> None:
-  """Raises UserError for a flag with two values: absl would take the last, and join those that are tuples."""
-  given: dict[str, str] = {}
-  for argument, following in zip(argv, [*argv[1:], ''], strict=True):
+def _last_of_each(argv: Sequence[str], repeated: set[str]) -> list[str]:
+  """The arguments without those that a later one of the same name overrules, of which a line tells.
+
+  absl would do so without a word, and ml_collections would join the values of tuples.
+  """
+  taken: list[list[str]] = []  # an argument, with its value where that follows it
+  place: dict[str, int] = {}
+  values: dict[str, str] = {}
+  for argument, following in zip(argv, [*argv[1:], '-'], strict=True):
     name, equals, value = argument.lstrip('-').partition('=')
     if not argument.startswith('-') or name in repeated:
+      taken.append([argument])
       continue
-    if not equals and not following.startswith('-'):
-      value = following
-    if given.setdefault(name, value) != value:
-      raise UserError(f'--{name} is given twice, as {given[name]!r} and as {value!r}; give it once')
+    value = value if equals or following.startswith('-') else following
+    if name in place:
+      old = taken[place[name]]
+      separate = '=' not in old[0] and place[name] + 1 < len(taken) and taken[place[name] + 1] == [values[name]]
+      old.clear()
+      if separate:
+        taken[place[name] + 1].clear()
+      if values[name] != value:
+        print(f'--{name} is given twice, as {values[name]!r} and as {value!r}: the last counts', file=sys.stderr)
+    place[name], values[name] = len(taken), value
+    taken.append([argument])
+  return [argument for arguments in taken for argument in arguments]
 
 
 def name_flags(message: str, config: ConfigDict | None) -> str:

@@ -100,10 +100,6 @@ def test_overrides_reach_the_config(call):
     (['stray'], "unexpected argument 'stray'"),
     (['--workdir'], 'workdir'),
     (['--num_processes=2'], 'coordinator'),
-    (['--config.train.steps=5', '--config.train.steps', '7'], "--config.train.steps is given twice, as '5' and as '7'"),
-    (["--config.files=('b',)", "--config.files=('c',)"], '--config.files is given twice'),
-    (['--workdir=a', '--workdir=b'], "--workdir is given twice, as 'a' and as 'b'"),
-    (['--config=other.py'], "--config is given twice, as 'variant.py' and as 'other.py'"),
     (['--mode=fail'], 'error: the disk is full'),
   ],
 )
@@ -112,6 +108,32 @@ def test_a_mistake_is_one_line_and_exit_code_2(call, arguments, message):
   assert (code, seen) == (2, [])
   assert message in err
   assert err.count('\n') == 1
+
+
+def test_of_a_flag_given_twice_the_last_counts_and_a_line_says_so(call):
+  twice = [
+    '--config.train.steps=5',
+    "--config.files=('b',)",
+    '--config.train.rate',
+    '3',
+    '--workdir=a',
+    '--config.note=x',
+  ]
+  last = [
+    '--workdir=b',
+    '--config.train.rate=4',
+    '--config.train.steps',
+    '7',
+    "--config.files=('c',)",
+    '--config.note=x',
+  ]
+  code, seen, _, err = call('--config=nowhere.py', *twice, *last, '--config', 'variant.py')
+  assert code == 0
+  config = seen[0].config.to_dict()
+  assert (config['train'], config['files'], str(seen[0].workdir)) == ({'steps': 7, 'rate': 4.0}, ('c',), 'b')
+  assert "--config.train.steps is given twice, as '5' and as '7': the last counts" in err
+  assert "--config is given twice, as 'nowhere.py' and as 'variant.py': the last counts" in err
+  assert err.count('\n') == 5
 
 
 @pytest.mark.parametrize(
