@@ -1,6 +1,7 @@
 """The command line of an experiment: its flags, its config with the overrides, its --help."""
 
 import inspect
+import itertools
 import os
 import pathlib
 import re
@@ -124,7 +125,7 @@ def _last_of_each(argv: Sequence[str], repeated: set[str]) -> list[str]:
   taken: list[list[str]] = []  # an argument, with its value where that follows it
   place: dict[str, int] = {}
   values: dict[str, str] = {}
-  for argument, following in zip(argv, [*argv[1:], '-'], strict=True):
+  for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue='-'):
     name, equals, value = argument.lstrip('-').partition('=')
     if not argument.startswith('-') or name in repeated:
       taken.append([argument])
