@@ -52,12 +52,14 @@ class System:
   Attributes:
     what: it does, for the line that is printed.
     command: makes a small run of it.
+    field: of Services that it is added to.
     is_finished: workdir -> whether there is something to serve.
     open: (workdir, name, settings, services) adds it.
   """
 
   what: str
   command: tuple[str, ...]
+  field: str
   is_finished: Callable[[pathlib.Path], bool]
   open: Callable[[pathlib.Path, str, ServerConfig, Services], None]
 
@@ -119,30 +121,35 @@ SYSTEMS = {
   'gpt2': System(
     'writes text: /v1/completions',
     ('-m', 'experiments.gpt2'),
+    'texts',
     lambda workdir: (workdir / 'result.json').exists() and (workdir / 'tokenizer.json').exists(),
     _open_text,
   ),
   'tokenizer': System(
     'splits text: /v1/tokenize',
     ('-m', 'experiments.tokenizer'),
+    'tokenizers',
     lambda workdir: (workdir / 'tokenizer.json').exists(),
     _open_tokenizer,
   ),
   'retrieval': System(
     'finds pages and answers: /v1/search, /v1/ask, /v1/embeddings, /v1/rerank',
     ('-m', 'experiments.retrieval'),
+    'searches',
     lambda workdir: (workdir / 'index' / 'current.json').exists(),
     _open_search,
   ),
   'recsys': System(
     'recommends: /v1/recommend',
     ('-m', 'experiments.recsys', '--config=configs/recsys/synthetic.py'),
+    'recommenders',
     lambda workdir: (workdir / 'state' / 'current.json').exists(),
     _open_recommender,
   ),
   'makemore': System(
     'makes names: /v1/names',
     ('-m', 'experiments.makemore'),
+    'names',
     lambda workdir: (workdir / 'result.json').exists(),
     _open_names,
   ),
@@ -152,7 +159,7 @@ SYSTEMS = {
 def serve(run: contract.Run) -> None:
   """Serves what it finds, until it is stopped: SIGTERM and Ctrl-C let answers under way be finished."""
   settings = from_mapping(ServerConfig, run.config.to_dict(), '')
-  services = Services()
+  services = Services(commands={SYSTEMS[name].field: _command(name) for name in SYSTEMS})
   for name, workdir in _finished(settings.runs):
     system = SYSTEMS[name]
     try:
@@ -162,7 +169,7 @@ def serve(run: contract.Run) -> None:
       continue
     run.print(f'{name}/{workdir.name}: {system.what}')
   for name in _missing(settings.runs):
-    run.print(f'{name}: nothing under {settings.runs}/{name}; python {" ".join(SYSTEMS[name].command)} makes it')
+    run.print(f'{name}: nothing under {settings.runs}/{name}; {_command(name)} makes it')
   if not (services.texts or services.searches or services.recommenders or services.names or services.tokenizers):
     raise UserError(f'{settings.runs} holds no finished run; --mode=prepare makes a small one of each system')
   _listen(run, settings, create_app(services, _limits(settings)))
@@ -186,6 +193,10 @@ def _finished(runs: str) -> Iterator[tuple[str, pathlib.Path]]:
     for workdir in sorted(folder.iterdir()) if folder.is_dir() else ():
       if workdir.is_dir() and system.is_finished(workdir):
         yield name, workdir
+
+
+def _command(name: str) -> str:
+  return f'python {" ".join(SYSTEMS[name].command)}'
 
 
 def _missing(runs: str) -> list[str]:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -37,18 +37,32 @@ from mlsd_jax.serving.requests import (
 )
 from mlsd_jax.serving.search_service import SearchService
 from mlsd_jax.serving.small_systems import name_words, show_graph
-from mlsd_jax.serving.text_service import TextService
+from mlsd_jax.serving.text_service import TextService, token_text
 from mlsd_jax.serving.vector_service import VectorService
 from mlsd_jax.serving.waiting import answer_while_there
+from mlsd_jax.serving.web_page import PAGE_PATHS, add_page
 from mlsd_jax.tokenizers import Tokenizer
 
-_OPEN = ('/health', '/ready', '/metrics')  # for probes, which have no key
+# For probes, which have no key, and for the page, which asks for one.
+_OPEN = frozenset(('/health', '/ready', '/metrics')) | PAGE_PATHS
+_FACTS: dict[str, Callable[[Any], dict[str, Any]]] = {  # what is told of each service, beside its name
+  'texts': lambda each: {'context_length': each.max_length},
+  'vectors': lambda each: {'dimensions': each.encoder.dim},
+  'searches': lambda each: {'pages': len(each.searcher.store.page_ids), 'chunks': each.searcher.store.num_chunks},
+  'recommenders': lambda each: {'users': len(each.state.users), 'items': len(each.state.items)},
+  'names': lambda each: {'rungs': list(each.models)},
+  'tokenizers': lambda each: {'vocab_size': each.vocab_size},
+}
 _LINGER_SECONDS = 10.0  # that a body which is too long is read on, and thrown away
 
 
 @dataclasses.dataclass(frozen=True)
 class Services:
-  """What is served, by the names that requests use; the first of a kind answers those that name none."""
+  """What is served, by the names that requests use; the first of a kind answers those that name none.
+
+  Attributes:
+    commands: by the field's name, the command that makes what is not served; the page shows it.
+  """
 
   texts: dict[str, TextService] = dataclasses.field(default_factory=dict)
   vectors: dict[str, VectorService] = dataclasses.field(default_factory=dict)
@@ -56,6 +70,7 @@ class Services:
   recommenders: dict[str, RecommendService] = dataclasses.field(default_factory=dict)
   names: dict[str, NameService] = dataclasses.field(default_factory=dict)
   tokenizers: dict[str, Tokenizer] = dataclasses.field(default_factory=dict)
+  commands: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
@@ -76,6 +91,8 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
     ]
     for other in others:
       other.warm_up()
+      for batcher in getattr(other, 'batchers', ()):
+        batcher.on_batch = _count_items(metrics, other.name)
     is_ready = True
     yield
     is_ready = False
@@ -109,11 +126,18 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
       stats = text.stats
       metrics.waiting.labels(name).set(text.waiting)
       metrics.running.labels(name).set(stats.reading + stats.decoding)
+      metrics.prefix_bytes.labels(name).set(stats.prefix_bytes)
+      metrics.decode_steps.labels(name).set(stats.steps)
+      metrics.decode_rows.labels(name).set(stats.row_steps)
+    for kind in (services.vectors, services.searches, services.recommenders, services.names):
+      for name, other in kind.items():
+        metrics.waiting.labels(name).set(other.waiting)
     return Response(metrics.text(), media_type='text/plain; version=0.0.4')
 
   _add_openai(app, services, limits, metrics)
   _add_rerank(app, services, limits)
   _add_own(app, services, limits, metrics)
+  add_page(app)
   return app
 
 
@@ -204,6 +228,13 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     _observe(metrics, service.name, found.milliseconds)
     return {'query': body.query, 'pages': pages[: body.number], 'milliseconds': dict(found.milliseconds)}
 
+  @app.get('/v1/pages/{page_id:path}')
+  def show_page(
+    page_id: str, model: Annotated[str | None, Query(max_length=1000)] = None
+  ) -> dict[str, Any]:
+    """The text of a page, to which the places of citations refer (in characters, not in bytes or UTF-16 units)."""
+    return _find(services.searches, model).page(page_id)
+
   @app.post('/v1/ask')
   async def ask(body: SearchRequest, request: Request) -> dict[str, Any]:
     """Sentences that answer a question, each with its place in its page."""
@@ -243,12 +274,22 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     """What a user bought and when, the newest first."""
     return _find(services.recommenders, model).show_user(id, limit)
 
+  @app.get('/v1/systems')
+  async def list_systems() -> dict[str, Any]:
+    """What is served of each kind of system, and the command that makes one of a kind that is not."""
+    return {
+      kind: {'models': [{'id': name, **facts(each)} for name, each in getattr(services, kind).items()]}
+      | ({'command': services.commands[kind]} if kind in services.commands else {})
+      for kind, facts in _FACTS.items()
+    }
+
   @app.post('/v1/tokenize')
   async def tokenize(body: TokenizeRequest) -> dict[str, Any]:
     """Ids of a text, and the characters that each has a part in."""
     tokenizer = _find(services.tokenizers, body.model)
     ids = tokenizer.encode(body.text)
-    return {'tokens': ids.tolist(), 'offsets': tokenizer.offsets(ids).tolist(), 'count': len(ids)}
+    told = {'tokens': ids.tolist(), 'offsets': tokenizer.offsets(ids).tolist(), 'count': len(ids)}
+    return told | {'pieces': [token_text(tokenizer, token) for token in told['tokens']]} if body.pieces else told
 
   @app.post('/v1/detokenize')
   async def detokenize(body: DetokenizeRequest) -> dict[str, Any]:
@@ -271,6 +312,10 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
 def _observe(metrics: Metrics, name: str, milliseconds: Mapping[str, float]) -> None:
   for stage, value in milliseconds.items():
     metrics.stages.labels(name, stage).observe(value / 1000)
+
+
+def _count_items(metrics: Metrics, name: str) -> Callable[[int, float], None]:
+  return lambda items, seconds: metrics.batch_items.labels(name).observe(items)
 
 
 async def _behind(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

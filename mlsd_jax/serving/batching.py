@@ -26,6 +26,9 @@ class Batcher:
   A batch is begun when the one before is done and either `budget` is reached or its first item has waited `wait`
   seconds. Where nothing else waits, an item waits for no other: a lone request is as fast as without batching. Clients
   take turns, so that one with many requests does not keep the others waiting.
+
+  Attributes:
+    on_batch: is told the items and the seconds of each batch.
   """
 
   def __init__(
@@ -41,7 +44,7 @@ class Batcher:
   ):
     """`compute` takes items and gives as many results; `cost` says what an item counts against the budget (tokens)."""
     self.name, self._compute, self._cost = name, compute, cost
-    self._budget, self._wait, self._max_waiting, self._on_batch = budget, wait, max_waiting, on_batch
+    self._budget, self._wait, self._max_waiting, self.on_batch = budget, wait, max_waiting, on_batch
     self._queues: dict[str, list[_Waiting]] = {}
     self._came = asyncio.Event()
     self._worker: asyncio.Task[None] | None = None
@@ -95,7 +98,7 @@ class Batcher:
           if not request.answer.done():
             request.answer.set_exception(error)
         continue
-      self._on_batch(len(items), time.perf_counter() - began)
+      self.on_batch(len(items), time.perf_counter() - began)
       for request in batch:
         mine, results = results[: len(request.items)], results[len(request.items) :]
         if not request.answer.done():

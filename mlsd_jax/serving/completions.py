@@ -14,7 +14,7 @@ from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.serving.errors import ApiError
 from mlsd_jax.serving.metrics import Metrics
 from mlsd_jax.serving.requests import MAX_CHOICES, CompletionRequest
-from mlsd_jax.serving.text_service import Piece, TextService
+from mlsd_jax.serving.text_service import Piece, TextService, token_text
 
 _DEFAULT_TOKENS = 16  # OpenAI's
 
@@ -238,12 +238,12 @@ def _logprobs(
   told: dict[str, list[Any]] = {'tokens': [], 'token_logprobs': [], 'top_logprobs': [], 'text_offset': []}
 
   def tell(token: int, known: TokenLogprob | None) -> None:
-    shown = token_text(completion.service, token)
+    shown = token_text(completion.service.tokenizer, token)
     told['tokens'].append(shown)
     told['token_logprobs'].append(None if known is None else known.logprob)
     top = None
     if known is not None and completion.body.logprobs:
-      top = {token_text(completion.service, other): value for other, value in known.top}
+      top = {token_text(completion.service.tokenizer, other): value for other, value in known.top}
     told['top_logprobs'].append(top)
     told['text_offset'].append(choice.length)
     choice.length += len(completion.service.tokenizer.decode([token]))
@@ -254,12 +254,3 @@ def _logprobs(
   for token, known in zip(piece.tokens, piece.logprobs or (), strict=True):
     tell(token, known)
   return told
-
-
-def token_text(service: TextService, token: int) -> str:
-  """A token alone; one that holds a part of a character is written 'bytes:\\xe2\\x82', as OpenAI writes it."""
-  data = service.tokenizer.decode_bytes([token])
-  try:
-    return data.decode()
-  except UnicodeDecodeError:
-    return 'bytes:' + ''.join(f'\\x{byte:02x}' for byte in data)

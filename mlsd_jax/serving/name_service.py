@@ -26,6 +26,10 @@ class NameService:
     self._known = set(words.train)
     self._thread, self._waiting, self._max_waiting = ThreadPoolExecutor(1, f'names of {name}'), 0, max_waiting
 
+  @property
+  def waiting(self) -> int:
+    return self._waiting
+
   async def sample(self, number: int, seed: int = 0, rung: str | None = None) -> list[dict[str, Any]]:
     """`number` new words as `score` tells them. The same seed gives the same words, up to 16, 128 and 1,024 of them.
 

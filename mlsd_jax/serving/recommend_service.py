@@ -53,6 +53,14 @@ class RecommendService:
     # Some 64 users are looked up and ranked in little more time than one.
     self._batches = Batcher(name, self._compute, lambda _: 1, budget=64, max_waiting=max_waiting, on_batch=on_batch)
 
+  @property
+  def batchers(self) -> tuple[Batcher, ...]:
+    return (self._batches,)
+
+  @property
+  def waiting(self) -> int:
+    return self._batches.waiting
+
   async def recommend(
     self,
     user: str,

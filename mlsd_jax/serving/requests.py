@@ -138,6 +138,7 @@ class TokenizeRequest(Body):
 
   text: Text
   model: str | None = None
+  pieces: bool = False  # tell what each token stands for, too
 
 
 class DetokenizeRequest(Body):

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlsd_jax.retrieval import answers
 from mlsd_jax.retrieval.search import Found, Searcher
-from mlsd_jax.serving.errors import too_busy
+from mlsd_jax.serving.errors import ApiError, too_busy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +42,16 @@ class SearchService:
     self._rewrite, self._write = rewrite, write
     self.name, self.searcher, self.calibration, self.config = name, searcher, calibration, config or AskConfig()
     self._thread, self._waiting, self._max_waiting = ThreadPoolExecutor(1, f'search in {name}'), 0, max_waiting
+    self._rows = {id_: row for row, id_ in enumerate(searcher.store.page_ids)}
 
   @property
   def waiting(self) -> int:
     return self._waiting
 
   async def search(self, query: str, *, folder: str = '') -> tuple[Found, list[dict[str, Any]]]:
-    """What was found, and the pages of the last stage, best first: id, title, score, the chunk that fits best.
+    """What was found, and the pages of the last stage, best first.
+
+    Of each its id, title, score, the chunk that fits best, and its rank (from 1) in each stage that has it.
 
     Raises:
       UserError: an empty query, a folder without pages.
@@ -59,6 +62,17 @@ class SearchService:
   async def ask(self, query: str, *, folder: str = '') -> tuple[Found, answers.Answer]:
     """What was found, and what the corpus says; errors as `search`."""
     return await self._in_thread(self._ask, query, folder)
+
+  def page(self, page_id: str) -> dict[str, str]:
+    """The text of a page, whose characters are what the places of citations count.
+
+    Raises:
+      ApiError: no such page (404).
+    """
+    if page_id not in self._rows:
+      raise ApiError(404, f'{self.name} has no page {page_id[:100]!r}', code='page_not_found')
+    page = self.searcher.store.page(self._rows[page_id])
+    return {'id': page.id, 'title': page.title, 'text': page.text, 'format': page.format}
 
   def warm_up(self) -> None:
     """Compiles the shapes that answers mostly need."""
@@ -78,12 +92,14 @@ class SearchService:
   def _search(self, query: str, folder: str) -> tuple[Found, list[dict[str, Any]]]:
     found = self.searcher.search(query, rewrites=self._rewrite(query), folder=folder)
     store = self.searcher.store
+    ranks = {stage: {hit.page: rank for rank, hit in enumerate(hits, 1)} for stage, hits in found.stages.items()}
     pages = [
       {
         'id': store.page_ids[hit.page],
         'title': store.titles[hit.page],
         'score': hit.score,
         'text': store.chunk_text(hit.chunk),
+        'ranks': {stage: rank[hit.page] for stage, rank in ranks.items() if hit.page in rank},
       }
       for hit in found.hits
     ]

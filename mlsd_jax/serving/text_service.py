@@ -261,3 +261,12 @@ class TextService:
       self._unfinished -= 1
     if error is not None:
       text.tell(error if isinstance(error, UserError) else RuntimeError('the model failed'))
+
+
+def token_text(tokenizer: Tokenizer, token: int) -> str:
+  """A token alone; one that holds a part of a character is written 'bytes:\\xe2\\x82', as OpenAI writes it."""
+  data = tokenizer.decode_bytes([token])
+  try:
+    return data.decode()
+  except UnicodeDecodeError:
+    return 'bytes:' + ''.join(f'\\x{byte:02x}' for byte in data)

@@ -38,6 +38,14 @@ class VectorService:
     self._embed = Batcher(name, self._compute_vectors, lambda item: length(item[1]), **options)
     self._score = Batcher(name, self._compute_scores, lambda pair: length(pair[0]) + length(pair[1]), **options)
 
+  @property
+  def batchers(self) -> tuple[Batcher, ...]:
+    return self._embed, self._score
+
+  @property
+  def waiting(self) -> int:
+    return sum(each.waiting for each in self.batchers)
+
   async def embed(self, texts: Sequence[str], kind: str = 'passage', client: str = '') -> np.ndarray:
     """Unit vectors [N, dim] float32.
 
