@@ -229,9 +229,7 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     return {'query': body.query, 'pages': pages[: body.number], 'milliseconds': dict(found.milliseconds)}
 
   @app.get('/v1/pages/{page_id:path}')
-  def show_page(
-    page_id: str, model: Annotated[str | None, Query(max_length=1000)] = None
-  ) -> dict[str, Any]:
+  def show_page(page_id: str, model: Annotated[str | None, Query(max_length=1000)] = None) -> dict[str, Any]:
     """The text of a page, to which the places of citations refer (in characters, not in bytes or UTF-16 units)."""
     return _find(services.searches, model).page(page_id)
 

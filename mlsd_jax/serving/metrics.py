@@ -47,7 +47,7 @@ class Metrics:
     self.prefix_bytes = Gauge(
       'mlsd_prefix_bytes', 'Memory of the cache of prompts.', ('model',), registry=self.registry
     )
-    # They only grow, but are told by the engine as they stand: a Counter could not be set. rows / steps is the mean batch.
+    # They only grow; but the engine tells how they stand, and a Counter cannot be set. rows / steps is the mean batch.
     self.decode_steps = Gauge('mlsd_decode_steps', 'Steps that wrote tokens.', ('model',), registry=self.registry)
     self.decode_rows = Gauge('mlsd_decode_rows', 'Texts, over all steps.', ('model',), registry=self.registry)
     self.refused = Counter('mlsd_refused', 'Requests refused by reason.', ('reason',), registry=self.registry)

@@ -15,8 +15,8 @@ _TYPES = {
 _NAMES = sorted(path.name for path in _FOLDER.iterdir() if path.suffix in _TYPES)
 PAGE_PATHS = frozenset('/' if name == 'index.html' else f'/page/{name}' for name in _NAMES)
 
-# Nothing from elsewhere, no script or style in the markup, in no other site's frame: what a model, a corpus or a name says
-# can then do nothing, should it ever be taken for markup.
+# Nothing from elsewhere, no script or style in the markup, in no other site's frame: what a model, a corpus or a name
+# says can then do nothing, should it ever be taken for markup.
 _HEADERS = {
   'Content-Security-Policy': "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   'X-Content-Type-Options': 'nosniff',

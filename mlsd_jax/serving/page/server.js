@@ -20,7 +20,9 @@ const FIGURES = [
   {name: 'Tokens written a second', text: one, of: (now, then, _, passed) => (sum(now, 'mlsd_tokens_total', sampled) - sum(then, 'mlsd_tokens_total', sampled)) / passed},
   {name: 'Being answered', text: one, of: (now) => sum(now, 'mlsd_running')},
   {name: 'Waiting', text: one, of: (now) => sum(now, 'mlsd_waiting')},
-  {name: 'Items in a batch, mean of a minute', text: one, of: (now, _, ago) => ratio(
+  {name: 'Texts written at once, mean of a minute', text: one, of: (now, _, ago) => ratio(
+    sum(now, 'mlsd_decode_rows') - sum(ago, 'mlsd_decode_rows'), sum(now, 'mlsd_decode_steps') - sum(ago, 'mlsd_decode_steps'))},
+  {name: 'Items in other batches, mean of a minute', text: one, of: (now, _, ago) => ratio(
     sum(now, 'mlsd_batch_items_sum') - sum(ago, 'mlsd_batch_items_sum'), sum(now, 'mlsd_batch_items_count') - sum(ago, 'mlsd_batch_items_count'))},
   {name: 'Prompt tokens from the cache', text: share, of: (now) => ratio(
     sum(now, 'mlsd_tokens_total', cached), sum(now, 'mlsd_tokens_total', cached) + sum(now, 'mlsd_tokens_total', prompts))},
