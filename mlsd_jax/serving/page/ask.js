@@ -4,7 +4,7 @@ import {get, post} from './api.js';
 import {alertIn, bar, byId, choose, count, el, latest, milliseconds, percent, say} from './dom.js';
 
 const SHOWN = 10;
-const STAGES = {bm25: 'words (BM25)', encode: 'encoding', dense: 'meaning', hybrid: 'both', rerank: 'reranking'};
+const STAGES = {bm25: 'BM25', encode: 'encoder'};  // that are not called as the server calls them
 
 const next = latest();
 let opener = null;
@@ -75,8 +75,8 @@ function showFound(found, model) {
       el('button', {type: 'button', class: 'link', onclick: (event) => open(event.currentTarget, {page_id: page.id}, model)},
         page.title || page.id),
       el('p', {class: 'snippet'}, page.text.slice(0, 400)),
-      el('ul', {class: 'tags', 'aria-label': 'Place in each stage'},
-        ...Object.entries(page.ranks).map(([stage, rank]) => el('li', {}, `${STAGES[stage] ?? stage}: ${rank}.`)))))),
+      el('ul', {class: 'tags', 'aria-label': 'Rank in each stage'},
+        ...Object.entries(page.ranks).map(([stage, rank]) => el('li', {}, `${STAGES[stage] ?? stage} #${rank}`)))))),
   );
 }
 

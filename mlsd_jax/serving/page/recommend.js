@@ -47,7 +47,7 @@ async function find() {
     byId('recommend-users').replaceChildren(...users.map((each) => el('li', {},
       el('button', {type: 'button', 'data-user': each.id, 'aria-pressed': String(each.id === user),
         onclick: () => pick(each.id)}, `${each.id} `, el('span', {class: 'muted'}, count(each.purchases, 'purchase'))))));
-    if (!users.length) say('recommend-status', 'No household has such a number.');
+    if (!users.length) say('recommend-status', 'No household has such an id.');
     else if (user === null) say('recommend-status', '');
   } catch (error) {
     if (isLatest()) alertIn('recommend-error', error.message);
@@ -107,14 +107,14 @@ function row(item, change) {
     el('span', {class: 'name'}, item.name || item.id, mark && ' ', mark && el('span', {class: 'tag new'}, mark)),
     el('span', {class: 'chance'}, percent(item.probability), el('span', {class: 'visually-hidden'}, ' chance')),
     el('span', {class: 'why'}, item.why),
-    el('ul', {class: 'tags', 'aria-label': 'Found by'}, ...item.sources.map((each) => el('li', {}, String(each)))),
+    el('ul', {class: 'tags', 'aria-label': 'Found by'}, ...item.sources.split(', ').map((each) => el('li', {}, each.replace(/ (\d+)$/, ' #$1')))),
     el('button', {type: 'button', onclick: () => buy(item)}, 'Buy', el('span', {class: 'visually-hidden'}, ` ${item.name || item.id}`)));
 }
 
 function past(event, isNew) {
   return el('li', {class: isNew ? 'changed' : null},
     el('span', {class: 'name'}, event.name || event.item), isNew ? el('span', {class: 'tag new'}, 'just bought') : null,
-    el('span', {class: 'when'}, String(event.time ?? '')));
+    el('span', {class: 'when'}, new Date(event.time).toLocaleDateString('en', {dateStyle: 'medium', timeZone: 'UTC'})));
 }
 
 async function buy(item) {

@@ -6,6 +6,7 @@ import {alertIn, bar, byId, choose, count, el, halfCharacter, percent, pieceNode
 // Probability at least -> level of shading, by which tokens are drawn.
 const LEVELS = [[0.75, '75% or more'], [0.5, '50 to 75%'], [0.2, '20 to 50%'], [0.05, '5 to 20%'], [0, 'under 5%']];
 const ALTERNATIVES = 5;
+const END = '<|endoftext|>';
 const level = (probability) => LEVELS.findIndex(([least]) => probability >= least);
 
 let told = [];  // of each token on the page: {piece, probability, top}
@@ -57,6 +58,7 @@ async function write() {
   byId('write-card').hidden = false;
   byId('write-text').replaceChildren(el('span', {class: 'prompt', role: 'presentation'}, prompt));
   byId('write-detail').replaceChildren();
+  byId('write-hint').classList.remove('visually-hidden');
   byId('write-stop').disabled = false;
   say('write-status', 'Writing…');
   const began = performance.now();
@@ -122,12 +124,14 @@ function add(logprobs) {
 function shown(piece) {
   const bytes = halfCharacter(piece);
   if (bytes !== null) return [el('span', {class: 'hex'}, bytes)];
+  if (piece === END) return [el('span', {class: 'hex end'}, 'end of text')];
   return piece.split('\n').flatMap((part, i) => (i ? [el('span', {class: 'mark'}, '↵'), '\n', part] : [part]));
 }
 
 function spoken(piece) {
   const bytes = halfCharacter(piece);
   if (bytes !== null) return `bytes ${bytes}`;
+  if (piece === END) return 'end of text';
   return piece.replace(/\n/g, ' line end ').trim() || 'space';
 }
 
@@ -146,9 +150,11 @@ function select(at) {
   rows.sort((a, b) => b[1] - a[1]);
   const rank = rows.findIndex(([other]) => other === piece);
   if (rank < 0) rows.push([piece, probability]);
+  const place = rank < 0 ? `not among the ${rows.length - 1} most probable` : rank ? `number ${rank + 1} by probability`
+    : 'the most probable here';
+  byId('write-hint').classList.add('visually-hidden');
   byId('write-detail').replaceChildren(
-    el('p', {class: 'muted'}, rank < 0 ? `Not among the ${rows.length - 1} most probable.` : rank === 0
-      ? 'The most probable here.' : `Number ${rank + 1} by probability.`),
+    el('p', {class: 'chosen-token'}, el('code', {}, pieceNode(piece)), el('span', {class: 'muted'}, place)),
     el('ul', {class: 'bars', 'aria-label': 'Most probable tokens here'}, ...rows.map(([other, share]) => el('li',
       {class: other === piece ? 'chosen' : null},
       el('code', {}, pieceNode(other), other === piece ? el('span', {class: 'visually-hidden'}, ' (chosen)') : null),

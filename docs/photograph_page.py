@@ -1,0 +1,125 @@
+"""Photographs the page of a server: each section on a desk, some in the dark and on a phone.
+
+python -m experiments.serve                                     # serves what is photographed
+python docs/photograph_page.py                                  # writes docs/images/page_*.png
+python docs/photograph_page.py --address=http://127.0.0.1:9000 --folder=/tmp/pictures --every
+"""
+
+import argparse
+import io
+import pathlib
+import shutil
+from collections.abc import Callable
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+FOLDER = pathlib.Path(__file__).resolve().parent / 'images'
+DESK, PHONE = {'width': 1240, 'height': 860}, {'width': 375, 'height': 812}
+COLOURS = 128  # of a picture: text on plain ground needs no more
+
+
+def write(page: Page) -> None:
+  page.get_by_label('Prompt').fill('The function returns')
+  page.get_by_label('Seed').locator('visible=true').fill('7')
+  page.get_by_role('button', name='Write').click()
+  page.get_by_text('tokens/s').wait_for()
+  page.locator('#write-text .token').nth(6).click()
+
+
+def ask(page: Page) -> None:
+  page.get_by_role('button', name='Ask').click()
+  page.get_by_role('heading', name='Pages found').wait_for()
+
+
+def citation(page: Page) -> None:
+  ask(page)
+  page.get_by_role('list', name='Citations').get_by_role('button').first.click()
+  page.locator('mark').wait_for()
+
+
+def recommend(page: Page) -> None:
+  page.locator('#recommend-users button').nth(2).click()
+  page.locator('#recommend-items li').first.wait_for()
+
+
+def buy(page: Page) -> None:
+  recommend(page)
+  page.locator('#recommend-items button').nth(2).click()
+  page.get_by_text('just bought').wait_for()
+
+
+def tokenizers(page: Page) -> None:
+  page.locator('#tokenizers-out article').first.wait_for()
+
+
+def names(page: Page) -> None:
+  page.locator('#names-out > li').first.wait_for()
+
+
+def gradients(page: Page) -> None:
+  page.get_by_role('img', name='Graph of the expression').wait_for()
+
+
+def server(page: Page) -> None:
+  page.get_by_role('row', name='Requests a second').wait_for()
+  for _ in range(10):  # something to be seen in the lines
+    page.evaluate("fetch('v1/models')")
+    page.wait_for_timeout(1000)
+
+
+# The pictures of the documentation: name -> section, what is done there, dark or light, the window.
+PICTURES: dict[str, tuple[str, Callable[[Page], None], str, dict[str, int]]] = {
+  'write': ('write', write, 'light', DESK),
+  'ask': ('ask', citation, 'light', DESK),
+  'recommend': ('recommend', buy, 'light', DESK),
+  'tokenizers': ('tokenizers', tokenizers, 'dark', DESK),
+  'server': ('server', server, 'dark', DESK),
+  'phone': ('write', write, 'light', PHONE),
+}
+SECTIONS = {
+  'write': write, 'ask': ask, 'citation': citation, 'recommend': recommend, 'buy': buy, 'tokenizers': tokenizers,
+  'names': names, 'gradients': gradients, 'server': server,
+}  # fmt: skip
+
+
+def every() -> dict[str, tuple[str, Callable[[Page], None], str, dict[str, int]]]:
+  """All sections, light and dark, on a desk and on a phone."""
+  places = {'citation': 'ask', 'buy': 'recommend'}
+  return {
+    f'{name}_{scheme}_{kind}': (places.get(name, name), do, scheme, window)
+    for name, do in SECTIONS.items()
+    for scheme in ('light', 'dark')
+    for kind, window in (('desk', DESK), ('phone', PHONE))
+  }
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('--address', default='http://127.0.0.1:8000', help='of the server')
+  parser.add_argument('--folder', type=pathlib.Path, default=FOLDER, help='where the pictures go')
+  parser.add_argument('--every', action='store_true', help='all sections in all looks, whole, to be looked at')
+  parser.add_argument('--only', default='', help='pictures whose name contains this')
+  options = parser.parse_args()
+  options.folder.mkdir(parents=True, exist_ok=True)
+  with sync_playwright() as manager:
+    browser = manager.chromium.launch(executable_path=shutil.which('chromium'), args=['--no-sandbox'])
+    for name, (section, do, scheme, window) in (every() if options.every else PICTURES).items():
+      if options.only not in name:
+        continue
+      context = browser.new_context(
+        viewport=window, color_scheme=scheme, reduced_motion='reduce', device_scale_factor=1.5
+      )
+      page = context.new_page()
+      page.goto(f'{options.address}/#{section}')
+      do(page)
+      shot = page.screenshot(full_page=options.every)
+      path = options.folder / f'page_{name}.png'
+      Image.open(io.BytesIO(shot)).convert('RGB').quantize(COLOURS).save(path, optimize=True)
+      print(f'{path}: {path.stat().st_size / 1024:.0f} kB')
+      context.close()
+    browser.close()
+
+
+if __name__ == '__main__':
+  main()
