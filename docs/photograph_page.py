@@ -16,6 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 
 FOLDER = pathlib.Path(__file__).resolve().parent / 'images'
 DESK, PHONE = {'width': 1240, 'height': 860}, {'width': 375, 'height': 812}
+SCALE = 1.5  # picture points a point of the page
 COLOURS = 128  # of a picture: text on plain ground needs no more
 
 
