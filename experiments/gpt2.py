@@ -4,6 +4,7 @@ python -m experiments.gpt2                                                # a sm
 python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py             # GPT-2 124M
 python -m experiments.gpt2 --mode=sample --workdir=runs/gpt2/quickstart --config.sample.prompt='def '
 python -m experiments.gpt2 --mode=import --init_from=hf:gpt2 --workdir=runs/gpt2/pretrained
+python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py --mode=compile --hardware=8xh100   # will it fit there?
 """
 
 import dataclasses
@@ -14,10 +15,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from absl import flags
 
-from experiments import contract, sections
+from experiments import compile_mode, contract, sections
 from mlsd_jax import files, sealed
+from mlsd_jax.compilation import Program, train_program
 from mlsd_jax.data.bigram_baseline import bigram_val_loss
 from mlsd_jax.data.tokens import EvalBatches, TokenBatches, TokenDataset
 from mlsd_jax.errors import UserError
@@ -171,6 +174,16 @@ def import_(run: contract.Run) -> None:
   run.print(f'{run.workdir} holds {spec}: {functions_of(model).num_params(params):,} parameters')
 
 
+def programs(config: Any) -> list[Program]:
+  """What --mode=compile compiles: the training step, and the programs of a server with its parameters."""
+  settings = from_mapping(TrainConfig, config.train.to_dict(), 'train')
+  size = compile_mode.vocabulary_size(config.data.tokenizer)
+  model = read_config(config.model.to_dict(), vocab_size=size)
+  task = gpt_task(model, batch_size=settings.batch_size, length=model.context_length)
+  tokens = jax.ShapeDtypeStruct((settings.batch_size, model.context_length + 1), jnp.int32)
+  return [train_program(task, settings, {'tokens': tokens})]
+
+
 def _write_model(config: Any, model: DecoderConfig, tokenizer: Tokenizer) -> None:
   """config.json says what ran: the model and the tokenizer that were loaded."""
   config.data.tokenizer = tokenizer.name
@@ -293,6 +306,7 @@ def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_bool(
     'overwrite', False, 'let --mode=export replace the folder of a later checkpoint', flag_values=values
   )
+  compile_mode.define_flags(values)
 
 
 def _idle(run: contract.Run) -> dict[str, str]:
@@ -310,6 +324,7 @@ MODES = {
   'sample': contract.Mode(sample, ('sample', 'train.dtype')),
   'export': contract.Mode(export, flags=('overwrite',)),
   'import': contract.Mode(import_, ('init_from', 'init_tokenizer'), flags=('init_from',)),
+  'compile': compile_mode.mode(programs, ('data.tokenizer', 'model', 'train'), compile_mode.training_changes),
 }
 SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(init_from=str, init_tokenizer=str),

@@ -68,7 +68,7 @@ def make_train_step(
   accumulation: int = 1,
   dtype: Any = jnp.float32,
   by_rows: bool = False,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+) -> jax.stages.Wrapped:
   """(state, batches) -> (state, metrics), compiled; `state` is donated.
 
   `batches` has a leading axis of steps: all of them run in one dispatch. Every metric is a (sum, weight) pair of arrays

@@ -39,6 +39,7 @@ CALLS = {
     ['--mode=export'],
     ['--mode=import', '--init_from=w', '--workdir=imported'],
     ['--init_from=w', '--workdir=tuned', *TRAINER, *SAMPLE, *GPT[:1], *GPT[2:4]],
+    ['--mode=compile', '--hardware=8xcpu', '--workdir=n', *GPT[1:2], *GPT[3:], *TRAINER],
   ],
   mingpt: [
     ["--config.parts=('ladder',)", *MINGPT],

@@ -1,0 +1,163 @@
+"""--mode=compile of every experiment that trains or serves: its programs compiled for a machine that is not here.
+
+    python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py --mode=compile --hardware=8xh100
+
+An experiment says what its config compiles to (`programs`), and what might be changed where that does not fit
+(`changes`). Nothing is read, nothing is written, no accelerator is asked for.
+"""
+
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments.modes import Mode
+from experiments.run import Run
+from mlsd_jax.errors import UserError
+
+FLAGS = ('hardware', 'try_changes', 'program')
+# Sizes of vocabularies that are fixed by their name, so that no file has to be at hand.
+VOCABULARIES = {
+  'bytes': 256,
+  'gpt2': 50_257,
+  'r50k_base': 50_257,
+  'p50k_base': 50_281,
+  'cl100k_base': 100_277,
+  'o200k_base': 200_019,
+}
+CHARACTERS = 128  # of a text that is not read
+
+type Programs = Callable[[ConfigDict], Sequence[Any]]  # of mlsd_jax.compilation.Program
+type Change = Mapping[str, Any]  # values by key of the config
+
+
+def define_flags(values: flags.FlagValues) -> None:
+  """The flags of --mode=compile."""
+  flags.DEFINE_string(
+    'hardware', '', '--mode=compile: the machine, as 8xh100, 64xh100, v5e:4x4 or v6e:4x4', flag_values=values
+  )
+  flags.DEFINE_bool(
+    'try_changes', True, '--mode=compile: where it does not fit, look for the smallest change', flag_values=values
+  )
+  flags.DEFINE_string('program', '', '--mode=compile: only the programs whose name has this in it', flag_values=values)
+
+
+def mode(
+  programs: Programs, reads: Sequence[str], changes: Callable[[ConfigDict], Sequence[Change]] = lambda config: ()
+) -> Mode:
+  """The mode of an experiment.
+
+  Args:
+    programs: config -> what it compiles to.
+    reads: keys that `programs` goes by.
+    changes: config -> what might make it fit, what costs least first.
+  """
+
+  def compile_(run: Run) -> None:
+    """Compiles its programs for --hardware, which need not be here: bytes, collectives, whether it fits."""
+    _compile(run, programs, changes)
+
+  return Mode(compile_, tuple(reads), flags=FLAGS)
+
+
+def training_changes(config: ConfigDict, section: str = 'train', model: str = 'model') -> list[Change]:
+  """What makes a language model's training smaller: what costs least time first, alone and then together."""
+  train, found = config[section], list[Change]()
+  shape = config[model] if model else {}
+  if shape.get('loss_chunks', 8) < 8:
+    found.append({f'{model}.loss_chunks': 8})
+  split = {f'{section}.mesh.data': 1, f'{section}.mesh.fsdp': -1}
+  splits = train.mesh.get('data', 1) != 1 and train.step != 'pmap'
+  if splits:
+    found.append(split)
+  remat = [{f'{model}.remat': name} for name in ('dots', 'full') if shape.get('remat', 'full') not in (name, 'full')]
+  parts = [{f'{section}.accumulation': train.accumulation * factor} for factor in (2, 4, 8)]
+  found += [*remat, *parts]
+  most = {**(split if splits else {}), **(remat[-1] if remat else {})}
+  return found + [most | part for part in parts] if most else found
+
+
+def vocabulary_size(tokenizer: str, workdir: pathlib.Path | None = None) -> int:
+  """How many ids a tokenizer has, by its name; one that a run has learned lies in its workdir.
+
+  Raises:
+    UserError: only its text could tell.
+  """
+  kind, _, size = tokenizer.partition(':')
+  if tokenizer in VOCABULARIES:
+    return VOCABULARIES[tokenizer]
+  if size.isdecimal():
+    return int(size)
+  if kind == 'char':
+    return CHARACTERS
+  from mlsd_jax import tokenizers
+
+  return tokenizers.load(tokenizer).vocab_size
+
+
+def changed(config: ConfigDict, change: Change) -> ConfigDict:
+  """A copy of `config` with other values."""
+  copy = ConfigDict(config.to_dict())
+  copy.update_from_flattened_dict(dict(change))
+  return copy
+
+
+def _compile(run: Run, programs: Programs, changes: Callable[[ConfigDict], Sequence[Change]]) -> None:
+  import jax
+
+  if not run.flags['hardware']:
+    from mlsd_jax.compilation.hardware import NAMES
+
+    raise UserError(f'--mode=compile requires --hardware: {NAMES}')
+  # Only the compiler of the machine is wanted; whatever is here is left alone.
+  jax.config.update('jax_platforms', 'cpu')
+  from mlsd_jax.compilation import compile_program, describe, open_hardware
+
+  wanted = run.flags['program']
+  selected = lambda config: [each for each in programs(config) if wanted in each.name]
+  found = selected(run.config)
+  if not found:
+    names = ', '.join(each.name for each in programs(run.config))
+    raise UserError(f'--program={wanted} names none of {names}')
+  hardware = open_hardware(run.flags['hardware'], f'python -m experiments.{run.name}')
+  run.print(f'compiled for {hardware.name}, not run: {_versions()}')
+  for program in found:
+    report = compile_program(program, hardware)
+    run.print(describe(report))
+    if report.fits or not report.needed or not run.flags['try_changes']:
+      continue
+    for change, smaller in _tried(run, selected, changes, program.name, hardware):
+      if smaller is not None and smaller.fits:
+        run.print(f'fits with {_as_flags(change)}\n{describe(smaller)}')
+        break
+    else:
+      run.print('none of the changes that are known makes it fit')
+
+
+def _tried(run: Run, selected: Any, changes: Any, name: str, hardware: Any) -> Iterator[tuple[Change, Any]]:
+  from mlsd_jax.compilation import compile_program
+
+  for change in changes(run.config):
+    try:
+      program = next(each for each in selected(changed(run.config, change)) if each.name == name)
+      report = compile_program(program, hardware)
+    except UserError as error:
+      run.print(f'  {_as_flags(change)}: {error}')
+      continue
+    needed = f'{report.needed / 2**30:.2f} GiB' if report.needed else report.failure
+    run.print(f'  {_as_flags(change)}: {needed}')
+    yield change, report
+
+
+def _as_flags(change: Change) -> str:
+  return ' '.join(f'--config.{key}={value}' for key, value in change.items())
+
+
+def _versions() -> str:
+  import importlib.metadata
+
+  names = ('jax', 'jaxlib', 'libtpu', 'jax-cuda13-plugin')
+  installed = {each.metadata['Name'] for each in importlib.metadata.distributions()}
+  return ', '.join(f'{name} {importlib.metadata.version(name)}' for name in names if name in installed)

@@ -1,0 +1,20 @@
+from .collectives import Collective, count, find_collectives
+from .hardware import Hardware, open_hardware
+from .hlo import Module
+from .program import Program, Report, compile_program
+from .report import describe
+from .train_step import train_program
+
+__all__ = [
+  'Collective',
+  'Hardware',
+  'Module',
+  'Program',
+  'Report',
+  'compile_program',
+  'count',
+  'describe',
+  'find_collectives',
+  'open_hardware',
+  'train_program',
+]

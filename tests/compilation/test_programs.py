@@ -1,0 +1,106 @@
+"""What is read out of compiled programs is what was written into them."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mlsd_jax.compilation import compile_program, count, describe, open_hardware
+from mlsd_jax.compilation.hlo import Module, parse_shapes
+from mlsd_jax.compilation.program import Program
+from mlsd_jax.errors import UserError
+
+ROWS, WIDTH, ROUNDS = 32, 256, 5
+
+
+def lower(mesh):
+  """Five rounds of a product whose rows lie over data and fsdp, summed over tensor and then over all."""
+
+  def device(x, w):
+    def round_(x, _):
+      return jnp.tanh(jax.lax.psum(x @ w, 'tensor')), None
+
+    x = jax.lax.scan(round_, x, length=ROUNDS)[0]
+    return jax.lax.psum(x.sum(), ('data', 'fsdp')) + jax.lax.all_gather(w, 'fsdp').sum()
+
+  run = jax.shard_map(
+    device, mesh=mesh, in_specs=(P(('data', 'fsdp'), None), P(None, None)), out_specs=P(), check_vma=False
+  )
+  place = lambda shape, spec: jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec))
+  return jax.jit(run).lower(place((ROWS, WIDTH), P(('data', 'fsdp'))), place((WIDTH, WIDTH), P()))
+
+
+@pytest.fixture(scope='module')
+def report():
+  return compile_program(Program('rounds', {'data': 2, 'fsdp': 2, 'tensor': 2}, lower), open_hardware('8xcpu'))
+
+
+def test_flops_count_the_rounds_of_a_loop(report):
+  assert report.flops == ROUNDS * 2 * ROWS / 4 * WIDTH * WIDTH
+
+
+def test_collectives_have_their_axes_bytes_and_rounds(report):
+  found = {(each.kind, each.axes): each for each in report.collectives}
+  assert count(report.collectives)['all-reduce', ('tensor',)] == 1
+  in_loop = found['all-reduce', ('tensor',)]
+  assert (in_loop.times, in_loop.in_loop, in_loop.bytes) == (ROUNDS, True, ROWS // 4 * WIDTH * 4)
+  gather = found['all-gather', ('fsdp',)]
+  assert (gather.times, gather.in_loop, gather.bytes) == (1, False, 2 * WIDTH * WIDTH * 4)
+  assert ('all-reduce', ('data', 'fsdp')) in found
+
+
+def test_bytes_and_the_peak_of_temporaries(report):
+  assert report.fits
+  assert report.arguments == (ROWS // 4 * WIDTH + WIDTH * WIDTH) * 4
+  assert 0.5 * report.temporaries < report.peak < 1.5 * report.temporaries
+  text = describe(report)
+  assert 'mesh data=2 x fsdp=2 x tensor=2' in text
+  assert '5 x all-reduce' in text
+
+
+@pytest.mark.parametrize(
+  ('name', 'says'),
+  [
+    ('9xh100', '9 is not a multiple of the 8 GPUs of a host'),
+    ('8xq9', 'names no machine; known are'),
+    ('v5e', 'names no machine; known are'),
+    ('0xh100', 'names no machine; known are'),
+    ('v9:2x2', 'names no machine; known are'),
+    ('16xcpu', 'JAX_NUM_CPU_DEVICES=16'),
+  ],
+)
+def test_a_machine_that_is_none_is_refused_in_one_line(name, says):
+  with pytest.raises(UserError, match=says):
+    open_hardware(name)
+
+
+def test_a_compiler_that_is_not_installed_is_named(monkeypatch):
+  for name, module, command in (('8xh100', 'jax_plugins.xla_cuda13', 'cuda13'), ('v5e:2x2', 'libtpu', 'tpu')):
+    monkeypatch.setitem(__import__('sys').modules, module, None)
+    with pytest.raises(UserError, match=rf"uv run --with 'jax\[{command}\]' python -m experiments.gpt2"):
+      open_hardware(name, 'python -m experiments.gpt2')
+
+
+def test_tiles_pad_and_fast_memory_costs_nothing():
+  [plain] = parse_shapes('bf16[3,5]{1,0}')
+  [tiled] = parse_shapes('bf16[3,5]{1,0:T(8,128)(2,1)}')
+  [fast] = parse_shapes('f32[8,128]{1,0:T(8,128)S(1)}')
+  assert (plain.bytes, tiled.bytes, tiled.plain_bytes, fast.bytes) == (30, 8 * 128 * 2, 30, 0)
+  assert [shape.dims for shape in parse_shapes('(f32[2]{0}, (s32[], pred[4,1]{1,0}))')] == [(2,), (), (4, 1)]
+
+
+def test_a_failure_to_compile_is_an_answer():
+  def fails(mesh):
+    raise NotImplementedError('Mosaic kernels cannot be\nautomatically partitioned')
+
+  report = compile_program(Program('x', {'data': 8}, fails), open_hardware('8xcpu'))
+  assert not report.fits
+  assert report.failure == 'NotImplementedError: Mosaic kernels cannot be automatically partitioned'
+
+
+def test_sources_are_lines_of_the_library():
+  text = jax.jit(jax.grad(lambda x: jnp.tanh(x).sum())).lower(jnp.ones((64, 64))).compile().as_text()
+  module = Module(text)
+  found = {module.source(run.instruction, 'tests/') for run in module.runs()}
+  assert any(source.startswith('compilation/test_programs.py') for source in found), found
