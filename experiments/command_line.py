@@ -197,10 +197,11 @@ def help_text(
   spec: str | None,
   default_config: str,
   classes: config_help.Classes,
+  program: str = '',
 ) -> str:
   default = f'configs/{name}/{default_config}.py'
   lines = [
-    f'python -m experiments.{name} [--config=configs/{name}/VARIANT.py] [--workdir=DIR]',
+    f'python -m experiments.{program or name} [--config=configs/{name}/VARIANT.py] [--workdir=DIR]',
     '  [--mode=MODE] [--config.KEY=VALUE ...]',
   ]
   known = ', '.join(config_files.variants(config_files.REPOSITORY / 'configs' / name))

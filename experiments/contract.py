@@ -56,6 +56,7 @@ def launch(
   modes: Mapping[str, Part],
   default_config: str,
   *,
+  program: str = '',
   define_flags: Callable[[flags.FlagValues], None] = lambda values: None,
   uses_jax: Callable[[Run], bool] = lambda run: True,
   renamed: Mapping[str, str] = {},
@@ -72,6 +73,7 @@ def launch(
     name: of the experiment, and of its folder in configs/.
     modes: the first is the default. A bare function goes by every key and flag.
     default_config: variant used when neither --config is given nor the workdir holds a run.
+    program: what stands behind `python -m experiments.` in --help, where it is not `name`.
     define_flags: adds the experiment's own flags to the FlagValues it is handed.
     uses_jax: whether devices and other processes are to be set up; a run that needs none starts seconds sooner.
     renamed: old spelling -> new one, of keys ('--config.words': '--config.data.source'; a section stands for all that
@@ -97,7 +99,9 @@ def launch(
     if any(argument in ('-h', '--help', '-help') for argument in argv):
       with _quiet_exit():
         print(
-          command_line.help_text(name, modes, values, command_line.take(argv, 'config')[0], default_config, classes)
+          command_line.help_text(
+            name, modes, values, command_line.take(argv, 'config')[0], default_config, classes, program
+          )
         )
       return 0
     run, mode = command_line.parse(name, argv, values, default_config, renamed, repeated)

@@ -176,6 +176,16 @@ def source_folder(folder_or_name: str | os.PathLike[str]) -> pathlib.Path:
   return hub.model_folder(name, besides=_BESIDES)
 
 
+def read_config(folder: str | os.PathLike[str]) -> bert.BertConfig:
+  """The shape that a folder's config.json names, without reading its weights.
+
+  Raises:
+    UserError: no such file, or an architecture that models/bert.py does not have.
+  """
+  path = pathlib.Path(folder) / 'config.json'
+  return _config(path, _object(path), ())
+
+
 def _object(path: pathlib.Path) -> dict[str, Any]:
   content = files.read_json(path)
   if not isinstance(content, dict):

@@ -1,0 +1,96 @@
+"""What a system will take, before anything is bought: parameters, operations, memory, time, dollars; what bounds it.
+
+python -m experiments.estimate --system=gpt2 --config=configs/gpt2/gpt2_124m.py --hardware=8xh100
+python -m experiments.estimate --system=gpt2 --config=configs/gpt2/gpt2_xl.py --hardware=64xh100 --qps=20
+python -m experiments.estimate --system=retrieval --documents=30M --qps=500 --p99='200 ms' --hardware=8xl4
+python -m experiments.estimate --system=recsys --config=configs/recsys/hm.py --users=10M --items=100k
+python -m experiments.estimate --system=algorithms --contestants=100k
+python -m experiments.estimate --system=gpt2 --config=configs/gpt2/shakespeare_char_cpu.py --hardware=here
+
+It reads the config files that runs use, with --config.key=value as there, and flags for the load.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from experiments import command_line, contract
+from experiments.estimate_systems import SYSTEMS, read_settings
+from mlsd_jax.errors import UserError
+from mlsd_jax.estimates import hardware, here, table, units
+
+DEFAULT = 'gpt2'
+
+
+def estimate(run: contract.Run) -> None:
+  """Prints every quantity of --system on --hardware with its formula, what bounds it, and whether it fits."""
+  system = SYSTEMS[run.name]
+  values = read_settings(system, run.flags)
+  machine = _hardware(run)
+  found = table.lines(system.groups(run, values, machine))
+  where = f' on {machine}' if system.uses_hardware else ''
+  run.print('\n'.join((f'{run.name} ({run.workdir.name}){where}', '', *found)))
+  misfit = system.misfit(run, values, machine)
+  if misfit:
+    raise UserError(misfit)
+
+
+def _hardware(run: contract.Run) -> hardware.Hardware:
+  """--hardware from the table, or this machine, measured."""
+  count, name = hardware.split(run.flags['hardware'])
+  price = run.flags['dollars_per_hour']
+  if name != hardware.HERE:
+    return hardware.find(run.flags['hardware'], units.parse(price, 'dollars') if price else None)
+  if price:
+    raise UserError('--dollars_per_hour has no effect with --hardware=here, which costs nothing more')
+  return hardware.Hardware(here.measure(), count)
+
+
+def define_flags(values: flags.FlagValues, argv: Sequence[str] = ()) -> None:
+  """The flags of the system that the command line names, and those of all.
+
+  Raises:
+    UserError: no such system, or a flag of another one.
+  """
+  name = command_line.take(list(argv), 'system')[0] or DEFAULT
+  if name not in SYSTEMS:
+    raise UserError(f'--system={name!r} is unknown; there are {", ".join(SYSTEMS)}')
+  flags.DEFINE_enum('system', DEFAULT, list(SYSTEMS), 'what is estimated', flag_values=values)
+  flags.DEFINE_string(
+    'hardware', '1xh100', f"number and device: {', '.join(hardware.DEVICES)}; or 'here', measured", flag_values=values
+  )
+  flags.DEFINE_string('dollars_per_hour', '', 'of one device (default: the listed price)', flag_values=values)
+  for flag, setting in SYSTEMS[name].settings.items():
+    flags.DEFINE_string(flag, setting.default, setting.help, flag_values=values)
+  for argument in argv:
+    flag = argument.lstrip('-').partition('=')[0]
+    others = [other for other, system in SYSTEMS.items() if flag in system.settings]
+    if argument.startswith('-') and others and flag not in SYSTEMS[name].settings:
+      raise UserError(f'--{flag} has no effect with --system={name}; it is read by --system={" and ".join(others)}')
+
+
+MODES = {'estimate': contract.Mode(estimate)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  arguments = list(sys.argv[1:] if argv is None else argv)
+  name = command_line.take_all(arguments, 'system')[0]
+  chosen = name[-1] if name and name[-1] in SYSTEMS else DEFAULT
+  system = SYSTEMS[chosen]
+  own = ('system', *(('hardware', 'dollars_per_hour') if system.uses_hardware else ()), *system.settings)
+  mode = contract.Mode(MODES['estimate'].function, system.reads, flags=own)
+  return contract.launch(
+    chosen,
+    {'estimate': mode},
+    system.default,
+    program=f'estimate --system={chosen}',
+    define_flags=lambda values: define_flags(values, arguments),
+    uses_jax=lambda run: run.flags['hardware'] == hardware.HERE,
+    sections=system.sections(),
+    argv=arguments,
+  )
+
+
+if __name__ == '__main__':
+  sys.exit(main())

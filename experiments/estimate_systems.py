@@ -1,0 +1,512 @@
+"""From the config of a system, flags and hardware to its estimate: what each system reads, and from where."""
+
+import dataclasses
+import functools
+import pathlib
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from experiments import contract, sections
+from mlsd_jax.errors import UserError
+from mlsd_jax.estimates import decoding, judge, ladder, recommender, retrieval, tokenizer, training, transformer, units
+from mlsd_jax.estimates.hardware import BYTES, Hardware
+from mlsd_jax.estimates.table import Group
+from mlsd_jax.schema import Positive
+
+# Tokens of the vocabularies that a name stands for; of others the name has the size, or --vocab_size says it.
+VOCABULARIES = {'bytes': 257, 'gpt2': 50_257, 'cl100k_base': 100_277, 'o200k_base': 200_019}
+CHARACTERS = {'tinyshakespeare': 65}  # of data.tokenizer=char
+SHOPS = {'hm': (1_371_980, 105_542), 'completejourney': (2_469, 92_331)}  # users and items
+LEVELS = {'hm': 4, 'completejourney': 4, 'synthetic': 2}  # columns that describe an item
+# Parts of encoders' names that say their published size (models/bert.py).
+ENCODERS = {
+  'minilm-l6': 'minilm-l6',
+  'e5-small': 'e5-small',
+  'bge-small': 'e5-small',
+  '-base': 'base',
+  '-large': 'large',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+  """A flag of the load: its text by default, the dimension of units.parse, what --help says."""
+
+  default: str
+  dimension: str
+  help: str
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+  """How a system is estimated.
+
+  Attributes:
+    reads: keys of its config that the estimate goes by.
+    sections: makes the classes that check them, which import what only this system needs; see experiments/sections.py.
+    settings: its flags.
+    groups: (run, values of the flags by name, hardware) -> what is printed.
+    misfit: the same -> what does not fit, or None.
+    uses_hardware: whether --hardware changes what is printed.
+    default: variant of its config.
+  """
+
+  reads: Sequence[str]
+  sections: Callable[[], Mapping[str, sections.Section]]
+  settings: Mapping[str, Setting]
+  groups: Callable[[contract.Run, Mapping[str, Any], Hardware], list[Group]]
+  misfit: Callable[[contract.Run, Mapping[str, Any], Hardware], str | None] = lambda run, values, hardware: None
+  uses_hardware: bool = True
+  default: str = 'quickstart'
+
+
+_MFU = Setting('40%', 'share', 'share of the peak that products reach')
+_VOCAB = Setting('', 'count', 'tokens of the vocabulary, where data.tokenizer does not say it')
+
+
+def read_settings(system: System, flags: Mapping[str, Any]) -> dict[str, Any]:
+  """The values of a system's flags as numbers; None where a flag is left empty.
+
+  Raises:
+    UserError: a unit that does not match, or a number that cannot be.
+  """
+  values: dict[str, Any] = {}
+  for name, setting in system.settings.items():
+    text = flags[name]
+    if setting.dimension == 'dtype':
+      if text not in BYTES:
+        raise UserError(f'--{name}={text!r} is not one of {", ".join(BYTES)}')
+      values[name] = text
+      continue
+    try:
+      values[name] = units.parse(text, setting.dimension) if text else None
+    except UserError as error:
+      raise UserError(f'--{name}: {error}') from error
+    value = values[name]
+    if value == 0 and name not in ('batch', 'updates_per_day'):
+      raise UserError(f'--{name}={text} must be above 0')
+    if setting.dimension == 'share' and value is not None and value > 1:
+      raise UserError(f'--{name}={text} is more than the whole; a share is at most 1 or 100%')
+  return values
+
+
+def vocabulary(run: contract.Run, values: Mapping[str, Any]) -> int:
+  """How many tokens the model has: --vocab_size, what the run in the workdir learned, or what data.tokenizer says.
+
+  Raises:
+    UserError: none of them says it.
+  """
+  if values['vocab_size']:
+    return int(values['vocab_size'])
+  data, learned = run.config.data, run.workdir / 'tokenizer.json'
+  if learned.exists():
+    from mlsd_jax import tokenizers
+
+    return tokenizers.load(learned).vocab_size
+  kind, _, size = data.tokenizer.partition(':')
+  if kind in ('bpe', 'unigram') and size.isdecimal() and int(size):
+    return int(size)
+  if kind == 'char' and data.source in CHARACTERS:
+    return CHARACTERS[data.source]
+  if data.tokenizer in VOCABULARIES:
+    return VOCABULARIES[data.tokenizer]
+  raise UserError(
+    f'data.tokenizer={data.tokenizer!r} does not say how many tokens it has; --vocab_size=N does (a character each, or '
+    'the size of the file)'
+  )
+
+
+# gpt2
+
+
+def gpt_plan(run: contract.Run, values: Mapping[str, Any]) -> training.Plan:
+  """What a config of experiments.gpt2 trains."""
+  model, train = run.config.model, run.config.train
+  return training.Plan(
+    transformer.of_gpt(model.to_dict(), vocabulary(run, values)),
+    length=model.context_length,
+    batch_size=train.batch_size,
+    steps=train.steps,
+    accumulation=train.accumulation,
+    mesh=train.mesh.to_dict(),
+    dtype=train.dtype,
+    remat=model.remat,
+    fused_attention=model.attention in ('cudnn', 'splash'),
+    loss_chunks=model.loss_chunks,
+    optimizer=train.optimizer.name,
+  )
+
+
+def gpt_load(run: contract.Run, values: Mapping[str, Any]) -> decoding.Load:
+  context = run.config.model.context_length
+  prompt, new = (values[name] or 0 for name in ('prompt_tokens', 'new_tokens'))
+  return decoding.Load(
+    qps=values['qps'],
+    prompt_tokens=int(prompt or min(512, context // 2)),
+    new_tokens=int(new or min(256, max(context // 4, 1))),
+    batch=int(values['batch']),
+    dtype=values['serve_dtype'],
+    mfu=values['mfu'],
+  )
+
+
+def _gpt(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
+  plan, load = gpt_plan(run, values), gpt_load(run, values)
+  return training.estimate(plan, hardware, values['mfu']) + decoding.estimate(plan.model, hardware, load)
+
+
+# mingpt, makemore
+
+
+def _mingpt(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
+  from mlsd_jax.language_model.ladder import read_rungs
+  from mlsd_jax.models import bigram
+
+  rungs = []
+  config = run.config.to_dict()
+  if 'ladder' in config['parts']:
+    vocab_size = int(values['vocab_size'] or 65)
+    for rung in read_rungs(config, vocab_size):
+      length = rung.model.context_length
+      if isinstance(rung.model, bigram.BigramConfig):
+        parameters, weights = vocab_size**2, float(vocab_size**2)
+      else:
+        sizes = transformer.of_gpt(config['rungs'][rung.name]['model'], vocab_size)
+        parameters, weights = sizes.parameters, sizes.training_flops(length) / 6
+      places = rung.train.batch_size * length
+      rungs.append(ladder.Rung(rung.name, parameters, weights, places, rung.train.steps, rung.train.dtype))
+  return ladder.estimate([*rungs, *_problems(run)], hardware, values['mfu'])
+
+
+def _problems(run: contract.Run) -> list[ladder.Rung]:
+  """The parts of mingpt that have a right answer."""
+  from experiments import mingpt_problems
+  from mlsd_jax.models import gpt
+  from mlsd_jax.models import transformer as encoder_decoder
+
+  rungs, parts = [], run.config.parts
+  for name in ('adder', 'sort'):
+    if name in parts:
+      *_, model, train = mingpt_problems.read_adder(run) if name == 'adder' else mingpt_problems.read_sort(run)
+      parameters = _count(functools.partial(gpt.init, config=model))
+      weights = gpt.flops_per_token(model, model.context_length) / 6
+      places = train.batch_size * model.context_length
+      rungs.append(ladder.Rung(name, parameters, weights, places, train.steps, train.dtype))
+  if 'seq2seq' in parts:
+    problem, pair, train = mingpt_problems.read_seq2seq(run)
+    source, target = problem.lengths
+    parameters = _count(functools.partial(encoder_decoder.init, config=pair))
+    weights = encoder_decoder.flops_per_row(pair, source, target + 1) / 6
+    rungs.append(ladder.Rung('seq2seq', parameters, weights, train.batch_size, train.steps, train.dtype))
+  return rungs
+
+
+def _makemore(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
+  from mlsd_jax.makemore import ladder as names
+  from mlsd_jax.models import name_models
+
+  config = run.config
+  words = types.SimpleNamespace(vocab_size=int(values['vocab_size']), length=int(values['length']))
+  rungs = []
+  for name in config['ladder']:
+    settings = config.models[name].to_dict()
+    if settings['kind'] == names.COUNTED:
+      entries = words.vocab_size ** names.counted_order(settings, words)  # type: ignore[arg-type]
+      rungs.append(ladder.Rung(name, 0, 0.0, entries, 0, config.train.dtype))
+      continue
+    model = names.model_config(settings, words)  # type: ignore[arg-type]
+    parameters = _count(functools.partial(name_models.init, config=model))
+    tables = model.vocab_size * model.embed_dim if model.kind not in ('bigram',) else 0
+    steps, batch = settings.get('steps', config.train.steps), settings.get('batch_size', config.train.batch_size)
+    rungs.append(ladder.Rung(name, parameters, parameters - tables, batch * model.length, steps, config.train.dtype))
+  return ladder.estimate(rungs, hardware, values['mfu'])
+
+
+def _count(init: Callable[[Any], Any]) -> int:
+  """Parameters that `init` would make: of their shapes alone."""
+  import jax
+
+  return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init, jax.random.key(0))))
+
+
+# encoder, retrieval
+
+
+def encoder_sizes(name: str) -> transformer.Transformer:
+  """The encoder's sizes: of a folder's config.json, else those published under its name; nothing is downloaded.
+
+  Raises:
+    UserError: it is no folder and no name that is known.
+  """
+  from mlsd_jax.encoder import model_folder
+  from mlsd_jax.models import bert
+
+  if pathlib.Path(name).is_dir():
+    return transformer.of_bert(dataclasses.asdict(model_folder.read_config(name)))
+  size = next((size for part, size in ENCODERS.items() if part in name.lower()), None)
+  if size is None:
+    raise UserError(f'encoder.name={name!r} is no folder, and its name tells no size; {", ".join(ENCODERS)} do')
+  return transformer.of_bert(dataclasses.asdict(bert.BertConfig()) | bert.SIZES[size])
+
+
+def encoder_plan(run: contract.Run) -> training.Plan:
+  """What a config of experiments.encoder trains."""
+  config, train = run.config, run.config.train
+  passages = 1 + config.pairs.negatives
+  if config.kind == 'contrastive':
+    own = config.contrastive
+    texts, length, parts = train.batch_size, own.query_length + passages * own.passage_length, own.chunks
+  elif config.kind == 'masked_lm':
+    texts, length, parts = train.batch_size, config.masked_lm.length, 1
+  elif config.kind == 'cross_encoder':
+    texts, length, parts = train.batch_size * passages, config.cross_encoder.length, 1
+  else:
+    raise UserError(f'kind={config.kind!r} is not one of cross_encoder, contrastive, masked_lm')
+  return training.Plan(
+    encoder_sizes(config.encoder.name),
+    length=length,
+    batch_size=texts,
+    steps=train.steps,
+    accumulation=train.accumulation * parts,
+    mesh=train.mesh.to_dict(),
+    dtype=train.dtype,
+    optimizer=train.optimizer.name,
+  )
+
+
+def _retrieval(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
+  config = run.config
+  load = retrieval.Load(
+    documents=values['documents'],
+    tokens_per_document=values['tokens_per_document'],
+    qps=values['qps'],
+    query_tokens=int(values['query_tokens']),
+    p99=values['p99'],
+    updates_per_day=values['updates_per_day'],
+    mfu=values['mfu'],
+  )
+  chunk, encoder = config.chunk, config.encoder
+  if chunk.max_tokens and chunk.overlap >= chunk.max_tokens:
+    raise UserError(f'chunk.overlap={chunk.overlap} must be below chunk.max_tokens={chunk.max_tokens}')
+  return retrieval.estimate(
+    encoder_sizes(encoder.name), load, hardware, max_tokens=chunk.max_tokens, overlap=chunk.overlap,
+    max_length=encoder.max_length, dtype=encoder.dtype, rerank=config.search.rerank,
+  )  # fmt: skip
+
+
+# recsys, tokenizer, algorithms
+
+
+def funnel_of(run: contract.Run, users: int, items: int) -> recommender.Funnel:
+  """Sizes of the two models, counted from the shapes of real ones, and of the stages."""
+  from mlsd_jax.models import sparsenn, two_tower
+  from mlsd_jax.recsys.stages import features
+
+  config = run.config
+  levels = LEVELS.get(config.data.source, len([c for c in config.data.categories.split(',') if c.strip()]))
+  # A code table has a row a value: of the finest column about an item in ten, of each coarser one a tenth of that.
+  code_sizes = tuple(max(items // 10 ** (levels - level), 2) for level in range(levels))
+  described: dict[str, Any] = {'num_items': items, 'code_sizes': code_sizes}
+  tower_model = two_tower.TwoTowerConfig(**config.tower.model.to_dict(), **described, factor_dim=config.tower.factors)
+  promoted = config.data.source == 'completejourney' and config.data.promotions
+  snapshot: Any = types.SimpleNamespace(categories=[str(level) for level in range(levels)], promoted=promoted)
+  number = len(features.dense_names(snapshot, tuple(config.funnel.per_source)))
+  ranker_model = sparsenn.SparseNNConfig(**config.ranker.model.to_dict(), **described, num_dense=number)
+  tables: dict[str, Any] = {}
+  dense: list[int] = []
+  for name, init in (('tower', two_tower.init), ('ranker', sparsenn.init)):
+    model: Any = tower_model if name == 'tower' else ranker_model
+    shapes = _shapes(functools.partial(init, config=model))
+    tables |= {f'{name}: {path}': shape for path, shape in shapes.items() if '_table' in path}
+    dense.append(sum(_size(shape) for path, shape in shapes.items() if '_table' not in path))
+  return recommender.Funnel(
+    tables=tables,
+    tower_weights=dense[0],
+    ranker_weights=dense[1],
+    vector_dim=tower_model.embed_dim + tower_model.factor_dim + 1,
+    per_source=config.funnel.per_source.to_dict(),
+    keep=config.funnel.keep,
+    shown=config.serve.number,
+    features=number,
+  )
+
+
+def _shapes(init: Callable[[Any], Any]) -> dict[str, Any]:
+  import flax.traverse_util
+  import jax
+
+  made = jax.eval_shape(init, jax.random.key(0))
+  return {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(made, sep='/').items()}
+
+
+def _size(shape: Sequence[int]) -> int:
+  size = 1
+  for each in shape:
+    size *= each
+  return size
+
+
+def _recsys(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
+  source = run.config.data.source
+  made = run.config.data.synthetic.to_dict()
+  known = SHOPS.get(source, (made.get('num_users'), made.get('num_items')) if source == 'synthetic' else (None, None))
+  users, items = values['users'] or known[0], values['items'] or known[1]
+  if not users or not items:
+    raise UserError(f'data.source={source!r} does not say how many users and items there are; --users=N --items=N do')
+  daily = values['daily_users'] or users / 5
+  if daily > users:
+    raise UserError(f'--daily_users={daily:,.0f} are more than the {users:,.0f} users that there are')
+  load = recommender.Load(users, items, daily, values['requests'], values['peak'], int(values['cores']))
+  return recommender.estimate(funnel_of(run, int(users), int(items)), load)
+
+
+def _tokenizer(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
+  load = tokenizer.Load(
+    values['text'], values['bytes_per_token'], values['rate'], int(values['cores']), int(values['embed_dim'])
+  )
+  return tokenizer.estimate(run.config.vocab_size, load)
+
+
+def _algorithms(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
+  limit = run.config.limits.time
+  seconds = values['case_seconds'] or limit / 10
+  if seconds > limit:
+    raise UserError(f'--case_seconds={seconds:g} s is more than limits.time={limit:g} s, at which a run is stopped')
+  load = judge.Load(
+    values['contestants'], values['submissions'], values['duration'], values['peak'], int(values['cases']), seconds,
+    values['output_bytes'], values['utilisation'],
+  )  # fmt: skip
+  return judge.estimate(load)
+
+
+def _check_gpt() -> Mapping[str, sections.Section]:
+  from mlsd_jax.models import gpt
+  from mlsd_jax.training.config import TrainConfig
+
+  return {'model': sections.with_values(gpt.GPTConfig, vocab_size=256), 'train': TrainConfig}
+
+
+def _check_encoder() -> Mapping[str, sections.Section]:
+  from mlsd_jax.training.config import TrainConfig
+
+  return {'train': TrainConfig, 'encoder': sections.OfEncoder}
+
+
+def _check_retrieval() -> Mapping[str, sections.Section]:
+  from mlsd_jax.retrieval.chunking import ChunkConfig
+
+  return {'chunk': ChunkConfig, 'encoder': sections.OfEncoder}
+
+
+def _check_recsys() -> Mapping[str, sections.Section]:
+  return {'serve': sections.Serving}
+
+
+def _check_tokenizer() -> Mapping[str, sections.Section]:
+  return {'': sections.keys(vocab_size=Positive)}
+
+
+def _check_nothing() -> Mapping[str, sections.Section]:
+  return {}
+
+
+_TRAIN = ('train.steps', 'train.batch_size', 'train.accumulation', 'train.mesh', 'train.dtype', 'train.optimizer.name')
+SYSTEMS = {
+  'gpt2': System(
+    ('data.tokenizer', 'data.source', 'model', *_TRAIN),
+    _check_gpt,
+    {
+      'vocab_size': _VOCAB,
+      'mfu': _MFU,
+      'qps': Setting('10 QPS', 'rate', 'requests a second'),
+      'prompt_tokens': Setting('', 'count', 'of a request (default: half of the context, at most 512)'),
+      'new_tokens': Setting('', 'count', 'of a request (default: a quarter of the context, at most 256)'),
+      'batch': Setting('0', 'count', 'requests continued together; 0: what fits, at most the critical batch'),
+      'serve_dtype': Setting('bfloat16', 'dtype', 'of weights and cache that serve'),
+    },
+    _gpt,
+    lambda run, values, hardware: training.misfit(gpt_plan(run, values), hardware),
+  ),
+  'mingpt': System(
+    ('parts', 'train', 'max_steps', 'climb', 'rungs', 'adder', 'sort', 'seq2seq'),
+    _check_nothing,
+    {'vocab_size': Setting('65', 'count', 'distinct characters of the text'), 'mfu': _MFU},
+    _mingpt,
+  ),
+  'makemore': System(
+    ('ladder', 'models', 'train.steps', 'train.batch_size', 'train.dtype'),
+    _check_nothing,
+    {
+      'vocab_size': Setting('27', 'count', 'distinct characters, the boundary included'),
+      'length': Setting('16', 'count', 'places of the longest word, boundary included'),
+      'mfu': _MFU,
+    },
+    _makemore,
+  ),
+  'encoder': System(
+    ('encoder.name', 'kind', 'pairs.negatives', 'cross_encoder', 'contrastive', 'masked_lm', *_TRAIN),
+    _check_encoder,
+    {'mfu': _MFU},
+    lambda run, values, hardware: training.estimate(encoder_plan(run), hardware, values['mfu']),
+    lambda run, values, hardware: training.misfit(encoder_plan(run), hardware),
+  ),
+  'retrieval': System(
+    ('encoder', 'chunk', 'search.rerank'),
+    _check_retrieval,
+    {
+      'documents': Setting('30M', 'count', 'of the corpus'),
+      'tokens_per_document': Setting('500', 'count', 'on average'),
+      'qps': Setting('500 QPS', 'rate', 'queries a second at the peak'),
+      'query_tokens': Setting('12', 'count', 'of a query'),
+      'p99': Setting('200 ms', 'seconds', 'that 99 of 100 queries may take'),
+      'updates_per_day': Setting('300k', 'count', 'documents that change'),
+      'mfu': _MFU,
+    },
+    _retrieval,
+  ),
+  'recsys': System(
+    ('data.source', 'data.categories', 'data.promotions', 'data.synthetic', 'funnel.per_source', 'funnel.keep',
+     'tower.factors', 'tower.model', 'ranker.model', 'serve.number'),
+    _check_recsys,
+    {
+      'users': Setting('', 'count', 'that there are (default: those of a known source)'),
+      'items': Setting('', 'count', 'that there are'),
+      'daily_users': Setting('', 'count', 'that come in a day (default: a fifth of them)'),
+      'requests': Setting('10', 'count', 'of each, a day'),
+      'peak': Setting('3', 'count', 'the busiest second over the mean one'),
+      'cores': Setting('16', 'count', 'that score batches for all users'),
+    },
+    _recsys,
+    uses_hardware=False,
+  ),
+  'tokenizer': System(
+    ('vocab_size',),
+    _check_tokenizer,
+    {
+      'text': Setting('40 GB', 'bytes', 'of text'),
+      'bytes_per_token': Setting('4', 'count', 'measured on a sample'),
+      'rate': Setting('20 MB', 'bytes', 'a second that one core encodes'),
+      'cores': Setting('16', 'count', 'that encode'),
+      'embed_dim': Setting('768', 'count', 'width of the model that reads the tokens'),
+    },
+    _tokenizer,
+    uses_hardware=False,
+  ),
+  'algorithms': System(
+    ('limits.time',),
+    _check_nothing,
+    {
+      'contestants': Setting('100k', 'count', 'that take part'),
+      'submissions': Setting('8', 'count', 'of each'),
+      'duration': Setting('2 h', 'seconds', 'of the contest'),
+      'peak': Setting('3', 'count', 'the busiest minute over the mean one'),
+      'cases': Setting('50', 'count', 'of a problem'),
+      'case_seconds': Setting('', 'seconds', 'of processor time a case (default: a tenth of limits.time)'),
+      'output_bytes': Setting('4 KB', 'bytes', 'kept of a submission'),
+      'utilisation': Setting('70%', 'share', 'of the time that workers are busy at the peak'),
+    },
+    _algorithms,
+    uses_hardware=False,
+  ),
+}  # fmt: skip
