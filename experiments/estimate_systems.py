@@ -124,7 +124,7 @@ def gpt_plan(run: contract.Run, values: Mapping[str, Any]) -> training.Plan:
   """What a config of experiments.gpt2 trains."""
   model, train = run.config.model, run.config.train
   return training.Plan(
-    transformer.of_gpt(model.to_dict(), vocabulary(run, values)),
+    transformer.of_decoder(model.to_dict(), vocabulary(run, values)),
     length=model.context_length,
     batch_size=train.batch_size,
     steps=train.steps,
@@ -381,10 +381,10 @@ def _algorithms(run: contract.Run, values: Mapping[str, Any], hardware: Hardware
 
 
 def _check_gpt() -> Mapping[str, sections.Section]:
-  from mlsd_jax.models import gpt
+  from mlsd_jax.models.families import read_config
   from mlsd_jax.training.config import TrainConfig
 
-  return {'model': sections.with_values(gpt.GPTConfig, vocab_size=256), 'train': TrainConfig}
+  return {'model': lambda values, name: read_config(values, name, vocab_size=256), 'train': TrainConfig}
 
 
 def _check_encoder() -> Mapping[str, sections.Section]:

@@ -89,10 +89,10 @@ def estimate(model: Transformer, hardware: Hardware, load: Load) -> list[Group]:
     UserError: the weights do not fit a device, or a request is longer than the model's positions.
   """
   context = load.prompt_tokens + load.new_tokens
-  if model.positions and context > model.positions:
+  if model.context and context > model.context:
     raise UserError(
       f'--prompt_tokens={load.prompt_tokens} and --new_tokens={load.new_tokens} are {context} tokens, more than the '
-      f'{model.positions} of config.model.context_length'
+      f'{model.context} of config.model.context_length'
     )
   device, element = hardware.device, BYTES[load.dtype]
   weights, per_token = weight_bytes(model, load.dtype), model.kv_bytes(element)

@@ -20,7 +20,7 @@ class Transformer:
     positions: P, 0 where positions are no parameters (rotary).
     layers, width, heads, kv_heads, head_dim, mlp_width: L, D, H, G, K, F.
     gated: whether the MLP has a third matrix (SwiGLU, Shazeer 2020, arXiv:2002.05202).
-    bias: in linear layers.
+    bias, qkv_bias: in linear layers, and in those of queries, keys and values.
     norm_scale, norm_bias: parameters of norms.
     tied: whether the head is the token table.
     types: rows of BERT's segment table.
@@ -28,6 +28,10 @@ class Transformer:
     final_norm: a norm behind the last block.
     attention, mlp: whether blocks have them.
     causal: whether a token sees only those before it.
+    head_norms: whether queries and keys have a norm each.
+    others: parameters that are none of these (tables and mixes of values).
+    windows: of each layer, tokens that its attention sees; 0, or none named, is all of them.
+    context: tokens that a sequence may have; 0 where nothing bounds it.
   """
 
   vocab_size: int
@@ -41,6 +45,7 @@ class Transformer:
   padded_vocab_size: int = 0
   gated: bool = False
   bias: bool = True
+  qkv_bias: bool = True
   norm_scale: bool = True
   norm_bias: bool = True
   tied: bool = True
@@ -50,6 +55,10 @@ class Transformer:
   attention: bool = True
   mlp: bool = True
   causal: bool = True
+  head_norms: bool = False
+  others: int = 0
+  windows: tuple[int, ...] = ()
+  context: int = 0
 
   @property
   def table_rows(self) -> int:
@@ -70,9 +79,10 @@ class Transformer:
   @property
   def block_vectors(self) -> int:
     """Biases and norms a block."""
-    biases = self.attention * (self.head_dim * (self.heads + 2 * self.kv_heads) + self.width)
-    biases += self.mlp * ((1 + self.gated) * self.mlp_width + self.width)
-    return self.bias * biases + (self.attention + self.mlp) * self._norm
+    biases = self.attention * self.width + self.mlp * ((1 + self.gated) * self.mlp_width + self.width)
+    of_heads = self.attention * self.qkv_bias * self.head_dim * (self.heads + 2 * self.kv_heads)
+    norms = (self.attention + self.mlp) * self._norm + self.head_norms * self.norm_scale * 2 * self.head_dim
+    return self.bias * biases + of_heads + norms
 
   @property
   def _norm(self) -> int:
@@ -87,7 +97,7 @@ class Transformer:
   def parameters(self) -> int:
     """N, exactly: what a fresh model of these sizes holds."""
     blocks = self.layers * (self.attention_matrices + self.mlp_matrices + self.block_vectors)
-    return self.tables + blocks + self._norm * (self.final_norm + self.embedding_norm)
+    return self.tables + blocks + self._norm * (self.final_norm + self.embedding_norm) + self.others
 
   @property
   def approximate_parameters(self) -> int:
@@ -105,9 +115,11 @@ class Transformer:
   def forward_flops(self, context: float) -> float:
     """Operations of one token that attends to `context` others: 2 a weight, and 4 L H K context for scores and sums.
 
-    (Kaplan et al. 2020, arXiv:2001.08361, table 1.)
+    (Kaplan et al. 2020, arXiv:2001.08361, table 1.) A layer with a window sees no more than that.
     """
-    return 2.0 * self.matrix_weights + self.attention * 4.0 * self.layers * self.heads * self.head_dim * context
+    windows = self.windows or (0,) * self.layers
+    seen = sum(min(window or context, context) for window in windows)
+    return 2.0 * self.matrix_weights + self.attention * 4.0 * self.heads * self.head_dim * seen
 
   def training_flops(self, length: int) -> float:
     """Forward and backward a token: 6 a weight in a product, and 12 L H K T (PaLM, arXiv:2204.02311, appendix B).
@@ -157,6 +169,7 @@ def of_gpt(model: Mapping[str, Any], vocab_size: int) -> Transformer:
     vocab_size=vocab_size,
     padded_vocab_size=math.ceil(vocab_size / multiple) * multiple,
     positions=model['context_length'],
+    context=model['context_length'],
     layers=model['num_layers'],
     width=width,
     heads=heads,
@@ -164,10 +177,49 @@ def of_gpt(model: Mapping[str, Any], vocab_size: int) -> Transformer:
     head_dim=width // heads,
     mlp_width=4 * width,
     bias=model.get('use_bias', True),
+    qkv_bias=model.get('use_bias', True),
     norm_bias=model.get('use_bias', True),
     attention=sublayers in ('both', 'attention'),
     mlp=sublayers in ('both', 'mlp'),
   )
+
+
+def of_modern(model: Mapping[str, Any], vocab_size: int) -> Transformer:
+  """The sizes of models/modern_gpt.py from the `model` section of a config, all of whose fields are there."""
+  heads, width, layers = model['num_heads'], model['embed_dim'], model['num_layers']
+  kv_heads, head_dim = model['num_kv_heads'] or heads, model['head_dim'] or width // heads
+  gated, multiple = model['activation'] == 'swiglu', model['vocab_multiple']
+  rows = math.ceil(vocab_size / multiple) * multiple
+  pattern, tables = model['window_pattern'], len(model['value_embeddings'])
+  # A mix has a factor a source: the layer's own values, the first layer's, those of a table.
+  mixes = 2 * layers * model['value_residual'] + tables * (1 if model['value_residual'] else 2)
+  return Transformer(
+    vocab_size=vocab_size,
+    padded_vocab_size=rows,
+    positions=0,
+    context=model['context_length'],
+    layers=layers,
+    width=width,
+    heads=heads,
+    kv_heads=kv_heads,
+    head_dim=head_dim,
+    mlp_width=model['mlp_dim'] or (math.ceil(8 * width / 96) * 32 if gated else 4 * width),
+    gated=gated,
+    bias=False,
+    qkv_bias=model['qkv_bias'],
+    norm_scale=model['norm_scale'],
+    norm_bias=False,
+    head_norms=model['qk_norm'],
+    tied=model['tied_head'],
+    embedding_norm=model['embedding_norm'],
+    others=tables * rows * kv_heads * head_dim + mixes,
+    windows=tuple(model['window'] if pattern[i % len(pattern)] == 'S' else 0 for i in range(layers)),
+  )
+
+
+def of_decoder(model: Mapping[str, Any], vocab_size: int) -> Transformer:
+  """The sizes of a `model` section of experiments.gpt2, whose `kind` says of which decoder it is."""
+  return of_modern(model, vocab_size) if model.get('kind') == 'modern' else of_gpt(model, vocab_size)
 
 
 def of_bert(sizes: Mapping[str, Any]) -> Transformer:

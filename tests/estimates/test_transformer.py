@@ -9,11 +9,12 @@ import jax
 import numpy as np
 import pytest
 
+from configs.gpt2 import _modern
 from experiments import estimate_systems
 from mlsd_jax.estimates import training, transformer
 from mlsd_jax.language_model.ladder import read_model
 from mlsd_jax.language_model.task import GPT_RULES
-from mlsd_jax.models import bert, gpt, partial_gpt
+from mlsd_jax.models import bert, families, gpt, partial_gpt
 from mlsd_jax.training import sharding
 
 CONFIGS = sorted(path.stem for path in pathlib.Path('configs/gpt2').glob('[!_]*.py'))
@@ -26,12 +27,31 @@ def count(init, config):
 @pytest.mark.parametrize('name', CONFIGS)
 def test_parameters_of_every_config_are_those_of_a_real_model(name):
   model = importlib.import_module(f'configs.gpt2.{name}').get_config().model.to_dict()
-  for changes in ({'num_layers': 1}, {'num_layers': 3, 'use_bias': False}, {'num_layers': 2, 'vocab_multiple': 64}):
-    small = model | changes
-    sizes = transformer.of_gpt(small, 1000)
-    config = gpt.GPTConfig(**small, vocab_size=1000)
-    assert sizes.parameters == count(gpt.init, config)
-    assert sizes.training_flops(config.context_length) == gpt.flops_per_token(config, config.context_length)
+  other: dict = {'qkv_bias': True} if model.get('kind') == 'modern' else {'use_bias': False}
+  for changes in ({'num_layers': 1}, {'num_layers': 3, **other}, {'num_layers': 2, 'vocab_multiple': 64}):
+    agree(model | changes)
+
+
+def agree(section):
+  sizes = transformer.of_decoder(section, 1000)
+  config = families.read_config(section, vocab_size=1000)
+  functions = families.functions_of(config)
+  assert sizes.parameters == count(functions.init, config)
+  assert sizes.training_flops(config.context_length) == functions.flops_per_token(config, config.context_length)
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'num_kv_heads': 2, 'qkv_bias': True, 'tied_head': True},
+    {'activation': 'squared_relu', 'norm_scale': False, 'qk_norm': True, 'embedding_norm': True},
+    {'qk_norm': True, 'value_residual': True, 'value_embeddings': (0, 2), 'head_dim': 10, 'mlp_dim': 24},
+    {'value_embeddings': (1,), 'window': 5, 'window_pattern': 'SSL', 'vocab_multiple': 7},
+  ],
+)
+def test_options_of_the_modern_decoder(changes):
+  model = _modern.base().model.to_dict()
+  agree(model | {'num_layers': 3, 'num_heads': 4, 'embed_dim': 16, 'context_length': 12, **changes})
 
 
 def test_parameters_are_those_of_a_model_with_numbers_in_it(key):
