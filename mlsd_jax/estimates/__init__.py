@@ -1,7 +1,7 @@
 """Back-of-envelope figures of every system: pure functions from shapes, hardware and load to numbers with units.
 
-Each function states its formula, its units and where the formula comes from. Nothing here touches a device, but for what
-times this machine.
+Each function states its formula, its units and where the formula comes from. Nothing here touches a device, but for
+what times this machine.
 
 from mlsd_jax.estimates import find, table, training, transformer
 model = transformer.of_gpt({'num_layers': 12, 'num_heads': 12, 'embed_dim': 768, 'context_length': 1024}, 50257)

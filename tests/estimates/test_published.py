@@ -64,7 +64,7 @@ def test_scaling_book_training():
   """Chapter 6: Llama 3 70B, 15T tokens on 8,960 v5p at 40%: 44 days."""
   llama = transformer.Transformer(
     vocab_size=128_256, positions=0, layers=80, width=8192, heads=64, kv_heads=8, head_dim=128, mlp_width=28_672,
-    gated=True, bias=False, norm_bias=False, tied=False,
+    gated=True, bias=False, qkv_bias=False, norm_bias=False, tied=False,
   )  # fmt: skip
   assert llama.parameters == pytest.approx(70.6e9, rel=2e-3)
   hardware = find('8960xv5p')
@@ -78,7 +78,7 @@ def test_scaling_book_inference():
   """Chapter 7: Llama 2 13B has 819 kB of cache a token, 3.3 GB for 4,096 of them, 6.7 GB for 8,192 in bfloat16."""
   llama = transformer.Transformer(
     vocab_size=32_000, positions=0, layers=40, width=5120, heads=40, kv_heads=40, head_dim=128, mlp_width=13_824,
-    gated=True, bias=False, norm_bias=False, tied=False,
+    gated=True, bias=False, qkv_bias=False, norm_bias=False, tied=False,
   )  # fmt: skip
   assert llama.kv_bytes(2) == 819_200
   assert llama.kv_bytes(2) * 8192 == pytest.approx(6.7e9, rel=2e-3)

@@ -86,7 +86,7 @@ def test_grouped_heads_a_gate_and_an_own_head():
   """Llama 3 8B, whose parameters are published: 8,030,261,248."""
   llama = transformer.Transformer(
     vocab_size=128_256, positions=0, layers=32, width=4096, heads=32, kv_heads=8, head_dim=128, mlp_width=14_336,
-    gated=True, bias=False, norm_bias=False, tied=False,
+    gated=True, bias=False, qkv_bias=False, norm_bias=False, tied=False,
   )  # fmt: skip
   assert llama.parameters == 8_030_261_248
   assert llama.kv_bytes(2) == 131_072

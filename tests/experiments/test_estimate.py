@@ -37,8 +37,8 @@ def test_the_124m_on_eight_h100(say):
 
 def test_what_does_not_fit_is_said_with_what_would(say):
   xl = ('--system=gpt2', '--config=configs/gpt2/gpt2_xl.py', '--hardware=8xa100')
-  xl = (*xl, '--config.model.remat=none', '--config.train.accumulation=1')
-  code, out, err = say(*xl)
+  xl = (*xl, '--config.model.remat=none')
+  code, out, err = say(*xl, '--config.train.accumulation=1')
   assert code == 2
   assert 'in all' in out
   assert err.startswith('error: it does not fit: ')
