@@ -6,7 +6,6 @@ Processor time is that of the judge, its supervisors and the programs together: 
 what the clock would say on a machine that does nothing else.
 """
 
-import os
 import pathlib
 import resource
 import subprocess
@@ -46,7 +45,7 @@ def main():
     own = sum(result.outcome.cpu for result in report.results)
     print(f'{CASES} cases of a program of {1000 * own / CASES:.1f} ms on {pool.size} processors: {report.verdict}')
     print(f'  {clock:.2f} s on the clock, {processor:.2f} s of processor time ({own:.2f} s of it the programs)')
-    process = command(['true']).process(Limits(), name, None, os.devnull)
+    process = command(['true']).process(Limits())
     began = spent()
     with Pool(1) as pool:
       for _ in range(RUNS):

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mlsd_jax import figures
-from mlsd_jax.algorithms.problem import Call, Problem, perform
+from mlsd_jax.algorithms.operations import Call, perform
+from mlsd_jax.algorithms.problem import Problem
 
 TIME_SIZES = (1024, 4096, 16384)
 TOLERANCE = 0.15

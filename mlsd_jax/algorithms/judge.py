@@ -6,9 +6,12 @@ pool=pool, limits=Limits(time=2)) print(report.verdict)                      # '
 
 import concurrent.futures
 import dataclasses
+import os
 import pathlib
 import re
+import shutil
 import signal
+import stat
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -169,6 +172,7 @@ def judge(
       results[index] = CaseResult(cases[index], '', 'not run', Outcome())
       return
     with tempfile.TemporaryDirectory(prefix='judge-', ignore_cleanup_errors=True) as folder:
+      pathlib.Path(folder).chmod(0o711)  # for a program of another user, which is told the name of what it may read
       result = _judge_case(program, cases[index], pathlib.Path(folder), pool, limits, check, interactor)
     results[index] = result
     if result.verdict != 'AC':
@@ -194,27 +198,23 @@ def _judge_case(
   check: Check,
   interactor: Checker | None,
 ) -> CaseResult:
-  given = _file(case.input, folder / 'input')
-  cwd = folder / 'cwd'
-  cwd.mkdir()
   if interactor is not None:
-    return _converse(program, case, given, folder, pool, limits, interactor)
-  output = folder / 'output'
-  outcome = pool.run(program.process(limits, str(cwd), str(given), str(output)))[0]
-  written = b''
-  if output.exists():
-    with open(output, 'rb') as file:
-      written = file.read(_ANSWER_KEPT)
+    return _converse(program, case, folder, pool, limits, interactor)
+  # Read before the run: what a program does to files, if it gets at them, comes too late.
+  answer = Case.read(case.answer) if case.answer is not None else None
+  outcome = pool.run(program.process(limits, case.input))[0]
+  output, outcome = outcome.output, dataclasses.replace(outcome, output=b'')
+  written = output[:_ANSWER_KEPT]
   result = lambda verdict, message, difference=None: CaseResult(case, verdict, message, outcome, written, difference)
   verdict, message = verdict_of(outcome, limits)
   if verdict:
     return result(verdict, message)
   if isinstance(check, Checker):
-    return result(*_ask(check, case, given, output, folder, pool))
-  if case.answer is None:
+    return result(*_ask(check, case, output, folder, pool))
+  if answer is None:
     return result('AC', 'ran to its end; there is no answer to compare with')
   comparison = Comparison.from_flags(case.flags) if case.flags is not None else check
-  difference = comparison(output.read_bytes(), Case.read(case.answer))
+  difference = comparison(output, answer)
   if difference is None:
     return result('AC', '')
   return result('WA', f'line {difference.line}: {difference.message}', difference)
@@ -247,21 +247,20 @@ def verdict_of(outcome: Outcome, limits: Limits) -> tuple[str, str]:
 def _converse(
   program: Program,
   case: Case,
-  given: pathlib.Path,
   folder: pathlib.Path,
   pool: Pool,
   limits: Limits,
   interactor: Checker,
 ) -> CaseResult:
   """Program and interactor through pipes. Who ends first decides whose ending counts when both end badly."""
-  feedback, args = _feedback(interactor, case, given, folder)
-  ours = program.process(limits, str(folder / 'cwd'), None, None)
+  desk = _Desk.lay(folder, interactor, case)
   theirs = interactor.program.process(
-    dataclasses.replace(_CHECKER_LIMITS, wall=10 * limits.time + 60), str(folder), None, None, args
-  )
-  outcome, other = pool.run(ours, theirs)
+    dataclasses.replace(_CHECKER_LIMITS, wall=10 * limits.time + 60), None, desk.args, case=desk.case,
+    feedback=desk.feedback,
+  )  # fmt: skip
+  outcome, other = pool.run(program.process(limits), theirs)
   result = lambda verdict, message: CaseResult(case, verdict, message, outcome)
-  judged, said = _checker_verdict(interactor, other, feedback)
+  judged, said = _checker_verdict(interactor, other, desk.feedback)
   if other.first and judged in ('WA', 'JE'):
     return result(judged, said)
   verdict, message = verdict_of(outcome, limits)
@@ -270,32 +269,48 @@ def _converse(
   return result(judged, said)
 
 
-def _ask(
-  checker: Checker, case: Case, given: pathlib.Path, output: pathlib.Path, folder: pathlib.Path, pool: Pool
-) -> tuple[str, str]:
-  feedback, args = _feedback(checker, case, given, folder)
-  if checker.convention == 'testlib':
-    args = [args[0], str(output), args[1], *args[3:]]
-  process = checker.program.process(_CHECKER_LIMITS, str(folder), str(output), str(folder / 'checker_output'), args)
-  return _checker_verdict(checker, pool.run(process)[0], feedback)
+def _ask(checker: Checker, case: Case, output: bytes, folder: pathlib.Path, pool: Pool) -> tuple[str, str]:
+  desk = _Desk.lay(folder, checker, case, output)
+  process = checker.program.process(_CHECKER_LIMITS, output, desk.args, case=desk.case, feedback=desk.feedback)
+  return _checker_verdict(checker, pool.run(process)[0], desk.feedback)
 
 
-def _feedback(
-  checker: Checker, case: Case, given: pathlib.Path, folder: pathlib.Path
-) -> tuple[pathlib.Path, list[str]]:
-  """The folder a checker may write into, and its arguments by Kattis's convention."""
-  feedback = folder / 'feedback'
-  feedback.mkdir()
-  answer = _file(case.answer if case.answer is not None else b'', folder / 'answer')
-  flags = checker.flags if case.flags is None else case.flags
-  return feedback, [str(given), str(answer), f'{feedback}/', *flags]
+@dataclasses.dataclass(frozen=True)
+class _Desk:
+  """What lies before a checker or an interactor: copies of the case, a folder to write into, and its arguments."""
+
+  case: pathlib.Path
+  feedback: pathlib.Path
+  args: list[str]
+
+  @classmethod
+  def lay(cls, folder: pathlib.Path, checker: Checker, case: Case, output: bytes | None = None) -> '_Desk':
+    desk, feedback = folder / 'case', folder / 'feedback'
+    desk.mkdir()
+    feedback.mkdir()
+    feedback.chmod(0o777)  # in a folder of ours that nobody else enters
+    contents = {'input': case.input, 'answer': case.answer or b'', 'output': output}
+    paths = []
+    for name, content in contents.items():
+      if content is not None:
+        path = desk / name
+        if isinstance(content, bytes):
+          path.write_bytes(content)
+        else:
+          shutil.copyfile(content, path)
+        path.chmod(0o644)
+        paths.append(str(path))
+    if checker.convention == 'testlib' and output is not None:
+      args = [paths[0], paths[2], paths[1]]
+    else:
+      args = [*paths[:2], f'{feedback}/']
+    return cls(desk, feedback, [*args, *(checker.flags if case.flags is None else case.flags)])
 
 
 def _checker_verdict(checker: Checker, outcome: Outcome, feedback: pathlib.Path) -> tuple[str, str]:
   right, wrong = _RIGHT_AND_WRONG[checker.convention]
-  message = feedback / 'judgemessage.txt'
-  said = message.read_text(errors='replace') if message.exists() else outcome.stderr
-  said = ' '.join(said.split())[:300]
+  said = _message(feedback / 'judgemessage.txt')
+  said = ' '.join((outcome.stderr if said is None else said).split())[:300]
   if outcome.killed is None and outcome.exit_code in right:
     return 'AC', said
   if outcome.killed is None and outcome.exit_code in wrong:
@@ -303,8 +318,11 @@ def _checker_verdict(checker: Checker, outcome: Outcome, feedback: pathlib.Path)
   return 'JE', f'the checker ended with {outcome.killed or outcome.ending}' + (f': {said}' if said else '')
 
 
-def _file(content: pathlib.Path | bytes, path: pathlib.Path) -> pathlib.Path:
-  if isinstance(content, bytes):
-    path.write_bytes(content)
-    return path
-  return content.absolute()
+def _message(path: pathlib.Path) -> str | None:
+  """The beginning of a file that a program has made; None if it made none, or something else of that name."""
+  try:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+  except OSError:
+    return None
+  with open(descriptor, 'rb') as file:
+    return file.read(1 << 14).decode(errors='replace') if stat.S_ISREG(os.fstat(descriptor).st_mode) else None

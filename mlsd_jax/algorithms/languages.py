@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from mlsd_jax.algorithms.limits import MEBIBYTE, Limits
 from mlsd_jax.algorithms.pool import Pool, Process
 from mlsd_jax.errors import UserError
 
+_SYSTEM = ('/usr/', '/bin/', '/sbin/', '/nix/store/', '/gnu/store/')
 _COMPILE = Limits(time=60, wall=120, memory=2048 * MEBIBYTE, output=512 * MEBIBYTE, processes=64)
 # -c and not py_compile.main, which would leave its cache beside the source.
 _PYTHON_CHECK = (
@@ -32,6 +34,7 @@ class Language:
     tools: executables that are needed; of each group the first that is found stands for {0}, {1}.
     compile, run: the commands.
     managed: its runtime keeps to the memory limit by itself and reserves more than it touches.
+    home: command that prints the folder in which its tools are installed, where that may be outside of the system's.
   """
 
   name: str
@@ -40,6 +43,7 @@ class Language:
   compile: tuple[str, ...]
   run: tuple[str, ...]
   managed: bool = False
+  home: tuple[str, ...] = ()
 
 
 LANGUAGES = (
@@ -63,7 +67,14 @@ LANGUAGES = (
     ('{1}', '-XX:+UseSerialGC', '-XX:-UsePerfData', '-Xss64m', '-Xmx{megabytes}m', '-cp', '{out}', '{stem}'),
     managed=True,
   ),
-  Language('Rust', ('.rs',), (('rustc',),), ('{0}', '-O', '--edition=2021', '-o', '{out}', '{main}'), ('{out}',)),
+  Language(
+    'Rust',
+    ('.rs',),
+    (('rustc',),),
+    ('{0}', '-O', '--edition=2021', '-o', '{out}', '{main}'),
+    ('{out}',),
+    home=('{0}', '--print', 'sysroot'),  # {0} may be rustup's, which looks for the compiler in the user's folder
+  ),
   Language('JavaScript', ('.js', '.mjs'), (('node',),), (), ('{0}', '{main}'), managed=True),
 )
 
@@ -75,20 +86,39 @@ class Program:
   Attributes:
     name: what to call it in tables.
     argv: the command; {megabytes} in it stands for the memory limit.
-    managed: see `pool.Process`.
+    managed, folder, toolchain, shows_library: see `pool.Process`.
     compile_error: what the compiler said when it refused; None when it did not.
   """
 
   name: str
   argv: tuple[str, ...]
   managed: bool = False
+  folder: pathlib.Path | None = None
+  toolchain: tuple[str, ...] = ()
+  shows_library: bool = False
   compile_error: str | None = None
 
   def process(
-    self, limits: Limits, cwd: str, stdin: str | None, stdout: str | None, args: Sequence[str] = ()
+    self,
+    limits: Limits,
+    stdin: pathlib.Path | bytes | None = None,
+    args: Sequence[str] = (),
+    *,
+    case: pathlib.Path | None = None,
+    feedback: pathlib.Path | None = None,
   ) -> Process:
     argv = [part.replace('{megabytes}', str(limits.memory // MEBIBYTE)) for part in self.argv]
-    return Process([*argv, *args], cwd, limits, stdin, stdout, self.managed)
+    return Process(
+      [*argv, *args],
+      limits,
+      stdin,
+      managed=self.managed,
+      folder=self.folder,
+      case=case,
+      feedback=feedback,
+      toolchain=self.toolchain,
+      shows_library=self.shows_library,
+    )
 
 
 def language_of(path: pathlib.Path) -> Language | None:
@@ -104,13 +134,15 @@ def command(argv: Sequence[str]) -> Program:
   found = shutil.which(argv[0])
   if found is None:
     raise UserError(f'no executable {argv[0]!r} on the PATH')
-  return Program(pathlib.Path(argv[0]).name, (str(pathlib.Path(found).absolute()), *argv[1:]))
+  path = str(pathlib.Path(found).absolute())
+  return Program(pathlib.Path(argv[0]).name, (path, *argv[1:]), toolchain=_outside(path))
 
 
 def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool) -> Program:
-  """A source file, or a folder of them, compiled into `folder`; an executable file as it is.
+  """A source file, or a folder of them, copied and compiled into `folder`; of an executable file a copy.
 
-  A refusal of the compiler is no exception: it is the program's verdict.
+  A program sees nothing of where it came from, and its compiler nothing but the copy. A refusal of the compiler is no
+  exception: it is the program's verdict.
 
   Raises:
     UserError: no such file, a language not known here, or its compiler is not installed.
@@ -122,35 +154,69 @@ def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool) -> Pro
   language = next((found for each in files if (found := language_of(each))), None)
   if language is None:
     if path.is_file() and os.access(path, os.X_OK):
-      return Program(path.name, (str(path),))
+      (copy,) = _copy([path], path.parent, folder)
+      return Program(path.name, (str(copy),), folder=folder)
     known = ', '.join(suffix for each in LANGUAGES for suffix in each.suffixes)
     raise UserError(f'{path} is in no language known here ({known}) and no executable file')
   sources = [each for each in files if each.suffix in language.suffixes]
   main = next((each for each in sources if each.stem.lower() == 'main'), sources[0])
   if language.name == 'Python' and re.match(r'#!.*python2', main.read_bytes()[:80].decode(errors='replace')):
     raise UserError(f'{path} is written for Python 2, which cannot be run here')
-  tools = _tools(language)
-  folder.mkdir(parents=True, exist_ok=True)
+  tools, toolchain = _tools(language)
+  copies = _copy(files, path if path.is_dir() else path.parent, folder)
+  sources, main = ([copies[files.index(each)] for each in group] for group in (sources, [main]))  # type: ignore[assignment]
+  return _compile(path.name, language, tools, toolchain, sources, main[0], folder, pool)  # type: ignore[index]
+
+
+def _compile(
+  name: str,
+  language: Language,
+  tools: list[str],
+  toolchain: tuple[str, ...],
+  sources: Sequence[pathlib.Path],
+  main: pathlib.Path,
+  folder: pathlib.Path,
+  pool: Pool,
+) -> Program:
   out = folder / 'program'
   words = {'main': str(main), 'out': str(out), 'stem': main.stem}
   fill = lambda parts: tuple(part if '\n' in part else _fill(part, words, tools) for part in parts)
   if language.name == 'Java':
     out.mkdir(exist_ok=True)
-  program = Program(path.name, fill(language.run), language.managed)
+    out.chmod(0o777)
+  program = Program(name, fill(language.run), language.managed, folder, toolchain)
   if not language.compile:
     return program
   before, _, after = (part for part in _around(language.compile, '{files}'))
   argv = [*fill(before), *(map(str, sources) if '{files}' in language.compile else ()), *fill(after)]
-  log = folder / 'compiler.out'
-  outcome = pool.run(Process(argv, str(folder), _COMPILE, None, str(log), managed=True, trusted=True))[0]
+  process = Process(argv, _COMPILE, managed=True, folder=folder, compiles=True, toolchain=toolchain)
+  outcome = pool.run(process)[0]
   if outcome.error:
     raise UserError(f'{language.name} could not be compiled: {outcome.error}')
   if outcome.exit_code != 0:
-    said = outcome.stderr or log.read_text(errors='replace')
+    said = outcome.stderr or outcome.output.decode(errors='replace')
     return dataclasses.replace(program, compile_error=said.strip() or f'the compiler ended with {outcome.ending}')
   if language.name == 'Java':
     program = dataclasses.replace(program, argv=(*program.argv[:-1], _java_class(out, main)))
   return program
+
+
+def _copy(files: Sequence[pathlib.Path], top: pathlib.Path, folder: pathlib.Path) -> list[pathlib.Path]:
+  """Copies of files, that everybody may read and their compiler may write beside."""
+  copies = []
+  folder.mkdir(parents=True, exist_ok=True)
+  folder.chmod(0o777)  # in a folder of ours that nobody else enters
+  for file in files:
+    copy = folder / 'source' / file.relative_to(top)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, copy)
+    copy.chmod(0o755 if os.access(file, os.X_OK) else 0o644)
+    copies.append(copy)
+  for each in (folder / 'source').rglob('*'):
+    if each.is_dir():
+      each.chmod(0o755)
+  (folder / 'source').chmod(0o755)
+  return copies
 
 
 def _around(parts: Sequence[str], word: str) -> tuple[Sequence[str], str, Sequence[str]]:
@@ -168,14 +234,34 @@ def _fill(part: str, words: dict[str, str], tools: Sequence[str]) -> str:
   return part
 
 
-def _tools(language: Language) -> list[str]:
+def _tools(language: Language) -> tuple[list[str], tuple[str, ...]]:
+  """Its executables, and what of them lies outside of the system's folders."""
   found = []
   for names in language.tools:
     tool = next((path for name in names if (path := shutil.which(name))), None)
     if tool is None:
       raise UserError(f'{language.name} cannot be compiled or run here: none of {", ".join(names)} is on the PATH')
     found.append(tool)
-  return found
+  if language.name == 'Python':
+    return found, ()
+  outside = tuple(path for tool in found for path in _outside(tool))
+  if language.home and outside:
+    asked = subprocess.run([_fill(part, {}, found) for part in language.home], capture_output=True, text=True)
+    home = asked.stdout.strip()
+    if asked.returncode or not home:
+      raise UserError(f'{language.name} cannot be compiled here: {asked.stderr.strip()[:200]}')
+    return [f'{home}/bin/{pathlib.Path(tool).name}' for tool in found], (home,)
+  return found, outside
+
+
+def _outside(tool: str) -> tuple[str, ...]:
+  """The installation that an executable belongs to, its bin/ and lib/, where that is none of the system's."""
+  if tool.startswith(_SYSTEM):
+    return ()
+  real = pathlib.Path(os.path.realpath(tool))
+  top = real.parent.parent if real.parent.name == 'bin' else real.parent
+  kept = [str(top / name) for name in ('bin', 'lib', 'lib64', 'libexec', 'include', 'share', 'conf', 'jmods')]
+  return (tool, *kept) if real.parent.name == 'bin' else (tool, str(real))
 
 
 def _java_class(out: pathlib.Path, main: pathlib.Path) -> str:

@@ -42,6 +42,7 @@ class Outcome:
     stderr: the beginning and the end of standard error.
     error: why the program could not be started, or the supervisor's own trouble.
     first: of two programs in conversation, whether this one ended first.
+    output: what it wrote to standard output, not more than a byte beyond the limit.
   """
 
   exit_code: int | None = None
@@ -54,6 +55,7 @@ class Outcome:
   stderr: str = ''
   error: str | None = None
   first: bool = False
+  output: bytes = b''
 
   @property
   def ending(self) -> str:

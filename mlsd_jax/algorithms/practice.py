@@ -5,6 +5,7 @@ import json
 import pathlib
 import random
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -12,23 +13,16 @@ from mlsd_jax import files, reading
 from mlsd_jax.algorithms import packages
 from mlsd_jax.algorithms.comparison import Difference
 from mlsd_jax.algorithms.judge import Case, CaseResult, Report, judge
-from mlsd_jax.algorithms.languages import Program, build
+from mlsd_jax.algorithms.languages import build
 from mlsd_jax.algorithms.limits import Limits
+from mlsd_jax.algorithms.operations import Call, plain, read_operations, write_operations
 from mlsd_jax.algorithms.pool import Pool
-from mlsd_jax.algorithms.problem import (
-  Call,
-  Mismatch,
-  Problem,
-  answers,
-  compare,
-  plain,
-  read_operations,
-  write_operations,
-)
+from mlsd_jax.algorithms.problem import Mismatch, Problem, answers, compare
 from mlsd_jax.errors import UserError
 
 CONTESTS = pathlib.Path(__file__).with_name('contests')
-_DRIVER = pathlib.Path(__file__).with_name('driver.py')
+_DRIVER = pathlib.Path(__file__).with_name('operations.py')
+_LIBRARY = pathlib.Path(__file__).parent
 _TEMPLATE = '''"""{title}.
 
 What is asked, in your own words.
@@ -92,7 +86,14 @@ def judge_class(
   if checked.compile_error is not None:
     return Report(solution.name, (), checked.compile_error), None
   class_name = problem.solution.__name__
-  program = Program(solution.name, (sys.executable, '-P', str(_DRIVER), str(solution.absolute()), class_name))
+  driver = build_folder / _DRIVER.name
+  shutil.copyfile(_DRIVER, driver)
+  driver.chmod(0o644)
+  # Our own solutions stand beside their oracles; every other one must not see them.
+  ours = solution.absolute().is_relative_to(_LIBRARY)
+  program = dataclasses.replace(
+    checked, argv=(checked.argv[0], '-P', str(driver), checked.argv[-1], class_name), shows_library=ours
+  )
   results: list[CaseResult] = []
   for case in cases:
     calls = read_operations(Case.read(case.input).decode())

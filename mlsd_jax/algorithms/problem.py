@@ -3,18 +3,14 @@
 import dataclasses
 import functools
 import importlib
-import json
 import pkgutil
 import random
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from mlsd_jax.algorithms.operations import Call, perform
 from mlsd_jax.errors import UserError
-
-Call = tuple[str, list[Any]]  # a method and its arguments; the first of a list names the class
-_RAISED = (ValueError, KeyError, IndexError, StopIteration)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,34 +84,6 @@ def find(name: str) -> Problem:
   return problems()[name]
 
 
-def perform(target: Any, method: str, arguments: Sequence[Any]) -> Any:
-  """One call's answer in JSON types; an exception that a statement may ask for answers as its name."""
-  try:
-    answer = _method(target, method)(*arguments)
-  except _RAISED as error:
-    return f'raises {type(error).__name__}'
-  return plain(answer)
-
-
-def plain(value: Any) -> Any:
-  """As JSON would give it back: tuples are lists."""
-  if isinstance(value, list | tuple):
-    return [plain(item) for item in value]
-  if isinstance(value, dict):
-    return {str(key): plain(item) for key, item in value.items()}
-  return value
-
-
-def _method(target: Any, name: str) -> Callable[..., Any]:
-  """A method by its name, spelled as here (get_random) or as in Java (getRandom)."""
-  snake = re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower()
-  head, *rest = name.split('_')
-  found = [each for each in (name, snake, head + ''.join(map(str.title, rest))) if hasattr(target, each)]
-  if not found:
-    raise UserError(f'{type(target).__name__} has no method {name}')
-  return getattr(target, found[0])
-
-
 def answers(kind: type, calls: Iterable[Call]) -> list[Any]:
   """The answer to every call but the constructor's."""
   (_, arguments), *rest = calls
@@ -143,28 +111,3 @@ def compare(problem: Problem, calls: list[Call], given: Sequence[Any]) -> Mismat
 def check(problem: Problem, kind: type, calls: list[Call]) -> Mismatch | None:
   """Plays the calls on `kind` and on the oracle, side by side."""
   return compare(problem, calls, answers(kind, calls))
-
-
-def read_operations(text: str) -> list[Call]:
-  """Calls from two JSON lists, of method names and of argument lists: `["LRUCache","put"] [[2],[1,1]]`.
-
-  Raises:
-    UserError: it is something else.
-  """
-  decoder, lists, rest = json.JSONDecoder(), [], text.strip()
-  try:
-    while rest:
-      value, end = decoder.raw_decode(rest)
-      lists.append(value)
-      rest = rest[end:].lstrip(' \t\r\n,')
-  except json.JSONDecodeError as error:
-    raise UserError(f'operations are two JSON lists, of names and of arguments: {error}') from error
-  if len(lists) != 2 or not all(isinstance(each, list) for each in lists) or len(lists[0]) != len(lists[1]):
-    raise UserError('operations are two JSON lists of one length: ["LRUCache","put"] and [[2],[1,1]]')
-  return list(zip(*lists, strict=True))
-
-
-def write_operations(calls: Iterable[Call]) -> str:
-  """The two JSON lists that `read_operations` reads."""
-  names, arguments = zip(*calls, strict=True)
-  return f'{json.dumps(names)}\n{json.dumps(arguments)}\n'

@@ -1,10 +1,8 @@
 """Finds an input on which two programs differ, and makes it as small as it can."""
 
 import dataclasses
-import pathlib
 import random
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,8 +10,9 @@ from mlsd_jax.algorithms.comparison import Comparison, Difference
 from mlsd_jax.algorithms.judge import Case, judge, verdict_of
 from mlsd_jax.algorithms.languages import Program
 from mlsd_jax.algorithms.limits import Limits
+from mlsd_jax.algorithms.operations import Call
 from mlsd_jax.algorithms.pool import Pool
-from mlsd_jax.algorithms.problem import Call, Mismatch, Problem, check
+from mlsd_jax.algorithms.problem import Mismatch, Problem, check
 from mlsd_jax.errors import UserError
 
 _PROOF_ROUND = 2_000  # calls
@@ -145,35 +144,32 @@ def stress(
   Raises:
     UserError: the generator or the trusted program failed.
   """
-  with tempfile.TemporaryDirectory(prefix='stress-') as name:
-    arena = _Arena(suspect, trusted, pathlib.Path(name), pool, limits, comparison)
-    for number in range(seed, seed + rounds):
-      given = arena.output_of(generator, b'', [str(number)])
-      if given is None:
-        raise UserError(f'the generator {generator.name} failed on seed {number}: {arena.trouble}')
-      found = arena.try_input(number, given)
-      if found is None and arena.trouble:
-        raise UserError(f'the trusted program {trusted.name} failed on seed {number}: {arena.trouble}')
-      on_round(number)
-      if found:
-        return shrink_input(found, lambda data: arena.try_input(found.seed, data))
+  arena = _Arena(suspect, trusted, pool, limits, comparison)
+  for number in range(seed, seed + rounds):
+    given = arena.output_of(generator, b'', [str(number)])
+    if given is None:
+      raise UserError(f'the generator {generator.name} failed on seed {number}: {arena.trouble}')
+    found = arena.try_input(number, given)
+    if found is None and arena.trouble:
+      raise UserError(f'the trusted program {trusted.name} failed on seed {number}: {arena.trouble}')
+    on_round(number)
+    if found:
+      return shrink_input(found, lambda data: arena.try_input(found.seed, data))
   return None
 
 
 class _Arena:
   """Two programs and the means to run them on an input."""
 
-  def __init__(self, suspect, trusted, folder, pool, limits, comparison):
-    self.suspect, self.trusted, self.folder = suspect, trusted, folder
+  def __init__(self, suspect, trusted, pool, limits, comparison):
+    self.suspect, self.trusted = suspect, trusted
     self.pool, self.limits, self.comparison = pool, limits, comparison
     self.trouble = ''
 
   def output_of(self, program: Program, given: bytes, args: Sequence[str] = ()) -> bytes | None:
-    source, target = self.folder / 'input', self.folder / 'output'
-    source.write_bytes(given)
-    outcome = self.pool.run(program.process(self.limits, str(self.folder), str(source), str(target), args))[0]
+    outcome = self.pool.run(program.process(self.limits, given, args))[0]
     self.trouble = ': '.join(part for part in verdict_of(outcome, self.limits) if part)
-    return None if self.trouble else target.read_bytes()
+    return None if self.trouble else outcome.output
 
   def try_input(self, seed: int, given: bytes) -> Counterexample | None:
     expected = self.output_of(self.trusted, given)
