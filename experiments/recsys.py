@@ -91,7 +91,7 @@ def train(run: contract.Run) -> None:
   del ready, ranked  # at full size what serves needs their room
   preparation.release_memory()  # the first figure leaves a cycle behind, through whose frames all of it would stay
   trained = dataclasses.replace(trained, retriever=trained.retriever.renewed(histories, now))
-  state = serving.State(trained, snapshot.take(data, now), histories, *serving.name_tables(data))
+  state = serving.State(trained, snapshot.take(data, now), histories, *serving.name_tables(data), purchases=data)
   version = saved_state.save(state, run.workdir / 'state', {'data': data.name})
   latency = serving.measure_latency(saved_state.load(run.workdir / 'state'), config.serve.requests)
   values |= {'recommend_p50_ms': latency[0], 'recommend_p99_ms': latency[1]}

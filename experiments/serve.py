@@ -33,6 +33,7 @@ from mlsd_jax.serving import (
   RecommendService,
   SearchService,
   Services,
+  Shop,
   TextService,
   VectorService,
   create_app,
@@ -114,7 +115,10 @@ def _stored_run(experiment: str, workdir: pathlib.Path) -> contract.Run:
 
 def _open_recommender(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
   state = saved_state.load(workdir / 'state')
-  services.recommenders[name] = RecommendService(name, state, max_waiting=settings.max_waiting)
+  if state.purchases is None:
+    raise UserError('it was saved by an earlier release; train again in a new --workdir')
+  shop = Shop(state, pathlib.Path(settings.state, name))
+  services.recommenders[name] = RecommendService(name, state, shop=shop, max_waiting=settings.max_waiting)
 
 
 SYSTEMS = {
@@ -159,6 +163,7 @@ SYSTEMS = {
 def serve(run: contract.Run) -> None:
   """Serves what it finds, until it is stopped: SIGTERM and Ctrl-C let answers under way be finished."""
   settings = from_mapping(ServerConfig, run.config.to_dict(), '')
+  settings = dataclasses.replace(settings, state=settings.state or str(run.workdir / 'state'))
   services = Services(commands={SYSTEMS[name].field: _command(name) for name in SYSTEMS})
   for name, workdir in _finished(settings.runs):
     system = SYSTEMS[name]

@@ -28,15 +28,35 @@ def explain(
     rank: [S] its rank in each source, 0 where it was not named.
     score: [S] its score in each, which counts too; none by default.
   """
-  named = {name: int(place) for name, place in zip(names, rank, strict=True) if place}
+  scores = np.zeros(len(names), np.float32) if score is None else score
+  return explain_each(state, np.array([user]), np.array([item]), rank[None], names, scores[None])[0]
+
+
+def explain_each(
+  state: State, users: np.ndarray, items: np.ndarray, rank: np.ndarray, names: tuple[str, ...], score: np.ndarray
+) -> list[Reason]:
+  """As `explain`, of N items for N users at once.
+
+  Args:
+    rank: [N, S]; score: [N, S].
+  """
+  number = np.arange(len(items) + 1)
+  each = Candidates(np.asarray(users), number, np.asarray(items, np.int32), rank, score, names)
+  weights = weigh_sources(state.funnel.blend, state.snapshot, each) if len(items) else {}
+  weigh = lambda row: {name: float(values[row]) for name, values in weights.items()}
+  return [
+    _explain(state, int(user), int(item), dict(zip(names, rank[row].tolist(), strict=True)), weigh(row))
+    for row, (user, item) in enumerate(zip(users, items, strict=True))
+  ]
+
+
+def _explain(state: State, user: int, item: int, rank: dict[str, int], weights: dict[str, float]) -> Reason:
+  named = {name: place for name, place in rank.items() if place}
   if not named:
     return Reason('none, filled up', _describe_sales(state, item))
-  scores = np.zeros(len(names), np.float32) if score is None else score
-  one = Candidates(np.array([user]), np.array([0, 1]), np.array([item], np.int32), rank[None], scores[None], names)
-  weights = weigh_sources(state.funnel.blend, state.snapshot, one)
   named_by = ', '.join(f'{name} {place}' for name, place in sorted(named.items(), key=lambda pair: pair[1]))
   # A source that counted most and has nothing to say that is true leaves the word to the next.
-  sentences = (_SENTENCES[name](state, user, item) for name in sorted(named, key=lambda name: -float(weights[name][0])))
+  sentences = (_SENTENCES[name](state, user, item) for name in sorted(named, key=lambda name: -weights[name]))
   return Reason(named_by, next(filter(None, sentences), _describe_sales(state, item)))
 
 

@@ -1,6 +1,7 @@
 """What answers a request, on disk: the snapshot, both models and the index as one version of a folder.
 
-    STATE/VERSION/              snapshot/, index/, tower.safetensors, ranker.safetensors, *.npy, users and items
+    STATE/VERSION/              snapshot/, index/, tower.safetensors, ranker.safetensors, *.npy, users and items,
+                                purchases/ (what it was made from, for a server that counts what is bought after)
     STATE/VERSION.sha256.json   its settings and checksums
     STATE/current.json          names the version that serves
 
@@ -26,6 +27,7 @@ from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys.funnel import Funnel
 from mlsd_jax.recsys.known import snapshot
+from mlsd_jax.recsys.purchases import saved_purchases
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.serving import State
 from mlsd_jax.recsys.stages.blend import Blend
@@ -90,6 +92,8 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
           safetensors.numpy.save_file(params, folder / f'{name}.safetensors')
         for name, table in (('users', state.users), ('items', state.items)):
           table.write_parquet(folder / f'{name}.parquet')
+        if state.purchases is not None:
+          saved_purchases.save(state.purchases, folder / 'purchases')
         retriever.index.save_copy(folder / 'index')
     except (OSError, safetensors.SafetensorError) as error:
       raise UserError(f'cannot write {root}: {error}; the state before is untouched') from error
@@ -140,6 +144,7 @@ def _open(folder: pathlib.Path, described: Mapping[str, Any]) -> State:
     users=pl.read_parquet(folder / 'users.parquet'),
     items=pl.read_parquet(folder / 'items.parquet'),
     version=folder.name,
+    purchases=saved_purchases.load(folder / 'purchases') if (folder / 'purchases').is_dir() else None,
   )
 
 

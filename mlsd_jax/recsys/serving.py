@@ -32,6 +32,7 @@ class State:
     users: id; row u is user u. One number more, len(users), stands for whoever is not there.
     items: id, name and the finest category.
     version: of a state that was loaded.
+    purchases: what it was made from; None for one that was saved by an earlier release.
   """
 
   funnel: Funnel
@@ -40,6 +41,7 @@ class State:
   users: pl.DataFrame
   items: pl.DataFrame
   version: str = ''
+  purchases: Dataset | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +93,7 @@ def _check_users(state: State, users: np.ndarray) -> np.ndarray:
     raise UserError(f'users must be an array of at least one number, got shape {users.shape}')
   if not np.issubdtype(users.dtype, np.integer):
     raise UserError(f'users are numbers of state.users (its rows), got {users.dtype}')
-  wrong = users[(users < 0) | (users > len(state.users))]
+  wrong = users[(users < 0) | (users >= len(state.snapshot['user']))]
   if len(wrong):
     raise UserError(
       f'no user has number {wrong[0]}: 0 to {len(state.users) - 1}, or {len(state.users)} for an unknown one'

@@ -14,6 +14,9 @@ from .recommend_service import (
 from .search_service import (
   SearchService,
 )
+from .shop import (
+  Shop,
+)
 from .text_service import (
   TextService,
 )
@@ -27,6 +30,7 @@ __all__ = [
   'RecommendService',
   'SearchService',
   'Services',
+  'Shop',
   'TextService',
   'VectorService',
   'create_app',

@@ -26,6 +26,7 @@ from mlsd_jax.serving.requests import (
   CompletionRequest,
   DetokenizeRequest,
   EmbeddingRequest,
+  EventsRequest,
   ExpressionRequest,
   NamesRequest,
   RecommendRequest,
@@ -49,7 +50,7 @@ _FACTS: dict[str, Callable[[Any], dict[str, Any]]] = {  # what is told of each s
   'texts': lambda each: {'context_length': each.max_length},
   'vectors': lambda each: {'dimensions': each.encoder.dim},
   'searches': lambda each: {'pages': len(each.searcher.store.page_ids), 'chunks': each.searcher.store.num_chunks},
-  'recommenders': lambda each: {'users': len(each.state.users), 'items': len(each.state.items)},
+  'recommenders': lambda each: {'users': len(each.view.users), 'items': len(each.view.items)},
   'names': lambda each: {'rungs': list(each.models)},
   'tokenizers': lambda each: {'vocab_size': each.vocab_size},
 }
@@ -253,6 +254,19 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     with metrics.time_stage(service.name, 'recommend'):
       made = await answer_while_there(request, work, limits.deadline_seconds)
     return made | {'history': service.history(body.user)}
+
+  @app.post('/v1/events')
+  async def post_events(body: EventsRequest) -> dict[str, Any]:
+    """What users did: in the log, and in the next answer, when this one comes. All of a list counts, or none."""
+    events = body if isinstance(body, list) else [body]
+    if len({each.model for each in events}) > 1:
+      raise ApiError(400, 'the events of a list go to one model', param='model')
+    service = _find(services.recommenders, events[0].model)
+    if service.shop is None:
+      raise ApiError(409, f'{service.name} takes no events: its state stays as it was built', code='no_events')
+    made = [service.shop.make_event(moment=each.time, **each.model_dump(exclude={'time', 'model'})) for each in events]
+    new = await service.shop.post(made)
+    return {'accepted': len(made), 'repeated': len(made) - new, 'ids': [each.id for each in made]}
 
   @app.get('/v1/users')
   async def list_users(

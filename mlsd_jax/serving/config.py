@@ -11,6 +11,7 @@ class ServerConfig:
   """Where it listens and what it takes on. Keys are no setting: others can read a command line and a config.json."""
 
   runs: str = 'runs'  # the folder of finished runs
+  state: str = ''  # a folder for what happens while it serves; '' is state/ in the workdir. Runs are never written to
   host: str = '127.0.0.1'  # 0.0.0.0 lets other machines in
   port: Annotated[int, between(0, 65535)] = 8000  # 0 takes a free one
   slots: Positive = 16  # texts that a language model writes at once

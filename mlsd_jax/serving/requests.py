@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 MAX_CHOICES = 128  # prompts x n of one request
 MAX_NAMES = 1024  # words of one request
@@ -131,6 +131,28 @@ class RecommendRequest(Body):
   number: Annotated[int, Field(ge=1, le=1000)] = 12
   exclude_bought: bool = False
   in_stock: Annotated[list[str], Field(min_length=1, max_length=2**20)] | None = None  # ids; others are left out
+
+
+class EventRequest(Body):
+  """POST /v1/events: one, or one of a list."""
+
+  user: Annotated[str, Field(min_length=1, max_length=1000)]
+  item: Annotated[str, Field(min_length=1, max_length=1000)]
+  kind: Literal['purchase', 'click', 'impression'] = 'purchase'
+  time: Annotated[str, Field(max_length=100)] | Number | None = None  # ISO 8601 with a zone, or seconds; None is now
+  id: Annotated[str, Field(min_length=1, max_length=1000)] | None = None  # a repeated one counts once
+  price: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] | None = None  # None: what it cost lately
+  quantity: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] = 1.0
+  answer: Annotated[str, Field(max_length=100)] = ''  # the id of the answer that it followed
+  model: str | None = None
+
+
+# By what it is, so that an error names the field and not that it is no list either.
+type EventsRequest = Annotated[
+  Annotated[EventRequest, Tag('event')]
+  | Annotated[list[EventRequest], Field(min_length=1, max_length=10_000), Tag('events')],
+  Discriminator(lambda body: 'events' if isinstance(body, list) else 'event'),
+]
 
 
 class TokenizeRequest(Body):

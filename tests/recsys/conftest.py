@@ -1,5 +1,7 @@
 """A small shop with a known cause, shared by the tests of the recommender."""
 
+import dataclasses
+
 import jax
 import pytest
 
@@ -44,3 +46,11 @@ def state(made):
   scorer = Scorer(params, ranker, data.codes, data.user_codes, bounds)
   trained = Funnel(PER_SOURCE, 30, retriever, blend, scorer)
   return serving.State(trained, taken, histories, *serving.name_tables(dataset))
+
+
+@pytest.fixture(scope='session')
+def shop(made, state):
+  """The same with its purchases, as a build leaves it: all of them lie before the cut."""
+  dataset = made.dataset.until(state.snapshot.cut)
+  histories = Histories.from_events(dataset.events, dataset.num_users)
+  return dataclasses.replace(state, histories=histories, purchases=dataset)

@@ -33,38 +33,13 @@ def covisitation(
   """
   last = history['time'][-1]
   latest = history.filter(pl.col('time') > last - days * DAY)
-  user, item, day = latest['user'].to_numpy(), latest['item'].to_numpy(), latest['time'].to_numpy() // DAY
-  by_basket = Grouped(user.astype(np.int64) * 100_000 + day)
-  basket, item = np.cumsum(by_basket.first) - 1, item[by_basket.order]
-  # Where an item stands in its basket for the first time.
-  once = np.sort(Grouped(basket * num_items + item).earliest)
-  basket, item = basket[once], item[once]
-  size = np.bincount(basket)[basket]
-  place = np.arange(len(basket)) - np.searchsorted(basket, basket)
-  kept = (size > 1) & (place < largest)
-  if not kept.any():
-    return {
-      'covisit_start': np.zeros(num_items + 1, np.int64),
-      'covisit_item': np.zeros(0, np.int32),
-      'covisit_score': np.zeros(0, np.float32),
-    }
-  basket, item = basket[kept], item[kept]
-  weight = (1 / np.sqrt(np.log2(1 + size[kept]))).astype(np.float32)
-  held = sp.csr_matrix((weight, (basket, item)), (int(basket[-1]) + 1, num_items))
-  norm = np.maximum(np.sqrt(np.asarray(held.multiply(held).sum(0)).ravel()), 1e-6)
-  by_item = held.T.tocsr()
+  user, item, time = (latest[name].to_numpy() for name in ('user', 'item', 'time'))
+  _, held = hold(user, item, time, num_items, largest)
+  norm, by_item = np.sqrt(sum_squares(held)), held.T.tocsr()
 
   def companions_of(first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     part = (by_item[first : first + _CHUNK] @ held).tocsr()
-    rows = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
-    chosen = (part.data > least) & (part.indices != rows + first)
-    rows, columns = rows[chosen], part.indices[chosen]
-    values = part.data[chosen] / (norm[rows + first] * norm[columns])
-    order = np.lexsort((columns, -values, rows))
-    rows, columns, values = rows[order], columns[order], values[order]
-    keep = np.arange(len(rows)) - np.searchsorted(rows, rows) < companions
-    counts = np.bincount(rows[keep], minlength=part.shape[0])
-    return counts, columns[keep].astype(np.int32), values[keep].astype(np.float32)
+    return keep_best(part, np.arange(first, first + part.shape[0]), norm, companions, least)
 
   with ThreadPoolExecutor(os.cpu_count()) as pool:
     counts, items, scores = zip(*pool.map(companions_of, range(0, num_items, _CHUNK)), strict=True)
@@ -73,3 +48,52 @@ def covisitation(
     'covisit_item': np.concatenate(items),
     'covisit_score': np.concatenate(scores),
   }
+
+
+def hold(
+  user: np.ndarray, item: np.ndarray, time: np.ndarray, num_items: int, largest: int = 60
+) -> tuple[np.ndarray, sp.csr_matrix]:
+  """Baskets of events that ascend in time: their keys [B], ascending, and what each holds [B, num_items].
+
+  What a basket holds stands with the square root of what a pair in it weighs: held.T @ held is c_ij.
+  """
+  by_basket = Grouped(basket_keys(user, time))
+  basket, item = np.cumsum(by_basket.first) - 1, item[by_basket.order]
+  # Where an item stands in its basket for the first time.
+  once = np.sort(Grouped(basket * num_items + item).earliest)
+  basket, item = basket[once], item[once]
+  size = np.bincount(basket)[basket]
+  place = np.arange(len(basket)) - np.searchsorted(basket, basket)
+  kept = (size > 1) & (place < largest)
+  weight = (1 / np.sqrt(np.log2(1 + size[kept]))).astype(np.float32)
+  return by_basket.key, sp.csr_matrix((weight, (basket[kept], item[kept])), (len(by_basket.key), num_items))
+
+
+def basket_keys(user: np.ndarray, time: np.ndarray) -> np.ndarray:
+  """[N] int64, one number for what one user bought on one day."""
+  return user.astype(np.int64) * 100_000 + time // DAY
+
+
+def sum_squares(held: sp.csr_matrix) -> np.ndarray:
+  """[num_items] what each item weighs over all baskets, c_ii."""
+  return np.asarray(held.multiply(held).sum(0)).ravel()
+
+
+def keep_best(
+  together: sp.csr_matrix, items: np.ndarray, norm: np.ndarray, companions: int = 50, least: float = 0.5
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """The best companions of `items` [R] by c_ij [R, I]: how many of each [R], then their items and scores, row by row.
+
+  Args:
+    norm: [I] square roots of c_ii.
+  """
+  norm = np.maximum(norm, 1e-6)
+  rows = np.repeat(np.arange(together.shape[0]), np.diff(together.indptr))
+  chosen = (together.data > least) & (together.indices != items[rows])
+  rows, columns = rows[chosen], together.indices[chosen]
+  values = together.data[chosen] / (norm[items[rows]] * norm[columns])
+  order = np.lexsort((columns, -values, rows))
+  rows, columns, values = rows[order], columns[order], values[order]
+  keep = np.arange(len(rows)) - np.searchsorted(rows, rows) < companions
+  counts = np.bincount(rows[keep], minlength=together.shape[0])
+  return counts, columns[keep].astype(np.int32), values[keep].astype(np.float32)

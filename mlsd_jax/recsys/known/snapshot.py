@@ -157,31 +157,41 @@ def take(dataset: Dataset, cut: int) -> Snapshot:
   history = dataset.before(cut)
   if not history.height:
     raise UserError(f'{dataset.name} has no event before the cut')
-  age = ((cut - pl.col('time')) / DAY).cast(pl.Float32)
-  history = history.with_columns(age.alias('age'), (pl.col('time') // DAY).cast(pl.Int32).alias('day'))
-  columns = {name: history[name].to_numpy() for name in ('user', 'item', 'age', 'day', 'price', 'quantity')}
-  columns['trip'] = _trips_after(columns['user'], columns['day'])
+  history = date_events(history, cut)
+  columns = list_columns(history)
   codes = np.stack(
     [vocabulary(dataset.items[name])[0] for name in dataset.categories] or [np.zeros(dataset.num_items, np.int32)]
   )
   arrays: dict[str, np.ndarray] = {'category': codes}
-  arrays |= _pairs(columns, dataset.num_items)
-  pairs = _pair_frame(arrays, dataset.num_items)
-  arrays['item'] = _items(history, pairs, dataset.num_items)
+  arrays |= count_pairs(columns, dataset.num_items)
+  pairs = pair_frame(arrays, dataset.num_items)
+  arrays['item'] = count_items(history, pairs, dataset.num_items)
   # One more than there are users: the last row is that of a user nobody knows.
-  arrays['user'] = _users(columns, pairs['user'].to_numpy(), dataset.num_users + 1)
+  arrays['user'] = count_users(columns, pairs['user'].to_numpy(), dataset.num_users + 1)
   for level, coded in enumerate(codes):
-    arrays |= _affinity(columns, coded, level)
-  arrays |= _places(history, dataset.num_users + 1, dataset.num_items)
+    arrays |= count_affinity(columns, coded, level)
+  arrays |= count_places(history, dataset.num_users + 1, dataset.num_items)
   arrays |= reorders(history, codes, dataset.num_users + 1, dataset.num_items)
-  arrays |= _recent(pairs, dataset.num_users + 1)
+  arrays |= list_recent(pairs, dataset.num_users + 1)
   arrays |= covisitation(history, dataset.num_items)
   arrays |= promotions.read_week(dataset, cut)
   arrays |= promotions.count_deals(dataset, history, arrays['pair_key'])
   return Snapshot(cut, dataset.num_users, dataset.num_items, dataset.categories or ('all',), arrays)
 
 
-def _trips_after(user: np.ndarray, day: np.ndarray) -> np.ndarray:
+def date_events(events: pl.DataFrame, cut: int) -> pl.DataFrame:
+  """Events with their age at a cut, in days, and the day that they were on."""
+  age = ((cut - pl.col('time')) / DAY).cast(pl.Float32)
+  return events.with_columns(age.alias('age'), (pl.col('time') // DAY).cast(pl.Int32).alias('day'))
+
+
+def list_columns(history: pl.DataFrame) -> dict[str, np.ndarray]:
+  """What is counted of dated events that ascend in time, by name."""
+  columns = {name: history[name].to_numpy() for name in ('user', 'item', 'age', 'day', 'price', 'quantity')}
+  return columns | {'trip': trips_after(columns['user'], columns['day'])}
+
+
+def trips_after(user: np.ndarray, day: np.ndarray) -> np.ndarray:
   """How many trips of its user came after the one that each event is of."""
 
   def after(part: Part, rows: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -213,7 +223,9 @@ def _matrix(table: pl.DataFrame, names: Sequence[str]) -> np.ndarray:
   return np.stack([table[name].cast(pl.Float32).to_numpy() for name in names], 1)
 
 
-def _pairs(columns: Mapping[str, np.ndarray], num_items: int) -> dict[str, np.ndarray]:
+def count_pairs(columns: Mapping[str, np.ndarray], num_items: int) -> dict[str, np.ndarray]:
+  """pair_key and pair, see Snapshot."""
+
   def values(part: Part, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     age, trip = rows['age'], rows['trip']
     return (
@@ -238,7 +250,8 @@ def _pairs(columns: Mapping[str, np.ndarray], num_items: int) -> dict[str, np.nd
   return {'pair_key': by.key, 'pair': by.table(PAIR, columns, values)}
 
 
-def _pair_frame(arrays: Mapping[str, np.ndarray], num_items: int) -> pl.DataFrame:
+def pair_frame(arrays: Mapping[str, np.ndarray], num_items: int) -> pl.DataFrame:
+  """Pairs as a table: user, item, and when and on how many days."""
   key, values = arrays['pair_key'], arrays['pair']
   columns = {name: values[:, PAIR.index(name)] for name in ('since', 'first', 'days')}
   return pl.DataFrame(
@@ -253,7 +266,8 @@ def _filled(table: pl.DataFrame, by: str, rows: int, names: Sequence[str]) -> np
   return out
 
 
-def _items(history: pl.DataFrame, pairs: pl.DataFrame, num_items: int) -> np.ndarray:
+def count_items(history: pl.DataFrame, pairs: pl.DataFrame, num_items: int) -> np.ndarray:
+  """[num_items, len(ITEM)] of dated events and their pairs."""
   known = pl.when(pl.col('price') > 0).then('price')
   by_item = history.group_by('item').agg(
     *((pl.col('age') <= days).sum().alias(f'n{days}') for days in WINDOWS),
@@ -275,7 +289,9 @@ def _items(history: pl.DataFrame, pairs: pl.DataFrame, num_items: int) -> np.nda
   return _filled(joined, 'item', num_items, ITEM)
 
 
-def _users(columns: Mapping[str, np.ndarray], pair_user: np.ndarray, num_users: int) -> np.ndarray:
+def count_users(columns: Mapping[str, np.ndarray], pair_user: np.ndarray, num_users: int) -> np.ndarray:
+  """[num_users, len(USER)]; `pair_user` [P] is the user of each pair."""
+
   def values(part: Part, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     age, price = rows['age'], rows['price']
     mean = _mean_price(part, price)
@@ -301,7 +317,9 @@ def _users(columns: Mapping[str, np.ndarray], pair_user: np.ndarray, num_users: 
   return out
 
 
-def _affinity(columns: Mapping[str, np.ndarray], codes: np.ndarray, level: int) -> dict[str, np.ndarray]:
+def count_affinity(columns: Mapping[str, np.ndarray], codes: np.ndarray, level: int) -> dict[str, np.ndarray]:
+  """affinity_key_LEVEL and affinity_LEVEL, see Snapshot."""
+
   def values(part: Part, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     age = rows['age']
     known = {'decayed': _decayed(part, age), 'since': part.latest(age), 'price': _mean_price(part, rows['price'])}
@@ -311,7 +329,7 @@ def _affinity(columns: Mapping[str, np.ndarray], codes: np.ndarray, level: int) 
   return {f'affinity_key_{level}': by.key, f'affinity_{level}': by.table(AFFINITY, columns, values)}
 
 
-def _places(history: pl.DataFrame, num_users: int, num_items: int) -> dict[str, np.ndarray]:
+def count_places(history: pl.DataFrame, num_users: int, num_items: int) -> dict[str, np.ndarray]:
   """Each user's usual place, and how often each item was bought at each in 30 days."""
   usual = (
     history.group_by('user', 'place')
@@ -330,7 +348,8 @@ def _places(history: pl.DataFrame, num_users: int, num_items: int) -> dict[str, 
   }
 
 
-def _recent(pairs: pl.DataFrame, num_users: int) -> dict[str, np.ndarray]:
+def list_recent(pairs: pl.DataFrame, num_users: int) -> dict[str, np.ndarray]:
+  """recent and recent_age, see Snapshot."""
   latest = pairs.select('user', 'item', 'since').sort('user', 'since', 'item')
   user = latest['user'].to_numpy()
   rank = np.arange(len(user)) - np.searchsorted(user, user)

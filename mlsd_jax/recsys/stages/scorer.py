@@ -3,6 +3,7 @@
 Names: N candidates, U users, F dense features.
 """
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -15,6 +16,8 @@ from mlsd_jax.models import sparsenn
 from mlsd_jax.models.sparsenn import HEADS, SparseNNConfig
 from mlsd_jax.recsys.known.snapshot import Snapshot
 from mlsd_jax.recsys.stages.candidates import Candidates
+
+_apply = jax.jit(sparsenn.apply, static_argnames='config')
 
 _ROWS = 1 << 11  # scored at once: what they become fits a core's cache, and three times as many a second go through
 
@@ -73,8 +76,13 @@ class Scorer:
 
   def __init__(self, params: Any, config: SparseNNConfig, codes: np.ndarray, user_codes: np.ndarray, edges: np.ndarray):
     self.params, self.config, self.codes, self.user_codes, self.edges = params, config, codes, user_codes, edges
-    codes_IC, edges_FQ = jnp.asarray(codes), jnp.asarray(edges)
-    self._apply = jax.jit(lambda params, rows: sparsenn.apply(params, rows, codes_IC, edges_FQ, config))
+    self._tables = jnp.asarray(codes), jnp.asarray(edges)
+
+  def with_users(self, user_codes: np.ndarray) -> 'Scorer':
+    """The same ranker for other users."""
+    other = copy.copy(self)
+    other.user_codes = user_codes
+    return other
 
   def calibrated(self, slope: float, shift: float) -> 'Scorer':
     """The same ranker with slope * logit + shift as the logit of a purchase; folded into the last layer."""
@@ -104,7 +112,7 @@ class Scorer:
         'bag': inputs.bags[user],
       }
       rows = {name: np.pad(x, ((0, padded - len(user)), *[(0, 0)] * (x.ndim - 1))) for name, x in rows.items()}
-      parts.append(np.asarray(self._apply(self.params, rows))[: len(user)])
+      parts.append(np.asarray(_apply(self.params, rows, *self._tables, self.config))[: len(user)])
     logits = np.concatenate(parts) if parts else np.zeros((0, len(HEADS)), np.float32)
     logits[:, 0] += inputs.open_log
     return logits

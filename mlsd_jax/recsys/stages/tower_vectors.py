@@ -23,6 +23,7 @@ def apply_user_tower(params: Any, batch: Any, codes_IC: jax.Array, config: TwoTo
 
 
 _item_vectors = jax.jit(two_tower.item_vectors, static_argnames='config')
+_user_vectors = jax.jit(apply_user_tower, static_argnames='config')
 
 
 def compute_item_vectors(params: Any, data: TowerData, config: TwoTowerConfig) -> np.ndarray:
@@ -40,12 +41,14 @@ def compute_user_vectors(
   params: Any, data: TowerData, config: TwoTowerConfig, histories: Histories, users: np.ndarray, cut: int
 ) -> np.ndarray:
   """[U, W] vectors of users with what they had bought at a cut."""
-  compute = _user_vectors(config, _Array(data.codes))
+  table = _on_device(_Array(data.codes))
   parts: list[np.ndarray] = []
   for first in range(0, len(users), _USERS_AT_ONCE):
     part = users[first : first + _USERS_AT_ONCE]
     whole = np.resize(part, min(_USERS_AT_ONCE, 1 << (len(users) - 1).bit_length()))
-    vectors = compute(params, data.users(histories, whole, np.full(len(whole), cut), config.history_length))
+    vectors = _user_vectors(
+      params, data.users(histories, whole, np.full(len(whole), cut), config.history_length), table, config
+    )
     parts.append(np.asarray(vectors)[: len(part)])
   return np.concatenate(parts)
 
@@ -64,6 +67,5 @@ class _Array:
 
 
 @functools.lru_cache(maxsize=8)
-def _user_vectors(config: TwoTowerConfig, codes: _Array):
-  table = jnp.asarray(codes.values)
-  return jax.jit(lambda params, batch: apply_user_tower(params, batch, table, config))
+def _on_device(array: _Array) -> jax.Array:
+  return jnp.asarray(array.values)

@@ -15,6 +15,17 @@ def test_scores_are_those_of_the_buckets():
   np.testing.assert_array_equal(fitted.score(found[7:8]), fitted.score(found)[7:8])
 
 
+def test_contributions_add_up_to_the_score():
+  rng = np.random.default_rng(0)
+  found = np.where(rng.random((50, 7)) < 0.3, 0, rng.normal(size=(50, 7)) ** 2).astype(np.float32)
+  fitted = blend.fit(found, rng.random(50) < 0.5)
+  parts = fitted.contributions(found)
+  nothing = fitted.score(np.zeros_like(found))
+  np.testing.assert_allclose(parts.sum(1), fitted.score(found) - nothing, atol=1e-4)
+  alone = np.where(np.arange(7) == 4, found, 0).astype(np.float32)
+  np.testing.assert_allclose(parts[:, 4], fitted.score(alone) - nothing, atol=1e-5)
+
+
 def test_newton_stops_where_the_gradient_vanishes():
   rng = np.random.default_rng(0)
   found = rng.normal(size=(4000, 3)).astype(np.float32)
