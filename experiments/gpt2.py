@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from absl import flags
+from ml_collections import ConfigDict
 
 from experiments import compile_mode, contract, sections
 from mlsd_jax import files, sealed
@@ -26,7 +27,7 @@ from mlsd_jax.data.tokens import EvalBatches, TokenBatches, TokenDataset
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
-from mlsd_jax.language_model import gpt2_folder, pretrained, text_scores
+from mlsd_jax.language_model import gpt2_folder, modern_folder, pretrained, text_scores
 from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, read_prompts, run_tokenizer
 from mlsd_jax.language_model.text_preparation import prepare_text
@@ -46,8 +47,8 @@ from mlsd_jax.training.step import cast_floating
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
 FREE = ('sample', 'evaluate', 'data.folder', 'data.workers', *free_keys('train'))
 _NAMES = {'gpt': 'GPT', 'modern': 'Modern decoder'}
-# What a start from other parameters (init_from) brings with it.
-_OF_START = ('data.tokenizer', *(f'model.{name}' for name in gpt2_folder.OF_PARAMETERS))
+# Fields of the model that a start from other parameters (init_from) brings with it.
+_FIXED_BY_PARAMETERS = {'gpt': gpt2_folder.OF_PARAMETERS, 'modern': modern_folder.OF_PARAMETERS}
 
 
 def train(run: contract.Run) -> None:
@@ -136,13 +137,13 @@ def sample(run: contract.Run) -> None:
 def export(run: contract.Run) -> None:
   """Writes WORKDIR/huggingface, a folder that transformers loads; not over that of a later checkpoint (--overwrite)."""
   params, model, origin = pretrained.load_run(run.workdir)
-  if not isinstance(model, gpt.GPTConfig):
-    raise UserError(f'{run.workdir} holds a modern decoder; only GPT-2s can be exported')
   folder = run.workdir / 'huggingface'
   _refuse_newer(folder, origin, overwrite=run.flags['overwrite'])
-  gpt2_folder.save_gpt2(params, model, folder, run_tokenizer(run.workdir), origin)
+  save: Any = gpt2_folder.save_gpt2 if isinstance(model, gpt.GPTConfig) else modern_folder.save_modern
+  save(params, model, folder, run_tokenizer(run.workdir), origin)
   run.print(f'wrote {folder} ({_of_checkpoint(origin)})')
-  run.print(f'transformers.GPT2LMHeadModel.from_pretrained({str(folder)!r}) loads it')
+  loader = 'GPT2LMHeadModel' if isinstance(model, gpt.GPTConfig) else 'AutoModelForCausalLM'
+  run.print(f'transformers.{loader}.from_pretrained({str(folder)!r}) loads it')
 
 
 def _refuse_newer(folder: pathlib.Path, origin: dict[str, Any], *, overwrite: bool) -> None:
@@ -165,7 +166,8 @@ def import_(run: contract.Run) -> None:
   spec = run.config.init_from
   if not spec:
     raise UserError('--mode=import needs --init_from=hf:FOLDER_OR_NAME')
-  params, model, tokenizer = pretrained.load(spec, tokenizer=run.config.init_tokenizer)
+  shorter = {'context_length': run.config.model.context_length} if 'model.context_length' in run.given else {}
+  params, model, tokenizer = pretrained.load(spec, tokenizer=run.config.init_tokenizer, **shorter)
   run.config.init_from = spec
   _write_model(run.config, model, tokenizer)
   run.claim()
@@ -187,7 +189,9 @@ def programs(config: Any) -> list[Program]:
 def _write_model(config: Any, model: DecoderConfig, tokenizer: Tokenizer) -> None:
   """config.json says what ran: the model and the tokenizer that were loaded."""
   config.data.tokenizer = tokenizer.name
-  config.model.update({name: getattr(model, name) for name in config.model})
+  fields = dataclasses.asdict(model)
+  del fields['vocab_size']  # the tokenizer's
+  config.model = ConfigDict(fields if kind_of(model) == 'gpt' else {'kind': kind_of(model), **fields})
 
 
 def _settle(run: contract.Run) -> None:
@@ -203,7 +207,7 @@ def _settle(run: contract.Run) -> None:
     run.config.init_from = run.flags['init_from']
   if run.stored is None or not run.config.init_from or run.stored['init_from'] != run.config.init_from:
     return
-  for key in _OF_START:
+  for key in _of_start(run.config):
     section, name = key.split('.')
     if key not in run.given:
       run.config[section][name] = run.stored[section][name]
@@ -221,8 +225,13 @@ def _start(config: Any) -> tuple[Any, DecoderConfig | None, Tokenizer | None]:
         'init_tokenizer is of the folder that init_from=hf:FOLDER names; a run from nothing has data.tokenizer'
       )
     return None, None, None
-  chosen = {name: config.model[name] for name in config.model if name not in gpt2_folder.OF_PARAMETERS}
-  return pretrained.load(config.init_from, tokenizer=config.init_tokenizer, **chosen)
+  params, model, tokenizer = pretrained.load(config.init_from, tokenizer=config.init_tokenizer)
+  kind = config.model.get('kind', 'gpt')
+  if kind_of(model) != kind:
+    fitting = {'modern': 'configs/gpt2/modern_cpu.py', 'gpt': 'configs/gpt2/finetune_shakespeare.py'}[kind_of(model)]
+    raise UserError(f'{config.init_from} is a model of kind {kind_of(model)}, the config is for {kind}: see {fitting}')
+  chosen = {name: config.model[name] for name in config.model if name not in ('kind', *_FIXED_BY_PARAMETERS[kind])}
+  return *pretrained.lay_out(params, model, **chosen), tokenizer
 
 
 def _load(run: contract.Run) -> tuple[Any, DecoderConfig, Tokenizer]:
@@ -309,10 +318,16 @@ def _define_flags(values: flags.FlagValues) -> None:
   compile_mode.define_flags(values)
 
 
+def _of_start(config: Any) -> tuple[str, ...]:
+  """Keys that a start from other parameters brings with it."""
+  fields = _FIXED_BY_PARAMETERS[config.model.get('kind', 'gpt')]
+  return ('data.tokenizer', *(f'model.{name}' for name in fields))
+
+
 def _idle(run: contract.Run) -> dict[str, str]:
   """A start from other parameters brings their model and tokenizer with it."""
   spec = run.config.init_from
-  return dict.fromkeys(_OF_START, f'a start from {spec} has its own') if spec else {}
+  return dict.fromkeys(_of_start(run.config), f'a start from {spec} has its own') if spec else {}
 
 
 _TEXT = ('source', 'path', 'text_key', 'val_fraction', 'split', 'folder', 'workers')
@@ -323,7 +338,7 @@ MODES = {
   'evaluate': contract.Mode(evaluate, (*(f'data.{name}' for name in _TEXT), 'train.batch_size', 'evaluate')),
   'sample': contract.Mode(sample, ('sample', 'train.dtype')),
   'export': contract.Mode(export, flags=('overwrite',)),
-  'import': contract.Mode(import_, ('init_from', 'init_tokenizer'), flags=('init_from',)),
+  'import': contract.Mode(import_, ('init_from', 'init_tokenizer', 'model.context_length'), flags=('init_from',)),
   'compile': compile_mode.mode(programs, ('data.tokenizer', 'model', 'train'), compile_mode.training_changes),
 }
 SECTIONS: dict[str, sections.Section] = {

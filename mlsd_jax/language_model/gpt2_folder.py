@@ -14,16 +14,17 @@ from mlsd_jax import files, sealed, tokenizers
 from mlsd_jax.data import hub, tensor_files
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import gpt
+from mlsd_jax.models.families import DecoderConfig
 from mlsd_jax.tokenizers import tokenizer_json as huggingface_tokenizer
 
 TOKENIZER = 'mlsd_tokenizer.json'  # ours; tokenizer.json is a format of Hugging Face's
-_GENERATION = 'generation_config.json'
+GENERATION = 'generation_config.json'
 _VOCABULARY = (huggingface_tokenizer.VOCAB, huggingface_tokenizer.MERGES)
-_BESIDES = (TOKENIZER, huggingface_tokenizer.FILES[0], *_VOCABULARY, *huggingface_tokenizer.BESIDES, _GENERATION)
+BESIDES = (TOKENIZER, huggingface_tokenizer.FILES[0], *_VOCABULARY, *huggingface_tokenizer.BESIDES, GENERATION)
 # Of tokenizers that are not read here; a folder with one of them has other ids than GPT-2's own.
 _FOREIGN = ('vocab.txt', 'tokenizer.model', 'spiece.model', 'sentencepiece.bpe.model')
-_ORIGIN = 'mlsd_checkpoint.json'  # of what the parameters are
-_WRITTEN = {'config.json', _GENERATION, hub.WEIGHTS, TOKENIZER, _ORIGIN, *huggingface_tokenizer.FILES}
+ORIGIN = 'mlsd_checkpoint.json'  # of what the parameters are
+_WRITTEN = {'config.json', GENERATION, hub.WEIGHTS, TOKENIZER, ORIGIN, *huggingface_tokenizer.FILES}
 
 _logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def load_gpt2(folder_or_name: str | os.PathLike[str], **options: Any) -> tuple[d
     UserError: a file is missing or damaged, a tensor is missing, unknown or of another shape, or the config is of an
       architecture that gpt.py does not have.
   """
-  folder = hub.model_folder(folder_or_name, _BESIDES)
+  folder = hub.model_folder(folder_or_name, BESIDES)
   config = _read_config(folder)
   tensors = {name.removeprefix('transformer.'): tensor for name, tensor in tensor_files.read(folder, _is_parameter)}
   params: dict[str, Any] = {}
@@ -121,8 +122,7 @@ def save_gpt2(
   if not config.use_bias:
     raise UserError('a model without biases (use_bias=False) is no GPT-2 and cannot be exported')
   folder = pathlib.Path(folder)
-  if folder.exists() and (not folder.is_dir() or {item.name for item in folder.iterdir()} - _WRITTEN):
-    raise UserError(f'{folder} exists and is no earlier export; choose an empty or new folder')
+  refuse_other_content(folder)
   plain = dataclasses.replace(config, scan_layers=False, vocab_multiple=1)
   params, _ = convert(params, config, plain)
   tensors = {}
@@ -134,19 +134,25 @@ def save_gpt2(
     tensor_files.write(tensors, temporary / hub.WEIGHTS)
     files.write_json(temporary / 'config.json', _config_json(config, tensors, end_of_text))
     special = {'bos_token_id': end_of_text, 'eos_token_id': end_of_text}
-    files.write_json(temporary / _GENERATION, {'_from_model_config': True, **special})
+    files.write_json(temporary / GENERATION, {'_from_model_config': True, **special})
     if made_of:
-      sealed.write_json(temporary / _ORIGIN, made_of)
+      sealed.write_json(temporary / ORIGIN, made_of)
     if tokenizer is not None:
       tokenizer.save(temporary / TOKENIZER)
       huggingface_tokenizer.save(tokenizer, temporary, config.context_length)
   return folder
 
 
+def refuse_other_content(folder: pathlib.Path) -> None:
+  """Raises UserError if something is there that no export wrote."""
+  if folder.exists() and (not folder.is_dir() or {item.name for item in folder.iterdir()} - _WRITTEN):
+    raise UserError(f'{folder} exists and is no earlier export; choose an empty or new folder')
+
+
 def origin(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
   """What `save_gpt2` was told its folder is made of; None if there is no such folder, or it was not told."""
   files.restore_folder(folder)
-  path = pathlib.Path(folder) / _ORIGIN
+  path = pathlib.Path(folder) / ORIGIN
   return sealed.read_json(path) if path.exists() else None
 
 
@@ -182,7 +188,7 @@ def convert(
 
 
 def load_tokenizer(
-  folder_or_name: str | os.PathLike[str], config: gpt.GPTConfig, name: str = ''
+  folder_or_name: str | os.PathLike[str], config: DecoderConfig, name: str = ''
 ) -> tokenizers.Tokenizer:
   """The tokenizer that save_gpt2 wrote beside the weights, else that of their tokenizer.json, else of their vocab.json
   and merges.txt; where there is none of these, the one named, else OpenAI's gpt2 where the vocabulary has its 50,257
@@ -198,8 +204,8 @@ def load_tokenizer(
     UserError: none of them; one that is no byte-level BPE or has more ids than the model; or `name` for a folder that
       has its own.
   """
-  folder = hub.model_folder(folder_or_name, _BESIDES)
-  own = next((folder / file for file in _BESIDES[:3] if (folder / file).exists()), None)
+  folder = hub.model_folder(folder_or_name, BESIDES)
+  own = next((folder / file for file in BESIDES[:3] if (folder / file).exists()), None)
   if own is not None and name:
     raise UserError(f'{folder} has its own tokenizer, {own.name}: leave {name!r} out')
   foreign = next((file for file in (_VOCABULARY[1], *_FOREIGN) if (folder / file).exists()), None)
@@ -213,7 +219,7 @@ def load_tokenizer(
     _logger.warning("%s holds no tokenizer; its 50,257 ids are taken for those of OpenAI's gpt2", folder)
     found = tokenizers.load('gpt2')
   else:
-    there = f'{foreign}, which is not read here,' if foreign else f'no {TOKENIZER}, {", ".join(_BESIDES[1:4])}'
+    there = f'{foreign}, which is not read here,' if foreign else f'no {TOKENIZER}, {", ".join(BESIDES[1:4])}'
     raise UserError(
       f'{folder} holds {there} and its {config.vocab_size} ids are not those of gpt2; '
       'name a tokenizer with --config.init_tokenizer=NAME_OR_FILE'
@@ -226,7 +232,7 @@ def load_tokenizer(
 def _ended(tokenizer: tokenizers.BPETokenizer, folder: pathlib.Path) -> tokenizers.BPETokenizer:
   """The tokenizer with the end of text that the model's own files name; several or a foreign one are told of."""
   named: list[int] = []
-  for file in (_GENERATION, 'config.json'):
+  for file in (GENERATION, 'config.json'):
     content = files.read_json(folder / file) if (folder / file).exists() else {}
     value = content.get('eos_token_id') if isinstance(content, dict) else None
     named += value if isinstance(value, list) else [] if value is None else [value]

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
+from mlsd_jax.data import hub
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import generate
-from mlsd_jax.language_model import gpt2_folder
+from mlsd_jax.language_model import gpt2_folder, modern_folder
 from mlsd_jax.language_model.task import sharding_rules
 from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.models import gpt
@@ -30,23 +31,28 @@ def load(spec: str, *, tokenizer: str = '', **options: Any) -> tuple[Any, Decode
 
   Args:
     tokenizer: the name or file of the tokenizer of a Hugging Face folder that has none.
-    options: fields of GPTConfig that are a choice and not of the file (dropout, attention, scan_layers, ...); the
+    options: fields of the config that are a choice and not of the file (dropout, attention, scan_layers, ...); the
       parameters are laid out for them. A shorter context_length keeps the first positions.
 
   Raises:
-    UserError: nothing there, not a GPT, or an option that the parameters cannot meet.
+    UserError: nothing there, not a decoder that is read here, or an option that the parameters cannot meet.
   """
   if spec.startswith('hf:'):
-    folder = spec.removeprefix('hf:')
-    params, of_gpt = gpt2_folder.load_gpt2(folder, **options)
-    return params, of_gpt, gpt2_folder.load_tokenizer(folder, of_gpt, tokenizer)
+    folder = hub.model_folder(spec.removeprefix('hf:'), gpt2_folder.BESIDES)
+    loader = modern_folder.load_modern if modern_folder.is_modern(folder) else gpt2_folder.load_gpt2
+    params, loaded = loader(folder, **options)
+    return params, loaded, gpt2_folder.load_tokenizer(folder, loaded, tokenizer)
   if tokenizer:
     raise UserError(f'{spec} has its own tokenizer: leave {tokenizer!r} out')
   params, config, _ = load_run(pathlib.Path(spec))
   own = run_tokenizer(pathlib.Path(spec))
-  if not isinstance(config, gpt.GPTConfig):
-    raise UserError(f'{spec} holds a modern decoder; only GPT-2s can be started from')
-  return *gpt2_folder.convert(params, config, dataclasses.replace(config, **options)), own
+  return *lay_out(params, config, **options), own
+
+
+def lay_out(params: Any, config: DecoderConfig, **options: Any) -> tuple[Any, DecoderConfig]:
+  """The same model with other options, see `load`."""
+  convert: Any = gpt2_folder.convert if isinstance(config, gpt.GPTConfig) else modern_folder.convert
+  return convert(params, config, dataclasses.replace(config, **options))
 
 
 class LoadedRun(NamedTuple):

@@ -477,7 +477,7 @@ def test_transformers_and_we_agree(tmp_path, sizes):
   engine = Engine(GPTDecoder(config, config.vocab_size), params, slots=2, max_length=80)
   found = [theirs['tokens'][row, :16].tolist() for row in range(2)]
   for prompt in list(found):
-    engine.submit(Request(prompt, SamplingConfig(temperature=0.0), max_tokens=64))
+    engine.submit(Request(list(prompt), SamplingConfig(temperature=0.0), max_tokens=64))
   while engine.busy:
     for event in engine.step():
       found[event.id] += event.tokens
