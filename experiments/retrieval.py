@@ -28,6 +28,7 @@ from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.errors import UserError
 from mlsd_jax.printable import printable
 from mlsd_jax.retrieval import (
+  answer_charts,
   expansion,
   judged_collections,
   relevance_judge,
@@ -35,7 +36,7 @@ from mlsd_jax.retrieval import (
   stage_table,
   store,
 )
-from mlsd_jax.retrieval.answer_judge import AnswerConfig
+from mlsd_jax.retrieval.answer_judge import AnswerConfig, AnswerReport
 from mlsd_jax.retrieval.bm25 import BM25Config
 from mlsd_jax.retrieval.build import BuildConfig, Difference, Progress, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig
@@ -187,8 +188,9 @@ def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> 
   run.print('\n' + made.table())
   for stage in made.found:
     files.write_text(run.workdir / 'runs' / f'{stage}.trec', made.trec(stage))
-  sealed.write_json(run.workdir / 'calibration.json', dataclasses.asdict(made.calibration))
   plots = run.workdir / 'plots'
+  if made.answers is not None:
+    _show_answers(run, made.answers, plots)
   stage_charts.stages(made.estimates, plots / 'stages.png', f'{run.config.data.source}: {len(queries):,} queries')
   stage_charts.latency(made.milliseconds, plots / 'latency.png')
   stage_charts.embedding_map(
@@ -199,6 +201,16 @@ def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> 
   )
   run.write_result(made.result())  # last: by this `build` knows that nothing is left to do
   return run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
+
+
+def _show_answers(run: contract.Run, judged: AnswerReport, plots: pathlib.Path) -> None:
+  sealed.write_json(run.workdir / 'calibration.json', dataclasses.asdict(judged.calibration))
+  name = run.config.data.source.rpartition('/')[2]
+  first = judged.right[:, 0] if judged.right is not None and len(judged.right) == len(judged.known) else None
+  answer_charts.reliability(judged.known, judged.hidden, plots / 'reliability.png', name)
+  answer_charts.risk_coverage(
+    judged.known, judged.hidden, first, judged.min_confidence, plots / 'risk_coverage.png', name
+  )
 
 
 def _check(run: contract.Run) -> None:

@@ -8,7 +8,7 @@ from experiments import contract, process
 from mlsd_jax import sealed
 from mlsd_jax.encoder.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval import answers, expansion, store, terminal
+from mlsd_jax.retrieval import answers, calibration, expansion, store, terminal
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
 from mlsd_jax.schema import from_mapping
 
@@ -23,7 +23,7 @@ def ask(run: contract.Run) -> None:
   titles = searcher.store.titles
   for title in titles[:: max(len(titles) // 4, 1)]:  # compiles the shapes that answers mostly need
     answers.answer(searcher, title or 'title', searcher.search(title or 'title'), pages=run.config.answer.pages)
-  calibration = read_calibration(run)
+  sure = read_calibration(run)
   write = open_generator(run)
   run.print(
     f'{len(searcher.store.page_ids):,} pages, {searcher.store.num_chunks:,} chunks, ready in '
@@ -40,7 +40,7 @@ def ask(run: contract.Run) -> None:
       searcher,
       query,
       found,
-      calibration=calibration,
+      calibration=sure,
       min_confidence=settings.min_confidence,
       sentences=settings.sentences,
       pages=settings.pages,
@@ -82,10 +82,13 @@ def search_config(section: Mapping[str, Any]) -> SearchConfig:
   return from_mapping(SearchConfig, {name: value for name, value in section.items() if name != 'expansion'}, 'search')
 
 
-def read_calibration(run: contract.Run) -> answers.Calibration | None:
-  """How sure an answer is, if the index was ever evaluated."""
+def read_calibration(run: contract.Run) -> calibration.Calibration:
+  """How sure an answer is: as the last evaluation of the index found, else as elsewhere."""
   path = run.workdir / 'calibration.json'
-  return answers.Calibration(**sealed.read_json(path)) if path.exists() else None
+  written = sealed.read_json(path) if path.exists() else {}
+  if len(written.get('weights', ())) != len(calibration.PRIOR.weights):  # never evaluated, or by an earlier release
+    return calibration.PRIOR
+  return calibration.Calibration(tuple(written['weights']), written['offset'])
 
 
 def open_generator(run: contract.Run) -> Callable[[str], str] | None:

@@ -1,45 +1,29 @@
 """Answers out of what was found: sentences with citations, or nothing where the corpus does not seem to know.
 
-A citation is a character span of a page's text. Whether to answer is decided by the similarity of the nearest passage,
-through a logistic curve (Platt 1999) that tells the queries of an evaluation, which the corpus answers, from questions
-of everyday life, which few corpora do.
+A citation is a character span of a page's text: a sentence, with a neighbour where one does not answer by itself.
+Which sentences answer is told by sentence_scores.py, and whether to answer at all by calibration.py.
 """
 
 import dataclasses
-import itertools
-import re
+import weakref
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from mlsd_jax.encoder.encoder import Encoder
+from mlsd_jax.retrieval.calibration import NOTHING, Calibration, Signals
 from mlsd_jax.retrieval.chunking import plain_span
-from mlsd_jax.retrieval.markdown import read_markdown
-from mlsd_jax.retrieval.page import MARKDOWN, Page
-from mlsd_jax.retrieval.search import Found, Searcher
+from mlsd_jax.retrieval.questions import Question
+from mlsd_jax.retrieval.search import Found, Hit, Searcher
+from mlsd_jax.retrieval.sentence_scores import Candidate, Reader, needed, span_of, top_order
+from mlsd_jax.retrieval.store import Store
 
-_SENTENCE = re.compile(r'(?<=[.!?])["\')\]]*\s+|\n\s*\n|\n(?=\s*[-*#|]|\s*\d+\.\s|\s*```)')
-_SHORTEST = 4  # words; below lie headings and bits of tables
-EVERYDAY = (
-  'how do I bake a chocolate cake', 'what is the capital of France', 'who won the world cup in 1998',
-  'how long should I boil an egg', 'which plants grow well in the shade', 'what causes a toothache at night',
-  'when was the French revolution', 'how do I change a flat bicycle tyre', 'why is the sky blue',
-  'how much does a flight to Tokyo cost', 'what should I feed a kitten', 'how to remove red wine stains from a carpet',
-  'who painted the Mona Lisa', 'what is a good exercise for back pain', 'how tall is Mount Everest',
-  'when do strawberries ripen', 'how do I knit a scarf', 'what is the plot of Hamlet', 'how to tune a guitar',
-  'which river flows through Vienna', 'how do I get a baby to sleep', 'what is the offside rule in football',
-  'how to make sourdough bread', 'what are the symptoms of measles', 'who was the first person on the moon',
-  'how do bees make honey', 'what colour goes with dark green walls', 'how do I train for a marathon',
-  'when is the best time to prune roses', 'how do I apply for a visa to Brazil', 'what is the population of Nigeria',
-  'how to remove a splinter', 'how do I cook rice without it sticking', 'what is the meaning of the name Sophie',
-  'how do I iron a silk shirt', 'why do cats purr', 'what instruments are in a string quartet',
-  'how to whiten teeth at home', 'which wine goes with salmon', 'how do I get rid of ants in the kitchen',
-)  # fmt: skip
+__all__ = ['Answer', 'Calibration', 'Citation', 'answer', 'distinct', 'prompt', 'signals']
 
 
 @dataclasses.dataclass(frozen=True)
 class Citation:
-  """The span [start, end) of a page's text, which says `text` (without markup), and how near it is to the question."""
+  """The span [start, end) of a page's text, which says `text` (without markup), and how well it fits the question.
+
+  `similarity` is the sentence's score: 1 where it has all of the question's words, somewhat more if its page is first.
+  """
 
   page_id: str
   title: str
@@ -55,51 +39,17 @@ class Answer:
 
   Attributes:
     citations: the best sentence first; empty if nothing was found.
-    confidence: probability that the corpus answers such a query; None if that was never calibrated.
+    confidence: probability that the corpus answers such a query; None without a calibration.
     abstains: the confidence is below what was asked for, so `citations` should not be taken for an answer.
     text: written by a language model from the citations; '' without one.
+    signals: what the confidence was made of.
   """
 
   citations: Sequence[Citation]
   confidence: float | None
   abstains: bool
   text: str = ''
-
-
-@dataclasses.dataclass(frozen=True)
-class Calibration:
-  """P(answered | s) = 1 / (1 + exp(-(slope * s + offset))), s the similarity of the nearest chunk."""
-
-  slope: float
-  offset: float
-
-  def __call__(self, similarity: float) -> float:
-    return float(1 / (1 + np.exp(-(self.slope * similarity + self.offset))))
-
-
-def calibrate(answered: np.ndarray, unanswered: np.ndarray, *, steps: int = 50) -> Calibration:
-  """Fits the curve to the similarities [N] and [M] of both kinds of queries, by Newton's method with a weak prior.
-
-  Both kinds weigh the same in all: 0.5 is where a query is as likely of one as of the other.
-  """
-  x = np.concatenate([answered, unanswered]).astype(np.float64)
-  x = np.stack([x, np.ones_like(x)], 1)
-  y = np.repeat([1.0, 0.0], [len(answered), len(unanswered)])
-  weights = np.repeat([0.5 / len(answered), 0.5 / len(unanswered)], [len(answered), len(unanswered)])
-  ridge = np.diag([1e-5, 1e-7])
-  beta = np.zeros(2)
-  for _ in range(steps):
-    p = 1 / (1 + np.exp(-x @ beta))
-    gradient = x.T @ (weights * (p - y)) + ridge @ beta
-    hessian = (x * (weights * p * (1 - p) + 1e-12)[:, None]).T @ x + ridge
-    step = np.linalg.solve(hessian, gradient)
-    beta -= step / max(1.0, np.abs(step).max() / 5)  # far from the optimum Newton overshoots
-  return Calibration(float(beta[0]), float(beta[1]))
-
-
-def nearest(found: Found) -> float:
-  """The similarity of the nearest chunk, 0 if nothing was found."""
-  return found.stages['dense'][0].score if found.stages['dense'] else 0.0
+  signals: Signals = NOTHING
 
 
 def answer(
@@ -113,19 +63,42 @@ def answer(
   pages: int = 5,
   write: Callable[[str], str] | None = None,
 ) -> Answer:
-  """Picks the sentences nearest to the query from the first pages found, each page's near duplicates left out.
+  """Picks the sentences that fit the query best from the first pages found, each page's near duplicates left out.
 
   Args:
     min_confidence: below it the answer abstains.
     pages: how many of the first pages are read.
     write: a language model, prompt to continuation; it is given the citations and the query.
   """
-  candidates = [each for hit in distinct(searcher, found)[:pages] for each in _sentences(searcher, hit.chunk)]
-  citations = _pick(searcher.encoder, query, candidates, sentences)
-  confidence = calibration(nearest(found)) if calibration else None
+  reader = _reader(searcher.store)
+  candidates = reader.score(query, _relative(distinct(searcher, found)[:pages]))
+  citations = _cite(searcher.store, query, candidates, sentences)
+  told = signals(reader, query, found, candidates)
+  confidence = calibration(told) if calibration else None
   abstains = not citations or (confidence is not None and confidence < min_confidence)
   text = write(prompt(query, citations)).strip() if write and not abstains else ''
-  return Answer(citations, confidence, abstains, text)
+  return Answer(citations, confidence, abstains, text, told)
+
+
+def signals(reader: Reader, query: str, found: Found, candidates: Sequence[Candidate]) -> Signals:
+  """What tells whether the best of the candidates answers."""
+  if not candidates:
+    return NOTHING
+  first = candidates[top_order(candidates)[0]]
+  others = [each.score for each in candidates if each.passage.page != first.passage.page]
+  weights = reader.weights(query)
+  said = frozenset().union(*(each.terms for each in first.passage.sentences))
+  share = lambda terms, of: sum(weights[t] for t in of if t in terms) / (sum(weights[t] for t in of) or 1.0)
+  bm25, dense = ([hit.score for hit in found.stages.get(stage, ())[:2]] for stage in ('bm25', 'dense'))
+  return Signals(
+    score=first.score,
+    coverage=first.coverage,
+    passage=share(said | first.passage.title, weights),
+    untitled=share(said, [term for term in weights if term not in first.passage.title]),
+    margin=first.score - max(others, default=0.0),
+    bm25_gap=(bm25[0] - bm25[1]) / bm25[0] if len(bm25) == 2 else float(len(bm25)),
+    nearest=float(dense[0]) if dense else 0.0,
+  )
 
 
 def distinct(searcher: Searcher, found: Found) -> list:
@@ -146,41 +119,44 @@ def prompt(query: str, citations: Sequence[Citation]) -> str:
   return f'Sources:\n{sources}\n\nQuestion: {query}\nAnswer, with the sources in brackets:'
 
 
-def _sentences(searcher: Searcher, chunk_row: int) -> list[Citation]:
-  """The sentences of a chunk, a block of code as one; the whole of it if all are short."""
-  store = searcher.store
-  page = store.page(int(store.owner[chunk_row]))
-  chunk = store.chunk(chunk_row)
-  code = read_markdown(page.text).code_spans() if page.format == MARKDOWN else []
-  code = [(max(start, chunk.start), min(end, chunk.end)) for start, end in code]
-  inside = [span for span in code if span[0] < span[1]]
-  edges = {chunk.start, chunk.end, *itertools.chain.from_iterable(inside)}
-  for found in _SENTENCE.finditer(page.text, chunk.start, chunk.end):
-    if not any(start < found.end() < end for start, end in inside):
-      edges.add(found.end())
-  spans = []
-  for start, end in itertools.pairwise(sorted(edges)):
+def _relative(hits: Sequence[Hit]) -> list[tuple[int, float]]:
+  """Row of each hit's chunk, and its score beside the best one's."""
+  best = hits[0].score if hits else 1.0
+  return [(hit.chunk, hit.score / best if best > 0 else 1.0) for hit in hits]
+
+
+def _cite(store: Store, query: str, candidates: Sequence[Candidate], number: int) -> list[Citation]:
+  """The best candidates with the neighbours that they need, no sentence and no text twice."""
+  asked = Question(query)
+  used: set[tuple[int, int]] = set()  # page, start of a sentence
+  cited: dict[str, Citation] = {}
+  for at in top_order(candidates):
+    candidate = candidates[at]
+    page_row, own = candidate.passage.page, candidate.passage.sentences
+    if (page_row, candidate.sentence.start) in used:
+      continue
+    beside = [place for place in (candidate.place - 1, candidate.place + 1) if 0 <= place < len(own)]
+    lacking = {place: missing for place in beside if (missing := asked.lacks(own[place].text)) is not None}
+    places = [
+      place
+      for place in needed(candidate, lacking)
+      if place == candidate.place or (page_row, own[place].start) not in used
+    ]
+    used |= {(page_row, own[place].start) for place in places}
+    page = store.page(page_row)
+    start, end = span_of(page, candidate, places)
     text = plain_span(page, start, end)
-    if len(text.split()) >= (1 if (start, end) in inside else _SHORTEST):
-      spans.append(_citation(page, start, end, text))
-  return spans or [_citation(page, chunk.start, chunk.end, plain_span(page, chunk.start, chunk.end))]
+    cited.setdefault(text, Citation(page.id, page.title, start, end, text, candidate.score))
+    if len(cited) == number:
+      break
+  return list(cited.values())
 
 
-def _citation(page: Page, start: int, end: int, text: str) -> Citation:
-  """Without the blank lines around it; what stands before the first word of its line stays, as it may be its markup."""
-  raw = page.text[start:end]
-  start += len(raw) - len(raw.lstrip('\r\n') if page.format == MARKDOWN else raw.lstrip())
-  return Citation(page.id, page.title, start, start + len(page.text[start:end].rstrip()), text, 0.0)
+_readers: weakref.WeakKeyDictionary[Store, Reader] = weakref.WeakKeyDictionary()
 
 
-def _pick(encoder: Encoder, query: str, candidates: Sequence[Citation], number: int) -> list[Citation]:
-  """The nearest sentences by their similarity alone and together with their title, no text twice."""
-  if not candidates:
-    return []
-  texts = [f'{each.title}: {each.text}' for each in candidates]
-  similarity = encoder.encode(texts, 'passage') @ encoder.encode([query], 'query')[0]
-  picked: dict[str, Citation] = {}
-  for place in np.argsort(-similarity, kind='stable'):
-    each = candidates[place]
-    picked.setdefault(each.text, dataclasses.replace(each, similarity=float(similarity[place])))
-  return list(picked.values())[:number]
+def _reader(store: Store) -> Reader:
+  """The reader of a store, which remembers what it read."""
+  if store not in _readers:
+    _readers[store] = Reader(store)
+  return _readers[store]

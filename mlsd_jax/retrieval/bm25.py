@@ -6,7 +6,7 @@ bm25s scores every term of every text beforehand, so its index is not changed bu
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,13 @@ class BM25:
     known = self._index.vocab_dict
     found = [known[term] for term in self._analyze(query) if term in known]
     return self._index.get_scores_from_ids(found) if found else np.zeros(self.size, np.float32)
+
+  def idf(self, found: Sequence[str]) -> np.ndarray:
+    """float64 [terms]: log(1 + (N - n + 0.5) / (n + 0.5)) of each term, which n of the N texts have."""
+    known, starts = self._index.vocab_dict, self._index.scores['indptr']
+    rows = np.array([known.get(term, -1) for term in found], np.int64)
+    counts = np.where(rows >= 0, starts[rows + 1] - starts[rows], 0).astype(np.float64)
+    return np.log1p((self.size - counts + 0.5) / (counts + 0.5))
 
   def search(self, query: str, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The places and scores of the best k texts that share a term with the query, the best first."""

@@ -8,7 +8,7 @@ import numpy as np
 from mlsd_jax.errors import UserError
 from mlsd_jax.ranking_measures import Judgements, Run, per_query
 from mlsd_jax.resampling import Estimate, bootstrap, sign_flip_p
-from mlsd_jax.retrieval import answers, relevance_judge
+from mlsd_jax.retrieval import relevance_judge
 from mlsd_jax.retrieval.answer_judge import AnswerConfig, AnswerReport, judge_answers
 from mlsd_jax.retrieval.fusion import FUSIONS, best, fuse
 from mlsd_jax.retrieval.judged_collections import format_run
@@ -34,15 +34,13 @@ class Report:
     found: stage -> query id -> (page id, score), the best first.
     values: stage -> measure -> [N], a query each.
     milliseconds: part of the search -> [N].
-    calibration: of the confidence that the corpus answers a query.
     others: the same values of runs that were made elsewhere, by name.
-    answers: how good the answers are, where the collection says what answers its queries.
+    answers: how good the answers are, and the calibration of their confidence; None if the corpus has no relevant page.
   """
 
   found: Mapping[str, Mapping[str, Sequence[tuple[str, float]]]]
   values: Mapping[str, Mapping[str, np.ndarray]]
   milliseconds: Mapping[str, np.ndarray]
-  calibration: answers.Calibration
   others: Mapping[str, Mapping[str, np.ndarray]] = dataclasses.field(default_factory=dict)
   answers: AnswerReport | None = None
 
@@ -120,10 +118,8 @@ def evaluate(
   found: dict[str, dict[str, list[tuple[str, float]]]] = {}
   passages: dict[str, dict[str, str]] = {}
   times: dict[str, list[float]] = {}
-  nearest: list[float] = []
   for id_, query in queries.items():
     one = searcher.search(query, rewrites=rewrite(query))
-    nearest.append(answers.nearest(one))
     for stage, hits in one.stages.items():
       found.setdefault(stage, {})[id_] = [(store.page_ids[hit.page], hit.score) for hit in hits]
       if ask is not None:
@@ -142,18 +138,12 @@ def evaluate(
     if not chosen.keys() & run.keys():
       raise UserError(f'{name} ranks pages for none of the {len(chosen)} judged queries: their ids must be the same')
   measure = lambda run: {name: per_query(run, chosen, name) for name in MEASURES}
-  off = [answers.nearest(searcher.search(query)) for query in answers.EVERYDAY]
-  calibration = answers.calibrate(np.array(nearest), np.array(off))
-  asked = {id_: texts[id_] for id_ in queries if texts and id_ in texts}
   return Report(
     found=found,
     values={stage: measure(run) for stage, run in runs.items()},
     milliseconds={part: np.array(spent) for part, spent in times.items()},
-    calibration=calibration,
     others={name: measure(run) for name, run in (others or {}).items()},
-    answers=judge_answers(searcher, queries, chosen, asked, calibration, answering or AnswerConfig())
-    if asked
-    else None,
+    answers=judge_answers(searcher, queries, chosen, texts or {}, answering or AnswerConfig()),
   )
 
 

@@ -101,15 +101,20 @@ def test_answers_are_judged_by_their_texts(searcher):
   queries = {str(i): f'number {i * 37} of page {i}' for i in range(4)}
   judgements = {str(i): {f'page-{i}': 1} for i in range(4)}
   texts = {'0': ('IT  says number 0',), '1': ('is nowhere said',), '2': ('it says number 74',)}
-  always = answers.Calibration(0.0, 4.0)
-  report = judge_answers(searcher, queries, judgements, texts, always, AnswerConfig())
+  report = judge_answers(searcher, queries, judgements, texts, AnswerConfig())
+  assert report.known.shape == report.hidden.shape == (4,)
   for row, (id_, right) in enumerate(texts.items()):
     said = answers.answer(searcher, queries[id_], searcher.search(queries[id_]))
     holds = [' '.join(right[0].lower().split()) in ' '.join(each.text.lower().split()) for each in said.citations]
     np.testing.assert_array_equal(report.right[row, : len(holds)], np.logical_or.accumulate(holds))
-  assert report.result()['abstained_known'] == 0.0
-  assert report.result()['answered_unknown'] == 1.0
-  assert report.result()['answer_at_3'] >= report.result()['answer_at_1']
-  never = judge_answers(searcher, queries, judgements, texts, answers.Calibration(0.0, -4.0), AnswerConfig())
-  assert (never.result()['abstained_known'], never.result()['answered_unknown']) == (1.0, 0.0)
-  assert 'answer@3' in never.table(0.5)
+  result = report.result()
+  assert result['answer_at_3'] >= result['answer_at_1']
+  assert 'answer@3' in report.table(0.5)
+  for least, expected in ((0.0, (0.0, 1.0)), (1.0, (1.0, 0.0))):
+    extreme = judge_answers(searcher, queries, judgements, {}, AnswerConfig(min_confidence=least))
+    assert (extreme.result()['abstained_known'], extreme.result()['answered_unknown']) == expected
+    assert 'answer_at_1' not in extreme.result()
+
+
+def test_without_a_relevant_page_there_is_nothing_to_judge(searcher):
+  assert judge_answers(searcher, {'a': 'copying'}, {'a': {'elsewhere': 1, 'page-1': 0}}, {}, AnswerConfig()) is None
