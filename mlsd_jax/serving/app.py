@@ -434,7 +434,7 @@ class _Gate:
         self._metrics.refused.labels(str(error.status)).inc()
         await JSONResponse(error.body(path), error.status, headers=error.headers())(scope, receive, noted)
     finally:
-      known = path if path in _known_paths(scope) else 'other'
+      known = getattr(scope.get('route'), 'path', 'other')  # /v1/models/{name}, not each name
       self._metrics.requests.labels(known, str(status)).inc()
       self._metrics.latency.labels(known).observe(time.perf_counter() - began)
 
@@ -448,7 +448,3 @@ async def _read_out(message: Message, receive: Receive) -> None:
     async with asyncio.timeout(_LINGER_SECONDS):
       while message.get('more_body'):
         message = await receive()
-
-
-def _known_paths(scope: Scope) -> set[str]:
-  return {route.path for route in scope['app'].routes} if 'app' in scope else set()

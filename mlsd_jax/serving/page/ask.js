@@ -85,7 +85,7 @@ async function open(from, {page_id: id, start, end}, model) {
   try {
     const page = await get(`v1/pages/${encodeURIComponent(id)}?model=${encodeURIComponent(model)}`);
     say('page-title', page.title || page.id);
-    say('page-id', page.id);
+    say('page-id', page.id === page.title ? '' : page.id);
     const text = byId('page-text');
     text.replaceChildren(...(start === undefined ? [page.text] : marked(page.text, start, end)));
     byId('page').showModal();

@@ -57,8 +57,8 @@ export function latest() {
 }
 
 export function percent(share) {
-  if (share > 0 && share < 0.001) return '< 0.1%';
-  if (share >= 0.995 && share < 1) return '> 99%';
+  if (share > 0 && share < 0.001) return '<\u00a00.1%';
+  if (share >= 0.995 && share < 1) return '>\u00a099%';
   return `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}%`;
 }
 

@@ -1,7 +1,7 @@
 // Names that a model makes up, and what each letter costs it.
 
 import {post} from './api.js';
-import {alertIn, bar, byId, choose, count, el, latest, percent, say} from './dom.js';
+import {alertIn, bar, byId, choose, count, el, latest, say} from './dom.js';
 
 const next = latest();
 let models = [];
@@ -50,10 +50,13 @@ async function show(body) {
   }
 }
 
+// A letter's column has room for three characters.
+const whole = (share) => (share < 0.005 ? '<1%' : `${Math.round(100 * share)}%`);
+
 function card({word, nats, is_new: isNew, letters}) {
   const cells = letters.map(({letter, nats: cost}) => el('li', {},
-    bar(Math.exp(-cost), 'column'), el('code', {}, letter || '⏹', letter ? null : el('span', {class: 'visually-hidden'}, ' end')),
-    percent(Math.exp(-cost))));
+    bar(Math.exp(-cost), 'column'), letter ? el('code', {}, letter) : el('span', {class: 'end'}, 'end'),
+    whole(Math.exp(-cost))));
   return el('li', {class: 'card'},
     el('div', {class: 'word'}, el('strong', {}, word || '(empty)'),
       el('span', {class: isNew ? 'tag new' : 'tag'}, isNew ? 'new' : 'in the training names'),

@@ -1,7 +1,7 @@
 // The server's own figures from /metrics, as lines of the last two minutes and as tables.
 
 import {getText} from './api.js';
-import {alertIn, byId, count, el, milliseconds, svg} from './dom.js';
+import {alertIn, byId, el, milliseconds, svg} from './dom.js';
 import {parse, quantile, sum} from './prometheus.js';
 
 const EVERY = 2000;  // milliseconds between two readings
@@ -9,20 +9,21 @@ const KEPT = 60;  // readings
 const WINDOW = 30;  // readings that a quantile is taken over: a minute
 
 const one = (value) => value.toFixed(value < 10 ? 1 : 0);
+const whole = (value) => value.toFixed(0);
 const seconds = (value) => milliseconds(1000 * value);
 const share = (value) => `${(100 * value).toFixed(0)}%`;
 
 // What is drawn: (now, before, a minute ago, seconds since before) -> a number, or null where nothing happened.
 const FIGURES = [
   {name: 'Requests a second', text: one, of: (now, then, _, passed) => (sum(now, 'mlsd_requests_total', ours) - sum(then, 'mlsd_requests_total', ours)) / passed},
-  {name: 'Latency, median of a minute', text: seconds, of: (now, _, ago) => quantile(now, ago, 'mlsd_request_seconds', 0.5, ours)},
-  {name: 'Latency, p99 of a minute', text: seconds, of: (now, _, ago) => quantile(now, ago, 'mlsd_request_seconds', 0.99, ours)},
+  {name: 'Median latency, last minute', text: seconds, of: (now, _, ago) => quantile(now, ago, 'mlsd_request_seconds', 0.5, ours)},
+  {name: 'p99 latency, last minute', text: seconds, of: (now, _, ago) => quantile(now, ago, 'mlsd_request_seconds', 0.99, ours)},
   {name: 'Tokens written a second', text: one, of: (now, then, _, passed) => (sum(now, 'mlsd_tokens_total', sampled) - sum(then, 'mlsd_tokens_total', sampled)) / passed},
-  {name: 'Being answered', text: one, of: (now) => sum(now, 'mlsd_running')},
-  {name: 'Waiting', text: one, of: (now) => sum(now, 'mlsd_waiting')},
-  {name: 'Texts written at once, mean of a minute', text: one, of: (now, _, ago) => ratio(
+  {name: 'Texts being written', text: whole, of: (now) => sum(now, 'mlsd_running')},
+  {name: 'Requests waiting', text: whole, of: (now) => sum(now, 'mlsd_waiting')},
+  {name: 'Texts at once, last minute', text: one, of: (now, _, ago) => ratio(
     sum(now, 'mlsd_decode_rows') - sum(ago, 'mlsd_decode_rows'), sum(now, 'mlsd_decode_steps') - sum(ago, 'mlsd_decode_steps'))},
-  {name: 'Items in other batches, mean of a minute', text: one, of: (now, _, ago) => ratio(
+  {name: 'Items a batch, last minute', text: one, of: (now, _, ago) => ratio(
     sum(now, 'mlsd_batch_items_sum') - sum(ago, 'mlsd_batch_items_sum'), sum(now, 'mlsd_batch_items_count') - sum(ago, 'mlsd_batch_items_count'))},
   {name: 'Prompt tokens from the cache', text: share, of: (now) => ratio(
     sum(now, 'mlsd_tokens_total', cached), sum(now, 'mlsd_tokens_total', cached) + sum(now, 'mlsd_tokens_total', prompts))},
@@ -89,7 +90,9 @@ function draw(node, values) {
     if (value === null) runs.push([]);
     else runs.at(-1).push(`${100 - (values.length - 1 - i) * 100 / (KEPT - 1)},${38 - 36 * value / top}`);
   });
-  const drawn = runs.filter((run) => run.length).map((run) => svg('polyline', {points: (run.length > 1 ? run : [run[0], run[0]]).join(' ')}));
+  const drawn = runs.filter((run) => run.length).flatMap((run) => [
+    svg('polygon', {points: [`${run[0].split(',')[0]},39`, ...run, `${run.at(-1).split(',')[0]},39`].join(' ')}),
+    svg('polyline', {points: (run.length > 1 ? run : [run[0], run[0]]).join(' ')})]);
   node.replaceChildren(svg('line', {x1: 0, x2: 100, y1: 39.5, y2: 39.5}), ...drawn);
 }
 
@@ -99,10 +102,10 @@ function showLatency(samples) {
     const times = sum(samples, `${base}_count`, isIn);
     if (!times) return;
     const cells = [0.5, 0.99].map((q) => el('td', {class: 'number'}, seconds(quantile(samples, null, base, q, isIn) ?? 0)));
-    rows.push(el('tr', {}, el('th', {scope: 'row'}, label), el('td', {class: 'number'}, count(times, 'time')), ...cells));
+    rows.push(el('tr', {}, el('th', {scope: 'row'}, label), el('td', {class: 'number'}, times.toLocaleString('en')), ...cells));
   };
   for (const {labels} of samples.get('mlsd_request_seconds_count') ?? []) {
-    if (ours(labels)) add('mlsd_request_seconds', labels.path, (each) => each.path === labels.path);
+    if (ours(labels)) add('mlsd_request_seconds', labels.path === 'other' ? 'what is not there' : labels.path, (each) => each.path === labels.path);
   }
   for (const {labels} of samples.get('mlsd_first_token_seconds_count') ?? []) {
     add('mlsd_first_token_seconds', `${labels.model}: first token`, (each) => each.model === labels.model);
@@ -110,5 +113,5 @@ function showLatency(samples) {
   for (const {labels} of samples.get('mlsd_stage_seconds_count') ?? []) {
     add('mlsd_stage_seconds', `${labels.model}: ${labels.stage}`, (each) => each.model === labels.model && each.stage === labels.stage);
   }
-  byId('server-latency').replaceChildren(...rows);
+  byId('server-latency').replaceChildren(...rows.sort((a, b) => a.textContent.localeCompare(b.textContent)));
 }

@@ -36,7 +36,7 @@ async function compare() {
 
 async function card(model, text, bytes) {
   const node = el('article', {class: 'card', 'aria-label': model.id},
-    el('h3', {}, model.id), el('p', {class: 'muted'}, `${model.vocab_size.toLocaleString('en')} ids`));
+    el('h3', {}, model.id));
   try {
     const told = await post('v1/tokenize', {model: model.id, text, pieces: true});
     const chips = told.pieces.slice(0, SHOWN).map((piece, i) => el('li', {},
@@ -44,6 +44,7 @@ async function card(model, text, bytes) {
     node.append(
       el('p', {}, el('strong', {}, count(told.count, 'token')),
         told.count ? `, ${(bytes / told.count).toFixed(2)} bytes a token` : ''),
+      el('p', {class: 'muted'}, `of ${model.vocab_size.toLocaleString('en')} that it knows`),
       el('ol', {class: 'chips', 'aria-label': `Tokens of ${model.id}, each with its id`}, ...chips));
     if (told.count > SHOWN) node.append(el('p', {class: 'muted'}, `and ${count(told.count - SHOWN, 'token')} more`));
   } catch (error) {
