@@ -25,10 +25,19 @@ from mlsd_jax.retrieval.build import BuildConfig, build_store
 from mlsd_jax.retrieval.pages import MARKDOWN, Page
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
 from mlsd_jax.retrieval.store import open_store
-from mlsd_jax.serving import Limits, NameService, RecommendService, SearchService, Services, TextService, create_app
+from mlsd_jax.serving import (
+  Limits,
+  NameService,
+  RecommendService,
+  SearchService,
+  Services,
+  Shop,
+  TextService,
+  create_app,
+)
 from mlsd_jax.tokenizers import ByteTokenizer
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
-from tests.recsys.conftest import made, state  # noqa: F401 (fixtures)
+from tests.recsys.conftest import made, shop, state  # noqa: F401 (fixtures)
 from tests.serving.conftest import CONFIG
 
 playwright = pytest.importorskip('playwright.sync_api', reason='no Playwright is installed')
@@ -107,15 +116,17 @@ def _names():
 
 
 @pytest.fixture(scope='module')
-def address(params, small_encoder, state, tmp_path_factory):  # noqa: F811
-  evil_items = state.items.with_columns(name=pl.lit(EVIL) + pl.col('id').cast(pl.String))
+def address(params, small_encoder, shop, tmp_path_factory):  # noqa: F811
+  named = pl.lit(EVIL) + pl.col('id').cast(pl.String)
+  items, known = (table.with_columns(name=named) for table in (shop.items, shop.purchases.items))
+  built = dataclasses.replace(shop, items=items, purchases=dataclasses.replace(shop.purchases, items=known))
   text = TextService('gpt', params, CONFIG, ByteTokenizer(), slots=2, max_waiting=4)
-  shop = RecommendService('shop', dataclasses.replace(state, items=evil_items))
-  shop.warm_up = lambda: None  # batches of 8 and of 64 would be compiled, and nobody needs them here
+  recommender = RecommendService('shop', built, shop=Shop(built, tmp_path_factory.mktemp('events')))
+  recommender.warm_up = lambda: None  # batches of 8 and of 64 would be compiled, and nobody needs them here
   services = Services(
     texts={'gpt': text, 'slow': Hindered('slow', text), 'broken': Hindered('broken', text, 3)},
     searches=_searches(small_encoder, tmp_path_factory.mktemp('store') / 'store'),
-    recommenders={'shop': shop},
+    recommenders={'shop': recommender},
     names={'names': _names()},
     tokenizers={'bytes': ByteTokenizer(), 'pieces': WordPieceTokenizer.train(['the cat and the hat'] * 3, 60)},
   )
@@ -188,8 +199,8 @@ def fill_section(page, section):
     page.get_by_role('button', name='Ask').click()
     page.get_by_role('heading', name='Pages found').wait_for()
   elif section == 'recommend':
-    page.get_by_label('Find a household').fill('u12')
-    page.get_by_role('button', name=re.compile(r'^u12 \d+ purchases')).click()
+    page.get_by_label('Find a household').fill('u125')
+    page.get_by_role('button', name=re.compile(r'^u125 \d+ purchases')).click()
     page.get_by_role('list', name='Recommended').locator('> li').first.wait_for()
   elif section == 'tokenizers':
     page.get_by_label('Text').locator('visible=true').fill(EVIL + ' é')
@@ -273,6 +284,26 @@ def test_a_citation_leads_to_its_place_and_abstention_is_said(open_page):
   page.get_by_role('button', name='Ask').click()
   page.get_by_role('heading', name='No answer').wait_for()
   page.get_by_text('The pages do not seem to know.').wait_for()
+
+
+def test_a_purchase_changes_the_list_and_is_told(open_page):
+  page = open_page('recommend')
+  fill_section(page, 'recommend')
+  items, history = page.locator('#recommend-items > li'), page.locator('#recommend-history > li')
+  before = items.locator('.name').all_inner_texts()
+  assert all(EVIL in each for each in before)
+  assert all('%' in each for each in items.locator('.chance').all_inner_texts())
+  household = page.get_by_role('button', name=re.compile(r'^u125 '))
+  bought, past = before[3], int(household.inner_text().split()[1])
+  items.nth(3).get_by_role('button', name='Buy').click()
+  history.first.get_by_text('just bought').wait_for()
+  assert history.first.locator('.name').inner_text() == bought
+  page.get_by_role('status').get_by_text(f'Bought {bought}. ').wait_for()
+  moved = page.locator('#recommend-items .changed')
+  after = [each.split(' ↑')[0].split(' ↓')[0].split(' new')[0] for each in items.locator('.name').all_inner_texts()]
+  assert moved.count() == sum(one != other for one, other in zip(before, after, strict=True)) > 0
+  assert page.evaluate("!!document.activeElement.closest('#recommend-items')")
+  page.get_by_role('button', name=re.compile(f'^u125 {past + 1} purchases')).wait_for()
 
 
 def test_tokenizers_stand_side_by_side_with_half_characters_as_bytes(open_page):

@@ -4,6 +4,8 @@ import {get, post} from './api.js';
 import {alertIn, bar, byId, choose, count, el, latest, percent, say} from './dom.js';
 
 const USERS = 8;
+const ITEMS = 10;
+const PAST = 15;  // purchases shown
 const WAIT = 200;
 
 const nextUsers = latest();
@@ -68,8 +70,8 @@ async function show(bought = null) {
   alertIn('recommend-error', '');
   try {
     const [{items}, {history}] = await Promise.all([
-      post('v1/recommend', {user, model: model(), number: 10}),
-      get(`v1/users/${encodeURIComponent(user)}?model=${encodeURIComponent(model())}`),
+      post('v1/recommend', {user, model: model(), number: ITEMS}),
+      get(`v1/users/${encodeURIComponent(user)}?${new URLSearchParams({limit: PAST, model: model()})}`),
     ]);
     if (!isLatest()) return;
     const changes = bought ? changed(items) : new Map();
