@@ -28,6 +28,7 @@ from mlsd_jax.serving.requests import (
   EmbeddingRequest,
   EventsRequest,
   ExpressionRequest,
+  ItemsRequest,
   NamesRequest,
   RecommendRequest,
   RerankRequest,
@@ -37,6 +38,7 @@ from mlsd_jax.serving.requests import (
   TokenizeRequest,
 )
 from mlsd_jax.serving.search_service import SearchService
+from mlsd_jax.serving.shop import Shop
 from mlsd_jax.serving.small_systems import name_words, show_graph
 from mlsd_jax.serving.text_service import TextService, token_text
 from mlsd_jax.serving.vector_service import VectorService
@@ -261,12 +263,16 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     events = body if isinstance(body, list) else [body]
     if len({each.model for each in events}) > 1:
       raise ApiError(400, 'the events of a list go to one model', param='model')
-    service = _find(services.recommenders, events[0].model)
-    if service.shop is None:
-      raise ApiError(409, f'{service.name} takes no events: its state stays as it was built', code='no_events')
-    made = [service.shop.make_event(moment=each.time, **each.model_dump(exclude={'time', 'model'})) for each in events]
-    new = await service.shop.post(made)
+    shop = _find_shop(services, events[0].model)
+    made = [shop.make_event(moment=each.time, **each.model_dump(exclude={'time', 'model'})) for each in events]
+    new = await shop.post(made)
     return {'accepted': len(made), 'repeated': len(made) - new, 'ids': [each.id for each in made]}
+
+  @app.post('/v1/items')
+  async def post_items(body: ItemsRequest) -> dict[str, Any]:
+    """Items that are new in the shop: recommendable by their columns when this answer comes."""
+    new = await _find_shop(services, body.model).post_items(body.items)
+    return {'accepted': len(body.items), 'repeated': len(body.items) - new}
 
   @app.get('/v1/users')
   async def list_users(
@@ -319,6 +325,13 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     """The graph of an expression, the value of each node and its gradient."""
     # Not async: FastAPI calls it in a thread, so that a drawing keeps nobody else waiting.
     return show_graph(body)
+
+
+def _find_shop(services: Services, model: str | None) -> Shop:
+  service = _find(services.recommenders, model)
+  if service.shop is None:
+    raise ApiError(409, f'{service.name} takes no events: its state stays as it was built', code='no_events')
+  return service.shop
 
 
 def _observe(metrics: Metrics, name: str, milliseconds: Mapping[str, float]) -> None:

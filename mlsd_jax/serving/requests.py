@@ -155,6 +155,19 @@ type EventsRequest = Annotated[
 ]
 
 
+# Columns of the item table by name; `id` among them.
+type ItemColumns = Annotated[
+  dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=10_000)] | None], Field(max_length=200)
+]
+
+
+class ItemsRequest(Body):
+  """POST /v1/items."""
+
+  items: Annotated[list[ItemColumns], Field(min_length=1, max_length=1000)]
+  model: str | None = None
+
+
 class TokenizeRequest(Body):
   """POST /v1/tokenize."""
 

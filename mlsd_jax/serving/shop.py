@@ -17,8 +17,10 @@ import pathlib
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.files import to_json
@@ -65,6 +67,7 @@ class Event:
 @dataclasses.dataclass(frozen=True)
 class _Waiting:
   events: Sequence[Event]
+  items: Sequence[Mapping[str, str | None]]
   done: concurrent.futures.Future[int]
 
 
@@ -125,8 +128,12 @@ class Shop:
       records.append({'version': state.version, 'cut': cut})
     first_served = next(at for at, record in enumerate(records) if record.get('version') == state.version)
     self._ids: set[str] = set()
-    counted, every = [], []
+    counted: list[Purchase] = []
+    every: list[Event] = []
+    items: dict[str, dict[str, str | None]] = {}
     for at, record in enumerate(records):
+      if 'item' in record:
+        items.setdefault(record['item']['id'], record['item'])
       if 'event' in record:
         event = Event(**record['event'])
         self._ids.add(event.id)
@@ -134,9 +141,11 @@ class Shop:
         # What was before this version's cut when it came is among the purchases that it was built from.
         if event.kind == 'purchase' and (at > first_served or event.time >= cut):
           counted.append(event.purchase)
-    known = set(map(str, state.items['id']))
+    known = {*map(str, state.items['id']), *items}
     self.unknown = sum(each.item not in known for each in counted)
-    self._live = LiveState(state, self._next_cut(cut), [each for each in counted if each.item in known])
+    self._live = LiveState(
+      state, self._next_cut(cut), [each for each in counted if each.item in known], list(items.values())
+    )
     self._on_events(every)
 
   def _next_cut(self, cut: int) -> int:
@@ -150,6 +159,11 @@ class Shop:
   @property
   def view(self) -> View:
     return self._live.view
+
+  @property
+  def newcomers(self) -> np.ndarray:
+    """Rows of the items that came after the build."""
+    return self._live.newcomers
 
   def make_event(self, user: str, item: str, moment: str | float | None = None, **fields: Any) -> Event:
     """An event as it will be logged.
@@ -178,11 +192,25 @@ class Shop:
     Raises:
       ApiError: the log cannot be written (503), or the server stops.
     """
+    return await self._put(events, ())
+
+  async def post_items(self, items: Sequence[Mapping[str, str | None]]) -> int:
+    """Logs items and takes them in; how many of them were new. What is there already stays as it is.
+
+    Raises:
+      UserError: a column or a value that the table of items cannot have.
+      ApiError: as `post`.
+    """
+    for item in items:
+      self._live.read_item(item)
+    return await self._put((), items)
+
+  async def _put(self, events: Sequence[Event], items: Sequence[Mapping[str, str | None]]) -> int:
     done: concurrent.futures.Future[int] = concurrent.futures.Future()
     with self._came:
       if self._closing:
         raise ApiError(503, 'the server stops', retry_after=1)
-      self._queue.append(_Waiting(events, done))
+      self._queue.append(_Waiting(events, items, done))
       self._came.notify()
     # What is written is written: a client that goes away meanwhile takes nothing back.
     return await asyncio.shield(asyncio.wrap_future(done))
@@ -210,11 +238,16 @@ class Shop:
   def _take(self, batch: Sequence[_Waiting]) -> list[int]:
     """Logs and counts what is new in a batch; how many events of each request are."""
     fresh: dict[str, Event] = {}
+    items: dict[str, Mapping[str, str | None]] = {}
     new = []
     for each in batch:
-      before = len(fresh)
+      before = len(fresh) + len(items)
+      items |= {str(item['id']): item for item in each.items if item['id'] not in self.view.items}
       fresh |= {event.id: event for event in each.events if event.id not in self._ids and event.id not in fresh}
-      new.append(len(fresh) - before)
+      new.append(len(fresh) + len(items) - before)
+    if items:
+      self._write({'item': dict(item)} for item in items.values())
+      self._live.add_items(list(items.values()))
     events = list(fresh.values())
     if events:
       self._write({'event': dataclasses.asdict(event)} for event in events)

@@ -95,6 +95,40 @@ def _iso(seconds: int) -> str:
   return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
 
 
+def test_a_new_item_is_recommendable_by_its_columns(served, shop, clock, tmp_path):
+  client, opened = served
+  like = shop.purchases.items.row(17, named=True)
+  item = {name: str(value) for name, value in like.items()} | {'id': 'fresh', 'name': 'Fresh bread'}
+  assert client.post('/v1/items', json={'items': [item, item]}).json() == {'accepted': 2, 'repeated': 1}
+  said = client.post('/v1/recommend', json={'user': shop.users['id'][3], 'in_stock': ['fresh', shop.items['id'][0]]})
+  assert {each['id'] for each in said.json()['items']} == {'fresh', shop.items['id'][0]}
+  retriever = opened.view.state.funnel.retriever
+  row = opened.view.items['fresh']
+  # The deep part is that of the same columns without a row of its own, which no item of the build has.
+  deep = retriever.config.embed_dim
+  params = retriever.params
+  expected = np.asarray(params['item_table'])[0] + sum(
+    np.asarray(table)[code] for table, code in zip(
+      [params['code_tables'][column] for column in sorted(params['code_tables'], key=int)], retriever.data.codes[18],
+      strict=True)
+  )  # fmt: skip
+  hidden = np.maximum(expected @ params['item_mlp']['up']['kernel'] + params['item_mlp']['up']['bias'], 0)
+  expected = expected + hidden @ params['item_mlp']['down']['kernel'] + params['item_mlp']['down']['bias']
+  np.testing.assert_allclose(retriever.items[row][:deep], expected, rtol=1e-4, atol=1e-5)
+  for each in range(3):
+    client.post('/v1/events', json={'user': shop.users['id'][each], 'item': 'fresh'})
+  assert opened.view.state.snapshot.column('item', 'n')[row] == 3
+  (tmp_path / 'after').mkdir()
+  shutil.copy(tmp_path / 'state' / 'events.log', tmp_path / 'after')
+  again = Shop(shop, tmp_path / 'after', wall=clock)
+  assert again.view.items['fresh'] == row
+  assert again.view.state.snapshot.column('item', 'n')[row] == 3
+  again.close()
+  answer = client.post('/v1/items', json={'items': [{'id': 'y', 'colour': 'red'}]})
+  assert answer.status_code == 400
+  assert "'colour' is no column of the items; there are id, name" in answer.json()['error']['message']
+
+
 @pytest.mark.parametrize(
   ('change', 'message'),
   [

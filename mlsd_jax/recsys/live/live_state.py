@@ -10,7 +10,7 @@ index, blend, ranker) stays until the next build.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import serving
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.known.snapshot import Snapshot
+from mlsd_jax.recsys.live import new_items
 from mlsd_jax.recsys.live.companions import Companions
 from mlsd_jax.recsys.live.ledger import COLUMNS, Ledger
 from mlsd_jax.recsys.live.user_rows import UserRows
@@ -70,17 +71,26 @@ class View:
 class LiveState:
   """A state to which purchases are added. One thread changes it, any number read `view`."""
 
-  def __init__(self, state: State, cut: int | None = None, purchases: Sequence[Purchase] = ()):
-    """A state with purchases that came before, at another cut than that of its build if there is one.
+  def __init__(
+    self,
+    state: State,
+    cut: int | None = None,
+    purchases: Sequence[Purchase] = (),
+    items: Sequence[Mapping[str, str | None]] = (),
+  ):
+    """A state with purchases and items that came before, at another cut than that of its build if there is one.
 
     Raises:
       UserError: the state holds no purchases.
     """
     if state.purchases is None:
       raise UserError('it was saved by an earlier release, without its purchases; train again in a new --workdir')
-    self._built, self._dataset = state, state.purchases
+    self._first, self._dataset = state.purchases, state.purchases
+    self._built = new_items.grow(state, state.purchases.num_items)
     self._posted: list[pl.DataFrame] = []
-    self._begin(state)
+    self._begin(self._built)
+    if items:
+      self.add_items(items)
     if purchases:
       self._posted.append(self._coded(purchases))
     if purchases or cut not in (None, state.snapshot.cut):
@@ -115,6 +125,43 @@ class LiveState:
     self._dataset = self.dataset()
     self._posted = []
     self._begin(rebuild(self._built, self._dataset, cut))
+
+  @property
+  def newcomers(self) -> np.ndarray:
+    """Rows of the items that came after the build."""
+    return np.arange(self._first.num_items, len(self.view.state.items))
+
+  def read_item(self, columns: Mapping[str, str | None]) -> pl.DataFrame:
+    """A row of the item table.
+
+    Raises:
+      UserError: no id, a column that the table does not have, or a value that is none of it.
+    """
+    table = self._first.items
+    unknown = [name for name in columns if name not in table.columns]
+    if unknown:
+      raise UserError(f'{unknown[0][:100]!r} is no column of the items; there are {", ".join(table.columns)}')
+    id_ = columns.get('id')
+    if not id_:
+      raise UserError('id: an item has one')
+    row = dict.fromkeys(table.columns) | {'name': id_} | dict(columns)
+    try:
+      return pl.DataFrame([row], dict.fromkeys(table.columns, pl.String)).cast(table.schema)
+    except pl.exceptions.PolarsError as error:
+      raise UserError(f'item {id_[:100]!r}: {str(error).splitlines()[0][:200]}') from None
+
+  def add_items(self, items: Sequence[Mapping[str, str | None]]) -> None:
+    """Adds items to choose from; one that is there already stays as it is.
+
+    Raises:
+      UserError: as `read_item`.
+    """
+    rows = {str(item['id']): self.read_item(item) for item in items if item.get('id') not in self.view.items}
+    if rows:
+      table = pl.concat([self._dataset.items, *rows.values()])
+      self._dataset = dataclasses.replace(self._dataset, items=table)
+      self._built = new_items.add_items(self._built, self._first, table)
+      self.retake(self.cut)
 
   def add(self, purchases: Sequence[Purchase]) -> None:
     """Counts purchases before the cut, each at its own time. A user that is not known becomes one.

@@ -239,3 +239,11 @@ def vocabulary(values: pl.Series, *, min_count: int = 1, buckets: int = 0) -> tu
     codes |= {value: 1 + len(known) + zlib.crc32(value.encode()) % buckets for value in distinct.filter(~often)}
   coded = text.replace_strict(codes, default=0, return_dtype=pl.Int32) if codes else values.len() * [0]
   return np.asarray(coded, np.int32), ['', *known, *(f'rare {bucket}' for bucket in range(buckets))]
+
+
+def encode(values: pl.Series, names: Sequence[str], buckets: int = 0) -> np.ndarray:
+  """Codes [N] int32 of further values of a column whose `vocabulary` has `names`; what is not there is rare."""
+  codes = {name: code for code, name in enumerate(names[: len(names) - buckets]) if code}
+  rare = lambda text: len(names) - buckets + zlib.crc32(text.encode()) % buckets if buckets else 0
+  texts = values.cast(pl.String).to_list()
+  return np.array([0 if text is None else codes.get(text, rare(text)) for text in texts], np.int32)

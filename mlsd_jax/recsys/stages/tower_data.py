@@ -12,6 +12,8 @@ from mlsd_jax.recsys.purchases.events import Dataset, vocabulary
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages.factors import Factors
 
+MIN_COUNT, BUCKETS = 5, 16  # items of a value with a code of its own; codes of rarer ones
+
 
 @dataclasses.dataclass(frozen=True)
 class TowerData:
@@ -44,7 +46,7 @@ class TowerData:
     }
 
 
-def code_items(dataset: Dataset, min_count: int = 5, buckets: int = 16) -> np.ndarray:
+def code_items(dataset: Dataset, min_count: int = MIN_COUNT, buckets: int = BUCKETS) -> np.ndarray:
   """[num_items + 1, C] codes of categories and attributes, rare ones hashed; row 0, of no item, is all zero."""
   columns = [
     vocabulary(dataset.items[name], min_count=min_count, buckets=buckets)[0]

@@ -79,15 +79,32 @@ class Retriever:
       depth, where = k, None
       if only is not None:
         depth += only.spare(snapshot, users)
-        where = None if only.in_stock is None else {_ITEM: np.flatnonzero(only.in_stock)}
+        stocked = None if only.in_stock is None else np.flatnonzero(only.in_stock)
+        where = None if stocked is None else {_ITEM: stocked[stocked < len(self.index)]}
       items = np.full((len(users), depth), -1, np.int32)
       scores = np.zeros((len(users), depth), np.float32)
-      near = self.index.search(vectors, min(depth, max(len(self.items), 1)), where=where)
+      indexed = len(self.index)
+      near = self.index.search(vectors, min(depth, max(indexed, 1)), where=where)
       got = near.rows[0].shape[0] if len(users) else 0
       items[:, :got], scores[:, :got] = np.stack(near.rows), np.stack(near.scores)
+      if len(self.items) > indexed:
+        items, scores = self._with_new(items, scores, vectors, only)
       return (items, scores) if only is None else only.first_passing(snapshot, users, items, scores, k)
 
     return search
+
+  def _with_new(
+    self, items: np.ndarray, scores: np.ndarray, vectors: np.ndarray, only: Filter | None
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Lists [U, K] with what came after the index was built, which is few: all of it is compared."""
+    new = np.arange(len(self.index), len(self.items))
+    if only is not None and only.in_stock is not None:
+      new = new[only.in_stock[new]]
+    found = np.tile(new.astype(np.int32), (len(vectors), 1))
+    items = np.concatenate([items, found], 1)
+    scores = np.concatenate([scores, vectors @ self.items[new].T], 1)
+    best = np.argsort(np.where(items < 0, np.inf, -scores), axis=1, kind='stable')[:, : items.shape[1] - len(new)]
+    return np.take_along_axis(items, best, 1), np.take_along_axis(scores, best, 1)
 
   def scored(self, candidates: Candidates, vectors: np.ndarray) -> Candidates:
     """The towers' score of all candidates, in standard deviations from the mean of their user's union.
