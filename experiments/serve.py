@@ -28,6 +28,7 @@ from mlsd_jax.recsys import saved_state
 from mlsd_jax.retrieval import expansion, store
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.serving import (
+  AnswerLog,
   Limits,
   NameService,
   RecommendService,
@@ -37,6 +38,7 @@ from mlsd_jax.serving import (
   TextService,
   VectorService,
   create_app,
+  rules,
 )
 from mlsd_jax.serving.config import ServerConfig
 from mlsd_jax.serving.search_service import AskConfig
@@ -117,8 +119,12 @@ def _open_recommender(workdir: pathlib.Path, name: str, settings: ServerConfig, 
   state = saved_state.load(workdir / 'state')
   if state.purchases is None:
     raise UserError('it was saved by an earlier release; train again in a new --workdir')
-  shop = Shop(state, pathlib.Path(settings.state, name))
-  services.recommenders[name] = RecommendService(name, state, shop=shop, max_waiting=settings.max_waiting)
+  folder = pathlib.Path(settings.state, name)
+  shop = Shop(state, folder)
+  answers = AnswerLog(folder / 'answers')
+  services.recommenders[name] = RecommendService(
+    name, state, shop=shop, answers=answers, max_waiting=settings.max_waiting
+  )
 
 
 SYSTEMS = {
@@ -173,6 +179,10 @@ def serve(run: contract.Run) -> None:
       run.print(f'{name}/{workdir.name}: not served: {error}')
       continue
     run.print(f'{name}/{workdir.name}: {system.what}')
+  if settings.rules:
+    views = {name: service.view for name, service in services.recommenders.items()}
+    for name, each in rules.read(settings.rules, views).items():
+      services.recommenders[name].rules = each
   for name in _missing(settings.runs):
     run.print(f'{name}: nothing under {settings.runs}/{name}; {_command(name)} makes it')
   if not (services.texts or services.searches or services.recommenders or services.names or services.tokenizers):

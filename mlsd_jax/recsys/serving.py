@@ -16,6 +16,7 @@ from mlsd_jax.recsys.funnel import Funnel
 from mlsd_jax.recsys.known.snapshot import Snapshot
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.stages import features
 from mlsd_jax.recsys.stages.candidates import Candidates
 from mlsd_jax.recsys.stages.filters import Filter
 
@@ -60,7 +61,13 @@ class Answer:
 
 
 def recommend(
-  state: State, users: np.ndarray, k: int = 12, *, exclude_bought: bool = False, in_stock: np.ndarray | None = None
+  state: State,
+  users: np.ndarray,
+  k: int = 12,
+  *,
+  exclude_bought: bool = False,
+  in_stock: np.ndarray | None = None,
+  least: int | None = None,
 ) -> Answer:
   """The k best items of each user. What the sources name is filled up from what sells and passes.
 
@@ -68,6 +75,7 @@ def recommend(
     users: [U] numbers; len(state.users) for one who is not known.
     exclude_bought: leave out what the user has bought before.
     in_stock: [num_items] bool; others are left out.
+    least: how many items what the sources name is filled up to; k by default.
 
   Raises:
     UserError: no users, a number that no user has, k below 1, `in_stock` of another form.
@@ -80,11 +88,26 @@ def recommend(
   stages = dataclasses.replace(state.funnel, keep=max(state.funnel.keep, int(k)))
   only = Filter(in_stock, exclude_bought) if exclude_bought or in_stock is not None else None
   union = funnel.gather(
-    state.snapshot, state.histories, users, stages.per_source, stages.retriever, only=only, least=int(k)
+    state.snapshot,
+    state.histories,
+    users,
+    stages.per_source,
+    stages.retriever,
+    only=only,
+    least=int(k if least is None else least),
   )
   scored = funnel.score(stages, union)
   items, logits = scored.candidates.top(scored.logits[:, 0], int(k))
   return Answer(items, 1 / (1 + np.exp(-logits)), scored.candidates)
+
+
+def estimate(state: State, user: int, item: int) -> float:
+  """The probability of a purchase of an item that no source named."""
+  sources = tuple(state.funnel.per_source)
+  none = np.zeros((1, len(sources)), np.float32)
+  one = Candidates(np.array([user]), np.array([0, 1]), np.array([item], np.int32), none.astype(np.int16), none, sources)
+  inputs = state.funnel.scorer.inputs(state.snapshot, one, features.compute(state.snapshot, one))
+  return float(1 / (1 + np.exp(-state.funnel.scorer(inputs)[0, 0])))
 
 
 def _check_users(state: State, users: np.ndarray) -> np.ndarray:

@@ -1,3 +1,6 @@
+from .answers import (
+  AnswerLog,
+)
 from .app import (
   Services,
   create_app,
@@ -25,6 +28,7 @@ from .vector_service import (
 )
 
 __all__ = [
+  'AnswerLog',
   'Limits',
   'NameService',
   'RecommendService',

@@ -250,9 +250,8 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     """Items for a user, best first, and why; what the user bought lately beside them."""
     service = _find(services.recommenders, body.model)
     client = request.scope['client_name']
-    work = service.recommend(
-      body.user, body.number, exclude_bought=body.exclude_bought, in_stock=body.in_stock, client=client
-    )
+    asked = body.model_dump(exclude={'user', 'model', 'number'}, exclude_none=True)
+    work = service.recommend(body.user, body.number, client=client, **asked)
     with metrics.time_stage(service.name, 'recommend'):
       made = await answer_while_there(request, work, limits.deadline_seconds)
     return made | {'history': service.history(body.user)}

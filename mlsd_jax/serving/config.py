@@ -12,6 +12,7 @@ class ServerConfig:
 
   runs: str = 'runs'  # the folder of finished runs
   state: str = ''  # a folder for what happens while it serves; '' is state/ in the workdir. Runs are never written to
+  rules: str = ''  # a JSON file of what recommenders may show, by their names
   host: str = '127.0.0.1'  # 0.0.0.0 lets other machines in
   port: Annotated[int, between(0, 65535)] = 8000  # 0 takes a free one
   slots: Positive = 16  # texts that a language model writes at once

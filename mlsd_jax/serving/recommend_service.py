@@ -1,37 +1,21 @@
 """A recommender's state behind dynamic batches: the requests of many users go through the funnel together."""
 
 import asyncio
-import dataclasses
 import datetime
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from mlsd_jax.errors import UserError
-from mlsd_jax.recsys import reasons, serving
 from mlsd_jax.recsys.live.live_state import View
 from mlsd_jax.recsys.serving import State
+from mlsd_jax.serving.answers import AnswerLog, Shown
 from mlsd_jax.serving.batching import Batcher
+from mlsd_jax.serving.rules import Rules
 from mlsd_jax.serving.shop import Shop
-
-
-@dataclasses.dataclass(frozen=True)
-class Wanted:
-  """One user's request.
-
-  Attributes:
-    user: its id.
-    number: how many items.
-    exclude_bought: leave out what the user has bought.
-    in_stock: ids of the items that may be recommended; None for all.
-  """
-
-  user: str
-  number: int
-  exclude_bought: bool = False
-  in_stock: frozenset[str] | None = None
+from mlsd_jax.serving.showing import Made, Wanted, describe, show
 
 
 class RecommendService:
@@ -40,6 +24,8 @@ class RecommendService:
   Attributes:
     name: by which requests ask for it.
     shop: where what happens is counted; None where the state stays as it was built.
+    rules: that hold for every request.
+    answers: where what was shown is logged.
   """
 
   def __init__(
@@ -48,10 +34,15 @@ class RecommendService:
     state: State,
     *,
     shop: Shop | None = None,
+    rules: Rules | None = None,
+    answers: AnswerLog | None = None,
+    on_answer: Callable[[Shown], None] = lambda shown: None,
     max_waiting: int = 256,
     on_batch: Callable[[int, float], None] = lambda items, seconds: None,
   ):
     self.name, self.shop, self._built = name, shop, View.of(state)
+    self.rules, self.answers, self._on_answer = rules or Rules(), answers, on_answer
+    self._rng = np.random.default_rng()
     # Some 64 users are looked up and ranked in little more time than one.
     self._batches = Batcher(name, self._compute, lambda _: 1, budget=64, max_waiting=max_waiting, on_batch=on_batch)
 
@@ -68,34 +59,50 @@ class RecommendService:
     """What a request is answered from now."""
     return self.shop.view if self.shop else self._built
 
-  async def recommend(
-    self,
-    user: str,
-    number: int = 12,
-    *,
-    exclude_bought: bool = False,
-    in_stock: Sequence[str] | None = None,
-    client: str = '',
-  ) -> dict[str, Any]:
-    """{'user', 'known', 'version', 'items'}: items best first, with the chance of a purchase, the sources, and why.
+  async def recommend(self, user: str, number: int = 12, *, client: str = '', **asked: Any) -> dict[str, Any]:
+    """{'user', 'known', 'version', 'answer', 'items'}: items best first, the chance of a purchase, sources, and why.
 
     Args:
       user: an id; one that is not known gets what is popular, ranked for somebody without a history.
-      in_stock: ids of items; others are left out.
+      asked: fields of Rules, for this request.
 
     Raises:
-      UserError: an item of in_stock that there is not.
+      UserError: an item or a category that there is not.
       ApiError: too many requests wait (429).
     """
-    view, stocked = self.view, None
-    if in_stock is not None:
-      unknown = [id_ for id_ in in_stock if id_ not in view.items]
-      if unknown:
-        raise UserError(f'in_stock: no item has the id {unknown[0][:100]!r} (one of {len(unknown)} that are not known)')
-      stocked = frozenset(in_stock)
+    view, rules = self.view, self.rules
+    if any(value is not None for value in asked.values()):
+      rules = rules.of_request(asked)
+      rules.check(view)
     known = user in view.users
-    (items,) = await self._batches([Wanted(user, number, exclude_bought, stocked)], client)
-    return {'user': user, 'known': known, 'version': view.state.version, 'items': items}
+    (made,) = await self._batches([Wanted(user, number, rules)], client)
+    id_ = uuid.uuid4().hex
+    self._note(id_, user, known, rules, made, view)
+    return {'user': user, 'known': known, 'version': view.state.version, 'answer': id_, 'items': made.items}
+
+  def _note(self, id_: str, user: str, known: bool, rules: Rules, made: Made, view: View) -> None:
+    items = view.state.items['id']
+    ids = lambda rows: ['' if row < 0 else str(items[row]) for row in rows.tolist()]
+    shown = Shown(
+      id_,
+      self.shop.now() if self.shop else view.state.snapshot.cut,
+      self.name,
+      view.state.version,
+      user,
+      known,
+      [each['id'] for each in made.items],
+      [each['probability'] for each in made.items],
+      made.slate.propensity.tolist(),
+      ids(made.slate.greedy),
+      made.slate.open.tolist(),
+      rules.explore,
+      ids(made.pool),
+      ids(made.candidates),
+      rules.to_json(),
+    )
+    if self.answers is not None:
+      self.answers.add(shown)
+    self._on_answer(shown)
 
   def history(self, user: str, number: int = 20) -> list[dict[str, Any]]:
     """What a user bought lately, the latest first, with the days since."""
@@ -105,7 +112,7 @@ class RecommendService:
     row, state = view.users[user], view.state
     recent, ages = state.snapshot['recent'][row], state.snapshot['recent_age'][row]
     bought = [(int(item), float(age)) for item, age in zip(recent, ages, strict=False) if item >= 0]
-    return [_describe(state, item) | {'days_ago': age} for item, age in bought[:number]]
+    return [describe(state, item) | {'days_ago': age} for item, age in bought[:number]]
 
   def list_users(self, query: str = '', limit: int = 20) -> list[dict[str, Any]]:
     """{'id', 'purchases'} of users whose id contains `query`, those that begin with it first."""
@@ -126,7 +133,7 @@ class RecommendService:
       past = state.histories
       first, last = int(past.start[row]), int(past.start[row + 1])
       for place in range(last - 1, max(first, last - limit) - 1, -1):
-        item = _describe(state, int(past.item[place]) - 1)
+        item = describe(state, int(past.item[place]) - 1)
         history.append({'item': item['id'], 'name': item['name'], 'time': _iso(int(past.time[place]) + past.origin)})
     return {'id': user, 'known': row is not None, 'history': history}
 
@@ -135,52 +142,14 @@ class RecommendService:
     for users in (1, 8, 64):
       self._compute([Wanted('', 12)] * users)
 
-  def _compute(self, requests: list[Wanted]) -> list[list[dict[str, Any]]]:
-    """Requests with the same conditions together; the longest list of them is cut for the others."""
-    out: list[list[dict[str, Any]]] = [[]] * len(requests)
-    alike: dict[tuple[bool, frozenset[str] | None], list[int]] = {}
-    for place, request in enumerate(requests):
-      alike.setdefault((request.exclude_bought, request.in_stock), []).append(place)
-    view = self.view
-    rows = [view.row(request.user) for request in requests]
-    state = view.state
-    for (exclude_bought, stocked), places in alike.items():
-      in_stock = None
-      if stocked is not None:
-        in_stock = np.zeros(len(state.items), bool)
-        in_stock[[view.items[id_] for id_ in stocked if id_ in view.items]] = True
-      users = np.array([rows[place] for place in places])
-      number = max(requests[place].number for place in places)
-      answer = serving.recommend(state, users, number, exclude_bought=exclude_bought, in_stock=in_stock)
-      for place, told in zip(places, _tell(state, answer, users), strict=True):
-        out[place] = told[: requests[place].number]
-    return out
+  def _compute(self, requests: list[Wanted]) -> list[Made]:
+    return show(self.view, requests, self.shop.newcomers if self.shop else np.zeros(0, np.int64), self._rng)
 
   async def close(self) -> None:
     await self._batches.close()
-    if self.shop:
-      await asyncio.to_thread(self.shop.close)
-
-
-def _tell(state: State, answer: serving.Answer, users: np.ndarray) -> list[list[dict[str, Any]]]:
-  """What is told of each user's items; reasons of all of them are looked up at once."""
-  found = answer.candidates
-  owner, place = np.nonzero(answer.items >= 0)
-  items = answer.items[owner, place]
-  # Candidates of a user ascend by item: one number for both finds all of them in one search.
-  number = len(state.items)
-  row = np.searchsorted(found.row * np.int64(number) + found.item, owner * np.int64(number) + items)
-  why = reasons.explain_each(state, users[owner], items, found.rank[row], found.sources, found.score[row])
-  told: list[list[dict[str, Any]]] = [[] for _ in users]
-  chances = answer.probability[owner, place].tolist()
-  for user, item, chance, reason in zip(owner, items.tolist(), chances, why, strict=True):
-    told[user].append(_describe(state, item) | {'probability': chance, 'sources': reason.sources, 'why': reason.why})
-  return told
-
-
-def _describe(state: State, row: int) -> dict[str, Any]:
-  id_, name, category = state.items.row(row)
-  return {'id': str(id_), 'name': name, 'category': category}
+    for each in (self.shop, self.answers):
+      if each is not None:
+        await asyncio.to_thread(each.close)
 
 
 def _iso(seconds: int) -> str:

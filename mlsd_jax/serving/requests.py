@@ -129,8 +129,13 @@ class RecommendRequest(Body):
   user: Annotated[str, Field(max_length=1000)]
   model: str | None = None
   number: Annotated[int, Field(ge=1, le=1000)] = 12
-  exclude_bought: bool = False
+  exclude_bought: bool | None = None
   in_stock: Annotated[list[str], Field(min_length=1, max_length=2**20)] | None = None  # ids; others are left out
+  blocked: Annotated[list[str], Field(max_length=2**20)] | None = None  # ids that are left out
+  pinned: Annotated[list[str], Field(max_length=1000)] | None = None  # ids that stand first
+  at_most: dict[str, Annotated[int, Field(ge=0, le=1000)]] | None = None  # places of a category, '*' of each other one
+  diversity: Annotated[float, Field(ge=0, le=1)] | None = None  # of MMR
+  explore: Annotated[float, Field(ge=0, le=1)] | None = None  # share of places for items that are new
 
 
 class EventRequest(Body):

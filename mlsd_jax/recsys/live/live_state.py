@@ -23,7 +23,7 @@ from mlsd_jax.recsys.live import new_items
 from mlsd_jax.recsys.live.companions import Companions
 from mlsd_jax.recsys.live.ledger import COLUMNS, Ledger
 from mlsd_jax.recsys.live.user_rows import UserRows
-from mlsd_jax.recsys.purchases.events import DAY, Dataset
+from mlsd_jax.recsys.purchases.events import DAY, Dataset, vocabulary
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.serving import State
 
@@ -51,17 +51,26 @@ class Purchase:
 class View:
   """What a request is answered from.
 
+  Attributes:
+    users: rows by id; items: likewise.
+    categories: codes of the finest categories by name, from 1 on.
+    category_of: [I] the code of each item's, 0 for none.
+
   Look up rows first, then take `state`: a row that is there is in the state, as that is replaced first.
   """
 
   state: State
   users: dict[str, int]
   items: dict[str, int]
+  categories: dict[str, int]
+  category_of: np.ndarray
 
   @classmethod
   def of(cls, state: State) -> 'View':
     rows = lambda ids: {str(id_): row for row, id_ in enumerate(ids)}
-    return cls(state, rows(state.users['id']), rows(state.items['id']))
+    codes, names = vocabulary(state.items['category'])
+    categories = {name: code for code, name in enumerate(names) if code}
+    return cls(state, rows(state.users['id']), rows(state.items['id']), categories, codes)
 
   def row(self, user: str) -> int:
     """Of a user; one more than there are for one who is not known."""
