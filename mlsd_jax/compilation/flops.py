@@ -65,6 +65,8 @@ def _convolution_products(run: Run, shapes: list[tuple[Shape, ...]]) -> int:
   window = dict(re.findall(r'(\w+)=([\dx_-]+)', (re.search(r'window=\{([^}]*)\}', text) or ['', ''])[1]))
   products = sizes[1]['i'] * sizes[2]['b'] * sizes[2]['f']
   taps = [int(size) for size in window.get('size', '').split('x') if size]
+  if not taps:
+    return products
   numbers = lambda name: [int(value) for value in window.get(name, 'x'.join('1' * len(taps))).split('x')]
   low = [int(pad.partition('_')[0]) for pad in window.get('pad', 'x'.join(['0_0'] * len(taps))).split('x')]
   spread = zip(taps, numbers('stride'), numbers('lhs_dilate'), numbers('rhs_dilate'), low, strict=True)

@@ -147,7 +147,6 @@ def _open_gpu(name: str, count: int, chip: str, program: str) -> Hardware:
     ) from error
   if plugin._get_library_path() is None:
     raise UserError(f"--hardware={name}: the CUDA plugin is damaged; uv run --with 'jax[cuda13]' {program} brings it")
-  plugin.initialize()
   gpu, hosts = GPUS[chip], max(1, count // GPUS_A_HOST)
   topology = topologies.get_topology_desc(
     '', platform='cuda', target_config=gpu.target_config(), topology=f'1x{hosts}x{count // hosts}'

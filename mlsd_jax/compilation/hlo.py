@@ -115,7 +115,7 @@ class Module:
           self.computations[current] = []
           if found[1]:
             self.entry = current
-      elif line.startswith('}'):
+      elif line.rstrip() == '}':  # attributes may hold JSON of several lines
         current = None
       elif (instruction := _parse(line)) is not None:
         self.computations[current].append(instruction)

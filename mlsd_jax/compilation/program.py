@@ -30,12 +30,14 @@ class Program:
     mesh: devices by axis, as make_mesh takes them.
     lower: mesh of the machine's devices -> the program, traced for abstract arguments that lie on it.
     model_flops: of one call on all devices as the model's arithmetic requires them (what MFU counts); 0 where unknown.
+    notes: mesh -> lines on how its arrays lie there.
   """
 
   name: str
   mesh: Mapping[str, int]
   lower: Callable[[Mesh], jax.stages.Lowered]
   model_flops: float = 0.0
+  notes: Callable[[Mesh], Sequence[str]] = lambda mesh: ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Report:
     xla_flops, xla_bytes: what XLA itself reckons, each loop counted once; 0 where it does not (GPU).
     peak: bytes of temporaries that the reckoning of memory.py finds, beside `temporaries`.
     largest: arrays held at that peak, with how many there are of each.
+    notes: of the program.
   """
 
   program: str
@@ -75,6 +78,7 @@ class Report:
   xla_bytes: float = 0.0
   collectives: Sequence[Collective] = ()
   peak: int = 0
+  notes: Sequence[str] = ()
   largest: Sequence[tuple[int, Held]] = ()
 
 
@@ -86,7 +90,7 @@ def compile_program(program: Program, hardware: Hardware) -> Report:
   """
   mesh = sharding.make_mesh(dict(program.mesh), hardware.devices)
   report = Report(program.name, hardware.name, hardware.chip, dict(mesh.shape))
-  report = dataclasses.replace(report, usable=hardware.usable, memory=hardware.memory)
+  report = dataclasses.replace(report, usable=hardware.usable, memory=hardware.memory, notes=tuple(program.notes(mesh)))
   began = time.perf_counter()
   try:
     compiled = program.lower(mesh).compile()

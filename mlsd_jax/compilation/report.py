@@ -13,6 +13,7 @@ _MIB = 2**20
 def describe(report: Report) -> str:
   """All that is known, in lines."""
   lines = [f'{report.program} for {report.hardware} ({report.chip}), mesh {mesh_text(report.mesh)}']
+  lines += [f'  {note}' for note in report.notes]
   if report.failure:
     return '\n'.join([*lines, f'  does not compile ({report.seconds:.0f} s): {report.failure}'])
   verdict = 'fits' if report.fits else 'DOES NOT FIT'

@@ -1,7 +1,6 @@
 """The trainer's step as a Program: abstract state and batch, nothing is made or read."""
 
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,8 @@ from mlsd_jax.training import sharding, step
 from mlsd_jax.training.config import DTYPES, TrainConfig
 from mlsd_jax.training.optimizers import make_optimizer
 from mlsd_jax.training.task import Task
+
+_NOTED = 2**20  # bytes of an array that is worth a line if the mesh does not divide it
 
 type BatchShapes = Mapping[str, jax.ShapeDtypeStruct]  # of one global batch, [B, ...]
 
@@ -44,14 +45,11 @@ def train_program(task: Task, config: TrainConfig, batch: BatchShapes, name: str
     where = sharding.batch_sharding(mesh, leading=1)
     return train_step.lower(state, {key: _placed(x, where) for key, x in stacked.items()})
 
-  return Program(name, dict(config.mesh), lower, task.flops_per_batch * steps)
+  def notes(mesh: Mesh) -> list[str]:
+    params = jax.eval_shape(task.init, jax.random.key(config.seed))
+    return sharding.find_undivided(params, task.sharding_rules, mesh, _NOTED)
 
-
-def state_bytes(task: Task, config: TrainConfig) -> int:
-  """Bytes of the whole training state, over all devices."""
-  make = functools.partial(step.init_state, task, make_optimizer(config.optimizer, config.steps), rng=config.rng)
-  leaves = jax.tree.leaves(jax.eval_shape(make, jax.random.key(config.seed)))
-  return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+  return Program(name, dict(config.mesh), lower, task.flops_per_batch * steps, notes)
 
 
 def _placed(x: Any, where: Any) -> jax.ShapeDtypeStruct:

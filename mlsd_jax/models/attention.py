@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import layers
+from mlsd_jax.models.mesh_axes import map_kernel
 
 IMPLEMENTATIONS = ('xla', 'cudnn', 'splash')
 BLOCK = 128  # queries that 'xla' takes at a time where attention is causal
@@ -69,10 +70,11 @@ def attend(
     return _attend_xla(q_BTHK, k_BSHK, v_BSHK, mask_BTS, window, dropout_rate, key)
   if implementation == 'cudnn':
     seen = (window - 1, 0) if window else None
-    return jax.nn.dot_product_attention(
-      q_BTHK, k_BSGK, v_BSGK, is_causal=True, local_window_size=seen, implementation='cudnn'
+    fused = functools.partial(
+      jax.nn.dot_product_attention, is_causal=True, local_window_size=seen, implementation='cudnn'
     )
-  return _attend_splash(q_BTHK, k_BSHK, v_BSHK, window)
+    return map_kernel(fused, q_BTHK, k_BSGK, v_BSGK)
+  return map_kernel(functools.partial(_attend_splash, window=window), q_BTHK, k_BSHK, v_BSHK)
 
 
 def weights(q_BTHK: jax.Array, k_BSHK: jax.Array, mask_BTS: jax.Array | None = None, window: int = 0) -> jax.Array:
@@ -114,7 +116,7 @@ def _attend_block(q_BTHK, k_BSHK, v_BSHK, mask_BTS, window, dropout_rate, key):
   return jnp.einsum('BHTS,BSHK->BTHK', weights_BHTS, v_BSHK)
 
 
-def _attend_splash(q_BTHK, k_BSHK, v_BSHK, window):
+def _attend_splash(q_BTHK, k_BSHK, v_BSHK, *, window):
   from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
   from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 

@@ -222,7 +222,8 @@ class GPT(nnx.Module):
 
   def logits(self, hidden_BTD):
     """[B, T, D] -> [B, T, vocab_size]; padding rows of the embedding never come out."""
-    return jnp.einsum('BTD,VD->BTV', hidden_BTD, self.token_embedding[: self.config.vocab_size])
+    # The logits are cut, not the table: a GPU would copy all of it for every token.
+    return jnp.einsum('BTD,VD->BTV', hidden_BTD, self.token_embedding[...])[..., : self.config.vocab_size]
 
   def token_losses(self, tokens_BT, targets_BT, key=None):
     config = self.config

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from mlsd_jax.models import mesh_axes
+
 
 class Linear(nnx.Module):
   """y = x W + b from a last axis of `in_features` to any output shape.
@@ -36,6 +38,10 @@ class Linear(nnx.Module):
     out_shape = kernel.shape[self.in_ndim :]
     batch_shape = x.shape[: x.ndim - self.in_ndim]
     fan_in = math.prod(kernel.shape[: self.in_ndim])
+    if self.in_ndim == 1 and len(out_shape) > 1 and mesh_axes.splits_heads():
+      # Heads that lie on several devices stay an axis of their own: merged with another, they would all be gathered.
+      y = jnp.tensordot(x.astype(kernel.dtype), kernel, 1)
+      return y if self.bias is None else y + self.bias[...]
     # One flat matrix product: kept three-dimensional, its backward pass costs a CPU a fifth more of the step.
     y = x.reshape(-1, fan_in).astype(kernel.dtype) @ kernel.reshape(fan_in, math.prod(out_shape))
     y = y.reshape(*batch_shape, *out_shape)

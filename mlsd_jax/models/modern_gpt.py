@@ -291,7 +291,7 @@ class ModernGPT(nnx.Module):
 
   def logits(self, hidden_BTD):
     """[B, T, D] -> [B, T, vocab_size]; padding rows of the head never come out."""
-    logits_BTV = jnp.einsum('BTD,VD->BTV', hidden_BTD, self.output_table[: self.config.vocab_size])
+    logits_BTV = jnp.einsum('BTD,VD->BTV', hidden_BTD, self.output_table)[..., : self.config.vocab_size]
     return cap_logits(logits_BTV, self.config.logit_softcap)
 
   def token_losses(self, tokens_BT, targets_BT):

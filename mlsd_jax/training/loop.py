@@ -134,6 +134,7 @@ class _Run:
     self.best_loss = math.inf
     self.last_metrics: dict[str, float] | None = None
     self.seconds_before = 0.0
+    self.undivided: list[str] = []
 
   def start(self, init_params: Any) -> TrainState:
     """The last good checkpoint on this mesh, or a fresh state made straight into its shards."""
@@ -141,6 +142,7 @@ class _Run:
     abstract = jax.eval_shape(make, jax.random.key(self.config.seed))
     # Where each array lies is known before there is any: a state too large for one device is never on one.
     shardings = state_shardings(abstract, self.task, self.mesh)
+    self.undivided = sharding.find_undivided(abstract.params, self.task.sharding_rules, self.mesh)
     step = self.checkpoints.latest_good()
     if step is not None:
       place = lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
@@ -188,6 +190,8 @@ class _Run:
     config, step = self.config, int(state.step)
     if step:
       log.progress.print(f'resumed from step {step} of {config.steps}')
+    for line in self.undivided:
+      log.progress.print(line)
     trace = Trace(self.workdir / 'profile') if config.profile else None
     # Ahead of need, in a thread: the next batch is read and copied to the devices while they compute this one.
     batches = prefetch(self._batches(train_data, step))

@@ -7,7 +7,6 @@ up, not what the table holds. As in TorchRec's fused optimisers (Mudigere et al.
 Names: n ids of a batch, N rows of a table, D its width.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,29 +19,26 @@ from mlsd_jax.training.task import Batch, Task
 _WORTH = 4  # a table of fewer rows an id is quicker updated as a whole
 
 
-@dataclasses.dataclass(frozen=True)
-class Rows:
-  """Of one table: the `distinct` rows [n] that are looked up, ascending (then ids past the table), and the `place` [n]
-  of each id among those."""
-
-  distinct: jax.Array
-  place: jax.Array
-
-
-def of_batch(task: Task, params: Any, batch: Batch) -> dict[str, Rows]:
-  """The rows that a batch looks up, by the path of their table, where the table is so large that they are few."""
+def find_distinct(task: Task, params: Any, batch: Batch) -> dict[str, jax.Array]:
+  """The rows that a batch looks up, by the path of their table, where the table is so large that they are few: [n]
+  ascending, each once, then ids past the table."""
   sizes = {path_string(path): len(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params) if leaf.ndim}
   found = task.lookups(batch) if task.lookups else {}
   assert not any(other.endswith('/' + path) for other in sizes for path in found), 'a path must name one table'
-  return {path: _rows(ids, sizes[path]) for path, ids in found.items() if sizes[path] > _WORTH * len(ids)}
+  return {path: _distinct(ids, sizes[path]) for path, ids in found.items() if sizes[path] > _WORTH * len(ids)}
 
 
-def _rows(ids: jax.Array, size: int) -> Rows:
+def find_places(distinct: jax.Array, ids: jax.Array) -> jax.Array:
+  """Where each of `ids`, which are some of those that were looked up, stands among the distinct ones."""
+  # Searched for, as a device or a microbatch has a part of the ids alone.
+  return jnp.searchsorted(distinct, ids)
+
+
+def _distinct(ids: jax.Array, size: int) -> jax.Array:
   # A row that is looked up twice has one gradient, the sum: hence distinct rows, in an array of fixed length, since the
   # program is compiled for shapes. What is left over is filled with ids past the table, each another one.
-  distinct, place = jnp.unique(ids, size=len(ids), fill_value=size, return_inverse=True)
-  number = jnp.arange(len(ids))
-  return Rows(jnp.where(distinct < size, distinct, size + number), place)
+  distinct = jnp.unique(ids, size=len(ids), fill_value=size)
+  return jnp.where(distinct < size, distinct, size + jnp.arange(len(ids)))
 
 
 def take(tree: Any, at: Mapping[str, jax.Array]) -> Any:
@@ -60,17 +56,19 @@ def put(tree: Any, rows: Any, at: Mapping[str, jax.Array]) -> Any:
   return _at(tree, at, change, rows)
 
 
-def looking_up(task: Task, found: Mapping[str, Rows]) -> Task:
-  """The task with a loss of whole tables, but of distinct rows where those were `found`."""
-  if not task.lookups:
-    return task
-  lookups: Callable[[Batch], dict[str, jax.Array]] = task.lookups
+def looking_up(task: Task) -> Callable[..., Any]:
+  """The task's loss as (params, batch, key, distinct, ...): of whole tables, but of the `distinct` rows where there are
+  some at a table's path."""
+  lookups = task.lookups
+  if lookups is None:
+    return lambda params, batch, key, distinct, **options: task.loss(params, batch, key, **options)
 
-  def loss(params, batch, key, **options):
-    at = lookups(batch) | {path: rows.place for path, rows in found.items()}
+  def loss(params, batch, key, distinct, **options):
+    at = lookups(batch)
+    at |= {path: find_places(rows, at[path]) for path, rows in distinct.items()}
     return task.loss(take(params, at), batch, key, **options)
 
-  return dataclasses.replace(task, loss=loss, lookups=None)
+  return loss
 
 
 def _at(tree: Any, at: Mapping[str, Any], change: Callable[..., Any], *others: Any) -> Any:

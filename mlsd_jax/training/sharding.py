@@ -1,7 +1,7 @@
 """Where arrays live on a mesh, by rule tables: parameter path -> logical axes -> mesh axes.
 
     Rules for a GPT block:  ('blocks/.*/attention/qkv/kernel', ('embed', None, 'heads', None))
-    One table for all:      embed -> fsdp, heads -> tensor, mlp -> tensor, vocab -> tensor
+    One table for all:      embed -> fsdp, heads -> tensor, mlp -> tensor, vocab -> tensor, rows -> all axes
 
 A model knows nothing of this file, and this file nothing of a model.
 """
@@ -21,7 +21,15 @@ type Rules = Sequence[tuple[str, tuple[str | None, ...]]]  # (regular expression
 
 MESH_AXES = ('data', 'fsdp', 'tensor')
 BATCH_AXES = ('data', 'fsdp')  # a batch is split over both
-LOGICAL_TO_MESH = {'embed': 'fsdp', 'heads': 'tensor', 'mlp': 'tensor', 'vocab': 'tensor'}
+# Rows of embedding tables of which a batch looks up few are split over everything there is, and never gathered.
+LOGICAL_TO_MESH: dict[str, str | tuple[str, ...]] = {
+  'embed': 'fsdp',
+  'heads': 'tensor',
+  'mlp': 'tensor',
+  'vocab': 'tensor',
+  'rows': MESH_AXES,
+}
+LARGE = 64 * 2**20  # bytes of an array that should not lie whole on every device
 
 
 def make_mesh(shape: dict[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -57,12 +65,36 @@ def partition_spec(path: str, shape: Sequence[int], rules: Rules, mesh: Mesh) ->
     if re.search(pattern, path):
       if len(logical) > len(shape):
         continue
-      axes: list[str | None] = [None] * (len(shape) - len(logical))
+      axes: list[str | tuple[str, ...] | None] = [None] * (len(shape) - len(logical))
       axes += [LOGICAL_TO_MESH[name] if name else None for name in logical]
       # Left whole where it does not divide: jit knows no shards of unlike sizes.
-      divisible = [a if a and size % mesh.shape[a] == 0 else None for a, size in zip(axes, shape, strict=True)]
+      divisible = [a if a and size % _ways(a, mesh) == 0 else None for a, size in zip(axes, shape, strict=True)]
       return PartitionSpec(*divisible)
   return PartitionSpec()
+
+
+def _ways(axes: str | tuple[str, ...], mesh: Mesh) -> int:
+  return math.prod(mesh.shape[axis] for axis in ((axes,) if isinstance(axes, str) else axes))
+
+
+def find_undivided(tree: Any, rules: Rules, mesh: Mesh, least: int = LARGE) -> list[str]:
+  """What a rule would split and the mesh does not divide, of arrays of `least` bytes and more: a line each kind.
+
+  'item_table: 105,543 rows do not divide by fsdp=8, and stay whole on each device'
+  """
+  lines = []
+  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    name, shape = path_string(path), leaf.shape
+    logical = next((axes for pattern, axes in rules if re.search(pattern, name) and len(axes) <= len(shape)), ())
+    if math.prod(shape) * leaf.dtype.itemsize < least:
+      continue
+    for size, axis in zip(shape[len(shape) - len(logical) :], logical, strict=True):
+      over = LOGICAL_TO_MESH[axis] if axis else ()
+      if size % _ways(over, mesh):
+        ways = ' x '.join(f'{a}={mesh.shape[a]}' for a in ((over,) if isinstance(over, str) else over))
+        kind = re.sub(r'(?<=/)[0-9]+(?=/)', '*', name)
+        lines.append(f'{kind}: {size:,} {axis} do not divide by {ways}, and stay whole on each device')
+  return list(dict.fromkeys(lines))
 
 
 def tree_specs(tree: Any, rules: Rules, mesh: Mesh) -> Any:
@@ -80,8 +112,24 @@ def tree_shardings(tree: Any, rules: Rules, mesh: Mesh) -> Any:
 
 
 def without_axis(spec: PartitionSpec, axis: str) -> PartitionSpec:
-  """`spec` with one mesh axis dropped: the layout after gathering over that axis."""
+  """`spec` with one mesh axis dropped: the layout after gathering over that axis. Rows of tables, which are split over
+  all axes together, stay as they are."""
   return PartitionSpec(*(None if entry == axis else entry for entry in spec))
+
+
+def batch_axes_of(spec: PartitionSpec) -> tuple[int, tuple[str, ...]] | None:
+  """(dimension, axes) of an array that is split over axes of the batch; None where those leave it whole."""
+  for dimension, entry in enumerate(spec):
+    axes = tuple(axis for axis in ((entry,) if isinstance(entry, str) else entry or ()) if axis in BATCH_AXES)
+    if axes:
+      return dimension, axes
+  return None
+
+
+def of_batch_axes(spec: PartitionSpec) -> PartitionSpec:
+  """`spec` with the axes of the batch alone."""
+  found = batch_axes_of(spec)
+  return PartitionSpec(*[found[1] if found and i == found[0] else None for i in range(len(spec))])
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -5,7 +5,9 @@ compiler place collectives; `shard_map` is what each device does, collectives wr
 older form, for data parallelism alone.
 """
 
+import contextlib
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -79,24 +81,26 @@ def make_train_step(
     accumulation: microbatches a step; gradients are summed over them in float32.
     dtype: what parameters are cast to for the forward and backward pass.
     by_rows: of large tables only the rows that a batch looks up (task.lookups) are differentiated and updated, which
-      is the same for an optimiser that leaves rows without a gradient as they are. Not done per device or with
-      microbatches, whose parts look up other rows.
+      is the same for an optimiser that leaves rows without a gradient as they are.
+
+  Gradients are exchanged in the dtype in which they are: that of the pass; summed over microbatches, float32.
 
   Raises:
     UserError: settings that do not fit the task or the mesh.
   """
   check_step(task, mesh, kind, accumulation)
   gradient_of = {'jit': _global_gradient, 'shard_map': _per_device_gradient, 'pmap': _pmap_gradient}[kind]
-  by_rows = by_rows and kind == 'jit' and accumulation == 1
+  if kind == 'jit' and accumulation > 1 and _ways(mesh) > 1:
+    # In the global view there is no sum that is not yet taken over devices: each microbatch would be exchanged.
+    gradient_of = _per_device_gradient
 
   def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     # Large tables give way to the few rows that the batch looks up: the optimiser then passes over those alone.
-    found = row_updates.of_batch(task, state.params, batch) if by_rows else {}
-    distinct = {path: rows.distinct for path, rows in found.items()}
+    distinct = row_updates.find_distinct(task, state.params, batch) if by_rows else {}
     params, opt_state = row_updates.take((state.params, state.opt_state), distinct)
-    gradient = gradient_of(row_updates.looking_up(task, found), mesh, accumulation, dtype)
+    gradient = gradient_of(task, mesh, accumulation, dtype)
     # The key is a function of the step alone: a run that was stopped draws the dropout masks it would have drawn.
-    grads, metrics = gradient(params, batch, jax.random.fold_in(state.key, state.step))
+    grads, metrics = gradient(params, batch, jax.random.fold_in(state.key, state.step), distinct)
     weight = metrics['loss'][1]
     # Divided only here, by the weight of the whole batch: means of unlike parts do not average to the mean of all.
     # Where nothing of it counts, the gradient is zero.
@@ -108,15 +112,26 @@ def make_train_step(
     return TrainState(state.step + 1, params, opt_state, state.key), metrics
 
   def many_steps(state: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
-    if jax.tree.leaves(batches)[0].shape[0] == 1:  # a scan of length one costs a copy of the state
-      state, metrics = one_step(state, jax.tree.map(lambda x: x[0], batches))
-      return state, jax.tree.map(lambda x: x[None], metrics)
-    return jax.lax.scan(one_step, state, batches)  # a loop inside the program: Python starts it once for all steps
+    with _known_mesh(mesh, kind):
+      if jax.tree.leaves(batches)[0].shape[0] == 1:  # a scan of length one costs a copy of the state
+        state, metrics = one_step(state, jax.tree.map(lambda x: x[0], batches))
+        return state, jax.tree.map(lambda x: x[None], metrics)
+      return jax.lax.scan(one_step, state, batches)  # a loop inside the program: Python starts it once for all steps
 
   abstract = jax.eval_shape(lambda key: init_state(task, optimizer, key), jax.random.key(0))
   shardings = state_shardings(abstract, task, mesh)
   # Donated: the new state is written over the old one, for which there would often be no second place in memory.
   return jax.jit(many_steps, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
+
+
+def _ways(mesh: Mesh) -> int:
+  return math.prod(mesh.shape[axis] for axis in sharding.BATCH_AXES)
+
+
+def _known_mesh(mesh: Mesh, kind: str = 'jit') -> contextlib.AbstractContextManager[Any]:
+  """Lets a model that calls kernels of its own find the axes over which to split them."""
+  # Of pmap nothing is left to be split.
+  return contextlib.nullcontext() if kind == 'pmap' else jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def check_step(task: Task, mesh: Mesh, kind: str, accumulation: int) -> None:
@@ -149,7 +164,8 @@ def make_eval_step(task: Task, mesh: Mesh, *, dtype: Any = jnp.float32) -> Calla
   """(params, batch) -> metrics as (sum, weight) pairs, compiled."""
 
   def evaluate(params, batch):
-    return task.evaluate(_gathered(cast_floating(params, dtype), task, mesh), batch)
+    with _known_mesh(mesh):
+      return task.evaluate(_gathered(cast_floating(params, dtype), task, mesh), batch)
 
   return jax.jit(evaluate, out_shardings=sharding.replicated(mesh))
 
@@ -157,43 +173,44 @@ def make_eval_step(task: Task, mesh: Mesh, *, dtype: Any = jnp.float32) -> Calla
 def _weighted_loss(task: Task, dtype: Any, axis_name: AxisName = ()):
   """The gradient of the *sum* over items, so that parts of a batch add up whatever their weights."""
   options = {'axis_name': axis_name} if task.whole_batch else {}
+  loss_of_tables = row_updates.looking_up(task)
 
-  def loss(params, batch, key):
-    # The cast is differentiated too, so that gradients come back in float32, in which small updates do not vanish.
-    mean, metrics = task.loss(cast_floating(params, dtype), batch, key, **options)
+  def loss(params, batch, key, distinct):
+    # The cast is differentiated too: the gradient has the dtype of what is handed in.
+    mean, metrics = loss_of_tables(cast_floating(params, dtype), batch, key, distinct, **options)
     return mean * jax.lax.stop_gradient(metrics['loss'][1]), metrics
 
   gradient = jax.grad(loss, has_aux=True)
   if task.whole_batch:  # a device of which nothing counts still has part in the losses of others
     return gradient
 
-  def of_what_counts(params, batch, key):
+  def of_what_counts(params, batch, key, distinct):
     # The mean over a part of which nothing counts may be 0 / 0; the sum over the parts would carry it everywhere.
-    grads, metrics = gradient(params, batch, key)
+    grads, metrics = gradient(params, batch, key, distinct)
     return jax.tree.map(lambda g: jnp.where(metrics['loss'][1] > 0, g, jnp.zeros_like(g)), grads), metrics
 
   return of_what_counts
 
 
-def _accumulate(grad, params, batch, key, accumulation: int):
+def _accumulate(grad, params, batch, key, distinct, accumulation: int):
   """Sums `grad` over microbatches; row r belongs to microbatch r mod accumulation.
 
   (Interleaved, as contiguous rows lie on one device: each device then gives an equal share to every microbatch.)
   """
   if accumulation == 1:
-    return grad(params, batch, key)
+    return grad(params, batch, key, distinct)
   split = lambda x: jnp.swapaxes(x.reshape(x.shape[0] // accumulation, accumulation, *x.shape[1:]), 0, 1)
   microbatches = jax.tree.map(split, batch)
 
   # A scan, not a Python loop: the compiler holds the activations of one microbatch, not of all.
   def body(total, inputs):
     index, microbatch = inputs
-    part = grad(params, microbatch, jax.random.fold_in(key, index))
-    return jax.tree.map(jnp.add, total, part), None
+    part = grad(params, microbatch, jax.random.fold_in(key, index), distinct)
+    return jax.tree.map(jnp.add, total, cast_floating(part, jnp.float32)), None
 
   # Zeros of the right shapes to begin with, found without computing a gradient.
-  shapes = jax.eval_shape(grad, params, jax.tree.map(lambda x: x[0], microbatches), key)
-  zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+  shapes = jax.eval_shape(grad, params, jax.tree.map(lambda x: x[0], microbatches), key, distinct)
+  zeros = cast_floating(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), jnp.float32)
   return jax.lax.scan(body, zeros, (jnp.arange(accumulation), microbatches))[0]
 
 
@@ -210,7 +227,7 @@ def _global_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
   loss = lambda params, *inputs, **options: task.loss(_gathered(params, task, mesh), *inputs, **options)
   gathering = dataclasses.replace(task, loss=loss)
   grad = _weighted_loss(gathering, dtype)
-  return lambda params, batch, key: _accumulate(grad, params, batch, key, accumulation)
+  return lambda params, batch, key, distinct: _accumulate(grad, params, batch, key, distinct, accumulation)
 
 
 def _per_device_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
@@ -221,34 +238,38 @@ def _per_device_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
   """
   grad = _weighted_loss(task, dtype, sharding.BATCH_AXES)
 
-  def gradient(params, batch, key):
-    specs = jax.tree.map(_without_tensor, sharding.tree_specs(params, task.sharding_rules, mesh))
+  def gradient(params, batch, key, distinct):
+    specs = jax.tree.map(sharding.of_batch_axes, sharding.tree_specs(params, task.sharding_rules, mesh))
 
     def gather(x, spec):
-      dimension = _fsdp_dimension(spec)
-      return x if dimension is None else jax.lax.all_gather(x, 'fsdp', axis=dimension, tiled=True)
+      found = sharding.batch_axes_of(spec)
+      return x if found is None else jax.lax.all_gather(x, found[1], axis=found[0], tiled=True)
 
     def reduce(g, spec):
-      dimension = _fsdp_dimension(spec)
       # What every device holds whole is summed over all; of what is split, each device keeps the sum of its own shard.
-      if dimension is None:
-        return jax.lax.psum(g, sharding.BATCH_AXES)
-      return jax.lax.psum(jax.lax.psum_scatter(g, 'fsdp', scatter_dimension=dimension, tiled=True), 'data')
+      found = sharding.batch_axes_of(spec)
+      others: tuple[str, ...] = sharding.BATCH_AXES
+      if found is not None:
+        g = jax.lax.psum_scatter(g, found[1], scatter_dimension=found[0], tiled=True)
+        others = tuple(axis for axis in others if axis not in found[1])
+      return jax.lax.psum(g, others) if others else g
 
-    def device(shards, rows, key):
+    def device(shards, rows, key, distinct):
       index = jax.lax.axis_index(sharding.BATCH_AXES)  # into the key, else all devices would draw the same masks
-      whole = jax.tree.map(gather, shards, specs)
-      grads, metrics = _accumulate(grad, whole, rows, jax.random.fold_in(key, index), accumulation)
-      return jax.tree.map(reduce, grads, specs), jax.lax.psum(metrics, sharding.BATCH_AXES)
+      # Cast before they are gathered and reduced before they are widened: half the bytes in bfloat16.
+      whole = jax.tree.map(gather, cast_floating(shards, dtype), specs)
+      grads, metrics = _accumulate(grad, whole, rows, jax.random.fold_in(key, index), distinct, accumulation)
+      grads = jax.tree.map(lambda g, spec, x: reduce(g, spec).astype(x.dtype), grads, specs, shards)
+      return grads, jax.lax.psum(metrics, sharding.BATCH_AXES)
 
     return jax.shard_map(
       device,
       mesh=mesh,
-      in_specs=(specs, PartitionSpec(sharding.BATCH_AXES), PartitionSpec()),
+      in_specs=(specs, PartitionSpec(sharding.BATCH_AXES), PartitionSpec(), PartitionSpec()),
       out_specs=(specs, PartitionSpec()),
       axis_names=set(sharding.BATCH_AXES),
       check_vma=False,  # that parameters are alike on all devices is known from `specs`, not from the loss
-    )(params, batch, key)
+    )(params, batch, key, distinct)
 
   return gradient
 
@@ -258,20 +279,14 @@ def _pmap_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
   axis_name = ('data',)
   grad = _weighted_loss(task, dtype, axis_name)
 
-  def device(params, rows, key):
+  def device(params, rows, key, distinct):
     key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))  # else all devices would draw the same masks
-    return jax.lax.psum(_accumulate(grad, params, rows, key, accumulation), axis_name)
+    found = _accumulate(grad, cast_floating(params, dtype), rows, key, distinct, accumulation)
+    grads, metrics = jax.lax.psum(found, axis_name)
+    return jax.tree.map(lambda g, x: g.astype(x.dtype), grads, params), metrics
 
   count = mesh.size
   devices = list(mesh.devices.flat)
-  on_devices = jax.pmap(device, axis_name[0], in_axes=(None, 0, None), out_axes=None, devices=devices)
+  on_devices = jax.pmap(device, axis_name[0], in_axes=(None, 0, None, None), out_axes=None, devices=devices)
   split = lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:])
-  return lambda params, batch, key: on_devices(params, jax.tree.map(split, batch), key)
-
-
-def _without_tensor(spec: PartitionSpec) -> PartitionSpec:
-  return sharding.without_axis(spec, 'tensor')
-
-
-def _fsdp_dimension(spec: PartitionSpec) -> int | None:
-  return spec.index('fsdp') if 'fsdp' in spec else None
+  return lambda params, batch, key, distinct: on_devices(params, jax.tree.map(split, batch), key, distinct)

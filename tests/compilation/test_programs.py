@@ -7,6 +7,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mlsd_jax.compilation import compile_program, count, describe, open_hardware
+from mlsd_jax.compilation.flops import count_flops
 from mlsd_jax.compilation.hlo import Module, parse_shapes
 from mlsd_jax.compilation.program import Program
 from mlsd_jax.errors import UserError
@@ -88,6 +89,23 @@ def test_tiles_pad_and_fast_memory_costs_nothing():
   [fast] = parse_shapes('f32[8,128]{1,0:T(8,128)S(1)}')
   assert (plain.bytes, tiled.bytes, tiled.plain_bytes, fast.bytes) == (30, 8 * 128 * 2, 30, 0)
   assert [shape.dims for shape in parse_shapes('(f32[2]{0}, (s32[], pred[4,1]{1,0}))')] == [(2,), (), (4, 1)]
+
+
+def test_products_that_a_tpu_writes_as_convolutions():
+  """Of [8, 32, 64] x [8, 64, 16]: the batch is a spatial dimension of which each output meets one place."""
+  text = """HloModule x
+
+ENTRY %main (a: bf16[8,32,64], b: bf16[8,64,16]) -> bf16[8,32,16] {
+  %a = bf16[8,32,64]{2,1,0} parameter(0)
+  %b = bf16[8,64,16]{2,1,0} parameter(1), frontend_attributes={kernel_metadata={
+"note":"{}"
+}}
+  %c = bf16[64,64]{1,0} parameter(2)
+  %d = bf16[64,64]{1,0} convolution(%c, %c), dim_labels=bf_io->bf
+  ROOT %e = bf16[8,32,16]{2,1,0} convolution(%a, %b), window={size=8 stride=7 lhs_dilate=8}, dim_labels=0bf_0io->0bf
+}
+"""
+  assert count_flops(Module(text)) == (2.0 * (64**3 + 8 * 32 * 64 * 16), {})
 
 
 def test_a_failure_to_compile_is_an_answer():

@@ -12,7 +12,7 @@ from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
 from mlsd_jax.training.task import Task
 
 ROWS, WIDTH, BATCH, STEPS = 512, 8, 16, 6
-RULES = (('_tables?(/[0-9]+)?$', ('vocab', None)),)
+RULES = (('_tables?(/[0-9]+)?$', ('rows', None)),)
 
 
 def lookups(batch):
@@ -89,19 +89,18 @@ def test_tables_split_over_devices(whole, shape):
 
 
 @pytest.mark.parametrize('keywords', [{'kind': 'shard_map'}, {'accumulation': 2}])
-def test_forms_of_the_step_that_update_whole_tables(whole, keywords):
+def test_every_form_of_the_step_updates_the_rows(whole, keywords):
   assert_close(train(True, {'data': 2, 'fsdp': 2, 'tensor': 2}, jax.devices(), **keywords)[1:], whole[1:])
 
 
 def test_few_rows_are_taken_of_large_tables_only():
   task = make_task()
   params, batch = task.init(jax.random.key(0)), {name: x[0] for name, x in made_batches().items()}
-  found = row_updates.of_batch(task, params, batch)
-  assert list(found) == ['big_table']
-  rows = found['big_table']
-  np.testing.assert_array_equal(rows.distinct[rows.place], batch['ids'].reshape(-1))
-  assert (np.diff(rows.distinct) > 0).all()
-  distinct = {'big_table': rows.distinct}
+  distinct = row_updates.find_distinct(task, params, batch)
+  assert list(distinct) == ['big_table']
+  rows, ids = distinct['big_table'], batch['ids'].reshape(-1)
+  np.testing.assert_array_equal(rows[row_updates.find_places(rows, ids)], ids)
+  assert (np.diff(rows) > 0).all()
   taken = row_updates.take(params, distinct)
   assert_close(row_updates.put(params, taken, distinct), params)
 

@@ -66,3 +66,18 @@ def test_placed_batch_holds_its_rows_in_order():
   np.testing.assert_array_equal(placed, rows)
   assert all(shard.data.shape == (2, 3) for shard in placed.addressable_shards)
   assert sharding.process_rows(8, mesh) == slice(0, 8)
+
+
+def test_what_the_mesh_does_not_divide_is_named():
+  mesh = sharding.make_mesh({'fsdp': 4, 'tensor': 2})
+  rules = (('table$', ('rows', None)), ('kernel$', ('embed', 'heads')))
+  leaf = lambda *shape: jax.ShapeDtypeStruct(shape, np.float32)
+  tree = {'item_table': leaf(99, 4), 'blocks': {str(i): {'kernel': leaf(8, 5)} for i in range(3)}}
+  assert sharding.find_undivided(tree, rules, mesh, least=0) == [
+    'blocks/*/kernel: 5 heads do not divide by tensor=2, and stay whole on each device',
+    'item_table: 99 rows do not divide by data=1 x fsdp=4 x tensor=2, and stay whole on each device',
+  ]
+  assert sharding.find_undivided(tree, rules, mesh) == []
+  divided = {'item_table': leaf(96, 4), 'blocks': {'0': {'kernel': leaf(8, 4)}}}
+  assert sharding.find_undivided(divided, rules, mesh, least=0) == []
+  assert sharding.partition_spec('item_table', (96, 4), rules, mesh) == PartitionSpec(sharding.MESH_AXES, None)

@@ -26,7 +26,7 @@ from mlsd_jax.recsys.stages.scorer import RankerInputs
 from mlsd_jax.training.sharding import Rules
 from mlsd_jax.training.task import Task, average_loss
 
-RANKER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('vocab', None)),)
+RANKER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('rows', None)),)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mlsd_jax.training.sharding import Rules
 from mlsd_jax.training.task import Task, average_loss, first_row, gather_rows
 
 # Rows of the big tables are split over the mesh; an id's row then lives on one device.
-TOWER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('vocab', None)), ('item_bias$', ('vocab', None)))
+TOWER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('rows', None)), ('item_bias$', ('rows', None)))
 _STRENGTHS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 22.0)  # of factors, that a boost may make of theirs
 _ENOUGH, _ASKED = 10_000, (512, 2048)  # purchases by which they are chosen, by so many users at least and at most
 

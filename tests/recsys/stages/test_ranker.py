@@ -165,7 +165,7 @@ def test_a_ranker_whose_tables_are_large_learns_the_same_by_rows():
     mesh = sharding.make_mesh({'data': 1}, jax.devices()[:1])
     run = step.make_train_step(task, optimizer, mesh, by_rows=by_rows)
     states.append(run(step.init_state(task, optimizer, jax.random.key(0)), batches)[0])
-  few = row_updates.of_batch(task, states[0].params, {name: x[0] for name, x in batches.items()})
+  few = row_updates.find_distinct(task, states[0].params, {name: x[0] for name, x in batches.items()})
   assert set(few) == {'item_table', 'code_tables/0'}
   first, second = (jax.device_get((state.params, state.opt_state)) for state in states)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), first, second)

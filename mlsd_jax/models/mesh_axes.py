@@ -1,0 +1,52 @@
+"""The mesh that a model is traced for, where its trainer says so (jax.sharding.use_abstract_mesh); models have none.
+
+Almost everywhere the compiler splits a model's operations by where its arrays lie, and no code here is needed. Two
+things it cannot know: how to split a kernel that somebody else wrote, and that a reshape should not merge an axis that
+is split. By convention the axis called 'tensor' splits heads and inner widths, all others the batch.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+from jax.sharding import AxisType, PartitionSpec
+
+HEADS_AXIS = 'tensor'
+
+
+def find_split_axes() -> dict[str, int]:
+  """Axes over which the compiler splits the arrays at hand, by name, with their sizes; {} outside of a mesh.
+
+  Axes that a shard_map around has split already are not among them.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return {}
+  kinds = zip(mesh.axis_names, mesh.axis_sizes, mesh.axis_types, strict=True)
+  return {name: size for name, size, kind in kinds if kind == AxisType.Auto}
+
+
+def splits_heads() -> bool:
+  """Whether heads and inner widths are split over devices."""
+  return find_split_axes().get(HEADS_AXIS, 1) > 1
+
+
+def map_kernel(kernel: Callable[..., jax.Array], *arrays_BTHK: jax.Array) -> jax.Array:
+  """`kernel(q, k, v)` of arrays [B, T, heads, K], each device on its rows and heads.
+
+  A fused kernel is a black box to the compiler, which refuses to split it. Rows and heads do not need each other, so
+  each device calls it for its own. What the mesh does not divide (25 heads on 8 devices) stays whole on each.
+  """
+  axes = find_split_axes()
+  if not axes:
+    return kernel(*arrays_BTHK)
+  over_rows = tuple(name for name in axes if name != HEADS_AXIS)
+  rows, heads = arrays_BTHK[0].shape[0], [array.shape[2] for array in arrays_BTHK]
+  if rows % math.prod(axes[name] for name in over_rows):
+    over_rows = ()
+  over_heads = HEADS_AXIS if HEADS_AXIS in axes and not any(count % axes[HEADS_AXIS] for count in heads) else None
+  spec = PartitionSpec(over_rows or None, None, over_heads, None)
+  mapped = jax.shard_map(
+    kernel, in_specs=(spec,) * len(arrays_BTHK), out_specs=spec, axis_names=set(axes), check_vma=False
+  )
+  return mapped(*arrays_BTHK)
