@@ -6,6 +6,7 @@ python -m experiments.estimate --system=retrieval --documents=30M --qps=500 --p9
 python -m experiments.estimate --system=recsys --config=configs/recsys/hm.py --users=10M --items=100k
 python -m experiments.estimate --system=algorithms --contestants=100k
 python -m experiments.estimate --system=gpt2 --config=configs/gpt2/shakespeare_char_cpu.py --hardware=here
+python -m experiments.estimate --mode=quiz
 
 It reads the config files that runs use, with --config.key=value as there, and flags for the load.
 """
@@ -15,7 +16,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments import command_line, contract
+from experiments import command_line, contract, estimate_pages
+from experiments.estimate_quiz import KEYS, QuizConfig, quiz
 from experiments.estimate_systems import SYSTEMS, read_settings
 from mlsd_jax.errors import UserError
 from mlsd_jax.estimates import hardware, here, table, units
@@ -28,7 +30,12 @@ def estimate(run: contract.Run) -> None:
   system = SYSTEMS[run.name]
   values = read_settings(system, run.flags)
   machine = _hardware(run)
-  found = table.lines(system.groups(run, values, machine))
+  groups = system.groups(run, values, machine)
+  if run.name == 'gpt2' and run.flags['hardware'] == hardware.HERE:
+    from experiments.estimate_here import calibrate
+
+    groups.append(calibrate(run, values, machine))
+  found = table.lines(groups)
   where = f' on {machine}' if system.uses_hardware else ''
   run.print('\n'.join((f'{run.name} ({run.workdir.name}){where}', '', *found)))
   misfit = system.misfit(run, values, machine)
@@ -70,11 +77,37 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str] = ()) -> None:
       raise UserError(f'--{flag} has no effect with --system={name}; it is read by --system={" and ".join(others)}')
 
 
-MODES = {'estimate': contract.Mode(estimate)}
+def pages(run: contract.Run) -> None:
+  """Rewrites the figures of docs/design by the commands that its pages name; `--pages` is short for it."""
+  changed = estimate_pages.rewrite(main)
+  run.print(f'{estimate_pages.DESIGN}: ' + (f'rewrote {", ".join(changed)}' if changed else 'all pages are up to date'))
+
+
+MODES = {
+  'estimate': contract.Mode(estimate),
+  'quiz': contract.Mode(quiz, KEYS),
+  'pages': contract.Mode(pages),
+}
+
+
+def _is_of_no_system(arguments: list[str]) -> bool:
+  """Whether the command line is of the quiz or of the pages, whose config is of configs/estimate."""
+  mode, spec = (command_line.take_all(arguments, name)[0][-1:] for name in ('mode', 'config'))
+  return mode in (['quiz'], ['pages']) or (not mode and bool(spec) and 'configs/estimate/' in spec[0])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  arguments = list(sys.argv[1:] if argv is None else argv)
+  arguments = ['--mode=pages' if each == '--pages' else each for each in (sys.argv[1:] if argv is None else argv)]
+  if _is_of_no_system(arguments):
+    names = ('quiz', 'pages', 'estimate')
+    return contract.launch(
+      'estimate',
+      {name: MODES[name] for name in names},
+      'quickstart',
+      uses_jax=lambda run: False,
+      sections={'': QuizConfig},
+      argv=arguments,
+    )
   name = command_line.take_all(arguments, 'system')[0]
   chosen = name[-1] if name and name[-1] in SYSTEMS else DEFAULT
   system = SYSTEMS[chosen]
@@ -82,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   mode = contract.Mode(MODES['estimate'].function, system.reads, flags=own)
   return contract.launch(
     chosen,
-    {'estimate': mode},
+    MODES | {'estimate': mode},
     system.default,
     program=f'estimate --system={chosen}',
     define_flags=lambda values: define_flags(values, arguments),

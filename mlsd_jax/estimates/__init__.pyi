@@ -1,4 +1,17 @@
-from . import decoding, hardware, judge, ladder, recommender, retrieval, table, tokenizer, training, transformer, units
+from . import (
+  decoding,
+  hardware,
+  judge,
+  ladder,
+  quiz,
+  recommender,
+  retrieval,
+  table,
+  tokenizer,
+  training,
+  transformer,
+  units,
+)
 from .hardware import Device, Hardware, find
 from .table import Group, Row
 from .transformer import Transformer
@@ -14,6 +27,7 @@ __all__ = [
   'hardware',
   'judge',
   'ladder',
+  'quiz',
   'recommender',
   'retrieval',
   'table',

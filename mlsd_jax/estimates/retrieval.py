@@ -106,11 +106,18 @@ def partitions_for(wanted: float, scale: float = RECALL_SCALE, power: float = RE
   return (-math.log(1.0 - wanted) / scale) ** (1.0 / power)
 
 
-def search_seconds(count: float, dim: int, looked_at: float, reorder: int = 100, dims_per_block: int = 2) -> float:
+def search_seconds(
+  count: float,
+  dim: int,
+  looked_at: float,
+  reorder: int = 100,
+  dims_per_block: int = 2,
+  bandwidth: float = CORE_BYTES_PER_SECOND,
+) -> float:
   """One query on one core, bound by memory: sqrt(N) centroids, the codes of what is scanned, reordered vectors."""
   partitions = math.sqrt(count)
   read = partitions * dim * 4 + scanned(count, partitions, looked_at) * dim / dims_per_block / 2 + reorder * dim * 5
-  return read / CORE_BYTES_PER_SECOND
+  return read / bandwidth
 
 
 def estimate(

@@ -1,0 +1,171 @@
+"""What a roofline gets wrong, measured on small pieces of the real thing: a step of 1 and 2 layers, products over rows.
+
+A roofline knows a peak and a bandwidth. Products of few rows reach neither, a backward pass has slow layouts, a small
+model waits for what starts a step. So the pieces are timed as they are: training by the trainer's own step at one layer
+and at two, t(L) = t(1) + (L - 1) (t(2) - t(1)); decoding by each distinct product at its exact number of rows, over as
+many different matrices as the model has (else they stay in the cache, as the model's own do not), and by the model's
+own attention over its cache. Figures of another minute do not hold on a shared machine: calibrate beside what is
+measured, in processor time of one thread (`time.process_time`) where others share it.
+"""
+
+import dataclasses
+import functools
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mlsd_jax.language_model.task import gpt_task
+from mlsd_jax.models import attention, families, gpt
+from mlsd_jax.training import sharding, step
+from mlsd_jax.training.config import DTYPES
+from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
+
+type Clock = Callable[[], float]
+
+
+def median_seconds(run: Callable[[], object], rounds: int, clock: Clock = time.perf_counter) -> float:
+  """The median of so many calls, after one that does not count."""
+  run()
+  taken = []
+  for _ in range(rounds):
+    began = clock()
+    run()
+    taken.append(clock() - began)
+  return statistics.median(taken)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+  """A quantity of a model at one layer and at two.
+
+  Attributes:
+    one, two: the quantity, in seconds or bytes.
+  """
+
+  one: float
+  two: float
+
+  def at(self, layers: int) -> float:
+    """t(1) + (L - 1) (t(2) - t(1)): what every layer adds, and what is there once."""
+    return self.one + (layers - 1) * (self.two - self.one)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timed:
+  """A training step: its seconds, and the bytes that its program holds beside the state (XLA's own count)."""
+
+  seconds: float
+  temporary_bytes: float
+
+
+def train_step(
+  section: Mapping[str, Any], vocab_size: int, *, batch_size: int, dtype: str, steps: int = 1, accumulation: int = 1,
+  rounds: int = 3, clock: Clock = time.perf_counter,
+) -> Timed:  # fmt: skip
+  """Times the trainer's own step of a `model` section on random tokens.
+
+  Args:
+    steps: in one dispatch, as train.steps_per_dispatch has it; the seconds are of one.
+  """
+  config = families.read_config(section, vocab_size=vocab_size)
+  length = config.context_length
+  task = gpt_task(config, batch_size=batch_size, length=length)
+  optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-4, schedule='constant'), 1000)
+  mesh = sharding.make_mesh({'data': 1}, jax.devices()[:1])
+  state = jax.jit(functools.partial(step.init_state, task, optimizer))(jax.random.key(0))
+  state = jax.device_put(state, sharding.replicated(mesh))
+  program = step.make_train_step(task, optimizer, mesh, accumulation=accumulation, dtype=DTYPES[dtype])
+  tokens = np.random.default_rng(0).integers(0, vocab_size, (steps, batch_size, length + 1)).astype(np.int32)
+  batch = sharding.place_batch({'tokens': tokens}, mesh, leading=1)
+  compiled = program.lower(state, batch).compile()
+  held = [state]
+
+  def run():
+    held[0], metrics = compiled(held[0], batch)
+    jax.block_until_ready((held[0], metrics))
+
+  analysis = compiled.memory_analysis()
+  temporary = float(analysis.temp_size_in_bytes) if analysis else float('nan')
+  return Timed(median_seconds(run, rounds, clock) / steps, temporary)
+
+
+def training_by_layers(section: Mapping[str, Any], vocab_size: int, **options: Any) -> tuple[Layers, Layers]:
+  """(seconds, temporary bytes) of a step of the same model with one layer and with two; see `train_step`."""
+  timed = [train_step({**section, 'num_layers': n}, vocab_size, **options) for n in (1, 2)]
+  return Layers(*(t.seconds for t in timed)), Layers(*(t.temporary_bytes for t in timed))
+
+
+def decoding_by_products(
+  config: gpt.GPTConfig, rows: int, context: int, dtype: str, *, rounds: int = 5, clock: Clock = time.perf_counter
+) -> float:
+  """Seconds of one step of `rows` requests of `context` tokens: its products and its attention, each timed apart."""
+  kind, width, inner = DTYPES[dtype], config.embed_dim, 4 * config.embed_dim
+  key = jax.random.key(0)
+  matrix = jax.jit(lambda seed, a, b: jax.random.normal(seed, (a, b), kind) * 0.02, static_argnums=(1, 2))
+  multiply = jax.jit(lambda x, matrices: [x @ each for each in matrices])
+  total = 0.0
+  for shape in ((width, 3 * width), (width, width), (width, inner), (inner, width)):
+    matrices = [matrix(jax.random.fold_in(key, n), *shape) for n in range(config.num_layers)]
+    x = jnp.ones((rows, shape[0]), kind)
+    product = functools.partial(multiply, x, matrices)
+    total += median_seconds(lambda: jax.block_until_ready(product()), rounds, clock)
+    del matrices
+  table = matrix(key, config.padded_vocab_size, width)
+  head = jax.jit(lambda x, table: jnp.einsum('BTD,VD->BTV', x, table))
+  x = jnp.ones((rows, 1, width), kind)
+  total += median_seconds(lambda: head(x, table).block_until_ready(), rounds, clock)
+  return total + _attention_seconds(config, rows, context, kind, rounds, clock)
+
+
+def _attention_seconds(config: gpt.GPTConfig, rows: int, context: int, kind: Any, rounds: int, clock: Clock) -> float:
+  cache = gpt.init_cache(config, rows, _slots(config), kind)
+  index = jnp.full((rows,), context, jnp.int32)
+  q = jnp.ones((rows, 1, config.num_heads, config.head_dim), kind)
+
+  @functools.partial(jax.jit, donate_argnums=(0, 1))
+  def attend(keys, values):
+    held = [attention.update_cache(k, v, q, q, index, None) for k, v in zip(keys, values, strict=True)]
+    out = [attention.attend_cached(q, k, v, index) for k, v in held]
+    return [k for k, _ in held], [v for _, v in held], out
+
+  held = [cache.keys, cache.values]
+
+  def run():
+    held[0], held[1], out = attend(*held)
+    jax.block_until_ready(out)
+
+  return median_seconds(run, rounds, clock)
+
+
+def decode_step(
+  config: gpt.GPTConfig, rows: int, context: int, dtype: str, *, rounds: int = 5, clock: Clock = time.perf_counter
+) -> float:
+  """Seconds of one real step: the whole model over its cache, and the head; what `decoding_by_products` predicts."""
+  kind = DTYPES[dtype]
+  init = jax.jit(lambda key: step.cast_floating(gpt.init(key, config), kind))
+  params, cache = init(jax.random.key(0)), gpt.init_cache(config, rows, _slots(config), kind)
+  index, tokens = jnp.full((rows,), context, jnp.int32), jnp.ones((rows, 1), jnp.int32)
+
+  @functools.partial(jax.jit, donate_argnums=1)
+  def decode(params, cache):
+    hidden, cache = gpt.apply_cached(params, tokens, config, cache, index)
+    return jnp.argmax(gpt.head(params, hidden, config)[:, -1], -1), cache
+
+  held = [cache]
+
+  def run():
+    token, held[0] = decode(params, held[0])
+    token.block_until_ready()
+
+  return median_seconds(run, rounds, clock)
+
+
+def _slots(config: gpt.GPTConfig) -> int:
+  """Of a cache: the context, in whole blocks."""
+  block = attention.CACHE_BLOCK
+  return config.context_length if config.context_length <= block else -(-config.context_length // block) * block
