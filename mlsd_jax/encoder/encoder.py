@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import itertools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -24,12 +25,14 @@ from mlsd_jax.encoder.length_batches import Shapes, padded, pair_ids, text_ids
 from mlsd_jax.encoder.model_folder import MINILM, Loaded
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
+from mlsd_jax.tokenizers.wordpiece import PREFIX, UNKNOWN
 from mlsd_jax.training import sharding
 
 KINDS = ('query', 'passage')
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 BATCH_TOKENS = {'cpu': 1024}  # rows x length of a batch by platform: on a CPU what fits the cache
 _BATCH_TOKENS_ELSE = 65536
+_FEW_UNKNOWN = 0.05  # share of a text's pieces
 _IN_FLIGHT = 2  # batches handed to the device before the first result is fetched
 
 
@@ -143,6 +146,24 @@ class Encoder(_Batched):
   def count_tokens(self, text: str) -> int:
     """How many tokens of max_length - 2 a text takes."""
     return len(self.model.tokenizer.first_ids(text, None))
+
+  def known_share(self, text: str) -> float:
+    """Share of a text's characters, spaces left out, that stand in pieces which may mean something to the model.
+
+    A vocabulary without a script has its words as unknown, or takes them apart into single letters. Single signs of
+    Han and the like are words, though, where the vocabulary has nearly all of a text's.
+    """
+    tokenizer = self.model.tokenizer
+    pieces = [tokenizer.vocabulary[id_] for id_ in tokenizer.first_ids(text, None)]
+    letters = sum(not letter.isspace() for letter in text)
+    has_all = pieces.count(UNKNOWN) <= _FEW_UNKNOWN * len(pieces)
+    known = 0
+    for piece, following in itertools.pairwise([*pieces, '']):
+      bare = piece.removeprefix(PREFIX)
+      is_word = bare == piece and not following.startswith(PREFIX)
+      if piece != UNKNOWN and (len(bare) > 1 or (is_word and (has_all or piece.isascii()))):
+        known += len(bare)
+    return min(known / letters, 1.0) if letters else 1.0
 
 
 class CrossEncoder(_Batched):

@@ -14,6 +14,8 @@ from mlsd_jax.retrieval.fusion import FUSIONS, best, fuse, weighted_fusion
 from mlsd_jax.retrieval.store import Store
 
 STAGES = ('bm25', 'dense', 'hybrid', 'rerank')
+_KNOWN = 0.75  # share of a query's characters that an encoder has pieces for, from which it is trusted wholly
+_COMPARED, _AGREED = 10, 0.5  # first pages of both rankings, and the share of them in common among English questions
 _PER_PAGE = 4  # chunks that are fetched at first for each page wanted: neighbours are often of one page
 
 
@@ -24,7 +26,8 @@ class SearchConfig:
   Attributes:
     pages: how many the first stages hand on.
     fusion: 'weighted' (normalised scores) or 'rrf' (ranks).
-    dense_weight: of the dense ranking in the fusion; BM25 has the rest.
+    dense_weight: of the dense ranking in the fusion; BM25 has the rest. It is less for a query in a script that the
+      encoder does not know, unless both rankings agree.
     rerank: how many pages the cross-encoder sees; 0 turns it off.
     rerank_weight: of its scores beside the fusion's, both normalised.
   """
@@ -101,7 +104,7 @@ class Searcher:
     dense = [self._dense(vector, within, folder, without) for vector in vectors]
     clock.lap('dense')
     bm25, near = (_mean(rankings, self.config.pages) for rankings in (lexical, dense))
-    hybrid = self._fuse(bm25, near)
+    hybrid = self._fuse(bm25, near, self.config.dense_weight * self._trust(query, bm25, near))
     clock.lap('hybrid')
     stages = {'bm25': bm25, 'dense': near, 'hybrid': hybrid}
     if self.config.rerank:
@@ -163,9 +166,21 @@ class Searcher:
       page: Hit(page, row, score) for page, row, score in [each for each in shown if each[0] not in hidden][:wanted]
     }
 
-  def _fuse(self, bm25: dict[int, Hit], dense: dict[int, Hit]) -> dict[int, Hit]:
+  def _trust(self, query: str, bm25: Mapping[int, Hit], dense: Mapping[int, Hit]) -> float:
+    """From 0 to 1: how much the encoder is to count for a query.
+
+    All, if it has pieces for what is asked; else by how far it agrees with BM25 all the same.
+    """
+    known = self.encoder.known_share(query) / _KNOWN
+    if known >= 1:
+      return 1.0
+    first = [{hit.page for hit in _ranked(hits)[:_COMPARED]} for hits in (bm25, dense)]
+    agreed = len(first[0] & first[1]) / max(min(map(len, first)), 1) / _AGREED
+    return min(max(known, agreed), 1.0)
+
+  def _fuse(self, bm25: dict[int, Hit], dense: dict[int, Hit], dense_weight: float) -> dict[int, Hit]:
     rankings = [{page: hit.score for page, hit in hits.items()} for hits in (bm25, dense)]
-    weights = [1 - self.config.dense_weight, self.config.dense_weight]
+    weights = [1 - dense_weight, dense_weight]
     fused = fuse(self.config.fusion, rankings, weights)
     return {page: Hit(page, (dense.get(page) or bm25[page]).chunk, score) for page, score in fused.items()}
 

@@ -25,7 +25,7 @@ from mlsd_jax.retrieval.pages import Page
 from mlsd_jax.sealed import Versions
 
 _logger = logging.getLogger(__name__)
-VERSION = 4  # of the files below, and of how texts become chunks and terms
+VERSION = 5  # of the files below, and of how texts become chunks and terms
 PAGE_COLUMNS = ('id', 'title', 'text', 'folder', 'format', 'context')  # the fields of Page
 VECTORS = 'vectors'  # an index, which checks its own files, and may be tuned where it is
 TABLES = ('pages.arrow', 'chunks.arrow')

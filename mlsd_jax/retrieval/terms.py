@@ -3,6 +3,8 @@
 Words are those of Unicode's word breaking (UAX 29, as `regex` has it) after NFKC and case folding. Where words are not
 spaced, overlapping n-grams of characters stand for them: what Lucene's CJK analyser does for Chinese and Japanese, and
 what serves as well for Thai, Lao, Khmer and Myanmar (their letters with the signs on them count as one character).
+Words are stemmed by their script. Where articles or pronouns are written on to words, and in the scripts of India,
+their trigrams are terms too (McNamee and Mayfield 2004), as stemmers miss much there.
 """
 
 import itertools
@@ -11,7 +13,7 @@ from collections.abc import Iterator
 
 import regex
 
-VERSION = 2  # of the terms: an index holds those of the version it was made with
+VERSION = 3  # of the terms: an index holds those of the version it was made with
 _CACHED = 2**18  # pieces of text between white space whose terms are remembered,
 _LONGEST = 32  # if they are no longer than this; longer ones hardly come twice
 
@@ -26,6 +28,23 @@ _RUNS = regex.compile(rf'(?V1)({_UNSPACED}+)')
 _WORDS = regex.compile(rf'(?V1sw){_WORD}')
 _SPANS = regex.compile(rf'(?V1sw){_UNSPACED}\p{{M}}*|{_WORD}')
 _HANGUL = regex.compile(r'\p{Hangul}+')
+# Scripts with a stemmer of Snowball's: that of the language which most texts in them are of.
+_STEMMERS = tuple(
+  (regex.compile(rf'\p{{{script}}}'), language)
+  for script, language in (
+    ('Arabic', 'arabic'),
+    ('Armenian', 'armenian'),
+    ('Cyrillic', 'russian'),
+    ('Devanagari', 'hindi'),
+    ('Greek', 'greek'),
+    ('Tamil', 'tamil'),
+  )
+)
+_COMPOUNDING = regex.compile(
+  r'[\p{Arabic}\p{Hebrew}\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}\p{Oriya}\p{Tamil}\p{Telugu}\p{Kannada}'
+  r'\p{Malayalam}\p{Sinhala}]'
+)
+_GRAM = 3  # characters
 _CHARACTER = regex.compile(r'\X')
 _BETWEEN = regex.compile(r'[\W_]+')
 _NUMBER = regex.compile(r'[\d.,]+')
@@ -45,12 +64,13 @@ class Analyzer:
   """
 
   def __init__(self, stem: bool):
-    """`stem`: Snowball's English stemmer and Lucene's stop words."""
+    """`stem`: stemmers of Snowball, trigrams where they help, and Lucene's English stop words."""
     import Stemmer
     from bm25s.stopwords import STOPWORDS_EN
 
     self._stop = frozenset((*STOPWORDS_EN, *_ABBREVIATIONS)) if stem else frozenset()
     self._stem = Stemmer.Stemmer('english').stemWord if stem else None
+    self._stemmers = [(script, Stemmer.Stemmer(language).stemWord) for script, language in _STEMMERS if stem]
     self._numbers: dict[str, list[int]] = {}  # of pieces that were seen, the numbers of their terms
 
   def __call__(self, text: str) -> list[str]:
@@ -88,7 +108,12 @@ class Analyzer:
     """Of a word that joins nothing."""
     if word in self._stop:
       return []
-    return [self._stem(word) if self._stem else word]
+    if self._stem is None:
+      return [word]
+    if word.isascii():
+      return [self._stem(word)]
+    stem = next((stem for script, stem in self._stemmers if script.match(word)), self._stem)
+    return [stem(word), *_trigrams(word)]
 
   def _words(self, text: str) -> list[str]:
     terms: list[str] = []
@@ -114,6 +139,13 @@ class Analyzer:
       return
     for part in parts:
       yield from self._plain(part)
+
+
+def _trigrams(word: str) -> list[str]:
+  """Of a word longer than that, where words are written together; each with a sign that tells it from words."""
+  if len(word) <= _GRAM or not _COMPOUNDING.match(word):
+    return []
+  return [f'_{word[start : start + _GRAM]}' for start in range(len(word) - _GRAM + 1)]
 
 
 def spans(text: str) -> Iterator[tuple[int, int]]:

@@ -52,6 +52,19 @@ def test_a_texts_vector_is_its_own(small):
   assert small.encode([]).shape == (0, 8)
 
 
+def test_how_much_of_a_text_the_vocabulary_has(small):
+  vocabulary = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'two', 'words', '##s', 'a', 'م', '##د', '好', '天']
+  tokenizer = WordPieceTokenizer(vocabulary)
+  encoder = Encoder(dataclasses.replace(small.model, tokenizer=tokenizer))
+  assert encoder.known_share('two words a') == 1.0
+  assert encoder.known_share('two twos') == 6 / 7  # a letter on its own inside a word
+  assert encoder.known_share('two нет') == 0.5
+  assert encoder.known_share('مد') == 0.0  # letter by letter
+  assert encoder.known_share('天好') == 1.0  # signs of Han are words, if the vocabulary has them
+  assert encoder.known_share('天漢漢') == 0.0
+  assert encoder.known_share('  ') == 1.0
+
+
 def test_vectors_are_those_of_the_model_itself(small):
   ids = [2, *small.model.tokenizer.first_ids(TEXTS[3], None), 3]
   embed = jax.jit(bert.embed, static_argnums=(3, 4))

@@ -100,6 +100,22 @@ def test_terms_of_names_and_scripts(text, terms):
 
 
 @pytest.mark.parametrize(
+  ('query', 'text'),
+  [
+    ('مدرسة', 'والمدرسة في المدينة'),  # with the article
+    ('كتاب', 'قرأ كتابه'),
+    ('книга', 'читает книги'),
+    ('भाषा', 'हिन्दी भाषाओं में'),
+    ('θάλασσας', 'η θάλασσα'),
+    ('הבית', 'בבית שלי'),
+  ],
+)
+def test_other_forms_of_a_word_find_it(query, text):
+  assert BM25.build(['nothing here', text], BM25Config()).search(query, 1)[0].tolist() == [1]
+  assert BM25.build(['nothing here', text], BM25Config(stem=False)).search(query, 1)[0].tolist() == []
+
+
+@pytest.mark.parametrize(
   ('query', 'right', 'wrong'),
   [('C', 'C', 'C++'), ('C', 'C', 'R'), ('C++', 'C++', 'C'), ('C#', 'C#', 'C'), ('F#', 'F#', 'C#'),
    ('3.12', '3.12', '12'), ('.NET', '.NET', 'net'), ('node.js', 'node.js', 'node')],

@@ -11,7 +11,7 @@ from mlsd_jax.retrieval.chunking import ChunkConfig, plain_text
 from mlsd_jax.retrieval.fusion import best, weighted_fusion
 from mlsd_jax.retrieval.pages import Page
 from mlsd_jax.retrieval.query_pairs import PairConfig, make_pairs
-from mlsd_jax.retrieval.search import SearchConfig, Searcher
+from mlsd_jax.retrieval.search import Hit, SearchConfig, Searcher
 from mlsd_jax.retrieval.store import open_store
 
 QUERIES = ('copying folders', 'number 111 of parsing dates', 'code_7', 'archives? and "mail"', '漢字 🙂', 'page ' * 300)
@@ -66,6 +66,19 @@ def test_the_query_as_its_own_rewrite_changes_nothing(searcher):
     np.testing.assert_allclose(
       [hit.score for hit in once.stages[stage]], [hit.score for hit in twice.stages[stage]], atol=1e-5
     )
+
+
+def test_an_encoder_that_does_not_know_a_script_counts_less(searcher):
+  known = searcher.search('parsing dates')
+  assert searcher._trust('parsing dates', known.stages['bm25'], known.stages['dense']) == 1.0
+  hits = lambda pages: {page: Hit(page, page, 1.0) for page in pages}
+  trust = lambda first, second: searcher._trust('漢字かな交じり文', hits(first), hits(second))
+  assert trust(range(10), range(10, 20)) == 0.0
+  assert 0.0 < trust(range(10), range(8, 18)) < trust(range(10), range(6, 16)) < 1.0
+  assert trust(range(10), range(10)) == 1.0
+  assert trust([], range(10)) == 0.0
+  only = searcher._fuse(hits([1, 2]), hits([3]), 0.0)
+  assert only[3].score == 0.0
 
 
 class Reversing:
