@@ -13,10 +13,11 @@ import sys
 import tempfile
 import time
 
-from mlsd_jax.algorithms.judge import Case, judge
+from mlsd_jax.algorithms.judge import judge
 from mlsd_jax.algorithms.languages import build, command
 from mlsd_jax.algorithms.limits import Limits
 from mlsd_jax.algorithms.pool import Pool
+from mlsd_jax.algorithms.verdicts import Case
 
 CASES, RUNS = 500, 200
 PROGRAM = """

@@ -89,7 +89,8 @@ def launch(
     argv: arguments without the program's name; None takes the process's.
 
   Returns:
-    The exit code: 0, 2 for a user's mistake, 130 for an interrupt from the keyboard.
+    The exit code: what the mode returned, if that is a whole number, else 0; 2 for a user's mistake, 130 for an
+    interrupt from the keyboard.
   """
   argv = list(sys.argv[1:] if argv is None else argv)
   with _one_line() as answer:
@@ -117,8 +118,9 @@ def launch(
     else:
       _check_is_one_process(values)
     with _quiet_exit(), _claim_taken_back(run):
-      goes_by.function(run)
+      ended = goes_by.function(run)
     barrier('finished')
+    answer.code = ended if isinstance(ended, int) else 0
   return answer.code
 
 

@@ -47,7 +47,7 @@ def test_an_export_has_a_docstring(package):
   ('first', 'then'),
   [
     ('from mlsd_jax.generation.generate import Sample', 'from mlsd_jax.generation import generate'),
-    ('from mlsd_jax.algorithms.judge import Case', 'from mlsd_jax.algorithms import judge'),
+    ('from mlsd_jax.algorithms.verdicts import Case', 'from mlsd_jax.algorithms import judge'),
   ],
 )
 def test_a_function_named_as_its_module_is_the_function_in_any_order(first, then):

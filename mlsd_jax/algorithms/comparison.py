@@ -9,6 +9,8 @@ from typing import NamedTuple
 from mlsd_jax.errors import UserError
 
 _FLOAT = re.compile(rb'[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?')
+_PUNCTUATION = re.compile(rb'([][(){},;:|]+)')
+_SHOWN = 40  # characters of a token
 
 
 class Difference(NamedTuple):
@@ -28,7 +30,8 @@ class Comparison:
     case_sensitive: of words. Kattis's default validator takes 'YES' for 'yes', as many judges do; ours only if asked.
     space_change_sensitive: white space must be the same; otherwise any run of it parts tokens, and the end is free.
     float_relative, float_absolute: where either is given and the expected token is a finite decimal number, the answer
-      must be a number as near as one of the two allows. None: numbers are words.
+      must be a number as near as one of the two allows. So is every number in a token such as `[1.0,2.5]` or `x:3`,
+      whose brackets, commas, colons and other parts must be equal. None: numbers are words.
   """
 
   exact: bool = False
@@ -55,6 +58,8 @@ class Comparison:
           tolerance = float(number)
         except ValueError as error:
           raise UserError(f'validator flag {word} needs a number such as 1e-6, not {number!r}') from error
+        if not 0 <= tolerance < math.inf:
+          raise UserError(f'validator flag {word} needs a finite number that is not negative, not {number!r}')
         names = ('relative', 'absolute') if word == 'float_tolerance' else (word.split('_')[1],)
         values |= {f'float_{name}': tolerance for name in names}
       else:
@@ -93,6 +98,8 @@ class Comparison:
   def _token(self, mine: bytes, right: bytes) -> str | None:
     if self.float_relative is not None or self.float_absolute is not None:
       value = _number(right)
+      if value is None and len(wanted := _PUNCTUATION.split(right)) > 1:
+        return self._parts(mine, right, wanted)
       if value is not None:
         given = _number(mine)
         if given is None:
@@ -106,7 +113,17 @@ class Comparison:
         return f'{_shown(mine)} where {_shown(right)} is expected: error {error:.3g}{relative}'
     if not self.case_sensitive and mine.lower() == right.lower():
       return None
-    return f'{_shown(mine)} where {_shown(right)} is expected'
+    return _pair(mine, right)
+
+  def _parts(self, mine: bytes, right: bytes, wanted: list[bytes]) -> str | None:
+    given = _PUNCTUATION.split(mine)
+    if len(given) != len(wanted):
+      return _pair(mine, right)
+    for index, (one, other) in enumerate(zip(given, wanted, strict=True)):  # what parts them stands at odd places
+      message = None if one == other else _pair(one, other) if index % 2 else self._token(one, other)
+      if message:
+        return f'{message} (in {_shown(mine)})'
+    return None
 
 
 def _number(token: bytes) -> float | None:
@@ -117,9 +134,25 @@ def _number(token: bytes) -> float | None:
   return value if math.isfinite(value) else None
 
 
-def _shown(token: bytes, limit: int = 40) -> str:
-  text = token.decode(errors='backslashreplace')
-  return repr(text if len(text) <= limit else text[:limit] + '...')
+def _shown(token: bytes) -> str:
+  return _window(token, 0)
+
+
+def _window(token: bytes, start: int) -> str:
+  """Of a long token what stands around a place, in quotes; bytes that are no text as escapes, NUL among them."""
+  start = max(0, min(start - _SHOWN // 2, len(token) - _SHOWN))
+  end = start + _SHOWN
+  text = token[start:end].decode(errors='backslashreplace')
+  return repr('...' * (start > 0) + text + '...' * (end < len(token)))
+
+
+def _pair(mine: bytes, right: bytes) -> str:
+  """The two around their first difference, so that it is seen in tokens of any length."""
+  place = next((i for i, (a, b) in enumerate(zip(mine, right, strict=False)) if a != b), min(len(mine), len(right)))
+  if max(len(mine), len(right)) <= _SHOWN:
+    return f'{_shown(mine)} where {_shown(right)} is expected'
+  where = f' (from character {place + 1}; {len(mine)} and {len(right)} long)'
+  return f'{_window(mine, place)} where {_window(right, place)} is expected{where}'
 
 
 def _line_of(text: bytes, token: int) -> int:

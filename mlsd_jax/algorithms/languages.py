@@ -14,6 +14,7 @@ from mlsd_jax.algorithms.pool import Pool, Process
 from mlsd_jax.errors import UserError
 
 _SYSTEM = ('/usr/', '/bin/', '/sbin/', '/nix/store/', '/gnu/store/')
+_TESTLIB = pathlib.Path(__file__).parent / 'headers' / 'testlib.h'
 _COMPILE = Limits(time=60, wall=120, memory=2048 * MEBIBYTE, output=512 * MEBIBYTE, processes=64)
 # -c and not py_compile.main, which would leave its cache beside the source.
 _PYTHON_CHECK = (
@@ -26,8 +27,8 @@ _PYTHON_CHECK = (
 class Language:
   """How a language is compiled and started.
 
-  In a command {files} stands for all sources, {main} for the one to start, {out} for the built program or folder,
-  {stem} for the main file's name without suffix, {megabytes} for the memory limit.
+  In a command {files} stands for all sources, {source} for their folder, {main} for the one to start, {out} for the
+  built program or folder, {stem} for the main file's name without suffix, {megabytes} for the memory limit.
 
   Attributes:
     suffixes: of its source files.
@@ -52,7 +53,7 @@ LANGUAGES = (
     'C++',
     ('.cc', '.cpp', '.cxx', '.c++', '.C'),
     (('g++', 'clang++', 'c++'),),
-    ('{0}', '-O2', '-std=gnu++20', '-pipe', '-o', '{out}', '{files}', '-pthread'),
+    ('{0}', '-O2', '-std=gnu++20', '-pipe', '-I', '{source}', '-o', '{out}', '{files}', '-pthread'),
     ('{out}',),
   ),
   Language(
@@ -163,6 +164,8 @@ def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool) -> Pro
   if language.name == 'Python' and re.match(r'#!.*python2', main.read_bytes()[:80].decode(errors='replace')):
     raise UserError(f'{path} is written for Python 2, which cannot be run here')
   tools, toolchain = _tools(language)
+  if language.name in ('C', 'C++') and path.is_file():
+    files = [path, *_headers(path)]
   copies = _copy(files, path if path.is_dir() else path.parent, folder)
   sources, main = ([copies[files.index(each)] for each in group] for group in (sources, [main]))  # type: ignore[assignment]
   return _compile(path.name, language, tools, toolchain, sources, main[0], folder, pool)  # type: ignore[index]
@@ -179,7 +182,7 @@ def _compile(
   pool: Pool,
 ) -> Program:
   out = folder / 'program'
-  words = {'main': str(main), 'out': str(out), 'stem': main.stem}
+  words = {'main': str(main), 'out': str(out), 'stem': main.stem, 'source': str(folder / 'source')}
   fill = lambda parts: tuple(part if '\n' in part else _fill(part, words, tools) for part in parts)
   if language.name == 'Java':
     out.mkdir(exist_ok=True)
@@ -201,13 +204,29 @@ def _compile(
   return program
 
 
+def _headers(source: pathlib.Path) -> list[pathlib.Path]:
+  """Files beside a source that it includes by name; testlib.h is ours where there is none."""
+  found: dict[str, pathlib.Path] = {}
+  waiting = [source]
+  while waiting:
+    text = waiting.pop().read_text(errors='replace')
+    for name in re.findall(r'^\s*#\s*include\s*["<]([\w.+-]+)[">]', text, re.MULTILINE):
+      path = source.with_name(name)
+      if name == 'testlib.h' and not path.is_file():
+        path = _TESTLIB
+      if path.is_file() and name not in found and path != source:
+        found[name] = path
+        waiting.append(path)
+  return list(found.values())
+
+
 def _copy(files: Sequence[pathlib.Path], top: pathlib.Path, folder: pathlib.Path) -> list[pathlib.Path]:
   """Copies of files, that everybody may read and their compiler may write beside."""
   copies = []
   folder.mkdir(parents=True, exist_ok=True)
   folder.chmod(0o777)  # in a folder of ours that nobody else enters
   for file in files:
-    copy = folder / 'source' / file.relative_to(top)
+    copy = folder / 'source' / (file.relative_to(top) if file.is_relative_to(top) else file.name)
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, copy)
     copy.chmod(0o755 if os.access(file, os.X_OK) else 0o644)
@@ -265,9 +284,12 @@ def _outside(tool: str) -> tuple[str, ...]:
 
 
 def _java_class(out: pathlib.Path, main: pathlib.Path) -> str:
-  """The class to start: named as the file, else the only one in the source with a main method."""
-  if (out / f'{main.stem}.class').exists():
-    return main.stem
+  """The class to start, with its package: named as the file, else the only one in the source with a main method."""
   text = main.read_text(errors='replace')
-  found = re.findall(r'class\s+(\w+)[^{]*\{', text.partition('void main')[0])
-  return found[-1] if found else main.stem
+  package = re.search(r'^\s*package\s+([\w.]+)\s*;', re.sub(r'/\*.*?\*/', '', text, flags=re.DOTALL), re.MULTILINE)
+  prefix = f'{package[1]}.' if package else ''
+  name = main.stem
+  if not (out / f'{prefix.replace(".", "/")}{name}.class').exists():
+    found = re.findall(r'(?:class|record|enum)\s+(\w+)[^{]*\{', text.partition('void main')[0])
+    name = found[-1] if found else name
+  return prefix + name

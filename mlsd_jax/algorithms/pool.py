@@ -81,7 +81,8 @@ class Process:
       'limits': limits,
       'binds': {place: str(path) for place, path in binds.items() if path is not None},
       'program_writable': self.compiles,
-      'toolchain': [*interpreter(), str(_HERE.parent), *self.toolchain],
+      'toolchain': [*interpreter(), *([str(_HERE.parent.parent)] if self.shows_library else []), *self.toolchain],
+      'library': [] if self.shows_library else toolkit(),
       'hidden': [] if self.shows_library else answers(),
       'scratch': max(_SCRATCH, self.limits.output),
       'temporary': tempfile.gettempdir(),
@@ -104,6 +105,13 @@ def interpreter() -> tuple[str, ...]:
   for prefix in (sys.prefix, sys.base_prefix):  # not all of it: an environment may be made in a folder of other things
     found += [f'{prefix}/{name}' for name in ('bin', 'lib', 'lib64', 'pyvenv.cfg')]
   return tuple(path for path in found if os.path.lexists(path))
+
+
+@functools.cache
+def toolkit() -> list[str]:
+  """What of this library a contestant may import, with a root of its own: Landlock would have to show folders above."""
+  files = [_HERE.parent / '__init__.py', *_HERE.glob('__init__.py*'), *_HERE.glob('sorted_list.py')]
+  return [str(path) for path in (*files, *sorted(_HERE.glob('contests/*.py')))]
 
 
 @functools.cache

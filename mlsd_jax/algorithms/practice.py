@@ -4,46 +4,25 @@ import dataclasses
 import json
 import pathlib
 import random
-import re
 import shutil
 import sys
 from collections.abc import Sequence
 
-from mlsd_jax import files, reading
+from mlsd_jax import reading
 from mlsd_jax.algorithms import packages
 from mlsd_jax.algorithms.comparison import Difference
-from mlsd_jax.algorithms.judge import Case, CaseResult, Report, judge
+from mlsd_jax.algorithms.judge import judge
 from mlsd_jax.algorithms.languages import build
 from mlsd_jax.algorithms.limits import Limits
 from mlsd_jax.algorithms.operations import Call, plain, read_operations, write_operations
 from mlsd_jax.algorithms.pool import Pool
 from mlsd_jax.algorithms.problem import Mismatch, Problem, answers, compare
+from mlsd_jax.algorithms.verdicts import Case, CaseResult, Report
 from mlsd_jax.errors import UserError
 
 CONTESTS = pathlib.Path(__file__).with_name('contests')
 _DRIVER = pathlib.Path(__file__).with_name('operations.py')
 _LIBRARY = pathlib.Path(__file__).parent
-_TEMPLATE = '''"""{title}.
-
-What is asked, in your own words.
-"""
-
-import sys
-
-
-def solve(words):
-  """The answer to one test case, from the words of the input."""
-  n = int(next(words))
-  return n
-
-
-def main():
-  words = iter(sys.stdin.buffer.read().split())
-  print('\\n'.join(str(solve(words)) for _ in range(int(next(words)))))
-
-
-main()
-'''
 
 
 def reference(problem: Problem) -> pathlib.Path:
@@ -142,34 +121,3 @@ def contest_problems() -> dict[str, pathlib.Path]:
   """Contest problems by name, such as '2044/A': the program, with its samples beside it."""
   found = sorted(CONTESTS.glob('*/*.py'), key=lambda path: (path.parent.name, packages.natural_order(path)))
   return {f'{path.parent.name}/{path.stem}': path for path in found if packages.has_samples(path)}
-
-
-def letters(text: str) -> list[str]:
-  """'A-D,F' as A, B, C, D, F.
-
-  Raises:
-    UserError: it is something else.
-  """
-  found: list[str] = []
-  for part in text.split(','):
-    match = re.fullmatch(r'([A-Z]\d?)(?:-([A-Z]))?', part.strip())
-    if match is None:
-      raise UserError(f'--problems={text} is not like A-D or A,C1,C2')
-    first, last = match[1], match[2]
-    found += [chr(code) for code in range(ord(first[0]), ord(last) + 1)] if last else [first]
-  return found
-
-
-def new_contest(folder: pathlib.Path, names: Sequence[str]) -> list[pathlib.Path]:
-  """Lays out a folder with a program and an empty sample for each problem; what is there stays as it is."""
-  made = []
-  for name in names:
-    for path, text in (
-      (folder / f'{name}.py', _TEMPLATE.format(title=f'{folder.name} {name}')),
-      (folder / f'{name}.in', ''),
-      (folder / f'{name}.out', ''),
-    ):
-      if not path.exists():
-        files.write_text(path, text)
-        made.append(path)
-  return made

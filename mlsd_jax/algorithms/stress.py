@@ -6,13 +6,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mlsd_jax.algorithms.checking import Checker
 from mlsd_jax.algorithms.comparison import Comparison, Difference
-from mlsd_jax.algorithms.judge import Case, judge, verdict_of
+from mlsd_jax.algorithms.judge import Check, judge
 from mlsd_jax.algorithms.languages import Program
 from mlsd_jax.algorithms.limits import Limits
 from mlsd_jax.algorithms.operations import Call
 from mlsd_jax.algorithms.pool import Pool
 from mlsd_jax.algorithms.problem import Mismatch, Problem, check
+from mlsd_jax.algorithms.verdicts import Case, CaseResult, verdict_of
 from mlsd_jax.errors import UserError
 
 _PROOF_ROUND = 2_000  # calls
@@ -135,7 +137,8 @@ def stress(
   pool: Pool,
   limits: Limits,
   rounds: int,
-  comparison: Comparison = Comparison(),  # noqa: B008
+  check: Check = Comparison(),  # noqa: B008
+  interactor: Checker | None = None,
   seed: int = 0,
   on_round: Callable[[int], None] = lambda number: None,
 ) -> Counterexample | None:
@@ -144,7 +147,7 @@ def stress(
   Raises:
     UserError: the generator or the trusted program failed.
   """
-  arena = _Arena(suspect, trusted, pool, limits, comparison)
+  arena = _Arena(suspect, trusted, pool, limits, check, interactor)
   for number in range(seed, seed + rounds):
     given = arena.output_of(generator, b'', [str(number)])
     if given is None:
@@ -161,9 +164,9 @@ def stress(
 class _Arena:
   """Two programs and the means to run them on an input."""
 
-  def __init__(self, suspect, trusted, pool, limits, comparison):
+  def __init__(self, suspect, trusted, pool, limits, check, interactor):
     self.suspect, self.trusted = suspect, trusted
-    self.pool, self.limits, self.comparison = pool, limits, comparison
+    self.pool, self.limits, self.check, self.interactor = pool, limits, check, interactor
     self.trouble = ''
 
   def output_of(self, program: Program, given: bytes, args: Sequence[str] = ()) -> bytes | None:
@@ -172,14 +175,24 @@ class _Arena:
     return None if self.trouble else outcome.output
 
   def try_input(self, seed: int, given: bytes) -> Counterexample | None:
-    expected = self.output_of(self.trusted, given)
+    if self.interactor is not None:  # there is nothing to write down; the trusted program must pass itself
+      own = self._judge(self.trusted, Case(f'seed {seed}', given))
+      self.trouble = '' if own.verdict == 'AC' else f'{own.verdict}: {own.message}'
+      expected = None if self.trouble else b''
+    else:
+      expected = self.output_of(self.trusted, given)
     if expected is None:
       return None
-    case = Case(f'seed {seed}', given, expected)
-    result = judge(self.suspect, [case], pool=self.pool, limits=self.limits, check=self.comparison).results[0]
+    result = self._judge(self.suspect, Case(f'seed {seed}', given, expected))
+    if result.verdict == 'JE':
+      raise UserError(f'the checker or interactor failed on seed {seed}: {result.message}')
     if result.verdict == 'AC':
       return None
     return Counterexample(seed, given, result.verdict, result.message, expected, result.output, result.difference)
+
+  def _judge(self, program: Program, case: Case) -> CaseResult:
+    found = judge(program, [case], pool=self.pool, limits=self.limits, check=self.check, interactor=self.interactor)
+    return found.results[0]
 
 
 def shrink_input(

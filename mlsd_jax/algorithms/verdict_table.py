@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlsd_jax.algorithms.judge import VERDICTS, Case, Report
 from mlsd_jax.algorithms.limits import MEBIBYTE
 from mlsd_jax.algorithms.problem import Mismatch
+from mlsd_jax.algorithms.verdicts import VERDICTS, Case, Report
 from mlsd_jax.printable import as_text
 
 _STYLES = {'AC': 'green', 'CE': 'magenta', 'JE': 'magenta'}
-_SHOWN_LINES = 24
+_SHOWN_LINES, _SHOWN_WIDTH = 24, 100
 
 
 def verdict_text(verdict: str) -> Text:
@@ -58,20 +58,38 @@ def print_case(console: Console, given: bytes, expected: bytes, actual: bytes) -
   """The input, and the two outputs side by side with the lines that differ marked."""
   console.print(Text('input', style='bold'))
   console.print(as_text(_clip(given)))
-  right, mine = (_lines(text) for text in (expected, actual))
   table = Table(box=None, header_style='bold', pad_edge=False)
   table.add_column('expected', min_width=20)
   table.add_column('actual', min_width=20)
+  right, mine = (text.removesuffix(b'\n').split(b'\n') if text else [] for text in (expected, actual))
   pairs = list(itertools.zip_longest(right, mine))
-  first = next((i for i, (a, b) in enumerate(pairs) if (a or '').split() != (b or '').split()), 0)
+  first = next((i for i, (a, b) in enumerate(pairs) if _differ(a, b)), 0)
   start = max(0, first - _SHOWN_LINES // 2)
   if start:
     table.add_row(f'... {start} equal lines', '')
   for a, b in pairs[start : start + _SHOWN_LINES]:
-    differs = (a or '').split() != (b or '').split()
-    cells = ['(nothing)' if line is None else line[:100] for line in (a, b)]
+    differs, place = _differ(a, b), _first_difference(a, b)
+    cells = ['(nothing)' if line is None else _window(line, place) for line in (a, b)]
     table.add_row(as_text(cells[0], 'green' if differs else ''), as_text(cells[1], 'red' if differs else ''))
   console.print(table)
+
+
+def _differ(right: bytes | None, mine: bytes | None) -> bool:
+  return (right or b'').split() != (mine or b'').split()
+
+
+def _first_difference(right: bytes | None, mine: bytes | None) -> int:
+  if right is None or mine is None:
+    return 0
+  common = zip(right, mine, strict=False)
+  return next((i for i, (a, b) in enumerate(common) if a != b), min(len(right), len(mine)))
+
+
+def _window(line: bytes, place: int) -> str:
+  """Of a long line the part around a place. Bytes that are no text are escapes, control characters their pictures."""
+  start = max(0, min(place - _SHOWN_WIDTH // 2, len(line) - _SHOWN_WIDTH))
+  text = line[start : start + _SHOWN_WIDTH].decode(errors='backslashreplace')
+  return '... ' * (start > 0) + text + ' ...' * (start + _SHOWN_WIDTH < len(line))
 
 
 def print_mismatch(console: Console, mismatch: Mismatch) -> None:

@@ -16,10 +16,11 @@ import time
 import hostile_programs
 
 from mlsd_jax.algorithms.cage import processes
-from mlsd_jax.algorithms.judge import Case, judge
+from mlsd_jax.algorithms.judge import judge
 from mlsd_jax.algorithms.languages import build
 from mlsd_jax.algorithms.limits import MEBIBYTE, Limits
 from mlsd_jax.algorithms.pool import Pool
+from mlsd_jax.algorithms.verdicts import Case
 
 PROGRAMS = hostile_programs.read()
 LIMITS = Limits(time=0.4, memory=64 * MEBIBYTE, output=1 * MEBIBYTE, processes=8)

@@ -79,3 +79,34 @@ def test_tokens_are_compared_one_by_one(mine, right):
 def test_tolerance(mine, right):
   accepted = TOLERANT(repr(mine).encode(), repr(right).encode()) is None
   assert accepted == (abs(mine - right) <= 1e-6 or abs(mine - right) <= 1e-6 * abs(right))
+
+
+@pytest.mark.parametrize(
+  ('answer', 'expected', 'right'),
+  [
+    ('[1.0000001, 2.5]', '[1.0, 2.5]', True),
+    ('[1.1, 2.5]', '[1.0, 2.5]', False),
+    ('(1,2.0000001)', '(1,2)', True),
+    ('[1, 2.5)', '[1.0, 2.5]', False),
+    ('x:0.50', 'x:0.5', True),
+    ('y:0.5', 'x:0.5', False),
+    ('[nan]', '[1.0]', False),
+  ],
+)
+def test_a_tolerance_reaches_into_brackets(answer, expected, right):
+  comparison = Comparison(float_absolute=1e-6)
+  assert (comparison(answer.encode(), expected.encode()) is None) == right
+
+
+def test_a_difference_is_shown_wherever_it_stands():
+  long = 'a' * 200
+  found = Comparison()(f'{long}x'.encode(), f'{long}y'.encode())
+  assert "aax' where '" in found.message
+  assert 'from character 201' in found.message
+  assert "'6\\x00' where '6' is expected" in Comparison()(b'6\0', b'6').message
+
+
+@pytest.mark.parametrize('number', ['nan', 'inf', '-1', '-inf', '1e999'])
+def test_a_tolerance_is_finite_and_not_negative(number):
+  with pytest.raises(UserError, match='finite number that is not negative'):
+    Comparison.from_flags(['float_tolerance', number])

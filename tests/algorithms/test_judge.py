@@ -10,11 +10,13 @@ import time
 import pytest
 
 from mlsd_jax.algorithms.cage import processes
+from mlsd_jax.algorithms.checking import Checker
 from mlsd_jax.algorithms.comparison import Comparison
-from mlsd_jax.algorithms.judge import Case, Checker, judge
+from mlsd_jax.algorithms.judge import judge
 from mlsd_jax.algorithms.languages import build, command
 from mlsd_jax.algorithms.limits import MEBIBYTE, Limits
 from mlsd_jax.algorithms.pool import Pool
+from mlsd_jax.algorithms.verdicts import Case
 from mlsd_jax.errors import UserError
 
 LIMITS = Limits(time=0.5, memory=128 * MEBIBYTE, output=1 * MEBIBYTE)
@@ -184,7 +186,7 @@ CHECKERS = {
     wanted, words = int(pathlib.Path(sys.argv[3]).read_text()), pathlib.Path(sys.argv[2]).read_text().split()
     assert sys.argv[4:] == ['extra']
     print('not a sum', file=sys.stderr)
-    if words == ['crash']: sys.exit(7)
+    if words == ['crash']: sys.exit(9)
     sys.exit(0 if sum(map(int, words)) == wanted else 1)
     """,
 }
@@ -203,7 +205,7 @@ def test_checkers(pool, tmp_path, convention):
 
 
 @pytest.mark.parametrize(
-  ('convention', 'right', 'wrong'), [('kattis', {42}, {43}), ('testlib', {0}, {1, 2})], ids=['kattis', 'testlib']
+  ('convention', 'right', 'wrong'), [('kattis', {42}, {43}), ('testlib', {0, 7}, {1, 2})], ids=['kattis', 'testlib']
 )
 def test_a_checker_that_ends_unlike_its_convention_is_at_fault(pool, tmp_path, convention, right, wrong):
   """Exit code 1 of a Kattis validator is Python's own, for an exception."""
@@ -211,7 +213,7 @@ def test_a_checker_that_ends_unlike_its_convention_is_at_fault(pool, tmp_path, c
   (tmp_path / 'program.py').write_text('')
   checker = Checker(build(tmp_path / 'checker.py', tmp_path / 'checker', pool), convention)
   program = build(tmp_path / 'program.py', tmp_path / 'build', pool)
-  codes = (0, 1, 2, 3, 42, 43)
+  codes = (0, 1, 2, 3, 7, 42, 43)
   cases = [Case(str(code), str(code).encode(), b'') for code in codes]
   report = judge(program, cases, pool=pool, limits=LIMITS, check=checker, stop_at_first=False)
   expected = ['AC' if code in right else 'WA' if code in wrong else 'JE' for code in codes]

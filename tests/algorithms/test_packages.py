@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from mlsd_jax.algorithms import packages, practice, stress
+from mlsd_jax.algorithms import contest_folder, packages, practice, stress
 from mlsd_jax.algorithms.judge import judge
 from mlsd_jax.algorithms.languages import build
 from mlsd_jax.algorithms.limits import MEBIBYTE, Limits
@@ -64,9 +64,10 @@ def test_package_in_the_legacy_form(pool, tmp_path):
   package = packages.load(tmp_path, tmp_path / 'build', pool)
   assert [case.name for case in package.cases] == ['sample/1', 'secret/10', 'secret/2']
   assert (package.name, package.limits.memory, package.time_is_given) == ('Halves', 64 * MEBIBYTE, False)
-  found = [(kind, path.name) for kind, path in package.submissions()]
+  submitted = [(each.kind, each.path) for each in package.submissions]
+  found = [(kind, path.name) for kind, path in submitted]
   assert found == [('accepted', 'right.py'), ('wrong_answer', 'floor.py')]
-  for number, (kind, path) in enumerate(package.submissions()):
+  for number, (kind, path) in enumerate(submitted):
     program = build(path, tmp_path / f'b{number}', pool)
     report = judge(program, package.cases, pool=pool, limits=package.limits, check=package.check)
     assert report.verdict in packages.EXPECTED[kind]
@@ -98,13 +99,19 @@ def test_package_with_groups_and_a_validator(pool, tmp_path):
     program, package.cases, pool=pool, limits=package.limits, check=package.check, stop_at_first=package.stops
   )
   assert [result.verdict for result in report.results] == ['AC', 'WA']
-  assert package.score(report) == 30
+  assert package.score(report).points == 30
+  assert package.score(report).groups == {'secret/a': 30, 'secret/b': 0}
 
 
 @pytest.mark.parametrize(
   ('text', 'message'),
   [
     (None, 'it has no problem.yaml'),
+    ('validation: custom multi', "validation 'multi' is not judged here"),
+    ('type: guess', "type 'guess' is not judged here"),
+    ('validaton: custom', "a key that is not known here: 'validaton'"),
+    ('validation: custom', 'asks for an output validator'),
+    ('validator_flags: float_tolerance nan', 'finite number that is not negative'),
     ('name: [', 'is not YAML'),
     ('name: x', 'has no cases'),
     ('limits: {memory: much}', 'limits needs numbers'),
@@ -152,12 +159,19 @@ def test_shrink_leaves_nothing_that_is_not_needed():
 
 
 def test_a_contest_is_laid_out_once(tmp_path):
-  names = practice.letters('A-C,E1')
+  names = contest_folder.letters('A-C,E1')
   assert names == ['A', 'B', 'C', 'E1']
-  assert len(practice.new_contest(tmp_path / '2044', names)) == 12
+  assert len(contest_folder.new_contest(tmp_path / '2044', names)) == 12
   (tmp_path / '2044' / 'A.py').write_text('mine')
   (tmp_path / '2044' / 'B.in').unlink()
-  assert [path.name for path in practice.new_contest(tmp_path / '2044', names)] == ['B.in']
+  assert [path.name for path in contest_folder.new_contest(tmp_path / '2044', names)] == ['B.in']
   assert (tmp_path / '2044' / 'A.py').read_text() == 'mine'
-  with pytest.raises(UserError, match='not like A-D'):
-    practice.letters('a-d')
+  assert contest_folder.letters('a-c,D1-D3') == ['A', 'B', 'C', 'D1', 'D2', 'D3']
+  for text, message in (
+    ('F-A', 'is no range'),
+    ('A1-B2', 'is no range'),
+    ('A-3', 'not like A-D'),
+    ('AA', 'not like A-D'),
+  ):
+    with pytest.raises(UserError, match=message):
+      contest_folder.letters(text)

@@ -51,7 +51,7 @@ def test_list_judges_everything_and_then_reports(call, tmp_path):
 def test_a_wrong_class_is_shown_its_smallest_failing_input(call, tmp_path):
   (tmp_path / 'mine.py').write_text(textwrap.dedent(WRONG))
   code, out, _ = call('--mode=test', '--problem=lru_cache', '--solution=mine.py', '--config.sizes=(3,)')
-  assert code == 0
+  assert code == 1
   assert 'mine.py: WA' in out
   assert 'smallest failing input: 6 calls' in out  # the constructor, four puts, a get
   report = json.loads((tmp_path / 'runs/algorithms/quickstart/reports/lru_cache.json').read_text())

@@ -1,8 +1,12 @@
 """The keys that a mode declares are those that it reads: every mode of every experiment, on little data."""
 
+import contextlib
+import types
+
 import pytest
 
 from experiments import algorithms, encoder, gpt2, makemore, micrograd, mingpt, recsys, retrieval, tokenizer
+from mlsd_jax.algorithms import contest_folder
 from tests.experiments.recording import calls_of
 from tests.experiments.tiny_runs import (
   ADDER,
@@ -89,11 +93,24 @@ CALLS = {
     ['--mode=test', LRU, '--config.operations=40', '--workdir=t'],
     ['--mode=test', '--problem=samples', '--solution=same.py', '--workdir=t'],
     ['--mode=new', '--contest=9', '--problems=A'],
+    ['--mode=listen', '--contest=9', '--port=0'],
     ['--mode=stress', '--solution=same.py', '--trusted=same.py', '--generator=same.py', '--config.rounds=1'],
     ['--mode=prove', LRU, '--config.prove_operations=40'],
     ['--mode=growth', LRU],
   ],
 }
+
+
+@pytest.fixture
+def browser(monkeypatch):
+  """A browser that sends one problem as soon as somebody listens."""
+
+  def listen(port, receive):
+    receive({'name': 'A. Sum', 'tests': [{'input': '1', 'output': '1'}]})
+    return contextlib.nullcontext(types.SimpleNamespace(server_port=port, received=1, expected=1))
+
+  monkeypatch.setattr(contest_folder, 'listen', listen)
+
 
 # An index of few chunks is searched exactly, and the mode says that there is nothing to tune in it.
 OF_LARGE_DATA = {'tune.k', 'tune.recall'}
@@ -105,6 +122,8 @@ def test_each_mode_reads_the_keys_that_it_declares(experiment, folder, request, 
     request.getfixturevalue('pages')
   if experiment is encoder:
     assert retrieval.main(['--workdir=w', *INDEX, *SMALL]) == 0
+  if experiment is algorithms:
+    request.getfixturevalue('browser')
   with calls_of(experiment) as made:
     for arguments in CALLS[experiment]:
       workdir = [] if any(argument.startswith('--workdir') for argument in arguments) else ['--workdir=w']

@@ -35,7 +35,7 @@ def keep(spec, report, streams, cage, trees) -> None:
     os.setsid()
     user = spec['user']
     if cage.namespaces.root:
-      template = cage.namespaces.template(tuple(spec['toolchain']), tuple(spec['hidden']))
+      template = cage.template(spec)
       owner = (user, user) if user is not None else (os.geteuid(), os.getegid())
       namespaces.enter(template, trees, spec['scratch'], owner)
     else:
@@ -108,42 +108,30 @@ def _fork(spec, streams, cage) -> int:
 def shut(spec, cage, signals_to: int | None) -> None:
   """Landlock and the filter of system calls, on this process and all that comes of it."""
   if cage.landlock:
-    landlock.restrict(cage.landlock, _rules(spec, cage.namespaces.root, landlock.handled(cage.landlock)))
-  if not cage.missing.get('system calls'):
-    seccomp.install(seccomp.program(local_sockets=cage.namespaces.root, signals_to=signals_to))
+    landlock.restrict(cage.landlock, _rules(spec, cage, landlock.handled(cage.landlock)))
+  if cage.filter:
+    own = seccomp.program(local_sockets=cage.namespaces.root, signals_to=signals_to) if signals_to else cage.filter
+    seccomp.install(own)
 
 
-def _rules(spec, private, everything):
+def _rules(spec, cage, everything):
   devices = ('null', 'zero', 'full', 'random', 'urandom')
   yield from ((f'/dev/{name}', landlock.DEVICE) for name in devices)
-  if private:
+  if cage.namespaces.root:
     yield from (('/', landlock.READ), (namespaces.SCRATCH, everything))
     if spec['binds'].get(namespaces.FEEDBACK):
       yield namespaces.FEEDBACK, everything
     if spec['program_writable']:
       yield namespaces.PROGRAM, everything
     return
-  for path in (*namespaces.system_paths(), *spec['toolchain']):
-    for each in _without(os.path.realpath(path), [os.path.realpath(hidden) for hidden in spec['hidden']]):
-      yield each, landlock.READ
+  for path in cage.readable(tuple(spec['toolchain']), tuple(spec['hidden'])):
+    yield path, landlock.READ
   for path in ('/proc/self', '/proc/meminfo', '/proc/cpuinfo', '/proc/stat'):
     yield path, landlock.READ
   for place, path in spec['binds'].items():
     writable = place == namespaces.FEEDBACK or (place == namespaces.PROGRAM and spec['program_writable'])
     yield path, everything if writable else landlock.READ
   yield spec['folder'], everything
-
-
-def _without(path, hidden):
-  """The path, or what is below it and leads to none of the hidden folders."""
-  if path in hidden:
-    return
-  if not any(each.startswith(path.rstrip('/') + '/') for each in hidden):
-    yield path
-    return
-  with contextlib.suppress(OSError):
-    for name in os.listdir(path):
-      yield from _without(os.path.join(path, name), hidden)
 
 
 def _become(user, kept) -> None:

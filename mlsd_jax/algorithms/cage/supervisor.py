@@ -36,6 +36,7 @@ class Cage:
   Attributes:
     missing: each layer that is not there, with the reason.
     landlock: its version, 0 without.
+    filter: of system calls; empty without.
     user: the first of the users that programs run as, when we are root; None for our own.
     kept_capabilities: mask of those that a program keeps: without a private root, what root's files need to be read.
   """
@@ -47,8 +48,10 @@ class Cage:
     if not self.landlock:
       self.missing['files'] = 'switched off' if 'landlock' in without else 'the kernel has no Landlock'
     filters = 'switched off' if 'seccomp' in without else seccomp.available()
+    self.filter = b'' if filters else seccomp.program(local_sockets=self.namespaces.root)
     if filters:
       self.missing['system calls'] = filters
+    self._readable: dict[tuple[tuple[str, ...], ...], list[str]] = {}
     self.user = None
     self.kept_capabilities = 0
     if os.geteuid():
@@ -60,6 +63,18 @@ class Cage:
       if not self.namespaces.root:
         self.kept_capabilities = 1 << kernel.CAP_DAC_READ_SEARCH
 
+  def template(self, spec):
+    return self.namespaces.template((*spec['toolchain'], *spec['library']), tuple(spec['hidden']))
+
+  def readable(self, toolchain, hidden):
+    """Paths that Landlock is to let a program read: the system's and the toolchain's, without the hidden ones."""
+    key = (toolchain, hidden)
+    if key not in self._readable:
+      covered = [os.path.realpath(path) for path in hidden]
+      paths = [os.path.realpath(path) for path in (*namespaces.system_paths(), *toolchain)]
+      self._readable[key] = [each for path in dict.fromkeys(paths) for each in _without(path, covered)]
+    return self._readable[key]
+
   def threads(self, limit):
     """RLIMIT_NPROC, which counts all threads of a user; None for root, for whom it does not hold."""
     if self.user is None and os.geteuid() == 0:
@@ -67,6 +82,18 @@ class Cage:
     if self.user is not None or self.namespaces.users:  # which is counted by itself
       return 16 * limit + 16
     return processes.threads_of_this_user() + 16 * limit + 16
+
+
+def _without(path, hidden):
+  """The path, or what is below it and leads to none of the hidden folders."""
+  if path in hidden:
+    return
+  if not any(each.startswith(path.rstrip('/') + '/') for each in hidden):
+    yield path
+    return
+  with contextlib.suppress(OSError):
+    for name in os.listdir(path):
+      yield from _without(os.path.join(path, name), hidden)
 
 
 def _may_change_user():
@@ -115,11 +142,12 @@ class Program:
     """Detached mounts for a private root, where the program is told their places; else a folder to write into."""
     spec = self.spec
     if not cage.namespaces.root:
+      cage.readable(tuple(spec['toolchain']), tuple(spec['hidden']))  # looked up once, and not by each child
       self.folder = spec['folder'] = scratch.make(spec['temporary'], spec['user'])
       spec['env'] |= {'TMPDIR': self.folder, 'HOME': self.folder}
       return []
     spec['env'] |= {'TMPDIR': namespaces.SCRATCH, 'HOME': namespaces.SCRATCH}
-    cage.namespaces.template(tuple(spec['toolchain']), tuple(spec['hidden']))
+    cage.template(spec)
     for place, path in sorted(spec['binds'].items(), key=lambda each: -len(each[1])):
       spec['argv'] = [part.replace(path, place) for part in spec['argv']]
     return [(kernel.detached(path, self._writable(place)), place) for place, path in spec['binds'].items()]
