@@ -1,5 +1,7 @@
 """Co-visitation that goes on: rows of the items of a basket that changed are computed anew, all other rows stay."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
@@ -34,14 +36,14 @@ class Companions:
     }
     self._signs = Growing(np.zeros(0, np.float32))
 
-  def change(self, events: pl.DataFrame, keys: np.ndarray) -> np.ndarray:
+  def change(self, events: Mapping[str, np.ndarray], keys: np.ndarray) -> np.ndarray:
     """Takes in what baskets hold by now; the items whose companions may be others.
 
     Args:
-      events: of the users of the baskets, in time.
+      events: user, item, time of the users of the baskets, those of one user in time.
       keys: of the baskets that changed.
     """
-    user, item, time = (events[name].to_numpy() for name in ('user', 'item', 'time'))
+    user, item, time = (events[name] for name in ('user', 'item', 'time'))
     mine = np.isin(covisitation.basket_keys(user, time), keys) & (time > self._since)
     if not mine.any():
       return np.zeros(0, np.int32)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from mlsd_jax.recsys.live.growing import Growing
-from mlsd_jax.recsys.purchases.events import Dataset
+from mlsd_jax.recsys.purchases.events import DAY, Dataset
 
 COLUMNS = ('user', 'item', 'time', 'price', 'quantity', 'place')
 _ORDER = ('time', 'user', 'item', 'quantity', 'price', 'place')  # of a Dataset's events
@@ -35,15 +35,17 @@ class Ledger:
     for name, owner in self._owners.items():
       owner.add(events[name].to_numpy(), first)
 
-  def of(self, owner: str, numbers: Sequence[int]) -> pl.DataFrame:
+  def of(self, owner: str, numbers: Sequence[int], cut: int) -> dict[str, np.ndarray]:
     """Events of some users or items (`owner` says which), those of one in the order that a Dataset has, one after the
-    other; `local` is the place of each in `numbers`."""
+    other: their columns, `local` (the place of each in `numbers`), and age and day as snapshot.date_events has them."""
     rows = [self._owners[owner].rows(number) for number in numbers]
     local = np.repeat(np.arange(len(numbers), dtype=np.int32), [len(each) for each in rows])
     chosen = np.concatenate(rows) if rows else np.zeros(0, np.int64)
     columns = {name: column.view[chosen] for name, column in self._columns.items()}
     order = np.lexsort([*(columns[name] for name in reversed(_ORDER)), local])
-    return pl.DataFrame({'local': local} | columns)[order]
+    columns = {name: values[order] for name, values in columns.items()}
+    age, day = ((cut - columns['time']) / DAY).astype(np.float32), (columns['time'] // DAY).astype(np.int32)
+    return columns | {'local': local[order], 'age': age, 'day': day}
 
 
 class _Owner:

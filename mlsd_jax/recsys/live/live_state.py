@@ -190,7 +190,8 @@ class LiveState:
     self._ledger.add(events, promoted(self._dataset, events))
     self._posted.append(events)
     numbers = events['user'].unique(maintain_order=True).to_list()
-    history, known = self._ledger.of('user', numbers), view.state.snapshot
+    known = view.state.snapshot
+    history = self._ledger.of('user', numbers, known.cut)
     first = self._rows.number
     ids = list(dict.fromkeys(each.user for each in purchases))
     before = np.array([view.row(id_) for id_ in ids])  # the row of nobody says what is not known of a new user
@@ -199,7 +200,7 @@ class LiveState:
     arrays |= self._count_items(known, events['item'].unique().to_list())
     arrays |= _count_places(known, events)
     keys = np.unique(events['user'].to_numpy().astype(np.int64) * 100_000 + events['time'].to_numpy() // DAY)
-    changed = self._companions.change(history.sort('time', maintain_order=True), keys)
+    changed = self._companions.change(history, keys)
     if len(changed):
       arrays |= self._companions.replace(arrays, changed)
     state = _with(view.state, dataclasses.replace(known, arrays=arrays, derived={}), self._rows)
@@ -232,8 +233,9 @@ class LiveState:
     return next((price for price in prices if price > 0), 0.0)
 
   def _count_items(self, known: Snapshot, items: list[int]) -> dict[str, np.ndarray]:
-    events = self._ledger.of('item', items)
-    history = snapshot.date_events(events.drop('item').rename({'local': 'item'}), known.cut)
+    events = self._ledger.of('item', items, known.cut)
+    names = ('user', 'age', 'day', 'price', 'quantity', 'promoted')
+    history = pl.DataFrame({'item': events['local']} | {name: events[name] for name in names})
     pairs = history.group_by('user', 'item').agg(
       pl.col('age').min().alias('since'), pl.col('age').max().alias('first'), pl.col('day').n_unique().alias('days')
     )

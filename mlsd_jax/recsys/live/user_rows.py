@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-import polars as pl
 
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.known.snapshot import Snapshot
@@ -41,7 +40,7 @@ class UserRows:
     """Of rows; the next user gets this one."""
     return len(self.arrays['user'])
 
-  def add(self, events: pl.DataFrame, known: Snapshot, reorder: np.ndarray, codes: np.ndarray) -> None:
+  def add(self, events: Mapping[str, np.ndarray], known: Snapshot, reorder: np.ndarray, codes: np.ndarray) -> None:
     """Adds users.
 
     Args:
@@ -57,10 +56,10 @@ class UserRows:
       self.arrays[name].extend(rows)
     self.arrays['reorder_user'].extend(reorder)
     self.codes.extend(codes)
-    time = events['time'].to_numpy() - self.origin
-    ends = len(self.history['item']) + np.searchsorted(events['local'].to_numpy(), np.arange(1, users + 1))
+    time = events['time'] - self.origin
+    ends = len(self.history['item']) + np.searchsorted(events['local'], np.arange(1, users + 1))
     self.history['start'].extend(ends)
-    self.history['item'].extend(events['item'].to_numpy() + 1)
+    self.history['item'].extend(events['item'] + 1)
     self.history['time'].extend(time)
 
   def histories(self) -> Histories:
@@ -68,26 +67,35 @@ class UserRows:
     return Histories(start, item, time, self.origin)
 
 
-def count(events: pl.DataFrame, known: Snapshot, users: int) -> dict[str, np.ndarray]:
+def count(events: Mapping[str, np.ndarray], known: Snapshot, users: int) -> dict[str, np.ndarray]:
   """Arrays as those of a snapshot of `users` users alone, numbered by `local`; see UserRows.add."""
-  history = snapshot.date_events(events.drop('user').rename({'local': 'user'}), known.cut)
-  by_time = history.sort('time', maintain_order=True)
-  columns = snapshot.list_columns(by_time)
+  order = np.argsort(events['time'], kind='stable')
+  columns = {name: values[order] for name, values in events.items()}
+  columns['user'] = columns['local']
+  columns['trip'] = snapshot.trips_after(columns['user'], columns['day'])
   arrays = snapshot.count_pairs(columns, known.num_items)
   pairs = snapshot.pair_frame(arrays, known.num_items)
   arrays['user'] = snapshot.count_users(columns, pairs['user'].to_numpy(), users)
   for level, coded in enumerate(known['category']):
     arrays |= snapshot.count_affinity(columns, coded, level)
-  arrays['place'] = snapshot.count_places(history, users, known.num_items)['place']
+  arrays['place'] = _usual_places(columns, users)
   arrays |= snapshot.list_recent(pairs, users)
   if known.promoted:
     user = columns['user'].astype(np.int64)
-    place, promoted = np.searchsorted(arrays['pair_key'], user * known.num_items + columns['item']), by_time['promoted']
+    place = np.searchsorted(arrays['pair_key'], user * known.num_items + columns['item'])
     for name, owner, number in (('pair', place, len(arrays['pair_key'])), ('user', user, users)):
       counts = np.bincount(owner, minlength=number)
-      shares = np.bincount(owner, promoted.to_numpy(), minlength=number) / np.maximum(counts, 1)
+      shares = np.bincount(owner, columns['promoted'], minlength=number) / np.maximum(counts, 1)
       arrays[f'promotion_{name}'] = shares.astype(np.float32)
   return arrays
+
+
+def _usual_places(columns: Mapping[str, np.ndarray], users: int) -> np.ndarray:
+  """[users] as snapshot.count_places has it: where the most was bought, purchases of long ago counting less."""
+  first, places = int(columns['place'].min()), int(np.ptp(columns['place'])) + 1
+  key = columns['user'].astype(np.int64) * places + columns['place'] - first
+  weight = np.bincount(key, np.exp(-columns['age'] / 90), minlength=users * places).reshape(users, places)
+  return np.where(weight.any(1), weight.argmax(1) + first, -1).astype(np.int32)
 
 
 def _per_user(known: Snapshot, name: str) -> int:
