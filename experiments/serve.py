@@ -8,6 +8,7 @@ curl http://127.0.0.1:8000/v1/models
 $MLSD_API_KEYS, separated by commas, are the keys of which each request must bring one; without, none is asked for.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -41,6 +42,7 @@ from mlsd_jax.serving import (
   rules,
 )
 from mlsd_jax.serving.config import ServerConfig
+from mlsd_jax.serving.replacement import Source
 from mlsd_jax.serving.search_service import AskConfig
 from mlsd_jax.training.config import DTYPES
 from mlsd_jax.training.step import cast_floating
@@ -57,6 +59,7 @@ class System:
     command: makes a small run of it.
     field: of Services that it is added to.
     is_finished: workdir -> whether there is something to serve.
+    version: workdir -> what lies there now, None while it is not whole.
     open: (workdir, name, settings, services) adds it.
   """
 
@@ -64,6 +67,7 @@ class System:
   command: tuple[str, ...]
   field: str
   is_finished: Callable[[pathlib.Path], bool]
+  version: Callable[[pathlib.Path], str | None]
   open: Callable[[pathlib.Path, str, ServerConfig, Services], None]
 
 
@@ -120,11 +124,27 @@ def _open_recommender(workdir: pathlib.Path, name: str, settings: ServerConfig, 
   if state.purchases is None:
     raise UserError('it was saved by an earlier release; train again in a new --workdir')
   folder = pathlib.Path(settings.state, name)
-  shop = Shop(state, folder)
-  answers = AnswerLog(folder / 'answers')
+  if name not in services.shops:
+    services.shops[name] = Shop(state, folder), AnswerLog(folder / 'answers')
+  shop, answers = services.shops[name]
   services.recommenders[name] = RecommendService(
     name, state, shop=shop, answers=answers, max_waiting=settings.max_waiting
   )
+
+
+def _current(folder: pathlib.Path) -> str | None:
+  """The version of a sealed folder that counts."""
+  with contextlib.suppress(UserError, KeyError, TypeError):
+    return str(sealed.read_json(folder / 'current.json')['version'])
+  return None
+
+
+def _stamp(path: pathlib.Path) -> str | None:
+  """When a file was written that is written last."""
+  with contextlib.suppress(OSError):
+    status = path.stat()
+    return f'{status.st_mtime_ns}-{status.st_size}'
+  return None
 
 
 SYSTEMS = {
@@ -133,6 +153,7 @@ SYSTEMS = {
     ('-m', 'experiments.gpt2'),
     'texts',
     lambda workdir: (workdir / 'result.json').exists() and (workdir / 'tokenizer.json').exists(),
+    lambda workdir: _stamp(workdir / 'result.json'),
     _open_text,
   ),
   'tokenizer': System(
@@ -140,6 +161,7 @@ SYSTEMS = {
     ('-m', 'experiments.tokenizer'),
     'tokenizers',
     lambda workdir: (workdir / 'tokenizer.json').exists(),
+    lambda workdir: _stamp(workdir / 'tokenizer.json'),
     _open_tokenizer,
   ),
   'retrieval': System(
@@ -147,6 +169,7 @@ SYSTEMS = {
     ('-m', 'experiments.retrieval'),
     'searches',
     lambda workdir: (workdir / 'index' / 'current.json').exists(),
+    lambda workdir: _current(workdir / 'index'),
     _open_search,
   ),
   'recsys': System(
@@ -154,6 +177,7 @@ SYSTEMS = {
     ('-m', 'experiments.recsys', '--config=configs/recsys/synthetic.py'),
     'recommenders',
     lambda workdir: (workdir / 'state' / 'current.json').exists(),
+    lambda workdir: _current(workdir / 'state'),
     _open_recommender,
   ),
   'makemore': System(
@@ -161,6 +185,7 @@ SYSTEMS = {
     ('-m', 'experiments.makemore'),
     'names',
     lambda workdir: (workdir / 'result.json').exists(),
+    lambda workdir: _stamp(workdir / 'result.json'),
     _open_names,
   ),
 }
@@ -174,7 +199,7 @@ def serve(run: contract.Run) -> None:
   for name, workdir in _finished(settings.runs):
     system = SYSTEMS[name]
     try:
-      system.open(workdir, f'{name}/{workdir.name}', settings, services)
+      _add(system, workdir, f'{name}/{workdir.name}', settings, services)
     except UserError as error:
       run.print(f'{name}/{workdir.name}: not served: {error}')
       continue
@@ -187,7 +212,29 @@ def serve(run: contract.Run) -> None:
     run.print(f'{name}: nothing under {settings.runs}/{name}; {_command(name)} makes it')
   if not (services.texts or services.searches or services.recommenders or services.names or services.tokenizers):
     raise UserError(f'{settings.runs} holds no finished run; --mode=prepare makes a small one of each system')
-  _listen(run, settings, create_app(services, _limits(settings)))
+  _listen(run, settings, create_app(services, _limits(settings), renew_seconds=settings.renew_seconds))
+
+
+def _add(system: System, workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
+  """Opens a run, and notes where newer versions of it will lie."""
+
+  def open_(known: Services) -> dict[str, dict[str, Any]]:
+    fresh = Services(shops=services.shops, vectors=dict(known.vectors))
+    system.open(workdir, name, settings, fresh)
+    for old, service in ((services.recommenders.get(name), each) for each in fresh.recommenders.values()):
+      service.rules = old.rules if old else service.rules
+    kinds = services.kinds()
+    return {
+      kind: {key: each for key, each in named.items() if kinds[kind].get(key) is not each}
+      for kind, named in fresh.kinds().items()
+    }
+
+  version = system.version(workdir)
+  now = open_(services)
+  for kind, named in services.kinds().items():
+    named.update(now[kind])
+  renew = lambda: open_(Services())
+  services.sources.append(Source(name, lambda: system.version(workdir), now, renew, version))
 
 
 def prepare(run: contract.Run) -> None:

@@ -17,11 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import mlsd_jax
 from mlsd_jax.errors import UserError
 from mlsd_jax.serving import completions, embeddings
+from mlsd_jax.serving.answers import AnswerLog
 from mlsd_jax.serving.errors import ApiError, describe_invalid
 from mlsd_jax.serving.limits import Door, Limits
 from mlsd_jax.serving.metrics import Metrics
 from mlsd_jax.serving.name_service import NameService
 from mlsd_jax.serving.recommend_service import RecommendService
+from mlsd_jax.serving.replacement import KINDS, Replacement, Source
 from mlsd_jax.serving.requests import (
   CompletionRequest,
   DetokenizeRequest,
@@ -32,6 +34,7 @@ from mlsd_jax.serving.requests import (
   NamesRequest,
   RecommendRequest,
   RerankRequest,
+  RollbackRequest,
   SearchRequest,
   TeiEmbedRequest,
   TeiRerankRequest,
@@ -64,6 +67,8 @@ class Services:
   """What is served, by the names that requests use; the first of a kind answers those that name none.
 
   Attributes:
+    shops: logs of recommenders, which outlive their builds.
+    sources: where newer versions of what is served come from.
     commands: by the field's name, the command that makes what is not served; the page shows it.
   """
 
@@ -74,35 +79,35 @@ class Services:
   names: dict[str, NameService] = dataclasses.field(default_factory=dict)
   tokenizers: dict[str, Tokenizer] = dataclasses.field(default_factory=dict)
   commands: dict[str, str] = dataclasses.field(default_factory=dict)
+  shops: dict[str, tuple[Shop, AnswerLog]] = dataclasses.field(default_factory=dict)
+  sources: list[Source] = dataclasses.field(default_factory=list)
+
+  def kinds(self) -> dict[str, dict[str, Any]]:
+    """What requests look in, by the names of the fields."""
+    return {kind: getattr(self, kind) for kind in KINDS}
 
 
-def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
-  """An ASGI app over services; it starts and closes them."""
+def create_app(services: Services, limits: Limits | None = None, *, renew_seconds: float = 0.0) -> FastAPI:
+  """An ASGI app over services; it starts, closes and (every `renew_seconds`, if that is above 0) renews them."""
   limits, metrics = limits or Limits(), Metrics()
+  replacement = Replacement(services.kinds(), services.sources, lambda service: _begin(service, metrics))
   is_ready = False
 
   @contextlib.asynccontextmanager
   async def life(_: FastAPI) -> AsyncIterator[None]:
     nonlocal is_ready
-    for text in services.texts.values():
-      text.start()
-    others: list[VectorService | SearchService | RecommendService | NameService] = [
-      *services.vectors.values(),
-      *services.searches.values(),
-      *services.recommenders.values(),
-      *services.names.values(),
-    ]
-    for other in others:
-      other.warm_up()
-      for batcher in getattr(other, 'batchers', ()):
-        batcher.on_batch = _count_items(metrics, other.name)
-    is_ready = True
-    yield
-    is_ready = False
+    for named in services.kinds().values():
+      for service in named.values():
+        _begin(service, metrics)
+    async with replacement.running(renew_seconds):
+      is_ready = True
+      yield
+      is_ready = False
     for text in services.texts.values():
       text.close()
-    for other in others:
-      await other.close()
+    for kind in (services.vectors, services.searches, services.recommenders, services.names):
+      for other in kind.values():
+        await other.close()
 
   app = FastAPI(title='mlsd_jax', version=mlsd_jax.__version__, lifespan=life)
   _handle_errors(app, metrics)
@@ -140,8 +145,25 @@ def create_app(services: Services, limits: Limits | None = None) -> FastAPI:
   _add_openai(app, services, limits, metrics)
   _add_rerank(app, services, limits)
   _add_own(app, services, limits, metrics)
+
+  @app.post('/v1/models/rollback')
+  async def roll_back(body: RollbackRequest) -> dict[str, Any]:
+    """Puts the version before back; the one that it replaces is not taken again by itself."""
+    before = replacement.version(body.model)
+    return {'model': body.model, 'version': await replacement.roll_back(body.model), 'replaced': before}
+
   add_page(app)
   return app
+
+
+def _begin(service: Any, metrics: Metrics) -> None:
+  """Starts a service and compiles what it needs."""
+  for name in ('start', 'warm_up'):
+    begin = getattr(service, name, None)
+    if begin is not None:
+      begin()
+  for batcher in getattr(service, 'batchers', ()):
+    batcher.on_batch = _count_items(metrics, service.name)
 
 
 def _add_openai(app: FastAPI, services: Services, limits: Limits, metrics: Metrics) -> None:

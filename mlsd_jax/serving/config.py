@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Annotated, Literal
 
-from mlsd_jax.schema import Positive, above, between
+from mlsd_jax.schema import Positive, above, at_least, between
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,4 +22,5 @@ class ServerConfig:
   deadline_seconds: Annotated[float, above(0)] = 300.0  # within which an answer is whole
   drain_seconds: Annotated[float, above(0)] = 30.0  # that answers under way have when the server is told to stop
   cors_origins: tuple[str, ...] = ()  # web pages of other sites that may ask
+  renew_seconds: Annotated[float, at_least(0)] = 10.0  # after which newer versions of runs are looked for; 0 is never
   dtype: Literal['float32', 'bfloat16'] = 'float32'  # of language models

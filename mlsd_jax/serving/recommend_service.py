@@ -145,6 +145,15 @@ class RecommendService:
   def _compute(self, requests: list[Wanted]) -> list[Made]:
     return show(self.view, requests, self.shop.newcomers if self.shop else np.zeros(0, np.int64), self._rng)
 
+  def take_over(self) -> None:
+    """Makes the shop, which outlives builds, count on this service's build."""
+    if self.shop is not None:
+      self.shop.replace(self._built.state)
+
+  async def retire(self) -> None:
+    """Closes what is its own; shop and log of answers go on with the build that has taken its place."""
+    await self._batches.close()
+
   async def close(self) -> None:
     await self._batches.close()
     for each in (self.shop, self.answers):

@@ -173,6 +173,12 @@ class ItemsRequest(Body):
   model: str | None = None
 
 
+class RollbackRequest(Body):
+  """POST /v1/models/rollback."""
+
+  model: Annotated[str, Field(max_length=1000)]
+
+
 class TokenizeRequest(Body):
   """POST /v1/tokenize."""
 

@@ -27,7 +27,7 @@ from mlsd_jax.files import to_json
 from mlsd_jax.recsys.live import LiveState, Purchase
 from mlsd_jax.recsys.live.live_state import View
 from mlsd_jax.recsys.purchases.events import DAY
-from mlsd_jax.recsys.serving import State
+from mlsd_jax.recsys.serving import State, recommend
 from mlsd_jax.sealed import AppendLog, lock
 from mlsd_jax.serving.errors import ApiError
 
@@ -36,6 +36,7 @@ _MAGIC = b'SHOP'
 _AHEAD = 300  # seconds that a client's clock may be ahead
 _LIVE = 30 * DAY  # a shop whose last purchase is longer ago than this goes on from there, not from today
 _AT_ONCE = 10_000  # events of one write
+_WARM = (1, 8, 64)  # users of a batch
 _TICK_SECONDS = 30.0  # after which an idle shop looks whether its day is over
 
 
@@ -68,6 +69,7 @@ class Event:
 class _Waiting:
   events: Sequence[Event]
   items: Sequence[Mapping[str, str | None]]
+  build: State | None  # that takes the place of the one that is served
   done: concurrent.futures.Future[int]
 
 
@@ -75,7 +77,7 @@ class Shop:
   """A recommender's live state behind its log.
 
   Attributes:
-    version: of the build.
+    version: of the build that is served.
     unknown: purchases of the log that are of no item of this build.
     torn: bytes of a half-written record that were cut off the end of the log when it was opened.
   """
@@ -97,7 +99,7 @@ class Shop:
       UserError: the folder cannot be written or another server writes there, the log is damaged, the state is one of an
         earlier release.
     """
-    self._wall, self._on_events, self.version = wall, on_events, state.version
+    self._wall, self._on_events = wall, on_events
     self._held = contextlib.ExitStack()
     self._held.enter_context(lock(folder))
     try:
@@ -111,7 +113,6 @@ class Shop:
     self._thread.start()
 
   def _open(self, state: State, path: pathlib.Path) -> None:
-    cut = state.snapshot.cut
     try:
       self._log = AppendLog(path, _MAGIC) if path.exists() else AppendLog.create(path, _MAGIC)
     except OSError as error:
@@ -119,34 +120,38 @@ class Shop:
     records = [json.loads(body) for body in self._log.records()]
     self.torn = self._log.torn
     if not records:
-      late = self._wall() - cut
+      late = self._wall() - state.snapshot.cut
       records = [{'clock': math.floor(late) if late > _LIVE else 0}]
       self._write(records)
     self._behind = int(records[0]['clock'])
+    events = [Event(**record['event']) for record in records if 'event' in record]
+    self._ids = {event.id for event in events}
+    self._count(state, records)
+    self._on_events(events)
+
+  def _count(self, state: State, records: list[dict[str, Any]]) -> None:
+    """Makes the live state of a build and the log's records."""
+    cut = state.snapshot.cut
     if not any(record.get('version') == state.version for record in records):
-      self._write([{'version': state.version, 'cut': cut}])
       records.append({'version': state.version, 'cut': cut})
+      self._write(records[-1:])
     first_served = next(at for at, record in enumerate(records) if record.get('version') == state.version)
-    self._ids: set[str] = set()
-    counted: list[Purchase] = []
-    every: list[Event] = []
     items: dict[str, dict[str, str | None]] = {}
+    counted: list[Purchase] = []
     for at, record in enumerate(records):
       if 'item' in record:
         items.setdefault(record['item']['id'], record['item'])
       if 'event' in record:
         event = Event(**record['event'])
-        self._ids.add(event.id)
-        every.append(event)
         # What was before this version's cut when it came is among the purchases that it was built from.
         if event.kind == 'purchase' and (at > first_served or event.time >= cut):
           counted.append(event.purchase)
     known = {*map(str, state.items['id']), *items}
     self.unknown = sum(each.item not in known for each in counted)
-    self._live = LiveState(
-      state, self._next_cut(cut), [each for each in counted if each.item in known], list(items.values())
-    )
-    self._on_events(every)
+    live = LiveState(state, self._next_cut(cut), [each for each in counted if each.item in known], list(items.values()))
+    for users in _WARM:  # compiled before anybody is answered from it
+      recommend(live.view.state, np.zeros(users, np.int64))
+    self._live, self.version = live, state.version
 
   def _next_cut(self, cut: int) -> int:
     """The first end of a day of the shop's after now, days being counted from `cut`."""
@@ -205,12 +210,24 @@ class Shop:
       self._live.read_item(item)
     return await self._put((), items)
 
+  def replace(self, state: State) -> None:
+    """Counts on another build from now on; waits until it does. Events that come meanwhile wait, too.
+
+    Raises:
+      UserError: the state holds no purchases, or the log cannot be written.
+    """
+    done: concurrent.futures.Future[int] = concurrent.futures.Future()
+    with self._came:
+      self._queue.append(_Waiting((), (), state, done))
+      self._came.notify()
+    done.result()
+
   async def _put(self, events: Sequence[Event], items: Sequence[Mapping[str, str | None]]) -> int:
     done: concurrent.futures.Future[int] = concurrent.futures.Future()
     with self._came:
       if self._closing:
         raise ApiError(503, 'the server stops', retry_after=1)
-      self._queue.append(_Waiting(events, items, done))
+      self._queue.append(_Waiting(events, items, None, done))
       self._came.notify()
     # What is written is written: a client that goes away meanwhile takes nothing back.
     return await asyncio.shield(asyncio.wrap_future(done))
@@ -227,10 +244,13 @@ class Shop:
         if self._next_cut(self._live.cut) != self._live.cut:
           self._live.retake(self._next_cut(self._live.cut))
         new = self._take(batch)
-      except Exception as error:
-        refused = ApiError(503, str(error), retry_after=5) if isinstance(error, UserError) else error
         for each in batch:
-          each.done.set_exception(refused)
+          if each.build is not None and each.build.version != self.version:
+            self._count(each.build, [json.loads(body) for body in self._log.records()])
+      except Exception as error:
+        for each in batch:
+          unwritten = isinstance(error, UserError) and each.build is None
+          each.done.set_exception(ApiError(503, str(error), retry_after=5) if unwritten else error)
         continue
       for each, number in zip(batch, new, strict=True):
         each.done.set_result(number)

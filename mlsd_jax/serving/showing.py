@@ -113,7 +113,8 @@ def _fill(
   unpinned = ~np.isin(candidates, pinned)
   codes = view.category_of
   most = dict.fromkeys(range(len(view.categories) + 1), rules.at_most[EVERY]) if EVERY in rules.at_most else {}
-  most |= {view.categories[name]: number for name, number in rules.at_most.items() if name != EVERY}
+  named = {name: number for name, number in rules.at_most.items() if name in view.categories}
+  most |= {view.categories[name]: number for name, number in named.items()}
   vectors = state.funnel.retriever.items[:, :-1]  # without how much an item sells
   filled = slate.fill(
     candidates[unpinned],

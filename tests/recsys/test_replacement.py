@@ -1,0 +1,127 @@
+"""A newer version takes the place of the one that is served: no request is lost, and one call puts it back."""
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import threading
+
+import pytest
+from starlette.testclient import TestClient
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.serving import RecommendService, Services, Shop, create_app
+from mlsd_jax.serving.errors import ApiError
+from mlsd_jax.serving.replacement import Replacement, Source
+from mlsd_jax.tokenizers import ByteTokenizer
+
+
+@dataclasses.dataclass
+class Folder:
+  """Where builds appear."""
+
+  version: str | None = '1'
+  broken: bool = False
+
+
+@pytest.fixture
+def served(shop, tmp_path):
+  folder, tokenizers = Folder(), {}
+  state = lambda: dataclasses.replace(shop, version=folder.version)
+  opened = Shop(state(), tmp_path, wall=lambda: shop.snapshot.cut + 3600)
+
+  def open_():
+    if folder.broken:
+      raise UserError('it is damaged')
+    tokenizers[folder.version] = ByteTokenizer()
+    service = RecommendService('shop', state(), shop=opened)
+    return {'recommenders': {'shop': service}, 'tokenizers': {'shop': tokenizers[folder.version]}}
+
+  now = open_()
+  services = Services(**now, sources=[Source('shop', lambda: folder.version, now, open_, '1')])
+  with TestClient(create_app(services, renew_seconds=0.02)) as client:
+    yield client, folder, services, tokenizers
+
+
+def wait_for(client, version):
+  for _ in range(2000):
+    said = client.post('/v1/recommend', json={'user': 'u'})
+    if said.json()['version'] == version:
+      return
+  raise AssertionError(f'version {version} never came')
+
+
+def test_replaced_under_load_and_put_back(served, shop):
+  client, folder, services, tokenizers = served
+  users, item = shop.users['id'].to_list(), shop.items['id'][0]
+  stop, answers = threading.Event(), []
+
+  def ask(number):
+    count = 0
+    while not stop.is_set():
+      count += 1
+      user = users[(number * 97 + count) % len(users)]
+      body = {'user': user, 'item': item, 'id': f'{number} {count}'}
+      answers.append(
+        client.post('/v1/events', json=body) if count % 5 == 0 else client.post('/v1/recommend', json={'user': user})
+      )
+
+  with concurrent.futures.ThreadPoolExecutor(3) as pool:
+    asking = [pool.submit(ask, number) for number in range(3)]
+    for version in ('2', '3', '4'):
+      folder.version = version
+      wait_for(client, version)
+      assert services.tokenizers['shop'] is tokenizers[version]
+    said = client.post('/v1/models/rollback', json={'model': 'shop'}).json()
+    assert said == {'model': 'shop', 'version': '3', 'replaced': '4'}
+    wait_for(client, '3')
+    assert services.tokenizers['shop'] is tokenizers['3']
+    stop.set()
+    for each in asking:
+      each.result()
+  assert {answer.status_code for answer in answers} == {200}
+  # What was bought under any version is counted under the one that is served.
+  posted = [answer for answer in answers if 'accepted' in answer.json()]
+  view = services.recommenders['shop'].view
+  bought = view.state.snapshot.column('item', 'n')[view.items[item]]
+  assert bought == shop.snapshot.column('item', 'n')[0] + len(posted)
+  assert client.post('/v1/recommend', json={'user': 'u'}).json()['version'] == '3'  # 4 is not taken again
+  folder.version = '5'
+  wait_for(client, '5')
+
+
+def test_what_cannot_be_opened_is_told_once_and_the_old_one_goes_on():
+  opened, told = [], []
+  folder = Folder()
+
+  def open_():
+    opened.append(folder.version)
+    if folder.broken:
+      raise UserError('it is damaged')
+    return {'tokenizers': {'bytes': ByteTokenizer()}}
+
+  async def run():
+    first = {'tokenizers': {'bytes': ByteTokenizer()}}
+    kinds = {'tokenizers': dict(first['tokenizers'])}
+    source = Source('bytes', lambda: folder.version, first, open_, '1')
+    replacement = Replacement(kinds, [source], lambda service: None, warn=told.append)
+    assert not await replacement.refresh('bytes')
+    with pytest.raises(ApiError, match='was not replaced'):
+      await replacement.roll_back('bytes')
+    with pytest.raises(ApiError, match='is not served here'):
+      await replacement.roll_back('x')
+    folder.version = None  # half written
+    assert not await replacement.refresh('bytes')
+    folder.version, folder.broken = '2', True
+    assert not await replacement.refresh('bytes')
+    assert not await replacement.refresh('bytes')
+    assert kinds == first
+    folder.version, folder.broken = '3', False
+    assert await replacement.refresh('bytes')
+    assert replacement.version('bytes') == '3'
+    assert kinds['tokenizers']['bytes'] is not first['tokenizers']['bytes']
+    assert await replacement.roll_back('bytes') == '1'
+    assert kinds == first
+
+  asyncio.run(run())
+  assert opened == ['2', '3']
+  assert told == ['bytes: version 2 is not served: it is damaged', 'bytes: version 3 is served']
