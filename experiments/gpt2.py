@@ -4,6 +4,7 @@ python -m experiments.gpt2                                                # a sm
 python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py             # GPT-2 124M
 python -m experiments.gpt2 --mode=sample --workdir=runs/gpt2/quickstart --config.sample.prompt='def '
 python -m experiments.gpt2 --mode=import --init_from=hf:gpt2 --workdir=runs/gpt2/pretrained
+python -m experiments.gpt2 --mode=chat --workdir=runs/gpt2/smollm2         # with an imported instruct model
 python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py --mode=compile --hardware=8xh100   # will it fit there?
 """
 
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 from absl import flags
 from ml_collections import ConfigDict
 
-from experiments import compile_mode, contract, sections
+from experiments import compile_mode, contract, gpt2_chat, sections
 from mlsd_jax import files, sealed
 from mlsd_jax.compilation import Program, train_program
 from mlsd_jax.data.bigram_baseline import bigram_val_loss
@@ -45,7 +46,7 @@ from mlsd_jax.training.metrics import read_metrics
 from mlsd_jax.training.step import cast_floating
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
-FREE = ('sample', 'evaluate', 'data.folder', 'data.workers', *free_keys('train'))
+FREE = ('sample', 'chat', 'evaluate', 'data.folder', 'data.workers', *free_keys('train'))
 _NAMES = {'gpt': 'GPT', 'modern': 'Modern decoder'}
 # Fields of the model that a start from other parameters (init_from) brings with it.
 _FIXED_BY_PARAMETERS = {'gpt': gpt2_folder.OF_PARAMETERS, 'modern': modern_folder.OF_PARAMETERS}
@@ -134,6 +135,14 @@ def sample(run: contract.Run) -> None:
   _sample(run, cast_floating(params, DTYPES[run.config.train.dtype]), model, tokenizer)
 
 
+def chat(run: contract.Run) -> None:
+  """Talks with a run's model: lines of the standard input are messages, answers are streamed."""
+  sampling = _sampling(run.config.sample, ('max_new_tokens',))
+  gpt2_chat.read_template(run)
+  params, model, tokenizer = _load(run)
+  gpt2_chat.talk(run, cast_floating(params, DTYPES[run.config.train.dtype]), model, tokenizer, sampling)
+
+
 def export(run: contract.Run) -> None:
   """Writes WORKDIR/huggingface, a folder that transformers loads; not over that of a later checkpoint (--overwrite)."""
   params, model, origin = pretrained.load_run(run.workdir)
@@ -173,6 +182,9 @@ def import_(run: contract.Run) -> None:
   run.claim()
   tokenizer.save(run.workdir / 'tokenizer.json')
   pretrained.save(run.workdir, params, model)
+  template = pretrained.chat_template_of(spec)
+  if template is not None:
+    template.save(run.workdir)
   run.print(f'{run.workdir} holds {spec}: {functions_of(model).num_params(params):,} parameters')
 
 
@@ -265,9 +277,9 @@ def _sample(run: contract.Run, params: Any, model: DecoderConfig, tokenizer: Tok
     files.write_text(run.workdir / 'samples.txt', '\n'.join(shown))
 
 
-def _sampling(config: Any) -> SamplingConfig:
+def _sampling(config: Any, counts: Sequence[str] = ('num_samples', 'max_new_tokens')) -> SamplingConfig:
   """config.sample, checked before the training that ends with samples."""
-  for name in ('num_samples', 'max_new_tokens'):
+  for name in counts:
     if config[name] < 1:
       raise UserError(f'config.sample.{name}={config[name]} must be at least 1')
   names = ('temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty', 'presence_penalty', 'frequency_penalty')
@@ -330,6 +342,10 @@ def _idle(run: contract.Run) -> dict[str, str]:
   return dict.fromkeys(_of_start(run.config), f'a start from {spec} has its own') if spec else {}
 
 
+_OF_ANSWERS = (
+  'max_new_tokens', 'temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty', 'presence_penalty',
+  'frequency_penalty', 'stop', 'seed',
+)  # fmt: skip
 _TEXT = ('source', 'path', 'text_key', 'val_fraction', 'split', 'folder', 'workers')
 MODES = {
   'train': contract.Mode(
@@ -337,6 +353,10 @@ MODES = {
   ),
   'evaluate': contract.Mode(evaluate, (*(f'data.{name}' for name in _TEXT), 'train.batch_size', 'evaluate')),
   'sample': contract.Mode(sample, ('sample', 'train.dtype')),
+  'chat': contract.Mode(
+    chat,
+    ('chat', 'train.dtype', *(f'sample.{name}' for name in _OF_ANSWERS)),
+  ),
   'export': contract.Mode(export, flags=('overwrite',)),
   'import': contract.Mode(import_, ('init_from', 'init_tokenizer', 'model.context_length'), flags=('init_from',)),
   'compile': compile_mode.mode(programs, ('data.tokenizer', 'model', 'train'), compile_mode.training_changes),
@@ -348,6 +368,7 @@ SECTIONS: dict[str, sections.Section] = {
   'train': TrainConfig,
   'evaluate': sections.TextEvaluation,
   'sample': sections.sample_with(SamplingConfig),
+  'chat': sections.keys(system=str, template=str),
 }
 RENAMED = {
   '--config.eval': '--config.evaluate',

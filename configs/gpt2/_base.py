@@ -59,6 +59,10 @@ def base() -> ConfigDict:
         'stop': (),  # strings that end a sample
         'seed': 0,
       },
+      'chat': {
+        'system': '',  # what --mode=chat tells the model before the first message
+        'template': '',  # a Jinja file; '' is the template that the run keeps
+      },
       'init_from': '',  # hf:FOLDER_OR_NAME, or a workdir of ours: start from its parameters
       'init_tokenizer': '',  # of a Hugging Face folder that has none: bytes, gpt2, cl100k_base, ..., or a file
     }

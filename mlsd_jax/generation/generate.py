@@ -62,7 +62,8 @@ def generate(
 
   Args:
     params: of `config`, in the dtype to compute in (bfloat16 halves what each token reads from memory).
-    prompts: texts, or arrays of token ids. An empty one starts from end_of_text, else (the tokenizer has none) from
+    prompts: texts, or arrays of token ids. A text stands behind begin_of_text,
+      where the tokenizer has one. An empty one starts from end_of_text, else (the tokenizer has none) from
       the last id of a line break, else (it cannot be encoded) from id 0.
     stop: strings that end a row.
     batch_size: rows decoded at once, the slots of the engine. Memory grows with it; so does throughput.
@@ -154,6 +155,8 @@ def _num_slots(rows: int, params: Any) -> int:
 
 def _encode(tokenizer: tokenizers.Tokenizer, prompt: str | np.ndarray) -> np.ndarray:
   tokens = tokenizer.encode(prompt) if isinstance(prompt, str) else np.asarray(prompt, np.int64)
+  if isinstance(prompt, str) and tokenizer.begin_of_text is not None:
+    return np.concatenate([np.array([tokenizer.begin_of_text], np.int32), tokens])
   if tokens.size:
     return tokens
   if tokenizer.end_of_text is not None:

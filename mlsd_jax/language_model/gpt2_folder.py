@@ -20,7 +20,14 @@ from mlsd_jax.tokenizers import tokenizer_json as huggingface_tokenizer
 TOKENIZER = 'mlsd_tokenizer.json'  # ours; tokenizer.json is a format of Hugging Face's
 GENERATION = 'generation_config.json'
 _VOCABULARY = (huggingface_tokenizer.VOCAB, huggingface_tokenizer.MERGES)
-BESIDES = (TOKENIZER, huggingface_tokenizer.FILES[0], *_VOCABULARY, *huggingface_tokenizer.BESIDES, GENERATION)
+BESIDES = (
+  TOKENIZER,
+  huggingface_tokenizer.FILES[0],
+  *_VOCABULARY,
+  *huggingface_tokenizer.BESIDES,
+  GENERATION,
+  'chat_template.jinja',
+)
 # Of tokenizers that are not read here; a folder with one of them has other ids than GPT-2's own.
 _FOREIGN = ('vocab.txt', 'tokenizer.model', 'spiece.model', 'sentencepiece.bpe.model')
 ORIGIN = 'mlsd_checkpoint.json'  # of what the parameters are

@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 from mlsd_jax.data import hub
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import generate
-from mlsd_jax.language_model import gpt2_folder, modern_folder
+from mlsd_jax.language_model import chat_template, gpt2_folder, modern_folder
+from mlsd_jax.language_model.chat_template import ChatTemplate
 from mlsd_jax.language_model.task import sharding_rules
 from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.models import gpt
@@ -47,6 +48,13 @@ def load(spec: str, *, tokenizer: str = '', **options: Any) -> tuple[Any, Decode
   params, config, _ = load_run(pathlib.Path(spec))
   own = run_tokenizer(pathlib.Path(spec))
   return *lay_out(params, config, **options), own
+
+
+def chat_template_of(spec: str) -> ChatTemplate | None:
+  """The template that comes with what `load` loads, if one does."""
+  if spec.startswith('hf:'):
+    return chat_template.load(hub.model_folder(spec.removeprefix('hf:'), gpt2_folder.BESIDES))
+  return chat_template.load_of_run(pathlib.Path(spec))
 
 
 def lay_out(params: Any, config: DecoderConfig, **options: Any) -> tuple[Any, DecoderConfig]:

@@ -202,6 +202,8 @@ def _encode(service: TextService, prompt: str | list[int]) -> list[int]:
     ids = tokenizer.encode(prompt).tolist() if isinstance(prompt, str) else prompt
   except UserError as error:
     raise ApiError(400, str(error), param='prompt') from error
+  if isinstance(prompt, str) and tokenizer.begin_of_text is not None:
+    return [tokenizer.begin_of_text, *ids]
   if ids:
     return ids
   if tokenizer.end_of_text is None:

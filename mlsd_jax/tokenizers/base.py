@@ -27,6 +27,7 @@ class Tokenizer(abc.ABC):
     vocab_size: ids are 0 to vocab_size - 1.
     fingerprint: SHA-256, in hexadecimal, of all that determines the ids of a text.
     end_of_text: the id that separates documents, or None. No text encodes to it.
+    begin_of_text: the id that a model was trained to see before a text, or None.
   """
 
   kind: ClassVar[str]
@@ -34,6 +35,7 @@ class Tokenizer(abc.ABC):
   vocab_size: int
   fingerprint: str
   end_of_text: int | None
+  begin_of_text: int | None = None
 
   @abc.abstractmethod
   def encode(self, text: str) -> np.ndarray:

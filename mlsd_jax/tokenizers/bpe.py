@@ -9,6 +9,7 @@ import hashlib
 import heapq
 import itertools
 import json
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
@@ -32,6 +33,9 @@ class BPETokenizer(base.Tokenizer):
     merges: pairs of ids in the order they were learned.
     pattern: a patterns.Pattern.
     special_tokens: id of each special token by its text.
+    added: those of them that are cut out of every text, asked or not.
+    begin_of_text: the id that a model was trained to see first, or None. No text encodes to it.
+    normalizer, whole: as they were given.
     tokens: the bytes of each id; None where an id stands for nothing.
   """
 
@@ -47,6 +51,10 @@ class BPETokenizer(base.Tokenizer):
     name: str = '',
     ids: Sequence[int] | None = None,
     end_of_text: int | None = None,
+    begin_of_text: int | None = None,
+    added: Collection[str] = (),
+    normalizer: str = '',
+    whole: Mapping[int, bytes] | None = None,
   ):
     """
     Args:
@@ -58,6 +66,10 @@ class BPETokenizer(base.Tokenizer):
       ids: of the 256 bytes, in `byte_order`, and of what each merge makes, where special tokens stand before them or a
         vocabulary has an order of its own.
       end_of_text: the id that ends a text; by default that of the special token '<|endoftext|>', if there is one.
+      begin_of_text: see the attributes.
+      added: see the attributes; texts of special_tokens.
+      normalizer: 'NFC' composes characters of a text first (Unicode); '' leaves it as it is.
+      whole: bytes by id of tokens that no merge makes, each the encoding of a piece that is those bytes and no other.
 
     Raises:
       UserError: a merge of ids that are not made before it, or special tokens and merges that share ids.
@@ -75,7 +87,15 @@ class BPETokenizer(base.Tokenizer):
     above = min(self.special_tokens.values(), default=256) >= 256
     if ids is None and not above:
       raise UserError('special tokens must have ids of their own, above those of the bytes')
-    self.tokens = _tokens(self.merges, self.byte_order, self.special_tokens, self._ids)
+    self.added, self.begin_of_text = frozenset(added), begin_of_text
+    self.normalizer, self.whole = normalizer, dict(whole or {})
+    unknown = self.added - self.special_tokens.keys()
+    if unknown or normalizer not in ('', 'NFC'):
+      raise UserError(f'{min(unknown)!r} is no special token' if unknown else f'normalizer={normalizer!r} is not NFC')
+    known = dict(self.special_tokens) | {f'<whole {number}>': number for number in self.whole}
+    self.tokens = _tokens(self.merges, self.byte_order, known, self._ids)
+    for number, token in self.whole.items():
+      self.tokens[number] = token
     self.merge_ids = self._ids[256:]
     self.vocab_size = len(self.tokens)
     usual_end = self.special_tokens.get(base.END_OF_TEXT)
@@ -87,6 +107,9 @@ class BPETokenizer(base.Tokenizer):
     self._unusual: dict[str, Any] = {} if self._ids == usual and above else {'ids': self._ids}
     if self.end_of_text != usual_end:
       self._unusual['end_of_text'] = self.end_of_text
+    more: dict[str, Any] = {'begin_of_text': begin_of_text, 'added': sorted(self.added), 'normalizer': normalizer}
+    more['whole'] = [[number, list(token)] for number, token in sorted(self.whole.items())]
+    self._unusual |= {name: value for name, value in more.items() if value not in (None, [], '')}
     identity: list[Any] = [
       'bpe',
       self.pattern.plain,
@@ -107,13 +130,13 @@ class BPETokenizer(base.Tokenizer):
     Raises:
       UserError: 'none_raise' and a special token's text occurs.
     """
-    allowed = allowed_in(text, allowed_special, self.special_tokens)
+    allowed = allowed_in(text, allowed_special, self.special_tokens) | self.added
     if self._encoding is None:
       return np.array(self.encode_readably(text, allowed), np.int32)
     parts = [
       np.array([self.special_tokens[part]], np.int32)
       if part in allowed
-      else self._from_core(fast.encode(self._encoding, self.pattern, part))
+      else self._from_core(fast.encode(self._encoding, self.pattern, self._normalize(part)))
       for part in split_at(text, allowed)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])
@@ -121,7 +144,7 @@ class BPETokenizer(base.Tokenizer):
   @functools.cached_property
   def ranks(self) -> dict[bytes, int]:
     """Id of each token's bytes, without the special tokens."""
-    special = set(self.special_tokens.values())
+    special = {*self.special_tokens.values(), *self.whole}
     ranks: dict[bytes, int] = {}
     for i, token in enumerate(self.tokens):
       if token is not None and i not in special:
@@ -135,6 +158,8 @@ class BPETokenizer(base.Tokenizer):
     That is where its regular expressions do not know something in the pattern, and where ranks do not tell the merges:
     two make the same bytes, or one that no training would have made.
     """
+    if self.whole:
+      return None
     place = {number: place for place, number in enumerate(self._ids)}
     ranks: dict[bytes, int] = {}  # by the order of merging, whatever the ids are
     for number, rank in place.items():
@@ -163,12 +188,16 @@ class BPETokenizer(base.Tokenizer):
   def encode_readably(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
     """What `encode` does, in plain Python. A piece that came before is looked up."""
     ids: list[int] = []
-    for part in split_at(base.well_formed(text), allowed_special):
-      if part in allowed_special:
+    allowed = self.added.union(allowed_special)
+    for part in split_at(base.well_formed(text), allowed):
+      if part in allowed:
         ids.append(self.special_tokens[part])
       else:
-        ids.extend(itertools.chain.from_iterable(map(self._piece, self.pattern.split(part))))
+        ids.extend(itertools.chain.from_iterable(map(self._piece, self.pattern.split(self._normalize(part)))))
     return ids
+
+  def _normalize(self, text: str) -> str:
+    return unicodedata.normalize('NFC', text) if self.normalizer == 'NFC' else text
 
   def _encode_broken(self, data: bytes, valid: int) -> np.ndarray:
     if self._encoding is None:
@@ -188,7 +217,8 @@ class BPETokenizer(base.Tokenizer):
 
   @functools.cached_property
   def _piece(self) -> Callable[[str], list[int]]:
-    return functools.lru_cache(maxsize=2**18)(lambda piece: self._merge(piece.encode()))
+    whole = {token: [number] for number, token in self.whole.items()}
+    return functools.lru_cache(maxsize=2**18)(lambda piece: whole.get(piece.encode()) or self._merge(piece.encode()))
 
   def _merge(self, piece: bytes) -> list[int]:
     """Merges the pair that was learned first, at its first place, until none is left that was learned."""
@@ -277,7 +307,9 @@ class BPETokenizer(base.Tokenizer):
   @classmethod
   def from_state(cls, state: dict[str, Any]) -> Self:
     options = {name: state[name] for name in ('name', 'pattern', 'special_tokens')}
-    options |= {name: state.get(name) for name in ('ids', 'end_of_text')}
+    options |= {name: state.get(name) for name in ('ids', 'end_of_text', 'begin_of_text')}
+    options |= {'added': state.get('added', ()), 'normalizer': state.get('normalizer', '')}
+    options['whole'] = {number: bytes(token) for number, token in state.get('whole', [])}
     return cls(state['merges'], byte_order=bytes(state['byte_order']), **options)
 
   def ended_by(self, end_of_text: int) -> 'BPETokenizer':

@@ -65,6 +65,8 @@ def save_minbpe(tokenizer: BPETokenizer, prefix: str | pathlib.Path) -> pathlib.
   plain = [bytes([byte]) for byte in range(256)]
   if tokenizer.merge_ids != list(range(256, 256 + len(tokenizer.merges))) or tokenizer.tokens[:256] != plain:
     raise UserError(f'{tokenizer.name} has bytes or special tokens where minbpe cannot have them')
+  if tokenizer.normalizer or tokenizer.whole:
+    raise UserError(f'{tokenizer.name} normalises texts or has tokens that no merge makes; minbpe cannot have them')
   if '\n' in tokenizer.pattern.plain or any(token.split() != [token] for token in tokenizer.special_tokens):
     raise UserError(f'{tokenizer.name} has a pattern or special tokens that minbpe cannot have on one line')
   special = [f'{token} {number}' for token, number in tokenizer.special_tokens.items()]

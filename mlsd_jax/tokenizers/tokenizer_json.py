@@ -1,5 +1,7 @@
 """Byte-level BPE in the files of Hugging Face: tokenizer.json, both ways; vocab.json and merges.txt, read."""
 
+import collections
+import itertools
 import pathlib
 import re
 from typing import Any
@@ -33,12 +35,12 @@ def save(tokenizer: base.Tokenizer, folder: pathlib.Path, context_length: int | 
     'truncation': None,
     'padding': None,
     'added_tokens': [
-      {'id': number, 'content': text, 'special': True, **flags}
+      {'id': number, 'content': text, 'special': text not in bpe.added, **flags}
       for text, number in sorted(bpe.special_tokens.items(), key=lambda item: item[1])
     ],
-    'normalizer': None,
+    'normalizer': {'type': bpe.normalizer} if bpe.normalizer else None,
     'pre_tokenizer': _pre_tokenizer(bpe.pattern, byte_level),
-    'post_processor': {**byte_level, 'trim_offsets': False, 'use_regex': True},
+    'post_processor': _post_processor(bpe, {**byte_level, 'trim_offsets': False, 'use_regex': True}),
     'decoder': {**byte_level, 'use_regex': True},
     'model': {
       'type': 'BPE',
@@ -48,7 +50,10 @@ def save(tokenizer: base.Tokenizer, folder: pathlib.Path, context_length: int | 
       'end_of_word_suffix': None,
       'fuse_unk': False,
       'byte_fallback': False,
-      'vocab': {spell(token): rank for token, rank in bpe.ranks.items()} | bpe.special_tokens,
+      'ignore_merges': bool(bpe.whole),
+      'vocab': {spell(token): rank for token, rank in bpe.ranks.items()}
+      | {spell(token): number for number, token in bpe.whole.items()}
+      | bpe.special_tokens,
       'merges': [[spell(bpe.tokens[left]), spell(bpe.tokens[right])] for left, right in bpe.merges],
     },
   }
@@ -114,21 +119,35 @@ def _named(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _parsed(content: Any, path: pathlib.Path, named: dict[str, Any]) -> BPETokenizer:
-  model = content['model']
-  if model.get('type') != 'BPE' or content.get('normalizer'):
+  model, normalizer = content['model'], (content.get('normalizer') or {}).get('type', '')
+  if model.get('type') != 'BPE' or normalizer not in ('', 'NFC'):
     raise UserError(f'{path} is no byte-level BPE: model {model.get("type")}, normalizer {content.get("normalizer")}')
-  for option in ('dropout', 'continuing_subword_prefix', 'end_of_word_suffix', 'ignore_merges'):
+  for option in ('dropout', 'continuing_subword_prefix', 'end_of_word_suffix'):
     if model.get(option):
       raise UserError(f'{path} says {option}={model[option]!r}, which a byte-level BPE as GPT-2 has it does not know')
-  special = {}
+  special, added = {}, []
   for token in content.get('added_tokens', []):
-    if not token.get('special', True) and token['content'] not in named.values():
-      raise UserError(
-        f'{path} has the added token {token["content"]!r}, which is no special one: it is cut out of texts'
-      )
     special[token['content']] = token['id']
+    if not token.get('special', True) and token['content'] not in named.values():
+      added.append(token['content'])
+      odd = [name for name in ('lstrip', 'rstrip', 'single_word') if token.get(name)]
+      odd += ['normalized'] if normalizer and token.get('normalized') else []
+      if odd:
+        raise UserError(f'{path} says {odd[0]}=true of its added token {token["content"]!r}, which is not read here')
   pairs = [tuple(pair.split(' ')) if isinstance(pair, str) else tuple(pair) for pair in model['merges']]
-  return _made(model['vocab'], pairs, special, _pattern(content.get('pre_tokenizer'), path), path)
+  pattern = _pattern(content.get('pre_tokenizer'), path)
+  more = {'added': added, 'normalizer': normalizer, 'begin_of_text': _begin(content.get('post_processor'), special)}
+  return _made(model['vocab'], pairs, special, pattern, path, ignore_merges=bool(model.get('ignore_merges')), **more)
+
+
+def _begin(post_processor: Any, special: dict[str, int]) -> int | None:
+  """What is put before a text: of a template, or of the last of several processors that has one."""
+  parts = (post_processor or {}).get('processors', [post_processor or {}])
+  for part in reversed(parts):
+    first = (part.get('single') or [{}])[0]
+    if part.get('type') == 'TemplateProcessing' and 'SpecialToken' in first:
+      return special.get(first['SpecialToken']['id'])
+  return None
 
 
 def _parsed_vocabulary(content: Any, path: pathlib.Path, named: dict[str, Any]) -> BPETokenizer:
@@ -148,9 +167,20 @@ def _parsed_vocabulary(content: Any, path: pathlib.Path, named: dict[str, Any]) 
 
 
 def _made(
-  vocab: dict[str, int], pairs: list[tuple[str, ...]], special: dict[str, int], pattern: str, path: pathlib.Path
+  vocab: dict[str, int],
+  pairs: list[tuple[str, ...]],
+  special: dict[str, int],
+  pattern: str,
+  path: pathlib.Path,
+  *,
+  ignore_merges: bool = False,
+  **more: Any,
 ) -> BPETokenizer:
-  """The tokenizer of tokens spelled by `byte_letters`. What no merge makes is no part of any text: special, too."""
+  """The tokenizer of tokens spelled by `byte_letters`. What no merge makes is no part of any text: special, too.
+
+  Args:
+    ignore_merges: a piece that is a token is that token, whether or not merges make it.
+  """
   byte_of = {letter: byte for byte, letter in byte_letters().items()}
   missing = [letter for letter in byte_of if letter not in vocab]
   if missing:
@@ -158,6 +188,7 @@ def _made(
   wrong = next((pair for pair in pairs if len(pair) != 2), None)
   if wrong is not None:
     raise UserError(f'{path}: the merge {" ".join(wrong)!r} is not of two tokens')
+  pairs = _reachable(pairs)
   ids = sorted(vocab[letter] for letter in byte_of)
   letter_of = {vocab[letter]: letter for letter in byte_of}
   if len(letter_of) != 256 or any(type(number) is not int or number < 0 for number in vocab.values()):
@@ -171,14 +202,45 @@ def _made(
     raise UserError(f'{path}: the special token {shared!r} is a token of texts, too')
   others = {token: number for token, number in vocab.items() if number not in within and token not in special}
   spelled = {token: bytes(byte_of[letter] for letter in token) for token in others if set(token) <= byte_of.keys()}
-  special |= {spelled.get(token, token.encode()).decode('utf-8', 'replace'): number for token, number in others.items()}
+  whole = {others[token]: data for token, data in spelled.items()} if ignore_merges else {}
+  special |= {
+    spelled.get(token, token.encode()).decode('utf-8', 'replace'): number
+    for token, number in others.items()
+    if number not in whole
+  }
   return BPETokenizer(
     [(vocab[left], vocab[right]) for left, right in pairs],
     pattern=pattern,
     special_tokens=special,
     byte_order=bytes(byte_of[letter_of[number]] for number in ids),
     ids=[*ids, *made],
+    whole=whole,
+    **more,
   )
+
+
+def _reachable(pairs: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+  """The merges without those that never happen, where several make the same token.
+
+  What becomes of a token's letters before they are one does not depend on what stands beside them: it is what merging
+  makes of the letters alone, and of the pairs that make the token only the last one there is ever met.
+  """
+  made = collections.Counter(map(''.join, pairs))
+  if not pairs or max(made.values()) == 1:
+    return pairs
+  rank = {pair: place for place, pair in enumerate(pairs)}
+  kept = {}
+  for token, number in made.items():
+    parts = list(token)
+    while number > 1 and len(parts) > 2:
+      at = [rank.get(pair, len(pairs)) for pair in itertools.pairwise(parts)]
+      lowest = min(at)
+      if lowest == len(pairs):
+        break  # no merging makes it
+      place = at.index(lowest)
+      parts[place : place + 2] = [parts[place] + parts[place + 1]]
+    kept[token] = tuple(parts) if number > 1 else None
+  return [pair for pair in pairs if kept[''.join(pair)] in (None, pair)]
 
 
 def byte_letters() -> dict[int, str]:
@@ -186,6 +248,21 @@ def byte_letters() -> dict[int, str]:
   printable = {*range(ord('!'), ord('~') + 1), *range(ord('¡'), ord('¬') + 1), *range(ord('®'), ord('ÿ') + 1)}
   others = [byte for byte in range(256) if byte not in printable]
   return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+
+
+def _post_processor(bpe: BPETokenizer, byte_level: dict[str, Any]) -> dict[str, Any]:
+  begin = next((text for text, number in bpe.special_tokens.items() if number == bpe.begin_of_text), None)
+  if begin is None:
+    return byte_level
+  first = {'SpecialToken': {'id': begin, 'type_id': 0}}
+  text = lambda letter, number: {'Sequence': {'id': letter, 'type_id': number}}
+  template = {
+    'type': 'TemplateProcessing',
+    'single': [first, text('A', 0)],
+    'pair': [first, text('A', 0), text('B', 1)],
+    'special_tokens': {begin: {'id': begin, 'ids': [bpe.begin_of_text], 'tokens': [begin]}},
+  }
+  return {'type': 'Sequence', 'processors': [byte_level, template]}
 
 
 def _pre_tokenizer(pattern: Pattern, byte_level: dict[str, Any]) -> dict[str, Any]:
@@ -205,6 +282,10 @@ def oniguruma(pattern: Pattern) -> str:
   return re.sub(r'([+?*]|\{\d,\d\})\+', r'\1', pattern.plain.replace(r'\s++$', r'\s+\z'))
 
 
+# GPT-2's, once every digit has been cut out: none of its pieces then reaches over one.
+_DIGITS = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++|\p{N}| ?[^\s\p{L}\p{N}]++|\s+(?=\p{N})|\s+(?!\S)|\s+"""
+
+
 def _pattern(pre_tokenizer: Any, path: pathlib.Path) -> str:
   from mlsd_jax.tokenizers.patterns import PATTERNS
 
@@ -212,6 +293,8 @@ def _pattern(pre_tokenizer: Any, path: pathlib.Path) -> str:
   kinds = [part['type'] for part in parts]
   if any(part.get('add_prefix_space') for part in parts):
     raise UserError(f'{path} says add_prefix_space=True; only texts as they are can be encoded')
+  if kinds == ['Digits', 'ByteLevel'] and parts[0].get('individual_digits') and parts[1].get('use_regex', True):
+    return _DIGITS
   if kinds == ['ByteLevel']:
     return 'gpt2' if parts[0].get('use_regex', True) else 'none'
   if kinds == ['Split', 'ByteLevel'] and not parts[1].get('use_regex', True) and 'Regex' in parts[0]['pattern']:

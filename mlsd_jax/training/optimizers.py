@@ -10,27 +10,34 @@ import optax
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.schema import Range, above
+from mlsd_jax.training import muon
 from mlsd_jax.training.sharding import path_string
 
-OPTIMIZERS = ('adamw', 'adam', 'sgd', 'rowwise_adagrad')
-SCHEDULES = ('cosine', 'linear', 'constant', 'rsqrt')
+OPTIMIZERS = ('adamw', 'adam', 'sgd', 'muon', 'rowwise_adagrad')
+SCHEDULES = ('cosine', 'linear', 'constant', 'rsqrt', 'wsd')
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
   """The defaults are GPT-2's as nanoGPT trains it."""
 
-  name: str = 'adamw'  # adamw, adam, sgd, or rowwise_adagrad: for large embedding tables, with adamw for the rest
+  name: str = 'adamw'  # adamw, adam, sgd, muon (see muon.py), or rowwise_adagrad: for large embedding tables
   learning_rate: float = 6e-4  # the peak, reached after warmup_steps
-  schedule: str = 'cosine'  # how the rate falls after the warmup: cosine, linear, constant, rsqrt
+  schedule: str = 'cosine'  # how the rate falls after the warmup: cosine, linear, constant, rsqrt, wsd
   warmup_steps: int = 0  # over which the rate rises to its peak
   decay_steps: int = 0  # step at which final_learning_rate is reached; 0 means the last step
+  cooldown_share: Annotated[float, Range(0, 1, low_open=True)] = 0.5  # wsd: of the steps, over which the rate falls
   final_learning_rate: float = 0.0  # at the end of the decay; rsqrt and constant ignore it
   beta1: Annotated[float, Range(0, 1, high_open=True)] = 0.9  # decay of the mean of gradients; sgd: the momentum
   beta2: Annotated[float, Range(0, 1, high_open=True)] = 0.95  # decay of the mean of squared gradients
   epsilon: Annotated[float, above(0)] = 1e-8  # keeps the division by a small root finite
-  weight_decay: float = 0.1  # adamw and the dense part of rowwise_adagrad, on matrices only
+  weight_decay: float = 0.1  # adamw, muon and the dense part of rowwise_adagrad, on matrices only
   table_learning_rate: float = 0.1  # rowwise_adagrad: peak rate of the embedding tables
+  # muon: of the matrices; Adam, with the betas above, moves everything else. Peak rates, all on the one schedule.
+  momentum: Annotated[float, Range(0, 1, high_open=True)] = 0.95
+  embedding_learning_rate: Annotated[float, above(0)] = 0.02
+  head_learning_rate: Annotated[float, above(0)] = 0.004  # of a head that is not tied to the embedding
+  scalar_learning_rate: Annotated[float, above(0)] = 0.02  # biases, scales of norms, mixes of values
   clip_norm: float = 1.0  # by global norm; 0 turns it off
 
   @property
@@ -39,6 +46,8 @@ class OptimizerConfig:
     return self.name == 'rowwise_adagrad'
 
   def __post_init__(self):
+    if self.name == 'muon' and not self.learning_rate:
+      raise UserError('optimizer.learning_rate=0 would move nothing: muon needs a rate above 0')
     for name in ('learning_rate', 'final_learning_rate', 'weight_decay', 'clip_norm'):
       if not 0.0 <= getattr(self, name) < math.inf:
         raise UserError(f'optimizer.{name}={getattr(self, name)} must be a finite number, 0 or more')
@@ -48,7 +57,9 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedul
   """Linear warmup from 0 to the peak, then the named decay to the final rate.
 
   'rsqrt' falls as 1 / sqrt(step) from the peak on and ignores the final rate: with the peak (D warmup_steps)^-0.5 it is
-  the schedule of 'Attention Is All You Need' (arXiv:1706.03762, section 5.3).
+  the schedule of 'Attention Is All You Need' (arXiv:1706.03762, section 5.3). 'wsd' (warmup, stable, decay: Hu et al.
+  2024, arXiv:2404.06395, section 4) stays at the peak and falls linearly over the last share of the steps: a run can be
+  made longer from any point before.
 
   Raises:
     UserError: an unknown schedule, or a warmup that is longer than the decay.
@@ -65,6 +76,10 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedul
   elif config.schedule == 'rsqrt':
     peak_step = max(config.warmup_steps, 1)
     decay = lambda count: config.learning_rate * jnp.sqrt(peak_step / (count + peak_step))
+  elif config.schedule == 'wsd':
+    cooldown = max(round(config.cooldown_share * decay_steps), 1)
+    fall = optax.linear_schedule(config.learning_rate, config.final_learning_rate, cooldown)
+    decay = optax.join_schedules([optax.constant_schedule(config.learning_rate), fall], [decay_steps - cooldown])
   elif config.schedule == 'linear':
     decay = optax.linear_schedule(config.learning_rate, config.final_learning_rate, decay_steps)
   else:
@@ -132,6 +147,38 @@ def rowwise_adagrad(schedule: optax.Schedule, config: OptimizerConfig) -> optax.
   )
 
 
+def muon_with_adam(schedule: optax.Schedule, config: OptimizerConfig) -> optax.GradientTransformation:
+  """Muon on the kernels of linear layers, Adam on embeddings, head and scalars at rates of their own.
+
+  Orthogonal steps would move the rows of all tokens alike, rare ones too; and of a vector they are its direction.
+  """
+
+  def label(path, _):
+    name = path_string(path)
+    last = name.rsplit('/', 1)[-1]
+    if muon.is_matrix(name):
+      return 'matrix'
+    return 'scalar' if last in ('bias', 'scale') else 'head' if last == 'head' else 'embedding'
+
+  def adam(peak: float) -> optax.GradientTransformation:
+    rate = lambda count: schedule(count) * (peak / config.learning_rate)
+    return optax.adam(rate, config.beta1, config.beta2, config.epsilon)
+
+  return optax.partition(
+    {
+      'matrix': optax.chain(
+        muon.scale_by_muon(config.momentum),
+        optax.add_decayed_weights(config.weight_decay),
+        optax.scale_by_learning_rate(schedule),
+      ),
+      'embedding': adam(config.embedding_learning_rate),
+      'head': adam(config.head_learning_rate),
+      'scalar': adam(config.scalar_learning_rate),
+    },
+    lambda params: jax.tree_util.tree_map_with_path(label, params),
+  )
+
+
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
   """Clipping by global norm, then the named optimiser (AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101).
 
@@ -147,6 +194,8 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     update = optax.adam(schedule, config.beta1, config.beta2, config.epsilon)
   elif config.name == 'sgd':
     update = optax.sgd(schedule, momentum=config.beta1 or None)
+  elif config.name == 'muon':
+    update = muon_with_adam(schedule, config)
   elif config.name == 'rowwise_adagrad':
     update = rowwise_adagrad(schedule, config)
   else:

@@ -1,6 +1,9 @@
 """The keys that a mode declares are those that it reads: every mode of every experiment, on little data."""
 
 import contextlib
+import io
+import pathlib
+import sys
 import types
 
 import pytest
@@ -41,7 +44,8 @@ CALLS = {
     ['--mode=evaluate'],
     ['--mode=sample', *SAMPLE],
     ['--mode=export'],
-    ['--mode=import', '--init_from=w', '--workdir=imported'],
+    ['--mode=chat', '--config.chat.template=t.jinja', *SAMPLE[:1]],
+    ['--mode=import', '--init_from=w', '--workdir=imported', '--config.model.context_length=8'],
     ['--init_from=w', '--workdir=tuned', *TRAINER, *SAMPLE, *GPT[:1], *GPT[2:4]],
     ['--mode=compile', '--hardware=8xcpu', '--workdir=n', *GPT[1:2], *GPT[3:], *TRAINER],
   ],
@@ -117,7 +121,9 @@ OF_LARGE_DATA = {'tune.k', 'tune.recall'}
 
 
 @pytest.mark.parametrize('experiment', CALLS, ids=lambda experiment: experiment.__name__.split('.')[-1])
-def test_each_mode_reads_the_keys_that_it_declares(experiment, folder, request, capsys):
+def test_each_mode_reads_the_keys_that_it_declares(experiment, folder, request, capsys, monkeypatch):
+  pathlib.Path('t.jinja').write_text('green')
+  monkeypatch.setattr(sys, 'stdin', io.StringIO('bottles\n'))
   if experiment in (retrieval, encoder):
     request.getfixturevalue('pages')
   if experiment is encoder:

@@ -1,14 +1,19 @@
 """The GPT-2 experiment from text to samples, as a user calls it."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from experiments import gpt2
+from mlsd_jax.language_model import chat_template, modern_folder
+from mlsd_jax.models import modern_gpt
+from mlsd_jax.tokenizers import BPETokenizer
 from mlsd_jax.training import devices
 from mlsd_jax.training.metrics import read_metrics
 
@@ -40,6 +45,33 @@ def call(tmp_path, monkeypatch, capsys, text):
     return code, *capsys.readouterr()
 
   return call
+
+
+def test_a_model_with_a_chat_template_is_imported_and_talked_with(call, tmp_path, monkeypatch):
+  """Lines in, answers out; with no template, one line says so."""
+  folder = tmp_path / 'instruct'
+  config = modern_gpt.ModernGPTConfig(
+    vocab_size=259, context_length=128, num_layers=1, num_heads=2, embed_dim=16, num_kv_heads=1, tied_head=True
+  )
+  special = {'<|im_start|>': 256, '<|im_end|>': 257, '<|endoftext|>': 258}
+  tokenizer = BPETokenizer([], special_tokens=special)
+  modern_folder.save_modern(modern_gpt.init(jax.random.key(0), config), config, folder, tokenizer)
+  code, out, error = call('--mode=import', f'--init_from=hf:{folder}', '--workdir=w', small=False)
+  assert (code, 'parameters' in out) == (0, True)
+  code, _, error = call('--mode=chat', '--workdir=w', small=False)
+  assert code == 2
+  assert 'w has no chat template' in error
+  (folder / 'chat_template.jinja').write_text(chat_template.CHATML.source)
+  call('--mode=import', f'--init_from=hf:{folder}', '--workdir=v', small=False)
+  monkeypatch.setattr(sys, 'stdin', io.StringIO('Hello\n\nAgain\n/new\nOnce more\n/exit\nnever read\n'))
+  options = ['--config.sample.max_new_tokens=9', '--config.sample.temperature=0']
+  code, out, error = call('--mode=chat', '--workdir=v', *options, small=False)
+  assert (code, error) == (0, '')
+  assert out.count('\n') >= 3
+  monkeypatch.setattr(sys, 'stdin', io.StringIO('x' * 200))
+  code, _, error = call('--mode=chat', '--workdir=v', *options, small=False)
+  assert code == 2
+  assert 'the model a context of 128' in error
 
 
 def test_from_text_to_samples(call, tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import ByteLevelBPETokenizer, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from mlsd_jax import tokenizers
 from mlsd_jax.errors import UserError
@@ -46,6 +46,86 @@ def test_hugging_face_reads_the_same_ids_and_so_do_we(tmp_path, make):
   assert theirs.get_vocab_size() == tokenizer.vocab_size == back.vocab_size
 
 
+_SUFFIXES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+_REST = r' ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'
+_FLAGS = dict.fromkeys(('single_word', 'lstrip', 'rstrip', 'normalized'), False)
+
+
+def todays(kind):
+  """The JSON of a tokenizer as Llama 3, Qwen 2.5 and 3 or SmolLM2 have theirs, of a small vocabulary."""
+  theirs = Tokenizer(models.BPE())
+  byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=kind == 'smollm2')
+  if kind == 'smollm2':
+    first = pre_tokenizers.Digits(individual_digits=True)
+  else:
+    pattern = Regex(_SUFFIXES + (r'\p{N}{1,3}|' if kind == 'llama3' else r'\p{N}|') + _REST)
+    first = pre_tokenizers.Split(pattern, 'isolated')
+  theirs.pre_tokenizer = pre_tokenizers.Sequence([first, byte_level])
+  theirs.decoder = decoders.ByteLevel()
+  order = sorted(pre_tokenizers.ByteLevel.alphabet())
+  theirs.train_from_iterator([TEXT * 3], trainers.BpeTrainer(vocab_size=330, initial_alphabet=order))
+  content = json.loads(theirs.to_str())
+  vocab = content['model']['vocab']
+  if kind == 'llama3':  # every way to cut a token as a merge, by the token's id; and two tokens that no merge makes
+    merges = [[token[:i], token[i:]] for token in vocab for i in range(1, len(token))]
+    merges = [pair for pair in merges if set(pair) <= vocab.keys()]
+    content['model']['merges'] = sorted(merges, key=lambda pair: vocab[''.join(pair)])
+    vocab |= {'zqzq': len(vocab), 'Ä': len(vocab) + 1} if 'Ä' not in vocab else {'zqzq': len(vocab)}
+    content['model']['ignore_merges'] = True
+  size = len(vocab)
+  words = {
+    'llama3': ['<|begin_of_text|>', '<|eot_id|>'],
+    'qwen': ['<|im_start|>', '<think>'],
+    'smollm2': ['<|im_end|>'],
+  }
+  content['added_tokens'] = [
+    {'id': size + i, 'content': word, 'special': word != '<think>', **_FLAGS} for i, word in enumerate(words[kind])
+  ]
+  if kind == 'qwen':
+    content['normalizer'] = {'type': 'NFC'}
+  if kind == 'llama3':
+    content['post_processor'] = {
+      'type': 'TemplateProcessing',
+      'single': [{'SpecialToken': {'id': '<|begin_of_text|>', 'type_id': 0}}, {'Sequence': {'id': 'A', 'type_id': 0}}],
+      'pair': [{'Sequence': {'id': 'A', 'type_id': 0}}, {'Sequence': {'id': 'B', 'type_id': 0}}],
+      'special_tokens': {
+        '<|begin_of_text|>': {'id': '<|begin_of_text|>', 'ids': [size], 'tokens': ['<|begin_of_text|>']}
+      },
+    }
+  return content
+
+
+@pytest.mark.parametrize('kind', ['llama3', 'qwen', 'smollm2'])
+def test_todays_tokenizers_give_hugging_faces_ids_and_are_written_as_such(tmp_path, kind):
+  theirs = Tokenizer.from_str(json.dumps(todays(kind)))
+  (tmp_path / 'one').mkdir()
+  theirs.save(str(tmp_path / 'one' / 'tokenizer.json'))
+  ours = tokenizer_json.load(tmp_path / 'one')
+  (tmp_path / 'two').mkdir()
+  tokenizer_json.save(ours, tmp_path / 'two')
+  exported = Tokenizer.from_file(str(tmp_path / 'two' / 'tokenizer.json'))
+  stored = tokenizers.load(ours.save(tmp_path / 'stored.json'))
+  assert stored.fingerprint == ours.fingerprint
+
+  @given(st.text(st.sampled_from(TEXT + "zqZ\u0301e\u0301 'S12³½\r\n\t"), max_size=30))
+  def check(text):
+    ids = ours.encode(text).tolist()
+    assert ids == ours.encode_readably(text) == stored.encode(text).tolist()
+    for other in (theirs, exported):
+      assert other.encode(text, add_special_tokens=False).ids == ids
+    assert theirs.decode(ids) == ours.decode(ids)
+
+  check()
+  for text in (*TEXTS, 'zqzq zqzq', 'a <think>b</think> c', '12345 6'):
+    assert ours.encode(text).tolist() == theirs.encode(text, add_special_tokens=False).ids
+  begin = [] if ours.begin_of_text is None else [ours.begin_of_text]
+  assert (kind == 'llama3') == bool(begin)
+  for other in (theirs, exported):
+    assert other.encode(TEXT).ids == begin + ours.encode(TEXT).tolist()
+  special = ''.join(f'{text} x' for text in ours.special_tokens)
+  assert ours.encode(special, 'all').tolist() == theirs.encode(special, add_special_tokens=False).ids
+
+
 def test_one_that_hugging_face_trained_is_read(tmp_path):
   theirs = Tokenizer(models.BPE())
   theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -80,7 +160,7 @@ def test_characters_cannot_be_expressed(tmp_path):
   ('change', 'message'),
   [
     (lambda c: c['model'].update(type='WordPiece'), 'model WordPiece'),
-    (lambda c: c.update(normalizer={'type': 'NFC'}), 'NFC'),
+    (lambda c: c.update(normalizer={'type': 'NFKC'}), 'NFKC'),
     (lambda c: c.update(pre_tokenizer={'type': 'Whitespace'}), r"cannot read pre-tokenizers \['Whitespace'\]"),
     (lambda c: c['model']['merges'].append(['x', 'nowhere']), 'no whole tokenizer.json'),
     (lambda c: c['model']['vocab'].update(a=999), '256 bytes'),
@@ -213,10 +293,13 @@ def test_a_vocabulary_that_is_none_is_refused(tmp_path, change, message):
   ('change', 'message'),
   [
     (lambda c: c['model'].update(dropout=0.1), 'dropout=0.1'),
-    (lambda c: c['model'].update(ignore_merges=True), 'ignore_merges=True'),
+    (lambda c: c.update(normalizer={'type': 'Lowercase'}), 'normalizer'),
     (lambda c: c['model'].update(end_of_word_suffix='</w>'), 'end_of_word_suffix'),
     (lambda c: c['pre_tokenizer'].update(add_prefix_space=True), 'add_prefix_space=True'),
-    (lambda c: c['added_tokens'].append({'content': 'word', 'id': 300, 'special': False}), "the added token 'word'"),
+    (
+      lambda c: c['added_tokens'].append({'content': 'word', 'id': 300, 'special': False, 'lstrip': True}),
+      "lstrip=true of its added token 'word'",
+    ),
   ],
 )
 def test_what_would_give_other_ids_is_refused(tmp_path, change, message):
