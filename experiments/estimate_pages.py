@@ -12,13 +12,14 @@ import io
 import pathlib
 import re
 import shlex
+import textwrap
 from collections.abc import Callable
 
 from mlsd_jax import files
 from mlsd_jax.errors import UserError
 
 DESIGN = pathlib.Path(__file__).resolve().parent.parent / 'docs' / 'design'
-_MARKED = re.compile(r'<!-- estimate: (.*?) -->\n.*?<!-- /estimate -->', re.DOTALL)
+_MARKED = re.compile(r'<!-- estimate: ((?:(?!-->).)*?) -->\n.*?<!-- /estimate -->', re.DOTALL)
 
 
 def commands(text: str) -> list[str]:
@@ -46,11 +47,20 @@ def _shown(command: str, main: Callable[[list[str]], int]) -> str:
   if code:
     raise UserError(f'{arguments}: {err.getvalue().strip()}')
   _, *groups = out.getvalue().strip().split('\n\n')
-  titles = [title.strip() for title in wanted.split(',') if title.strip()]
+  titles = [' '.join(title.split()) for title in wanted.split(',') if title.strip()]
   chosen = [group for group in groups if not titles or group.startswith(tuple(titles))]
   if not chosen or any(not any(group.startswith(title) for group in groups) for title in titles):
     raise UserError(f'{arguments} has no group {wanted!r}')
-  return '\n'.join((f'    uv run python -m experiments.estimate {arguments}', '', *_indented('\n\n'.join(chosen)), ''))
+  command = _wrapped(f'uv run python -m experiments.estimate {" ".join(arguments.split())}')
+  return '\n'.join((*command, '', *_indented('\n\n'.join(chosen)), ''))
+
+
+def _wrapped(command: str) -> list[str]:
+  """The command as a block of code, with a backslash where a line is too long for a page."""
+  parts = textwrap.wrap(command, 140, break_long_words=False, break_on_hyphens=False)
+  return [
+    ('    ' if n == 0 else '      ') + part + (' \\' if n < len(parts) - 1 else '') for n, part in enumerate(parts)
+  ]
 
 
 def _indented(text: str) -> list[str]:
