@@ -51,8 +51,8 @@ def _shown(command: str, main: Callable[[list[str]], int]) -> str:
   chosen = [group for group in groups if not titles or group.startswith(tuple(titles))]
   if not chosen or any(not any(group.startswith(title) for group in groups) for title in titles):
     raise UserError(f'{arguments} has no group {wanted!r}')
-  command = _wrapped(f'uv run python -m experiments.estimate {" ".join(arguments.split())}')
-  return '\n'.join((*command, '', *_indented('\n\n'.join(chosen)), ''))
+  shown = _wrapped(f'uv run python -m experiments.estimate {" ".join(arguments.split())}')
+  return '\n'.join((*shown, '', *_indented('\n\n'.join(chosen)), ''))
 
 
 def _wrapped(command: str) -> list[str]:
