@@ -17,6 +17,7 @@ from mlsd_jax.algorithms.limits import Limits
 from mlsd_jax.algorithms.operations import Call, plain, read_operations, write_operations
 from mlsd_jax.algorithms.pool import Pool
 from mlsd_jax.algorithms.problem import Mismatch, Problem, answers, compare
+from mlsd_jax.algorithms.published import form_of, shared_calls
 from mlsd_jax.algorithms.verdicts import Case, CaseResult, Report
 from mlsd_jax.errors import UserError
 
@@ -59,7 +60,8 @@ def judge_class(
 ) -> tuple[Report, Mismatch | None]:
   """Judges a file that defines the problem's class; with a wrong answer, the calls up to it.
 
-  The class runs in a process of its own, under the limits, and is told the operations as LeetCode does.
+  The class runs in a process of its own, under the limits, and is told the operations as LeetCode does. Where LeetCode
+  has other signatures, a class that has those is judged by them (published.py).
   """
   checked = build(solution, build_folder, pool)
   if checked.compile_error is not None:
@@ -73,9 +75,13 @@ def judge_class(
   program = dataclasses.replace(
     checked, argv=(checked.argv[0], '-P', str(driver), checked.argv[-1], class_name), shows_library=ours
   )
+  published = form_of(problem, solution)
   results: list[CaseResult] = []
   for case in cases:
     calls = read_operations(Case.read(case.input).decode())
+    if published is not None:
+      calls = shared_calls(problem, published, calls)
+      case = dataclasses.replace(case, input=write_operations(map(published.theirs, calls)).encode())
     check = _AgainstOracle(problem, calls)
     report = judge(program, [case], pool=pool, limits=limits, check=check)
     results += report.results
