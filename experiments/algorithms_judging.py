@@ -14,6 +14,7 @@ from mlsd_jax.algorithms.judge import judge
 from mlsd_jax.algorithms.languages import build
 from mlsd_jax.algorithms.pool import Pool
 from mlsd_jax.algorithms.problem import Problem, problems
+from mlsd_jax.algorithms.published import form_of
 from mlsd_jax.algorithms.verdicts import Case, Report
 from mlsd_jax.errors import UserError
 
@@ -49,11 +50,16 @@ def _test_class(
   run: contract.Run, problem: Problem, solution: pathlib.Path | None, pool: Pool, folder: pathlib.Path
 ) -> Report:
   run.print(f'{problem.title}\n\n{problem.statement}\n')
-  cases = practice.operations_cases(problem, run.config.sizes, run.config.operations // 4, run.config.seed)
   path = solution or practice.reference(problem)
+  if path.is_file() and form_of(problem, path):
+    run.print(f'{path.name} has the signatures that LeetCode publishes, and is judged by them\n')
+  cases = practice.operations_cases(problem, run.config.sizes, run.config.operations // 4, run.config.seed)
   found, mismatch = practice.judge_class(
     problem, path, cases, pool=pool, limits=limits(run), build_folder=folder / 'build'
   )
+  printed = found.results[-1].outcome.stderr.strip() if found.results else ''
+  if printed and found.verdict in ('AC', 'WA'):
+    run.print(f'the class printed:\n{printed[-1500:]}\n')
   if mismatch is None:
     verdict_table.print_report(console(), found)
     return found

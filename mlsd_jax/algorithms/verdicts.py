@@ -123,7 +123,7 @@ def verdict_of(outcome: Outcome, limits: Limits) -> tuple[str, str]:
     spent = f'{outcome.cpu:.2f} s of processor time, {outcome.wall:.2f} s on the clock'
     return 'TLE', f'{spent}; {limits.time:g} s are allowed'
   if outcome.killed == 'output' or outcome.output_size > limits.output or outcome.signal == signal.SIGXFSZ:
-    return 'OLE', f'more than {limits.output:,} bytes of output'
+    return 'OLE', f'more than {limits.output:,} bytes of output, or too much in files'
   if outcome.killed == 'memory':
     return 'MLE', f'{outcome.memory / MEBIBYTE:.0f} MiB; {limits.memory / MEBIBYTE:.0f} MiB are allowed'
   if outcome.killed == 'processes':

@@ -134,7 +134,8 @@ def test_a_solution_by_leetcodes_signatures(pool, tmp_path, name):
   assert report.verdict == 'AC', (report.results[-1].message, mismatch and (mismatch.calls[-3:], mismatch.actual))
   assert form_of(problems()[name], practice.reference(problems()[name])) is None
   wrong = LEETCODE[name].replace('return ', 'return 1 and ', 1).replace('- 1][1]', '- 1][0]').replace('[-10:]', '[-9:]')
-  wrong = wrong.replace('sorted(', 'list(').replace('- 300', '- 299').replace('popleft()', 'pop()')
+  wrong = wrong.replace('sorted(', 'list(').replace('- 300', '- 299')
+  wrong = wrong.replace('return self.items.popleft()', 'return self.items.pop()')
   wrong = wrong.replace('found[r, chr(c)] += 1', 'found[r, chr(c)] = 1')
   assert judge_text(name, wrong, pool, tmp_path)[0].verdict == 'WA'
 

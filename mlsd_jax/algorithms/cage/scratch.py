@@ -35,3 +35,16 @@ def remove(folder: str) -> None:
             os.unlink(below.path)
         os.rmdir(entry.path)
     os.rmdir(folder)
+
+
+def used(folder: str, enough: int) -> int:
+  """Bytes on disk in a folder and all below it; the count ends once it is more than `enough`."""
+  total, stack = 0, [folder]
+  while stack and total <= enough:
+    with contextlib.suppress(OSError), os.scandir(stack.pop()) as entries:
+      for entry in entries:
+        with contextlib.suppress(OSError):
+          if entry.is_dir(follow_symlinks=False):
+            stack.append(entry.path)
+          total += entry.stat(follow_symlinks=False).st_blocks * 512
+  return total

@@ -23,6 +23,7 @@ from . import kernel, landlock, namespaces, processes, scratch, seccomp
 from .keeper import keep
 
 POLL_SECONDS = 0.004
+_FILES_SECONDS = 0.05  # between looks at what is written, where no file system of its own limits it
 STDERR_KEPT = 1 << 14  # bytes of its beginning, and as many of its end
 TICK = os.sysconf('SC_CLK_TCK')
 PIPE_SIZE = 1 << 20
@@ -108,6 +109,7 @@ class Program:
   def __init__(self, spec):
     self.spec, self.limits = spec, spec['limits']
     self.folder = ''  # that it may write into, without a private root
+    self.files_seen = 0.0
     self.keeper = 0
     self.report = self.errors = -1  # descriptors we read from
     self.began = time.monotonic()
@@ -213,11 +215,18 @@ class Program:
       return 'memory'
     if output is not None and os.fstat(output).st_size > limits['output']:
       return 'output'
+    if self.folder and elapsed - self.files_seen > _FILES_SECONDS:
+      self.files_seen = elapsed
+      if self.wrote_too_much():
+        return 'output'
     if limits['wall'] is not None:
       return 'wall' if elapsed > limits['wall'] else None
     # Who is ready to run and gets no processor on a loaded machine is not late; the last bound is for what we overlook.
     allowed = 1.1 * limits['time']
     return 'wall' if self.cpu + self.slept > allowed or elapsed > 20 * allowed + 20 else None
+
+  def wrote_too_much(self):
+    return bool(self.folder) and scratch.used(self.folder, self.spec['scratch']) > self.spec['scratch']
 
   def finish(self):
     """Takes the keeper's report if there is one."""
@@ -229,6 +238,8 @@ class Program:
 
   def result(self, output):
     ended = self.ended
+    if self.killed is None and self.wrote_too_much():
+      self.killed = 'output'
     return {
       'exit_code': ended.get('exit_code'),
       'signal': ended.get('signal'),
