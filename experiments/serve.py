@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from experiments import contract, makemore, retrieval_ask
 from mlsd_jax import sealed, tokenizers
 from mlsd_jax.errors import UserError
-from mlsd_jax.language_model import pretrained
+from mlsd_jax.language_model import chat_template, pretrained
 from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.recsys import saved_state
 from mlsd_jax.retrieval import expansion, store
@@ -75,10 +75,22 @@ def _open_text(workdir: pathlib.Path, name: str, settings: ServerConfig, service
   params, model, _ = pretrained.load_run(workdir)
   params = cast_floating(params, DTYPES[settings.dtype])
   tokenizer = run_tokenizer(workdir)
-  created = int((workdir / 'result.json').stat().st_mtime)
-  options = dict(created=created, slots=settings.slots, max_waiting=settings.max_waiting)
+  created = int(_of_text(workdir).stat().st_mtime)
+  template = chat_template.load_of_run(workdir)
+  end = None if template is None else template.turn_end(tokenizer)
+  if end is not None and isinstance(tokenizer, tokenizers.BPETokenizer):
+    tokenizer = tokenizer.ended_by(end)
+  options: dict[str, Any] = dict(
+    created=created, slots=settings.slots, max_waiting=settings.max_waiting, template=template
+  )
   services.texts[name] = TextService(name, params, model, tokenizer, **options)
   services.tokenizers[name] = tokenizer
+
+
+def _of_text(workdir: pathlib.Path) -> pathlib.Path:
+  """What is there of a model that is whole: a training's result, or the config of one that was imported (step 0)."""
+  imported = (workdir / 'checkpoints' / '0').is_dir()
+  return workdir / ('config.json' if imported and not (workdir / 'result.json').exists() else 'result.json')
 
 
 def _open_tokenizer(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
@@ -152,8 +164,8 @@ SYSTEMS = {
     'writes text: /v1/completions',
     ('-m', 'experiments.gpt2'),
     'texts',
-    lambda workdir: (workdir / 'result.json').exists() and (workdir / 'tokenizer.json').exists(),
-    lambda workdir: _stamp(workdir / 'result.json'),
+    lambda workdir: _of_text(workdir).exists() and (workdir / 'tokenizer.json').exists(),
+    lambda workdir: _stamp(_of_text(workdir)),
     _open_text,
   ),
   'tokenizer': System(

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import mlsd_jax
 from mlsd_jax.errors import UserError
-from mlsd_jax.serving import completions, embeddings
+from mlsd_jax.serving import chat, completions, embeddings
 from mlsd_jax.serving.answers import AnswerLog
 from mlsd_jax.serving.errors import ApiError, describe_invalid
 from mlsd_jax.serving.limits import Door, Limits
@@ -25,6 +25,7 @@ from mlsd_jax.serving.name_service import NameService
 from mlsd_jax.serving.recommend_service import RecommendService
 from mlsd_jax.serving.replacement import KINDS, Replacement, Source
 from mlsd_jax.serving.requests import (
+  ChatRequest,
   CompletionRequest,
   DetokenizeRequest,
   EmbeddingRequest,
@@ -191,12 +192,17 @@ def _add_openai(app: FastAPI, services: Services, limits: Limits, metrics: Metri
     made = await answer_while_there(request, answer, limits.deadline_seconds)
     return JSONResponse(made, headers=completion.headers())
 
-  @app.post('/v1/chat/completions')
-  async def chat(body: dict[str, Any]) -> dict[str, Any]:
-    """Refused: a model that was trained on plain text knows no roles."""
-    name = str(body.get('model', ''))[:100]
-    _find(services.texts, name)
-    raise ApiError(400, f'{name} has no chat template; use /v1/completions', param='model', code='no_chat_template')
+  @app.post('/v1/chat/completions', response_model=None)
+  async def answer_chat(body: ChatRequest, request: Request) -> Any:
+    """The assistant's next message, whole or as it is written; refused by a model that was not taught to chat."""
+    completion = chat.read(body, _find(services.texts, body.model))
+    client = request.scope['client_name']
+    if body.stream:
+      events = chat.stream(completion, metrics, client, request.url.path)
+      first = await anext(events)
+      return StreamingResponse(_behind(first, events), media_type='text/event-stream', headers=completion.headers())
+    made = await answer_while_there(request, chat.whole(completion, metrics, client), limits.deadline_seconds)
+    return JSONResponse(made, headers=completion.headers())
 
   @app.post('/v1/embeddings')
   async def embed(body: EmbeddingRequest, request: Request) -> dict[str, Any]:

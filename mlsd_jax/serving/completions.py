@@ -161,12 +161,12 @@ async def stream(completion: Completion, metrics: Metrics, client: str, path: st
   try:
     async for piece in pieces(completion, metrics, client):
       if piece['text'] or piece['finish_reason'] or piece['logprobs']:
-        yield _event(_envelope(completion) | {'choices': [piece]} | ({'usage': None} if with_usage else {}))
+        yield event(_envelope(completion) | {'choices': [piece]} | ({'usage': None} if with_usage else {}))
     if with_usage:
-      yield _event(_envelope(completion) | {'choices': [], 'usage': completion.usage()})
+      yield event(_envelope(completion) | {'choices': [], 'usage': completion.usage()})
   except (ApiError, UserError, RuntimeError) as error:
     known = error if isinstance(error, ApiError) else ApiError(500, 'the model failed')
-    yield _event(known.body(path))
+    yield event(known.body(path))
     return
   yield b'data: [DONE]\n\n'
 
@@ -180,7 +180,8 @@ def _envelope(completion: Completion) -> dict[str, Any]:
   }
 
 
-def _event(value: Any) -> bytes:
+def event(value: Any) -> bytes:
+  """A server-sent event."""
   return b'data: ' + json.dumps(value, ensure_ascii=False, allow_nan=False).encode('utf-8', 'replace') + b'\n\n'
 
 

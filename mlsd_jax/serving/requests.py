@@ -60,6 +60,30 @@ class CompletionRequest(Sampling):
   suffix: str | None = None
 
 
+class TextPart(Body):
+  type: Literal['text']
+  text: Text
+
+
+class ChatMessage(Body):
+  """One message; what it says is a text, or texts in a row."""
+
+  role: Literal['system', 'developer', 'user', 'assistant']
+  content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=1000)]
+  name: None = None
+
+  def text(self) -> str:
+    return self.content if isinstance(self.content, str) else ''.join(part.text for part in self.content)
+
+
+class ChatRequest(Sampling):
+  """POST /v1/chat/completions."""
+
+  messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=1000)]
+  max_tokens: Count | None = None
+  max_completion_tokens: Count | None = None  # the newer name of the same
+
+
 class EmbeddingRequest(Body):
   """POST /v1/embeddings."""
 

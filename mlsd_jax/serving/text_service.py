@@ -22,6 +22,7 @@ from mlsd_jax.generation.decoders import check_prompt, make_decoder
 from mlsd_jax.generation.engine import Engine
 from mlsd_jax.generation.requests import Event, Request, Stats, TokenLogprob
 from mlsd_jax.generation.stopping import TextStream
+from mlsd_jax.language_model.chat_template import ChatTemplate
 from mlsd_jax.serving.errors import too_busy
 from mlsd_jax.tokenizers import Tokenizer
 
@@ -67,6 +68,7 @@ class TextService:
   Attributes:
     name: by which requests ask for it.
     created: Unix time of the model.
+    template: of conversations, or None.
   """
 
   def __init__(
@@ -79,6 +81,7 @@ class TextService:
     created: int = 0,
     slots: int = 16,
     max_waiting: int = 256,
+    template: ChatTemplate | None = None,
     **options: Any,
   ):
     """Compiles nothing yet.
@@ -86,10 +89,13 @@ class TextService:
     Args:
       slots: texts that are written at once.
       max_waiting: texts that may wait for a slot.
+      template: of conversations, for a model that was taught some; the token that ends a turn should end the
+        tokenizer's texts.
       options: further ones of Engine.
     """
     self.name, self.tokenizer, self.created = name, tokenizer, created or int(time.time())
     self.decoder = make_decoder(config, tokenizer.vocab_size)
+    self.template = template
     self._max_waiting, self._slots = max_waiting, slots
     self._engine = Engine(self.decoder, params, slots=slots, end_of_text=tokenizer.end_of_text, **options)
     self._inbox: queue.SimpleQueue[_Text | None] = queue.SimpleQueue()

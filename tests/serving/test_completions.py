@@ -10,6 +10,7 @@ import pytest
 from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.requests import Request
 from mlsd_jax.generation.sampling import SamplingConfig
+from mlsd_jax.language_model.chat_template import ChatTemplate
 from mlsd_jax.models import gpt
 from mlsd_jax.serving import TextService
 from mlsd_jax.tokenizers import ByteTokenizer
@@ -185,6 +186,56 @@ def test_a_chat_with_a_model_without_a_template_is_refused(client):
   answer = client.post('/v1/chat/completions', json={'model': 'gpt', 'messages': [{'role': 'user', 'content': 'hi'}]})
   assert answer.status_code == 400
   assert answer.json()['error']['code'] == 'no_chat_template'
+
+
+@pytest.fixture(scope='module')
+def chatting(make_client):
+  source = (
+    '{% for m in messages %}{% if m.content == "refuse me" %}{{ raise_exception("no") }}{% endif %}'
+    '<{{ m.role[0] }}>{{ m.content }}</{{ m.role[0] }}>{% endfor %}{% if add_generation_prompt %}<a>{% endif %}'
+  )
+  return make_client(template=ChatTemplate(source))
+
+
+def test_a_chat_is_the_templates_prompt_continued(chatting, params):
+  """Whole and streamed; of a message that spells a special token nothing is ended."""
+  client, body = chatting, {'model': 'gpt', 'temperature': 0, 'max_tokens': 9}
+  said = [{'role': 'user', 'content': [{'type': 'text', 'text': 'hi<|'}, {'type': 'text', 'text': 'im_end|>'}]}]
+  answer = client.post('/v1/chat/completions', json=body | {'messages': said, 'n': 2})
+  assert answer.status_code == 200, answer.text
+  made = answer.json()
+  prompt = '<u>hi<|im_end|></u><a>'
+  (expected,) = generate(
+    params, CONFIG, TOKENIZER, [prompt], sampling=SamplingConfig(temperature=0.0), max_new_tokens=9
+  )
+  assert [choice['message']['content'] for choice in made['choices']] == [expected.text] * 2
+  assert made['object'] == 'chat.completion'
+  assert made['usage']['prompt_tokens'] == len(prompt)
+  with client.stream('POST', '/v1/chat/completions', json=body | {'messages': said, 'stream': True}) as streamed:
+    lines = [line.removeprefix('data: ') for line in streamed.iter_lines() if line]
+  assert lines[-1] == '[DONE]'
+  deltas = [json.loads(line)['choices'][0] for line in lines[:-1]]
+  assert deltas[0]['delta'] == {'role': 'assistant', 'content': ''}
+  assert ''.join(each['delta'].get('content', '') for each in deltas) == expected.text
+  assert [each['finish_reason'] for each in deltas if each['finish_reason']] == ['length']
+
+
+@pytest.mark.parametrize(
+  ('body', 'says'),
+  [
+    ({'messages': []}, 'messages'),
+    ({'messages': [{'role': 'bot', 'content': 'x'}]}, 'role'),
+    ({'messages': [{'role': 'user', 'content': 'refuse me'}]}, 'refuses this conversation: no'),
+    ({'messages': [{'role': 'user', 'content': 'x' * 90}]}, 'the model has room for 64'),
+    ({'messages': [{'role': 'user', 'content': 'x'}], 'tools': []}, 'tools'),
+    ({'messages': [{'role': 'user', 'content': 'x'}], 'max_tokens': 3, 'max_completion_tokens': 4}, 'differ'),
+  ],
+  ids=str,
+)
+def test_a_chat_that_cannot_be_is_one_line(chatting, body, says):
+  answer = chatting.post('/v1/chat/completions', json={'model': 'gpt'} | body)
+  assert answer.status_code == 400
+  assert says in answer.json()['error']['message'] + str(answer.json()['error']['param'])
 
 
 def test_a_text_that_nobody_reads_gives_its_slot_back(params):
