@@ -14,6 +14,8 @@ def get_config():
   return ConfigDict(
     {
       'runs': 'runs',  # the folder of finished runs
+      'state': '',  # a folder for what happens while it serves (events, answers); '' is state/ in the workdir
+      'rules': '',  # a JSON file of what recommenders may show, by their names
       'host': '127.0.0.1',  # 0.0.0.0 lets other machines in
       'port': 8000,  # 0 takes a free one
       'slots': 16,  # texts that a language model writes at once
@@ -23,6 +25,7 @@ def get_config():
       'deadline_seconds': 300.0,  # within which an answer that is not streamed is whole
       'drain_seconds': 30.0,  # that answers under way have when the server is requested to stop
       'cors_origins': (),  # web pages of other sites that may ask
+      'renew_seconds': 10.0,  # after which newer versions of runs are looked for; 0 is never
       'dtype': 'float32',  # of language models: or bfloat16
     }
   )
