@@ -138,6 +138,9 @@ def create_app(services: Services, limits: Limits | None = None, *, renew_second
       metrics.prefix_bytes.labels(name).set(stats.prefix_bytes)
       metrics.decode_steps.labels(name).set(stats.steps)
       metrics.decode_rows.labels(name).set(stats.row_steps)
+    for name, recommender in services.recommenders.items():
+      if recommender.monitor is not None:
+        metrics.tell_monitor(name, await asyncio.to_thread(recommender.monitor.figures))
     for kind in (services.vectors, services.searches, services.recommenders, services.names):
       for name, other in kind.items():
         metrics.waiting.labels(name).set(other.waiting)
@@ -300,6 +303,13 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     """Items that are new in the shop: recommendable by their columns when this answer comes."""
     new = await _find_shop(services, body.model).post_items(body.items)
     return {'accepted': len(body.items), 'repeated': len(body.items) - new}
+
+  @app.get('/v1/monitoring')
+  async def show_monitoring(model: Annotated[str | None, Query(max_length=1000)] = None) -> dict[str, Any]:
+    """Drift against the build, click-through, conversion and calibration, since the server started."""
+    service = _find(services.recommenders, model)
+    figures = await asyncio.to_thread(service.monitor.figures) if service.monitor else {}
+    return {'model': service.name, 'version': service.view.state.version, **figures}
 
   @app.get('/v1/users')
   async def list_users(

@@ -1,8 +1,9 @@
 """What Prometheus reads at /metrics. One registry an app, so that two in one process do not mix."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -50,6 +51,12 @@ class Metrics:
     # They only grow; but the engine tells how they stand, and a Counter cannot be set. rows / steps is the mean batch.
     self.decode_steps = Gauge('mlsd_decode_steps', 'Steps that wrote tokens.', ('model',), registry=self.registry)
     self.decode_rows = Gauge('mlsd_decode_rows', 'Texts, over all steps.', ('model',), registry=self.registry)
+    gauge = lambda name, what, *labels: Gauge(f'mlsd_{name}', what, ('model', *labels), registry=self.registry)
+    self.drift = gauge('drift_psi', 'Population stability index of users and scores against the build.', 'what')
+    self.ctr = gauge('ctr', 'Clicks of the items shown.')
+    self.conversion = gauge('conversion', 'Purchases of the items shown, within a week.')
+    self.calibration = gauge('calibration_ratio', 'Purchases of the items shown by those predicted.')
+    self.events = gauge('events', 'Events since the start.', 'kind')
     self.refused = Counter('mlsd_refused', 'Requests refused by reason.', ('reason',), registry=self.registry)
 
   @contextmanager
@@ -57,6 +64,21 @@ class Metrics:
     began = time.perf_counter()
     yield
     self.stages.labels(model, stage).observe(time.perf_counter() - began)
+
+  def tell_monitor(self, model: str, figures: Mapping[str, Any]) -> None:
+    """Sets the gauges of a recommender; those of which too little is known are left out."""
+    for what, value in figures['drift'].items():
+      if value is not None:
+        self.drift.labels(model, what).set(value)
+    for gauge, value in (
+      (self.ctr, figures['ctr']),
+      (self.conversion, figures['conversion']),
+      (self.calibration, figures['calibration']['ratio']),
+    ):
+      if value is not None:
+        gauge.labels(model).set(value)
+    for kind, number in figures['events'].items():
+      self.events.labels(model, kind).set(number)
 
   def text(self) -> bytes:
     """The exposition format."""

@@ -13,6 +13,7 @@ from mlsd_jax.recsys.live.live_state import View
 from mlsd_jax.recsys.serving import State
 from mlsd_jax.serving.answers import AnswerLog, Shown
 from mlsd_jax.serving.batching import Batcher
+from mlsd_jax.serving.monitoring import Monitor
 from mlsd_jax.serving.rules import Rules
 from mlsd_jax.serving.shop import Shop
 from mlsd_jax.serving.showing import Made, Wanted, describe, show
@@ -26,6 +27,7 @@ class RecommendService:
     shop: where what happens is counted; None where the state stays as it was built.
     rules: that hold for every request.
     answers: where what was shown is logged.
+    monitor: figures of what is asked and answered; made by `warm_up`.
   """
 
   def __init__(
@@ -36,12 +38,12 @@ class RecommendService:
     shop: Shop | None = None,
     rules: Rules | None = None,
     answers: AnswerLog | None = None,
-    on_answer: Callable[[Shown], None] = lambda shown: None,
     max_waiting: int = 256,
     on_batch: Callable[[int, float], None] = lambda items, seconds: None,
   ):
     self.name, self.shop, self._built = name, shop, View.of(state)
-    self.rules, self.answers, self._on_answer = rules or Rules(), answers, on_answer
+    self.rules, self.answers = rules or Rules(), answers
+    self.monitor: Monitor | None = None
     self._rng = np.random.default_rng()
     # Some 64 users are looked up and ranked in little more time than one.
     self._batches = Batcher(name, self._compute, lambda _: 1, budget=64, max_waiting=max_waiting, on_batch=on_batch)
@@ -102,7 +104,8 @@ class RecommendService:
     )
     if self.answers is not None:
       self.answers.add(shown)
-    self._on_answer(shown)
+    if self.monitor is not None:
+      self.monitor.on_answer(shown, view.state.snapshot['user'][view.users[user]] if known else None)
 
   def history(self, user: str, number: int = 20) -> list[dict[str, Any]]:
     """What a user bought lately, the latest first, with the days since."""
@@ -141,6 +144,9 @@ class RecommendService:
     """Compiles the shapes of one request and of a full batch."""
     for users in (1, 8, 64):
       self._compute([Wanted('', 12)] * users)
+    self.monitor = Monitor(self._built.state)
+    if self.shop is not None and self.shop.version == self._built.state.version:
+      self.shop.listener = self.monitor.on_events
 
   def _compute(self, requests: list[Wanted]) -> list[Made]:
     return show(self.view, requests, self.shop.newcomers if self.shop else np.zeros(0, np.int64), self._rng)
@@ -149,6 +155,8 @@ class RecommendService:
     """Makes the shop, which outlives builds, count on this service's build."""
     if self.shop is not None:
       self.shop.replace(self._built.state)
+      if self.monitor is not None:
+        self.shop.listener = self.monitor.on_events
 
   async def retire(self) -> None:
     """Closes what is its own; shop and log of answers go on with the build that has taken its place."""

@@ -77,6 +77,7 @@ class Shop:
   """A recommender's live state behind its log.
 
   Attributes:
+    listener: is told of events when they are counted, by the thread that counts.
     version: of the build that is served.
     unknown: purchases of the log that are of no item of this build.
     torn: bytes of a half-written record that were cut off the end of the log when it was opened.
@@ -88,18 +89,15 @@ class Shop:
     folder: pathlib.Path,
     *,
     wall: Callable[[], float] = time.time,
-    on_events: Callable[[Sequence[Event]], None] = lambda events: None,
   ):
     """Opens or begins the log in `folder`, and counts what is in it.
-
-    Args:
-      on_events: is told of all events that are logged, those of the log first; from the thread that writes.
 
     Raises:
       UserError: the folder cannot be written or another server writes there, the log is damaged, the state is one of an
         earlier release.
     """
-    self._wall, self._on_events = wall, on_events
+    self._wall = wall
+    self.listener: Callable[[Sequence[Event]], None] = lambda events: None
     self._held = contextlib.ExitStack()
     self._held.enter_context(lock(folder))
     try:
@@ -124,10 +122,8 @@ class Shop:
       records = [{'clock': math.floor(late) if late > _LIVE else 0}]
       self._write(records)
     self._behind = int(records[0]['clock'])
-    events = [Event(**record['event']) for record in records if 'event' in record]
-    self._ids = {event.id for event in events}
+    self._ids = {record['event']['id'] for record in records if 'event' in record}
     self._count(state, records)
-    self._on_events(events)
 
   def _count(self, state: State, records: list[dict[str, Any]]) -> None:
     """Makes the live state of a build and the log's records."""
@@ -273,7 +269,7 @@ class Shop:
       self._write({'event': dataclasses.asdict(event)} for event in events)
       self._ids.update(fresh)
       self._live.add([event.purchase for event in events if event.kind == 'purchase'])
-      self._on_events(events)
+      self.listener(events)
     return new
 
   def _write(self, records: Iterable[dict[str, Any]]) -> None:
