@@ -135,7 +135,7 @@ def test_a_solution_by_leetcodes_signatures(pool, tmp_path, name):
   assert form_of(problems()[name], practice.reference(problems()[name])) is None
   wrong = LEETCODE[name].replace('return ', 'return 1 and ', 1).replace('- 1][1]', '- 1][0]').replace('[-10:]', '[-9:]')
   wrong = wrong.replace('sorted(', 'list(').replace('- 300', '- 299')
-  wrong = wrong.replace('return self.items.popleft()', 'return self.items.pop()')
+  wrong = wrong.replace('self.items.popleft()', 'self.items.pop()')
   wrong = wrong.replace('found[r, chr(c)] += 1', 'found[r, chr(c)] = 1')
   assert judge_text(name, wrong, pool, tmp_path)[0].verdict == 'WA'
 
