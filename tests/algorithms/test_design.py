@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mlsd_jax.algorithms import growth, stress
 from mlsd_jax.algorithms.design import bounded_queue, hash_ring, lsm_tree, randomized_collection, resumable_iterator
-from mlsd_jax.algorithms.problem import answers, check, find, problems, read_operations, write_operations
+from mlsd_jax.algorithms.operations import read_operations, write_operations
+from mlsd_jax.algorithms.problem import answers, check, find, problems
 from mlsd_jax.errors import UserError
 
 
@@ -75,7 +76,7 @@ def test_methods_may_be_spelled_as_in_java():
 
 @pytest.mark.parametrize('text', ['', '["A"]', '["A","b"] [[]]', '["A"] [[]] [1]', '{', '1 2'])
 def test_operations_that_are_none(text):
-  with pytest.raises(UserError, match='operations are two JSON lists'):
+  with pytest.raises(ValueError, match='operations are two JSON lists'):
     read_operations(text)
 
 

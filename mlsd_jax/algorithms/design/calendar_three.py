@@ -1,7 +1,7 @@
 """Most bookings at one time.
 
-`book(start, end)` books the time from start up to, not including, end and answers the greatest number of bookings that
-hold at one time. Times are from 0 to 10**9."""
+`book(start, end)` books the time from start up to, not including, end and answers the greatest number of bookings
+that hold at one time. Times are from 0 to 10**9; a booking that does not end after its start holds at no time."""
 
 import random
 
@@ -18,8 +18,9 @@ class MyCalendarThree:
     self.greatest: dict[int, int] = {}  # within the span
 
   def book(self, start: int, end: int) -> int:
-    self._add(1, 0, _END, start, end)
-    return self.greatest[1]
+    if start < end:
+      self._add(1, 0, _END, start, end)
+    return self.greatest.get(1, 0)
 
   def _add(self, node: int, low: int, high: int, start: int, end: int) -> None:
     if start >= high or end <= low:
@@ -42,8 +43,9 @@ class Oracle:
     self.changes = {}
 
   def book(self, start, end):
-    self.changes[start] = self.changes.get(start, 0) + 1
-    self.changes[end] = self.changes.get(end, 0) - 1
+    if start < end:
+      self.changes[start] = self.changes.get(start, 0) + 1
+      self.changes[end] = self.changes.get(end, 0) - 1
     held = most = 0
     for time in sorted(self.changes):
       held += self.changes[time]
@@ -56,7 +58,7 @@ def operations(rng: random.Random, count: int, size: int) -> list[Call]:
   for _ in range(count):
     if size < 50:
       start = rng.randrange(3 * size)
-      calls.append(('book', [start, start + rng.randint(1, size)]))
+      calls.append(('book', [start, start + rng.randint(-1, size)]))
     else:
       start = rng.randrange(10**9 - 10**6)
       calls.append(('book', [start - start % 1000, start - start % 1000 + rng.randint(1, 1000) * 1000]))

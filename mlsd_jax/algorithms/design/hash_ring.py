@@ -1,10 +1,11 @@
 """Consistent hashing ring.
 
 `HashRing(points)`: `add_node(node, weight)` puts a node on a ring of 64-bit numbers at points * weight places, the
-hashes of 'node#0', 'node#1', ...; `remove_node(node)` takes it off. `get(key)` answers the node at the first place from
-the key's hash upward, around the end; `replicas(key, k)` the first k nodes from there that differ, or all when there
-are fewer. '' and [] on an empty ring. The hash of a text is the first 8 bytes of its BLAKE2b, big end first. A node
-that comes or goes moves only the keys that come to it or were on it."""
+hashes of 'node#0', 'node#1', ...; one that is there gets the new weight, and one whose weight is 0 or less has no
+place. `remove_node(node)` takes it off, if it is there. `get(key)` answers the node at the first place from the key's
+hash upward, around the end; `replicas(key, k)` the first k nodes from there that differ, or all when there are fewer.
+'' and [] on an empty ring. The hash of a text is the first 8 bytes of its BLAKE2b, big end first. A node that comes
+or goes moves only the keys that come to it or were on it."""
 
 import hashlib
 import random
@@ -27,12 +28,17 @@ class HashRing:
     self.weight: dict[str, int] = {}
 
   def add_node(self, node: str, weight: int) -> None:
+    self.remove_node(node)
+    if self.points * weight <= 0:
+      return
     self.weight[node] = weight
     for place in self._places(node):
       self.places.add(place)
       self.owner[place] = node
 
   def remove_node(self, node: str) -> None:
+    if node not in self.weight:
+      return
     for place in self._places(node):
       self.places.remove(place)
       del self.owner[place]
@@ -64,6 +70,7 @@ class Oracle:
     self.points, self.owner = points, {}
 
   def add_node(self, node, weight):
+    self.remove_node(node)
     self.owner |= {self._hash(f'{node}#{i}'): node for i in range(self.points * weight)}
 
   def remove_node(self, node):
@@ -82,7 +89,7 @@ class Oracle:
 
 
 def operations(rng: random.Random, count: int, size: int) -> list[Call]:
-  calls: list[Call] = [('HashRing', [4])]
+  calls: list[Call] = [('HashRing', [4 if size > 8 else rng.choice((1, 4))])]
   nodes: list[str] = []
   for number in range(count):
     kind = rng.random()
@@ -93,10 +100,18 @@ def operations(rng: random.Random, count: int, size: int) -> list[Call]:
       place = rng.randrange(len(nodes))
       nodes[place], nodes[-1] = nodes[-1], nodes[place]
       calls.append(('remove_node', [nodes.pop()]))
+    elif kind < 0.42:
+      node = rng.choice(nodes) if nodes else 'nobody'
+      weight = rng.randrange(-1, 3)
+      calls.append(('add_node', [node, weight]))
+      if nodes and weight <= 0:
+        nodes.remove(node)
+    elif kind < 0.43:
+      calls.append(('remove_node', ['nobody']))
     elif kind < 0.8:
       calls.append(('get', [f'key{rng.randrange(1000)}']))
     else:
-      calls.append(('replicas', [f'key{rng.randrange(1000)}', rng.randint(1, 3)]))
+      calls.append(('replicas', [f'key{rng.randrange(1000)}', rng.randint(0, 3)]))
   return calls
 
 

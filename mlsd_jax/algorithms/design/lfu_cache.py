@@ -1,8 +1,8 @@
 """LFU cache.
 
-Keep at most `capacity` values by key. `get(key)` answers the value or -1; `put(key, value)` stores one and, when there
-are too many, first drops the key used least often, of several such the one whose last use is longest ago. Reading and
-writing are uses; a key that was dropped starts from nothing.
+Keep at most `capacity` values by key, none if that is 0 or less. `get(key)` answers the value or -1; `put(key,
+value)` stores one and, when there are too many, first drops the key used least often, of several such the one whose
+last use is longest ago. Reading and writing are uses; a key that was dropped starts from nothing.
 """
 
 import random
@@ -30,7 +30,7 @@ class LFUCache:
   def put(self, key: int, value: int) -> None:
     if key in self.values:
       self._use(key)
-    elif self.capacity == 0:
+    elif self.capacity <= 0:
       return
     else:
       if len(self.values) == self.capacity:
@@ -71,9 +71,9 @@ class Oracle:
     return self._use(key, self.entries[key][2])
 
   def put(self, key, value):
+    if self.capacity <= 0:
+      return
     if key not in self.entries and len(self.entries) == self.capacity:
-      if not self.capacity:
-        return
       del self.entries[min(self.entries, key=lambda each: self.entries[each][:2])]
     self._use(key, value)
 
@@ -84,7 +84,7 @@ class Oracle:
 
 
 def operations(rng: random.Random, count: int, size: int) -> list[Call]:
-  calls: list[Call] = [('LFUCache', [size])]
+  calls: list[Call] = [('LFUCache', [size if size > 2 else rng.randint(-1, size)])]
   for _ in range(count):
     key = rng.randrange(2 * size)
     calls.append(('get', [key]) if rng.random() < 0.4 else ('put', [key, rng.randrange(1000)]))

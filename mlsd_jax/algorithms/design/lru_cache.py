@@ -1,7 +1,8 @@
 """LRU cache.
 
-Keep at most `capacity` values by key. `get(key)` answers the value, or -1 for a key that is not there; `put(key,
-value)` stores one and, when there are too many, drops the key that was neither read nor written for longest."""
+Keep at most `capacity` values by key, none if that is 0 or less. `get(key)` answers the value, or -1 for a key that
+is not there; `put(key, value)` stores one and, when there are too many, drops the key that was neither read nor
+written for longest."""
 
 import random
 from collections import OrderedDict
@@ -23,6 +24,8 @@ class LRUCache:
     return self.values[key]
 
   def put(self, key: int, value: int) -> None:
+    if self.capacity <= 0:
+      return
     if key in self.values:
       self.values.move_to_end(key)
     elif len(self.values) == self.capacity:
@@ -47,13 +50,12 @@ class Oracle:
 
   def put(self, key, value):
     self.pairs = [pair for pair in self.pairs if pair[0] != key]
-    if len(self.pairs) == self.capacity:
-      del self.pairs[0]
     self.pairs.append((key, value))
+    self.pairs = self.pairs[-self.capacity :] if self.capacity > 0 else []
 
 
 def operations(rng: random.Random, count: int, size: int) -> list[Call]:
-  calls: list[Call] = [('LRUCache', [size])]
+  calls: list[Call] = [('LRUCache', [size if size > 2 else rng.randint(-1, size)])]
   for _ in range(count):
     key = rng.randrange(2 * size)
     calls.append(('get', [key]) if rng.random() < 0.4 else ('put', [key, rng.randrange(1000)]))

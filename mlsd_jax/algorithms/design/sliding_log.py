@@ -1,7 +1,8 @@
 """Rate limiter: sliding log.
 
-`SlidingLog(limit, window)`: `allow(user, time)` answers whether the user has had fewer than `limit` requests allowed in
-the last `window` milliseconds, those after time - window, and if so allows this one. Times never go back."""
+`SlidingLog(limit, window)`: `allow(user, time)` answers whether the user has had fewer than `limit` requests allowed
+in the last `window` milliseconds, those after time - window, and if so allows this one; with a limit of 0 it allows
+none. Times never go back."""
 
 import random
 from collections import deque
@@ -17,6 +18,8 @@ class SlidingLog:
     self.times: dict[int, deque[int]] = {}
 
   def allow(self, user: int, time: int) -> bool:
+    if not self.limit:
+      return False
     times = self.times.get(user)
     if times is None:
       times = self.times[user] = deque(maxlen=self.limit)
@@ -41,7 +44,9 @@ class Oracle:
 
 
 def operations(rng: random.Random, count: int, size: int) -> list[Call]:
-  calls: list[Call] = [('SlidingLog', [1 + size // 8, 2 * size + 5])]
+  calls: list[Call] = [
+    ('SlidingLog', [rng.choice((0, 1)) if size < 4 else 1 + size // 8, 2 * size + 5 if size != 5 else 0])
+  ]
   time = 0
   for _ in range(count):
     time += rng.choice((0, 0, 1, 1, 3))
