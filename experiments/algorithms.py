@@ -59,7 +59,8 @@ def list_(run: contract.Run) -> None:
     for name, path in practice.contest_problems().items():
       started = time.perf_counter()
       program = build(path, folder / name.replace('/', '_'), pool)
-      found = judge(program, packages.sample_cases(path.parent, path.stem), pool=pool, limits=allowed)
+      check = practice.contest_check(path, folder / f'check_{name.replace("/", "_")}', pool)
+      found = judge(program, packages.sample_cases(path.parent, path.stem), pool=pool, limits=allowed, check=check)
       rows.append(_row(name, _first_line(path), 'contest', found.verdict, '', started))
       if found.verdict != 'AC':
         verdict_table.print_report(console(), found)

@@ -88,6 +88,9 @@ def _test_class(
 def _test_program(run: contract.Run, name: str, solution: str, pool: Pool, folder: pathlib.Path) -> Report:
   program, cases = _find(run, name, solution)
   check, interactor = referees(run, folder, pool)
+  ours = practice.contest_problems().get(name)
+  if ours and not run.flags['checker'] and not run.config.compare:
+    check = practice.contest_check(ours, folder / 'check', pool)
   built = build(program, folder / 'build', pool)
   found = judge(built, cases, pool=pool, limits=limits(run), check=check, interactor=interactor)
   verdict_table.print_report(console(), found)

@@ -2,7 +2,7 @@
 
 python -m experiments.algorithms
 
-Measured: 57 problems, 57 passed, 1.8 s on two CPU cores.
+Measured: 60 problems, 60 passed, 4.4 s on two CPU cores that others used too.
 """
 
 from ml_collections import ConfigDict

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from mlsd_jax import reading
 from mlsd_jax.algorithms import packages
-from mlsd_jax.algorithms.comparison import Difference
+from mlsd_jax.algorithms.checking import Checker
+from mlsd_jax.algorithms.comparison import Comparison, Difference
 from mlsd_jax.algorithms.judge import judge
 from mlsd_jax.algorithms.languages import build
 from mlsd_jax.algorithms.limits import Limits
@@ -121,6 +122,12 @@ class _AgainstOracle:
     shown = ', '.join(map(repr, arguments))
     actual, right = str(self.mismatch.actual)[:80], str(self.mismatch.expected)[:80]
     return Difference(line, line, f'{name}({shown[:60]}) answers {actual!r}, {right!r} is expected')
+
+
+def contest_check(program: pathlib.Path, folder: pathlib.Path, pool: Pool) -> Comparison | Checker:
+  """How answers to a contest problem are told right: by its check_NAME.py, if there may be several, else by tokens."""
+  source = program.with_name(f'check_{program.stem}.py')
+  return Checker(build(source, folder, pool)) if source.is_file() else Comparison()
 
 
 def contest_problems() -> dict[str, pathlib.Path]:

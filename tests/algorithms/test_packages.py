@@ -25,7 +25,8 @@ def test_contest_problem(pool, tmp_path, name):
   path = practice.contest_problems()[name]
   program = build(path, tmp_path, pool)
   cases = packages.sample_cases(path.parent, path.stem)
-  assert judge(program, cases, pool=pool, limits=LIMITS).verdict == 'AC'
+  check = practice.contest_check(path, tmp_path / 'check', pool)
+  assert judge(program, cases, pool=pool, limits=LIMITS, check=check).verdict == 'AC'
 
 
 def test_samples_of_a_folder(tmp_path):
