@@ -183,6 +183,7 @@ def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> 
     rewrite=lambda query: expansion.rewrites(query, kind, write),
     others={path.name: judged_collections.read_run(path) for path in map(pathlib.Path, run.config.evaluate.runs)},
     texts=asked.answers,
+    calibrated=not asked.made,
     answering=from_mapping(AnswerConfig, {k: v for k, v in run.config.answer.items() if k != 'shown'}, 'answer'),
   )
   run.print('\n' + made.table())

@@ -101,11 +101,14 @@ def judge_answers(
   judgements: Judgements,
   texts: Mapping[str, Sequence[str]],
   config: AnswerConfig,
+  *,
+  fit: bool = True,
 ) -> AnswerReport | None:
   """Answers the queries of which a relevant page is in the corpus; None if there is no such query.
 
   Args:
     texts: by query, what answers it; a citation is right if it holds one of them, whatever its case and spaces.
+    fit: fit the calibration to these queries; else it is calibration.PRIOR.
   """
   store = searcher.store
   row_of = {id_: row for row, id_ in enumerate(store.page_ids)}
@@ -134,14 +137,19 @@ def judge_answers(
   off = [pick(query, searcher.search(query)) for query in calibration.EVERYDAY]
   everyday = np.array([each.signals.array() for each in off])
   with_page, without_page = np.array(known), np.array(hidden)
-  confidence = _confidences(with_page, without_page, everyday, _folds(store, list(pages.values())))
+  if fit:
+    curve = calibration.calibrate(with_page, without_page, everyday)
+    confidence = _confidences(with_page, without_page, everyday, _folds(store, list(pages.values())))
+  else:
+    curve = calibration.PRIOR
+    confidence = curve.of(with_page), curve.of(without_page)
   return AnswerReport(
     np.array(right) if right else None,
     *confidence,
     config.min_confidence,
     np.array(lengths),
     np.array(spent),
-    calibration.calibrate(with_page, without_page, everyday),
+    curve,
   )
 
 

@@ -182,7 +182,7 @@ def known_items(pages: Sequence[Page], kind: str = 'auto', *, min_words: int = 3
       f'known-item queries want titles of {min_words} words or more, or first sentences, of one page each'
     )
   queries = {id_: ' '.join(text.split()) for id_, text in asked.items()}
-  return hidden, Judged(queries, {id_: {id_: 1} for id_ in queries})
+  return hidden, Judged(queries, {id_: {id_: 1} for id_ in queries}, made=True)
 
 
 def _unique(queries: Mapping[str, str], pages: Sequence[Page] | None) -> dict[str, str]:

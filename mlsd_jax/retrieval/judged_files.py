@@ -22,11 +22,17 @@ _WHOLE = re.compile(r'[+-]?[0-9]+')
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-  """Queries by id, what was judged of their pages, and where it is known, the texts any of which answers a query."""
+  """Queries by id, and what was judged of their pages.
+
+  Attributes:
+    answers: where it is known, by query the texts any of which answers it.
+    made: the queries are parts of their pages, made for want of queries that people asked.
+  """
 
   queries: Mapping[str, str]
   judgements: Judgements
   answers: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+  made: bool = False
 
 
 def escape_id(id_: str) -> str:

@@ -98,12 +98,14 @@ def evaluate(
   others: Mapping[str, Run] | None = None,
   texts: Mapping[str, Sequence[str]] | None = None,
   answering: AnswerConfig | None = None,
+  calibrated: bool = True,
 ) -> Report:
   """Runs every query through every stage.
 
   Args:
     texts: by query, the texts any of which answers it; with them the answers are judged, which `answering` says how to
       pick.
+    calibrated: fit the confidence of answers to these queries, as people ask so.
     ask: a language model that grades the first pages of each stage, instead of `judgements`.
     rewrite: other words for a query.
     others: runs that were made elsewhere, by name.
@@ -143,7 +145,7 @@ def evaluate(
     values={stage: measure(run) for stage, run in runs.items()},
     milliseconds={part: np.array(spent) for part, spent in times.items()},
     others={name: measure(run) for name, run in (others or {}).items()},
-    answers=judge_answers(searcher, queries, chosen, texts or {}, answering or AnswerConfig()),
+    answers=judge_answers(searcher, queries, chosen, texts or {}, answering or AnswerConfig(), fit=calibrated),
   )
 
 

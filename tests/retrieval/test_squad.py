@@ -9,6 +9,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval import answers
 from mlsd_jax.retrieval.answer_judge import AnswerConfig, judge_answers
 from mlsd_jax.retrieval.build import BuildConfig, build_store
+from mlsd_jax.retrieval.calibration import PRIOR
 from mlsd_jax.retrieval.judged_collections import open_collection
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
 from mlsd_jax.retrieval.squad import read_squad
@@ -118,3 +119,11 @@ def test_answers_are_judged_by_their_texts(searcher):
 
 def test_without_a_relevant_page_there_is_nothing_to_judge(searcher):
   assert judge_answers(searcher, {'a': 'copying'}, {'a': {'elsewhere': 1, 'page-1': 0}}, {}, AnswerConfig()) is None
+
+
+def test_made_queries_do_not_calibrate(searcher):
+  queries, judgements = {'0': 'number 0 of page 0'}, {'0': {'page-0': 1}}
+  report = judge_answers(searcher, queries, judgements, {}, AnswerConfig(), fit=False)
+  assert report.calibration == PRIOR
+  said = answers.answer(searcher, queries['0'], searcher.search(queries['0']), calibration=PRIOR)
+  np.testing.assert_allclose(report.known, [said.confidence])
