@@ -31,6 +31,7 @@ from mlsd_jax.retrieval import (
   answer_charts,
   expansion,
   judged_collections,
+  regression,
   relevance_judge,
   stage_charts,
   stage_table,
@@ -167,9 +168,11 @@ def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> 
     try:
       judged_collections.known_items(collection[0], run.config.evaluate.known_items)
     except UserError as error:  # of a corpus that is too small or has no titles: it can be searched all the same
-      return run.print(
+      run.print(
         f'not evaluated: {error}; your own queries are named by --config.evaluate.queries and --config.evaluate.qrels'
       )
+      return
+  baseline = _baseline(run)
   opened, asked = _evaluated(run, encoder, collection)
   queries = asked.queries
   searcher = open_searcher(run, opened, encoder)
@@ -200,8 +203,23 @@ def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> 
     plots / 'map.png',
     f'{len(opened.page_ids):,} pages of {run.config.data.source}',
   )
+  changes = regression.compare(baseline, made.by_query()) if baseline is not None else []
+  worse = [each.measure for each in changes if each.is_worse]
+  again = bool(worse) and pathlib.Path(run.flags['baseline']).resolve() == run.workdir.resolve()
+  if not again:  # else what was measured before stays to be met
+    files.write_json(run.workdir / 'runs' / regression.QUERIES, made.by_query())
   run.write_result(made.result())  # last: by this `build` knows that nothing is left to do
-  return run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
+  run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
+  if changes:
+    run.print('\n' + regression.table(changes))
+  if worse:
+    raise UserError(f'worse than {run.flags["baseline"]} by more than chance: {", ".join(worse)}')
+
+
+def _baseline(run: contract.Run) -> regression.ByQuery | None:
+  """The measures by query of the run that --baseline names."""
+  folder = run.flags.get('baseline')
+  return regression.read_by_query(pathlib.Path(folder, 'runs', regression.QUERIES)) if folder else None
 
 
 def _show_answers(run: contract.Run, judged: AnswerReport, plots: pathlib.Path) -> None:
@@ -274,6 +292,9 @@ def _summary(result: dict[str, Any]) -> str:
 
 def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string('query', None, 'for --mode=ask; asked for if it is not given', flag_values=values)
+  flags.DEFINE_string(
+    'baseline', '', "for --mode=evaluate: another run's workdir; fails if a measure is worse", flag_values=values
+  )
   flags.DEFINE_string('folder', '', 'for --mode=ask: only pages filed under it', flag_values=values)
 
 
@@ -298,7 +319,7 @@ _ASKED = tuple(f'evaluate.{name}' for name in ('known_items', 'max_queries', 'qu
 MODES = {
   'build': contract.Mode(build, ('data', *_INDEX, *_SEARCH, 'evaluate', *_ANSWER)),
   'ask': contract.Mode(ask, (*_SEARCH, 'answer'), kept=('encoder',), flags=('query', 'folder')),
-  'evaluate': contract.Mode(evaluate, (*_SEARCH, 'evaluate', *_ANSWER), kept=('data', *_INDEX)),
+  'evaluate': contract.Mode(evaluate, (*_SEARCH, 'evaluate', *_ANSWER), kept=('data', *_INDEX), flags=('baseline',)),
   'tune': contract.Mode(tune, ('search.pages', *_ASKED, 'tune'), kept=('data', *_INDEX)),
   'update': contract.Mode(update, ('data', *_INDEX)),
   'tensorboard': contract.Mode(tensorboard, kept=('encoder',)),

@@ -34,8 +34,10 @@ class AnswerReport:
   """What was answered to N queries.
 
   Attributes:
+    ids: of the queries.
     right: bool [R, K]: whether the first, the first two, ... citations hold a text that answers, of the R queries for
       which that is known; None if it is of none.
+    known_answers: ids of these R.
     known: float [N]: confidence with the pages there, by a calibration on the queries of other pages;
     hidden: float [N]: the same with them hidden.
     min_confidence: below it no answer is given.
@@ -44,7 +46,9 @@ class AnswerReport:
     calibration: fitted to all of them.
   """
 
+  ids: Sequence[str]
   right: np.ndarray | None
+  known_answers: Sequence[str]
   known: np.ndarray
   hidden: np.ndarray
   min_confidence: float
@@ -88,6 +92,12 @@ class AnswerReport:
       'answer_p50_ms': float(middle),
       'answer_p99_ms': float(late),
     }
+
+  def by_query(self) -> dict[str, dict[str, float]]:
+    """Measure -> query id -> 0 or 1."""
+    columns = {f'answer@{place}': (self.known_answers, hits) for place, hits in self._hits().items()}
+    columns |= {'abstains': (self.ids, self.abstained_known), 'answers unknown': (self.ids, self.answered_unknown)}
+    return {name: dict(zip(ids, values.astype(float).tolist(), strict=True)) for name, (ids, values) in columns.items()}
 
   def _hits(self) -> dict[int, np.ndarray]:
     if self.right is None:
@@ -144,7 +154,9 @@ def judge_answers(
     curve = calibration.PRIOR
     confidence = curve.of(with_page), curve.of(without_page)
   return AnswerReport(
+    list(pages),
     np.array(right) if right else None,
+    [id_ for id_ in pages if id_ in texts],
     *confidence,
     config.min_confidence,
     np.array(lengths),

@@ -32,24 +32,30 @@ def cut_sentences(text: str, start: int, end: int, whole: Sequence[tuple[int, in
   Args:
     whole: spans that are never cut, and stand by themselves: blocks of code.
   """
+  cased = _has_capitals(text[start:end])
   edges = {start, end, *(min(max(edge, start), end) for span in whole for edge in span)}
   for found in _END.finditer(text, start, end):
     at = found.end()
     while at < end and text[at].isspace():
       at += 1
     if any(first < at < last for first, last in whole) or (
-      found['dot'] and _goes_on(text, found.start(), at, start, end)
+      found['dot'] and _goes_on(text, found.start(), at, start, end, cased)
     ):
       continue
     edges.add(at)
   return [span for span in itertools.pairwise(sorted(edges)) if text[span[0] : span[1]].strip()]
 
 
-def _goes_on(text: str, dot: int, after: int, start: int, end: int) -> bool:
+def _has_capitals(text: str) -> bool:
+  """Whether sentences begin with capitals: some collections are in lower case throughout."""
+  return sum(map(str.isupper, text)) > 0.005 * len(text)
+
+
+def _goes_on(text: str, dot: int, after: int, start: int, end: int, cased: bool) -> bool:
   """Whether a full stop ends no sentence."""
   if after >= end:
     return False
-  if text[after].islower():
+  if cased and text[after].islower():
     return True
   found = _BEFORE.search(text, max(start, dot - 24), dot)
   word = found['word'] if found else ''

@@ -31,6 +31,7 @@ class Report:
   """What an evaluation came to.
 
   Attributes:
+    ids: of the N queries with a relevant page.
     found: stage -> query id -> (page id, score), the best first.
     values: stage -> measure -> [N], a query each.
     milliseconds: part of the search -> [N].
@@ -38,6 +39,7 @@ class Report:
     answers: how good the answers are, and the calibration of their confidence; None if the corpus has no relevant page.
   """
 
+  ids: Sequence[str]
   found: Mapping[str, Mapping[str, Sequence[tuple[str, float]]]]
   values: Mapping[str, Mapping[str, np.ndarray]]
   milliseconds: Mapping[str, np.ndarray]
@@ -72,6 +74,12 @@ class Report:
   def trec(self, stage: str) -> str:
     """A stage's run in TREC's format."""
     return format_run(self.found[stage], f'mlsd_jax-{stage}')
+
+  def by_query(self) -> dict[str, dict[str, float]]:
+    """Measure -> query id -> value: nDCG@10 of each stage, and what was judged of the answers."""
+    stages = {f'ndcg@10 {stage}': own['ndcg@10'].tolist() for stage, own in self.values.items()}
+    measured = {name: dict(zip(self.ids, values, strict=True)) for name, values in stages.items()}
+    return measured | (self.answers.by_query() if self.answers is not None else {})
 
   def result(self) -> dict[str, object]:
     """For result.json."""
@@ -141,6 +149,7 @@ def evaluate(
       raise UserError(f'{name} ranks pages for none of the {len(chosen)} judged queries: their ids must be the same')
   measure = lambda run: {name: per_query(run, chosen, name) for name in MEASURES}
   return Report(
+    ids=[id_ for id_, grades in chosen.items() if any(grade > 0 for grade in grades.values())],
     found=found,
     values={stage: measure(run) for stage, run in runs.items()},
     milliseconds={part: np.array(spent) for part, spent in times.items()},

@@ -62,7 +62,7 @@ def test_a_folder_from_files_to_answers(call, tmp_path, capsys):
   assert code == 0
   assert 'is finished' in out
 
-  code, out, err = call('--mode=ask', '--query=how do I copy a directory and preserve timestamps')
+  code, out, err = call('--mode=ask', '--query=how do I copy a folder and keep the time of its files')
   assert code == 0, err
   assert '1. Handbook page on copy' in out
   assert 'copy.md, characters' in out
@@ -86,6 +86,9 @@ def test_a_folder_from_files_to_answers(call, tmp_path, capsys):
   assert code == 0, err
   result = json.loads((tmp_path / 'w' / 'result.json').read_text())
   assert result['ndcg@10'] == {'bm25': 1.0, 'dense': 1.0, 'hybrid': 1.0, 'theirs.trec': 0.5}
+  code, out, err = call('--mode=evaluate', *asked, '--baseline=w')
+  assert code == 0, err
+  assert 'ndcg@10 hybrid 1.0000 1.0000 +0.0000' in ' '.join(out.split())
   (tmp_path / 'qrels').write_text('1 0 elsewhere 1\n')
   code, _, err = call('--mode=evaluate', *asked)
   assert code == 2

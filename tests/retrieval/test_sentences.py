@@ -30,6 +30,10 @@ def cut(text, *whole):
       ['one line\nand its end', 'next', '- an item', '- another'],
     ),
     ('see a.b/c?d=1 now', ['see a.b/c?d=1 now']),
+    (
+      'the flow is slow . it is shown in fig. 2 . no more .',
+      ['the flow is slow .', 'it is shown in fig. 2 .', 'no more .'],
+    ),
     ('   \n\n ', []),
   ],
 )
