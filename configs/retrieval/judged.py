@@ -1,4 +1,4 @@
-"""Collections that people judged: scifact, cranfield, a folder in BEIR's layout or a SQuAD file after the colon.
+"""Collections that people judged: scifact, cranfield, a folder of BEIR or SMART, a SQuAD file (after the colon).
 
 python -m experiments.retrieval --config=configs/retrieval/judged.py:scifact
 python -m experiments.retrieval --config=configs/retrieval/judged.py:cranfield

@@ -15,6 +15,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.ranking_measures import Judgements
 from mlsd_jax.retrieval.judged_files import Judged, format_run, read_qrels, read_queries, read_run
 from mlsd_jax.retrieval.pages import Page, read_pages, read_text
+from mlsd_jax.retrieval.smart import is_smart, read_smart
 from mlsd_jax.retrieval.squad import read_squad
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
   'read_queries',
   'read_run',
   'read_scifact',
+  'read_smart',
   'read_squad',
 ]
 
@@ -126,8 +128,8 @@ def open_collection(spec: str, warn: Callable[[str], None]) -> tuple[Iterator[Pa
   """The pages of a corpus, and its judged queries if it has any; else `read_pages`.
 
   Args:
-    spec: scifact, cranfield, a BEIR folder, a file in SQuAD's form (*.json; by its name alone, one of XQuAD's that is
-      on this machine), or what `read_pages` takes.
+    spec: scifact, cranfield, a folder of BEIR or SMART, a file in SQuAD's form (*.json; by its name alone, one of
+      XQuAD's that is on this machine), or what `read_pages` takes.
 
   Raises:
     UserError: as those.
@@ -138,6 +140,8 @@ def open_collection(spec: str, warn: Callable[[str], None]) -> tuple[Iterator[Pa
     return read_cranfield()
   if is_beir(pathlib.Path(spec)):
     return read_beir(pathlib.Path(spec), warn)
+  if is_smart(pathlib.Path(spec)):
+    return read_smart(pathlib.Path(spec), warn)
   if spec.lower().endswith('.json'):
     return read_squad(_squad_file(spec), warn)
   return read_pages(spec, warn), None

@@ -1,0 +1,89 @@
+"""Collections in the form of the SMART system (Salton 1971), as CISI, CACM and others come: .I, .T, .A, .W, ...
+
+A folder has three files, told by the ends of their names: documents (*.all), queries (*.qry or query.text) and what is
+relevant (*.rel or qrels.text: query, document, and what nobody uses, on each line).
+"""
+
+import pathlib
+import re
+from collections.abc import Callable, Iterator
+
+from mlsd_jax import reading
+from mlsd_jax.errors import UserError
+from mlsd_jax.retrieval.judged_files import Judged
+from mlsd_jax.retrieval.page import Page
+
+_ENDS = {'documents': ('.all',), 'queries': ('.qry', 'query.text'), 'relevant': ('.rel', 'qrels.text')}
+_RECORD = re.compile(r'^\.I[ \t]+(\d+)[ \t]*$', re.MULTILINE)
+_FIELD = re.compile(r'^\.([A-Z])[ \t]*$', re.MULTILINE)
+
+
+def is_smart(folder: pathlib.Path) -> bool:
+  """Whether a folder has the three files."""
+  return folder.is_dir() and all(_file(folder, kind) is not None for kind in _ENDS)
+
+
+def read_smart(folder: pathlib.Path, warn: Callable[[str], None] = print) -> tuple[Iterator[Page], Judged]:
+  """Pages with the title of .T and the text of .W, the queries of .W, and what is relevant to them.
+
+  Args:
+    warn: gets a line if queries are left out because nothing is relevant to them.
+
+  Raises:
+    UserError: a file is missing, is no text, holds no record, or has a line or record that is none.
+  """
+  paths = {kind: _file(folder, kind) for kind in _ENDS}
+  for kind, path in paths.items():
+    if path is None:
+      raise UserError(f'{folder} has no file of {kind}: a name that ends in {" or ".join(_ENDS[kind])}')
+  documents, queries, relevant = (path for path in paths.values() if path is not None)
+  pages = []
+  for number, fields in _records(documents):
+    title, text = fields.get('T', ''), fields.get('W', '')
+    if title or text:
+      pages.append(Page(number, title, text or title))
+  if not pages:
+    raise UserError(f'{documents} holds no document with a title (.T) or text (.W)')
+  asked = {number: ' '.join((fields.get('T', ''), fields.get('W', ''))).strip() for number, fields in _records(queries)}
+  judgements: dict[str, dict[str, int]] = {}
+  for line_number, line in enumerate(_text(relevant).splitlines(), start=1):
+    parts = line.split()
+    if not parts:
+      continue
+    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
+      raise UserError(f'{relevant}, line {line_number}: not a query and a document: {line[:80]!r}')
+    judgements.setdefault(str(int(parts[0])), {})[str(int(parts[1]))] = 1
+  shared = {number: text for number, text in asked.items() if number in judgements and text}
+  if not shared:
+    raise UserError(f'no query of {queries} is judged in {relevant}')
+  if len(shared) < len(asked):
+    warn(f'{len(asked) - len(shared):,} of {len(asked):,} queries of {queries} have nothing relevant and are not asked')
+  return iter(pages), Judged(shared, {number: judgements[number] for number in shared})
+
+
+def _file(folder: pathlib.Path, kind: str) -> pathlib.Path | None:
+  return next(
+    (path for path in sorted(folder.iterdir()) if path.name.lower().endswith(_ENDS[kind]) and path.is_file()), None
+  )
+
+
+def _records(path: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
+  """The number of each record, without zeros before it, and its fields with single spaces; a field's parts together."""
+  before, *parts = _RECORD.split(_text(path))
+  if not parts or before.strip():
+    raise UserError(f'{path} does not begin with a record (.I and a number)')
+  for number, record in zip(parts[::2], parts[1::2], strict=True):
+    fields: dict[str, str] = {}
+    _, *named = _FIELD.split(record)
+    for name, text in zip(named[::2], named[1::2], strict=True):
+      fields[name] = f'{fields.get(name, "")} {" ".join(text.split())}'.strip()
+    yield str(int(number)), fields
+
+
+def _text(path: pathlib.Path) -> str:
+  """These files are older than Unicode: UTF-8 where they are, else Latin 1."""
+  content = reading.read_bytes(path)
+  try:
+    return reading.newlines(content.decode())
+  except UnicodeDecodeError:
+    return reading.newlines(content.decode('latin-1'))
