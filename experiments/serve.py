@@ -133,8 +133,9 @@ def _stored_run(experiment: str, workdir: pathlib.Path) -> contract.Run:
 
 def _open_recommender(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
   state = saved_state.load(workdir / 'state')
-  if state.purchases is None:
-    raise UserError('it was saved by an earlier release; train again in a new --workdir')
+  if state.purchases is None:  # of an earlier release: it answers, and takes no events
+    services.recommenders[name] = RecommendService(name, state, max_waiting=settings.max_waiting)
+    return
   folder = pathlib.Path(settings.state, name)
   if name not in services.shops:
     services.shops[name] = Shop(state, folder), AnswerLog(folder / 'answers')

@@ -28,7 +28,7 @@ def started_with(monkeypatch, tmp_path):
     monkeypatch.setattr(serve, '_finished', lambda runs: iter(()))
     monkeypatch.setattr(serve, '_missing', lambda runs: [])
     monkeypatch.setattr(serve, '_listen', lambda run, settings, app: found.append(settings))
-    monkeypatch.setattr(serve, 'Services', lambda: Services(tokenizers={'any': None}))
+    monkeypatch.setattr(serve, 'Services', lambda **others: Services(tokenizers={'any': None}, **others))
     monkeypatch.chdir(tmp_path)
     assert serve.main(arguments) == 0
     return found[0]
@@ -43,7 +43,9 @@ def test_kubernetes_starts_the_server_as_its_probes_and_limits_expect(started_wi
   (port,) = CONTAINER['ports']
   assert (settings.host, settings.port) == ('0.0.0.0', port['containerPort'])
   assert settings.drain_seconds < pod['terminationGracePeriodSeconds']
-  assert settings.runs in [mount['mountPath'] for mount in CONTAINER['volumeMounts']]
+  mounts = {mount['mountPath']: mount.get('readOnly', False) for mount in CONTAINER['volumeMounts']}
+  assert mounts[settings.runs]
+  assert not mounts[settings.state]  # what happens while it serves is written
   assert CONTAINER['env'][0]['name'] == serve.KEYS
   assert SERVICE['spec']['ports'][0]['targetPort'] == port['name']
   assert SERVICE['spec']['selector'].items() <= DEPLOYMENT['spec']['template']['metadata']['labels'].items()
@@ -59,6 +61,7 @@ def test_the_image_starts_the_server_and_holds_what_it_needs(started_with):
   assert (python, module) == ('python', 'experiments.serve')
   settings = started_with(arguments)
   assert (settings.host, settings.port) == ('0.0.0.0', int(port))
+  assert any(settings.state in line for line in lines_of('RUN'))
   let_in = {
     line[1:] for line in (ROOT / 'deploy' / 'Dockerfile.dockerignore').read_text().splitlines() if line.startswith('!')
   }
