@@ -119,6 +119,9 @@ def evaluate(run: contract.Run) -> None:
   if config.evaluate.hellaswag:
     choice = text_scores.hellaswag(params, model, tokenizer, config.evaluate.hellaswag)
     values |= {f'hellaswag_{name}': value for name, value in dataclasses.asdict(choice).items()}
+  if config.evaluate.choices:
+    choice = text_scores.multiple_choice(params, model, tokenizer, config.evaluate.choices)
+    values |= {f'choices_{name}': value for name, value in dataclasses.asdict(choice).items()}
   if config.evaluate.lambada:
     last_word = text_scores.lambada(params, model, tokenizer, config.evaluate.lambada)
     values |= {f'lambada_{name}': _finite(value) for name, value in dataclasses.asdict(last_word).items()}

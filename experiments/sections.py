@@ -136,6 +136,7 @@ class TextEvaluation:
   stride: int
   hellaswag: str
   lambada: str
+  choices: str
 
 
 @dataclasses.dataclass(frozen=True)

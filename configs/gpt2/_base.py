@@ -44,6 +44,7 @@ def base() -> ConfigDict:
         'stride': 0,  # of the windows; 0 is the context: every token scored once, with what precedes it there
         'hellaswag': '',  # local JSONL files for --mode=evaluate
         'lambada': '',
+        'choices': '',  # {"context", "choices", "label"} a line, scored as lm-evaluation-harness scores them
       },
       'sample': {
         'prompt': '',  # '' starts a new document; the flag may be repeated, a prompt each

@@ -131,6 +131,41 @@ def hellaswag(
   return ChoiceScore(right / len(rows), right_normalised / len(rows), len(rows))
 
 
+def multiple_choice(
+  params: Any,
+  config: DecoderConfig,
+  tokenizer: tokenizers.Tokenizer,
+  path: str | os.PathLike[str],
+  *,
+  limit: int | None = None,
+  progress: Progress | None = None,
+) -> ChoiceScore:
+  """Chooses among answers by their probability behind a context, with the figures of lm-evaluation-harness.
+
+  A choice is scored behind the context and one space, the two encoded as one text; `accuracy` is its acc, and
+  `accuracy_normalised` its acc_norm, which divides by characters (`hellaswag` divides by bytes).
+
+  Args:
+    path: JSONL; each row has 'context' (text), 'choices' (texts) and 'label' (the right one, from 0). HellaSwag, ARC,
+      PIQA, BoolQ and MMLU are such rows once their prompt is written out. Contexts that do not fit lose their start.
+    limit: the first so many rows only.
+
+  Raises:
+    UserError: the file is missing or a row is not as above; names the line.
+  """
+  rows = list(_rows(path, functools.partial(_parse_choice, context='context', choices='choices'), limit))
+  pairs = [(context, f' {choice}') for context, choices, _ in rows for choice in choices]
+  scores = score_pairs(params, config, tokenizer, pairs, together=True, progress=progress)
+  nats = iter([float(nats.sum()) for nats, _ in scores])
+  right = right_normalised = 0
+  for _, choices, label in rows:
+    of_choice = [next(nats) for _ in choices]
+    right += int(np.argmin(of_choice)) == label
+    by_length = [nat / len(choice) for nat, choice in zip(of_choice, choices, strict=True)]
+    right_normalised += int(np.argmin(by_length)) == label
+  return ChoiceScore(right / len(rows), right_normalised / len(rows), len(rows))
+
+
 def lambada(
   params: Any,
   config: DecoderConfig,
@@ -161,14 +196,16 @@ def score_pairs(
   tokenizer: tokenizers.Tokenizer,
   pairs: Sequence[tuple[str, str]],
   *,
+  together: bool = False,
   tokens_per_batch: int = 2048,
   progress: Progress | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
   """Scores continuations of contexts.
 
   Args:
-    pairs: (context, continuation), encoded apart. An empty context becomes end_of_text. What does not fit the model
-      is dropped from the beginning.
+    pairs: (context, continuation), encoded apart, or `together` as one text, of which the continuation is what is
+      behind the tokens of the context; spaces that end a context are then of the continuation. An empty context
+      becomes end_of_text. What does not fit the model is dropped from the beginning.
     tokens_per_batch: rows of like length share a batch of about so many tokens, whose logits are all held at once.
 
   Returns:
@@ -183,7 +220,7 @@ def score_pairs(
       f'tokenizer {tokenizer.name} has {tokenizer.vocab_size} ids, but the model only {config.vocab_size}'
     )
   params = jax.tree.map(jnp.asarray, params)
-  rows = [_tokens(tokenizer, *pair, config.context_length) for pair in pairs]
+  rows = [_tokens(tokenizer, *pair, config.context_length, together) for pair in pairs]
   order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))
   scores: dict[int, tuple[np.ndarray, np.ndarray]] = {}
   while len(scores) < len(order):
@@ -223,9 +260,16 @@ def _nats_and_hits(params, tokens_BT, config):
   return nats_BT, jnp.argmax(logits_BTV, axis=-1) == tokens_BT[:, 1:]
 
 
-def _tokens(tokenizer: tokenizers.Tokenizer, context: str, continuation: str, most: int) -> tuple[np.ndarray, int]:
+def _tokens(
+  tokenizer: tokenizers.Tokenizer, context: str, continuation: str, most: int, together: bool
+) -> tuple[np.ndarray, int]:
   """Context and continuation as ids, at most `most` + 1 of them, and how many at the end are the continuation."""
-  given, scored = tokenizer.encode(context), tokenizer.encode(continuation)
+  if together and context:
+    kept = context.rstrip()
+    given = tokenizer.encode(kept)
+    scored = tokenizer.encode(context + continuation)[len(given) :]
+  else:
+    given, scored = tokenizer.encode(context), tokenizer.encode(continuation)
   if not given.size:
     given = np.array([tokenizer.end_of_text or 0], np.int32)
   if not 0 < scored.size <= most:
@@ -254,13 +298,13 @@ def _text(row: Any, key: str) -> str:
   return row[key]
 
 
-def _parse_choice(row: Any) -> tuple[str, list[str], int]:
-  context, endings, label = _text(row, 'ctx'), row.get('endings'), row.get('label')
+def _parse_choice(row: Any, context: str = 'ctx', choices: str = 'endings') -> tuple[str, list[str], int]:
+  given, endings, label = _text(row, context), row.get(choices), row.get('label')
   if not isinstance(endings, list) or len(endings) < 2 or not all(isinstance(e, str) and e for e in endings):
-    raise UserError("needs 'endings', a list of two or more texts")
+    raise UserError(f'needs {choices!r}, a list of two or more texts')
   if isinstance(label, bool) or str(label) not in map(str, range(len(endings))):
     raise UserError(f"needs 'label', a number from 0 to {len(endings) - 1}, not {label!r}")
-  return context, endings, int(label)
+  return given, endings, int(label)
 
 
 def _parse_passage(row: Any) -> tuple[str, str]:

@@ -3,6 +3,9 @@
 import functools
 import json
 import math
+import os
+import random
+import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +15,8 @@ import pytest
 from mlsd_jax import tokenizers
 from mlsd_jax.data.batches import BatchList
 from mlsd_jax.errors import UserError
-from mlsd_jax.language_model import text_scores
-from mlsd_jax.models import gpt
+from mlsd_jax.language_model import modern_folder, text_scores
+from mlsd_jax.models import gpt, modern_gpt
 
 BYTES = tokenizers.ByteTokenizer()
 CONFIG = gpt.GPTConfig(vocab_size=BYTES.vocab_size, context_length=64, num_layers=1, num_heads=2, embed_dim=16)
@@ -189,3 +192,82 @@ def test_a_loss_that_is_no_number_is_an_error(bad, tmp_path):
   for score, path in ((text_scores.hellaswag, choice), (text_scores.lambada, passage)):
     with pytest.raises(UserError, match=r'the loss of the continuation .* is (nan|inf)'):
       score(broken, CONFIG, BYTES, path)
+
+
+def test_multiple_choice_takes_the_most_probable_answer_in_all_and_a_character(tmp_path):
+  rng = np.random.default_rng(5)
+  text = lambda length: ''.join(rng.choice(list('abc é'), length)) + 'x'
+  rows = [
+    {'context': text(9) + ' ' * (i % 2), 'choices': [text(n) for n in (2, 9, 5)], 'label': i % 3} for i in range(12)
+  ]
+  (tmp_path / 'rows.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+  nats = lambda row, choice: nats_of(BYTES.encode(f'{row["context"]} {choice}'))[0][
+    len(BYTES.encode(row['context'].rstrip())) - 1 :
+  ].sum()
+  plain = [int(np.argmin([nats(row, choice) for choice in row['choices']])) for row in rows]
+  shared = [int(np.argmin([nats(row, choice) / len(choice) for choice in row['choices']])) for row in rows]
+  assert plain != shared
+  found = text_scores.multiple_choice(params(), CONFIG, BYTES, tmp_path / 'rows.jsonl')
+  right = lambda chosen: np.mean([one == row['label'] for one, row in zip(chosen, rows, strict=True)])
+  assert (found.accuracy, found.accuracy_normalised) == (right(plain), right(shared))
+  (tmp_path / 'rows.jsonl').write_text('{"context": "a", "choices": ["b"], "label": 0}')
+  with pytest.raises(UserError, match=r"line 1: needs 'choices', a list of two or more"):
+    text_scores.multiple_choice(params(), CONFIG, BYTES, tmp_path / 'rows.jsonl')
+
+
+LM_EVAL = """
+import json, pathlib, sys
+from lm_eval import simple_evaluate
+from lm_eval.tasks import TaskManager
+folder, file, out = sys.argv[1:]
+pathlib.Path(out, 'made.yaml').write_text(f'''
+task: made
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {file}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{context}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: label
+metric_list: [{{metric: acc}}, {{metric: acc_norm}}]
+''')
+found = simple_evaluate(model='hf', model_args=f'pretrained={folder},dtype=float32', tasks=['made'], device='cpu',
+                        task_manager=TaskManager(include_path=out), batch_size=4, bootstrap_iters=0)
+print(json.dumps({k: v for k, v in found['results']['made'].items() if isinstance(v, float)}))
+"""
+
+
+@pytest.mark.skipif(
+  'MLSD_PEER_PYTHON' not in os.environ, reason='MLSD_PEER_PYTHON names no interpreter with torch and lm_eval'
+)
+def test_multiple_choice_has_the_figures_of_lm_evaluation_harness(tmp_path):
+  """A random model on 60 questions, with contexts that end in spaces, that are empty or that do not fit."""
+  rng = random.Random(0)
+  words = ['the', 'cat', 'naïve', 'ran', 'far—away', '12', 'and', 'so', 'on.', "it's"]
+  text = lambda most: ' '.join(rng.choices(words, k=rng.randint(1, most)))
+  rows = [
+    {
+      'context': text(90 if i % 9 == 0 else 12) + ' ' * (i % 4 == 0),
+      'choices': [text(5) for _ in range(4)],
+      'label': i % 4,
+    }
+    for i in range(60)
+  ]
+  file = tmp_path / 'rows.jsonl'
+  file.write_text('\n'.join(map(json.dumps, rows)))
+  tokenizer = tokenizers.BPETokenizer.train([' '.join(words) * 9], 300)
+  config = modern_gpt.ModernGPTConfig(
+    vocab_size=tokenizer.vocab_size, context_length=64, num_layers=1, num_heads=2, embed_dim=32, init_stddev=0.4,
+    embedding_stddev=0.4,
+  )  # fmt: skip
+  params = modern_gpt.init(jax.random.key(0), config)
+  folder = modern_folder.save_modern(params, config, tmp_path / 'model', tokenizer)
+  command = [os.environ['MLSD_PEER_PYTHON'], '-c', LM_EVAL, folder, file, tmp_path]
+  run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {'HF_HUB_OFFLINE': '1'})
+  assert run.returncode == 0, run.stderr
+  theirs = json.loads(run.stdout.splitlines()[-1])
+  ours = text_scores.multiple_choice(params, config, tokenizer, file)
+  assert 0.1 < ours.accuracy < 0.6
+  assert ours.accuracy != ours.accuracy_normalised
+  assert ours.accuracy == pytest.approx(theirs['acc,none'])
+  assert ours.accuracy_normalised == pytest.approx(theirs['acc_norm,none'])
