@@ -26,6 +26,8 @@ from mlsd_jax.recsys.live.user_rows import UserRows
 from mlsd_jax.recsys.purchases.events import DAY, Dataset, vocabulary
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.serving import State
+from mlsd_jax.recsys.stages import features
+from mlsd_jax.recsys.stages.candidates import SOURCES, collect
 
 _PLACE_DAYS = 30  # as snapshot.count_places has it
 _FEATURES = ('price7', 'price30', 'price')  # what an item costs, the latest first
@@ -204,7 +206,7 @@ class LiveState:
     if len(changed):
       arrays |= self._companions.replace(arrays, changed)
     state = _with(view.state, dataclasses.replace(known, arrays=arrays, derived={}), self._rows)
-    serving.recommend(state, np.array([first]))  # what is made once a snapshot is made before anybody waits for it
+    _make_ready(state, first)
     view.state = state
     view.users.update((id_, first + place) for place, id_ in enumerate(ids))
 
@@ -247,6 +249,14 @@ class LiveState:
       share[items] = history.group_by('item').agg(pl.col('promoted').mean()).sort('item')['promoted'].to_numpy()
       out['promotion_item'] = share
     return out
+
+
+def _make_ready(state: State, user: int) -> None:
+  """What is made once a snapshot (known.snapshot.once) is made before anybody waits for it."""
+  sizes = state.funnel.per_source
+  sources = {name: source for name, source in SOURCES.items() if name in sizes}
+  if sources:
+    features.compute(state.snapshot, collect(state.snapshot, np.array([user]), sources, sizes))
 
 
 def promoted(dataset: Dataset, events: pl.DataFrame) -> np.ndarray:
