@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from absl import flags
+from absl import flags as absl_flags
 from ml_collections import ConfigDict
 
 from experiments.modes import Mode
@@ -29,37 +29,44 @@ VOCABULARIES = {
 }
 CHARACTERS = 128  # of a text that is not read
 
-type Programs = Callable[[ConfigDict], Sequence[Any]]  # of mlsd_jax.compilation.Program
+SERVING_MESH = {'data': 1, 'fsdp': 1, 'tensor': -1}  # one copy of a model, its heads over all devices
+
+type Programs = Callable[..., Sequence[Any]]  # of mlsd_jax.compilation.Program
 type Change = Mapping[str, Any]  # values by key of the config
 
 
-def define_flags(values: flags.FlagValues) -> None:
+def define_flags(values: absl_flags.FlagValues) -> None:
   """The flags of --mode=compile."""
-  flags.DEFINE_string(
+  absl_flags.DEFINE_string(
     'hardware', '', '--mode=compile: the machine, as 8xh100, 64xh100, v5e:4x4 or v6e:4x4', flag_values=values
   )
-  flags.DEFINE_bool(
+  absl_flags.DEFINE_bool(
     'try_changes', True, '--mode=compile: where it does not fit, look for the smallest change', flag_values=values
   )
-  flags.DEFINE_string('program', '', '--mode=compile: only the programs whose name has this in it', flag_values=values)
+  absl_flags.DEFINE_string(
+    'program', '', '--mode=compile: only the programs whose name has this in it', flag_values=values
+  )
 
 
 def mode(
-  programs: Programs, reads: Sequence[str], changes: Callable[[ConfigDict], Sequence[Change]] = lambda config: ()
+  programs: Programs,
+  reads: Sequence[str],
+  changes: Callable[[ConfigDict], Sequence[Change]] = lambda config: (),
+  flags: Sequence[str] = (),
 ) -> Mode:
   """The mode of an experiment.
 
   Args:
-    programs: config -> what it compiles to.
+    programs: config -> what it compiles to; of (config, values of flags) where it goes by `flags` of its own.
     reads: keys that `programs` goes by.
     changes: config -> what might make it fit, what costs least first.
   """
 
   def compile_(run: Run) -> None:
     """Compiles its programs for --hardware, which need not be here: bytes, collectives, whether it fits."""
-    _compile(run, programs, changes)
+    _compile(run, (lambda config: programs(config, run.flags)) if flags else programs, changes)
 
-  return Mode(compile_, tuple(reads), flags=FLAGS)
+  return Mode(compile_, tuple(reads), flags=(*FLAGS, *flags))
 
 
 def training_changes(config: ConfigDict, section: str = 'train', model: str = 'model') -> list[Change]:
@@ -122,6 +129,8 @@ def _compile(run: Run, programs: Programs, changes: Callable[[ConfigDict], Seque
     names = ', '.join(each.name for each in programs(run.config))
     raise UserError(f'--program={wanted} names none of {names}')
   hardware = open_hardware(run.flags['hardware'], f'python -m experiments.{run.name}')
+  if hardware.platform != 'cpu':  # what is compiled for devices that are not here cannot be read back
+    jax.config.update('jax_enable_compilation_cache', False)
   run.print(f'compiled for {hardware.name}, not run: {_versions()}')
   for program in found:
     report = compile_program(program, hardware)

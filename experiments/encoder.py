@@ -6,32 +6,43 @@ python -m experiments.encoder --config.data.source="('runs/retrieval/vmware','ru
 python -m experiments.encoder --mode=evaluate                                # held-out pairs, before and after
 """
 
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments import config_files, contract, sections
+import jax
+import jax.numpy as jnp
+
+from experiments import compile_mode, config_files, contract, sections
+from mlsd_jax.compilation import Program, batched_program, train_program
 from mlsd_jax.encoder import pair_ranks
 from mlsd_jax.encoder.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
 from mlsd_jax.encoder.examples import Pair
+from mlsd_jax.encoder.tasks import BERT_RULES
 from mlsd_jax.encoder.training import (
   ContrastiveConfig,
   CrossEncoderConfig,
   MaskedLMConfig,
+  batch_shapes,
   check_lengths,
+  heads_of,
+  make_task,
   pretrain_mlm,
   train_contrastive,
   train_cross_encoder,
 )
 from mlsd_jax.errors import UserError
+from mlsd_jax.models import bert
 from mlsd_jax.retrieval import query_pairs, store
 from mlsd_jax.retrieval.query_pairs import PairConfig
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.training import distributed, plots
-from mlsd_jax.training.config import TrainConfig, free_keys
+from mlsd_jax.training.config import DTYPES, TrainConfig, free_keys
 from mlsd_jax.training.loop import Result, check_settings
 from mlsd_jax.training.metrics import read_metrics
+from mlsd_jax.training.step import cast_floating
 
 KINDS = {'cross_encoder': CrossEncoderConfig, 'contrastive': ContrastiveConfig, 'masked_lm': MaskedLMConfig}
 type Settings = CrossEncoderConfig | ContrastiveConfig | MaskedLMConfig
@@ -72,6 +83,29 @@ def train(run: contract.Run) -> None:
   return run.print(f'{run.workdir}: {_summary(run, run.result() or {})}')
 
 
+def programs(config: Any) -> list[Program]:
+  """What --mode=compile compiles: the training of config.kind, and embedding of a batch of texts."""
+  settings = _read_settings(config)
+  encoder = load_encoder(config.encoder.name, dtype=config.encoder.dtype, max_length=config.encoder.max_length)
+  passages, model = config.pairs.negatives + 1, encoder.model
+  trained = dataclasses.replace(model.config, heads=heads_of(settings, model.config), dropout=settings.dropout)
+  task = make_task(trained, model.pooling, settings, passages)
+  mesh = settings.train.mesh
+  tokens = jax.ShapeDtypeStruct((settings.train.batch_size, model.max_length), jnp.int32)
+
+  def embed(params, batch):
+    mask = batch['tokens'] >= 0
+    return bert.embed(params, jnp.maximum(batch['tokens'], 0), mask, model.config, model.pooling)
+
+  params = jax.eval_shape(
+    lambda: cast_floating(bert.init(jax.random.key(0), model.config), DTYPES[config.encoder.dtype])
+  )
+  return [
+    train_program(task, settings.train, batch_shapes(settings, passages), f'train {config.kind}'),
+    batched_program('embedding', embed, params, {'tokens': tokens}, BERT_RULES, mesh),
+  ]
+
+
 def evaluate(run: contract.Run) -> None:
   """How often the encoder it began with, and the trained one, put a held-out pair's passage first."""
   folder = run.workdir / 'model'
@@ -86,8 +120,11 @@ def evaluate(run: contract.Run) -> None:
 
 
 def _settings(run: contract.Run) -> Settings:
+  return _read_settings(run.config)
+
+
+def _read_settings(config: Any) -> Settings:
   """The settings of the config's kind, all of them checked."""
-  config = run.config
   if config.kind not in KINDS:
     raise UserError(f'config.kind={config.kind!r} is not one of {", ".join(KINDS)}')
   trainer = from_mapping(TrainConfig, config.train.to_dict(), 'train')
@@ -221,6 +258,7 @@ _PAIRS = ('data', 'encoder', 'pairs', 'kind', 'generator')
 MODES = {
   'train': contract.Mode(train, (*_PAIRS, 'train', *KINDS)),
   'evaluate': contract.Mode(evaluate, kept=_PAIRS),
+  'compile': compile_mode.mode(programs, ('encoder', 'pairs.negatives', 'kind', 'train', *KINDS)),
 }
 
 CLASSES = (('pairs', PairConfig), *KINDS.items())
@@ -242,7 +280,16 @@ SECTIONS: dict[str, sections.Section] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  return contract.launch('encoder', MODES, 'quickstart', idle=_idle, sections=SECTIONS, classes=CLASSES, argv=argv)
+  return contract.launch(
+    'encoder',
+    MODES,
+    'quickstart',
+    define_flags=compile_mode.define_flags,
+    idle=_idle,
+    sections=SECTIONS,
+    classes=CLASSES,
+    argv=argv,
+  )
 
 
 if __name__ == '__main__':

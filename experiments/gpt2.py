@@ -22,14 +22,14 @@ from ml_collections import ConfigDict
 
 from experiments import compile_mode, contract, gpt2_chat, sections
 from mlsd_jax import files, sealed
-from mlsd_jax.compilation import Program, train_program
+from mlsd_jax.compilation import Program, Slots, decoding_programs, train_program
 from mlsd_jax.data.bigram_baseline import bigram_val_loss
 from mlsd_jax.data.tokens import EvalBatches, TokenBatches, TokenDataset
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.language_model import gpt2_folder, modern_folder, pretrained, text_scores
-from mlsd_jax.language_model.task import gpt_task
+from mlsd_jax.language_model.task import GPT_RULES, gpt_task
 from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, read_prompts, run_tokenizer
 from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models import gpt
@@ -198,7 +198,8 @@ def programs(config: Any) -> list[Program]:
   model = read_config(config.model.to_dict(), vocab_size=size)
   task = gpt_task(model, batch_size=settings.batch_size, length=model.context_length)
   tokens = jax.ShapeDtypeStruct((settings.batch_size, model.context_length + 1), jnp.int32)
-  return [train_program(task, settings, {'tokens': tokens})]
+  serving = decoding_programs(model, GPT_RULES, compile_mode.SERVING_MESH, Slots(16, DTYPES[settings.dtype]))
+  return [train_program(task, settings, {'tokens': tokens}), *serving]
 
 
 def _write_model(config: Any, model: DecoderConfig, tokenizer: Tokenizer) -> None:

@@ -14,15 +14,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from absl import flags
 
-from experiments import contract, sections
+from experiments import compile_mode, contract, sections
 from mlsd_jax import files
+from mlsd_jax.compilation import Program, train_program
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.words import WordList, load_words
 from mlsd_jax.errors import UserError
-from mlsd_jax.makemore import hyperparameter_search, ladder, loss_charts, statistics
+from mlsd_jax.makemore import hyperparameter_search, ladder, loss_charts, statistics, task
 from mlsd_jax.makemore.new_words import novel_share
 from mlsd_jax.models.name_models import NameConfig
 from mlsd_jax.schema import Positive, from_mapping
@@ -193,6 +195,21 @@ def open_words(run: contract.Run) -> WordList:
   return WordList.split(*load_words(run.config.data.source), run.config.data.split_seed)
 
 
+def programs(config: Any) -> list[Program]:
+  """What --mode=compile compiles: the training of every model of the ladder that is trained. Reads the words."""
+  words = WordList.split(*load_words(config.data.source), config.data.split_seed)
+  found = []
+  for name, settings in _rungs(config).items():
+    if settings.get('kind') == ladder.COUNTED:
+      continue
+    train = _train_config(config, settings, config.seeds[0])
+    encoded = words.encode(words.train[:1])
+    batch = {key: jax.ShapeDtypeStruct((train.batch_size, *x.shape[1:]), x.dtype) for key, x in encoded.items()}
+    model = ladder.model_config(settings, words)
+    found.append(train_program(task.name_task(model, batch_size=train.batch_size), train, batch, f'train {name}'))
+  return found
+
+
 def _folder(run: contract.Run, name: str, seed: int) -> Any:
   return run.workdir / 'models' / (name if seed == run.config.seeds[0] else f'{name}_seed{seed}')
 
@@ -243,6 +260,7 @@ def _summary(result: Mapping[str, Any]) -> str:
 
 def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string('word', '', 'word to score, or several with commas (--mode=score)', flag_values=values)
+  compile_mode.define_flags(values)
 
 
 def _idle(run: contract.Run) -> dict[str, str]:
@@ -259,6 +277,7 @@ MODES = {
   'score': contract.Mode(score, ('ladder',), kept=_TRAINED, flags=('word',)),
   'search': contract.Mode(search_, ('data', 'search')),
   'diagnose': contract.Mode(diagnose, ('data', 'diagnose')),
+  'compile': compile_mode.mode(programs, ('data', 'seeds', 'ladder', 'models', 'train')),
 }
 
 

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import contract, mingpt_problems, sections
+from experiments import compile_mode, contract, mingpt_problems, sections
 from mlsd_jax import files
+from mlsd_jax.compilation import Program, train_program
 from mlsd_jax.data import fetch
 from mlsd_jax.data.algorithmic import Addition, Sorting
 from mlsd_jax.errors import UserError
@@ -116,6 +117,17 @@ def explain(run: contract.Run) -> None:
   run.print(
     f'wrote attention_{rung.name}.png, heads_{rung.name}.png, logit_lens_{rung.name}.png in {run.workdir}/plots'
   )
+
+
+def programs(config: Any) -> list[Program]:
+  """What --mode=compile compiles: the training of every rung that is climbed."""
+  size = compile_mode.vocabulary_size(config.data.tokenizer)
+  found = []
+  for rung in ladder.read_rungs(config.to_dict(), size):
+    shape = rung.train.batch_size, rung.model.context_length + 1
+    batch = {'tokens': jax.ShapeDtypeStruct(shape, jnp.int32)}
+    found.append(train_program(rung.task, rung.train, batch, f'train {rung.name}'))
+  return found
 
 
 def _trained(run: contract.Run, name: str) -> tuple[ladder.Rung, Tokenizer]:
@@ -218,6 +230,7 @@ MODES = {
   'seq2seq': contract.Mode(mingpt_problems.seq2seq, ('seq2seq', 'train', 'max_steps')),
   'explain': contract.Mode(explain, ('explain',), kept=_TRAINED),
   'sample': contract.Mode(sample, ('sample',), kept=_TRAINED),
+  'compile': compile_mode.mode(programs, ('data.tokenizer', *_TRAINED)),
 }
 
 
@@ -261,6 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     'mingpt',
     MODES,
     'quickstart',
+    define_flags=compile_mode.define_flags,
     settle=_settle,
     idle=_idle,
     sections=SECTIONS,

@@ -20,7 +20,8 @@ import numpy as np
 import polars as pl
 from absl import flags
 
-from experiments import contract, sections
+from experiments import compile_mode, contract, sections
+from mlsd_jax.compilation import Program
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
@@ -173,6 +174,19 @@ def simulate(run: contract.Run) -> None:
     run.print(line)
 
 
+def programs(config: Any, flags_: Mapping[str, Any]) -> list[Program]:
+  """What --mode=compile compiles: the training of both models, user vectors, ranking; of sizes read or given."""
+  from mlsd_jax.recsys import sized_programs  # which a training does not need
+
+  recommender = settings.read_recommender(config)
+  if flags_['num_items']:
+    sizes = sized_programs.Sizes(flags_['num_items'], flags_['num_users'])
+  else:
+    data = settings.read_dataset(config)
+    sizes = sized_programs.Sizes.of(code_items(data), code_users(data))
+  return sized_programs.list_programs(recommender, sizes)
+
+
 def _name(state: serving.State, item: int) -> str:
   name, item_id = state.items['name'][item], state.items['id'][item]
   return f'{name} ({item_id})' if name != item_id else f'{name}'
@@ -211,6 +225,11 @@ def _settle(run: contract.Run) -> None:
 def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string('user', '', 'id of a user (--mode=recommend)', flag_values=values)
   flags.DEFINE_bool('exclude_bought', False, 'leave out what the user bought before', flag_values=values)
+  flags.DEFINE_integer('num_items', 0, '--mode=compile: articles; 0 reads the purchases', flag_values=values)
+  flags.DEFINE_integer(
+    'num_users', 0, '--mode=compile: users that have a row of their own; 0 is none', flag_values=values
+  )
+  compile_mode.define_flags(values)
 
 
 def _idle(run: contract.Run) -> dict[str, str]:
@@ -230,6 +249,9 @@ MODES = {
   'recommend': contract.Mode(recommend, ('serve.number',), flags=('user', 'exclude_bought')),
   'submit': contract.Mode(submit, ('serve.part',)),
   'simulate': contract.Mode(simulate, ('data.synthetic',)),
+  'compile': compile_mode.mode(
+    programs, ('seed', 'data', 'funnel', 'tower', 'ranker'), flags=('num_items', 'num_users')
+  ),
 }
 
 CLASSES = (

@@ -54,7 +54,13 @@ def base():
         'refresh_steps': 60,
         'epochs': 2.0,  # at most, through the examples: a small table soon memorises them
         'index': 'auto',
-        'model': {'embed_dim': 128, 'hidden_dim': 128, 'history_length': 64, 'sequence_length': 32},
+        'model': {
+          'embed_dim': 128,
+          'hidden_dim': 128,
+          'history_length': 64,
+          'sequence_length': 32,
+          'rows_multiple': 1,  # on many devices: a multiple of their number, so that they can split the tables
+        },
         'train': train_section(
           omit=('seed',),  # that of the experiment
           steps=300,
@@ -70,7 +76,14 @@ def base():
       'ranker': {
         'epochs': 3.0,  # at most, through the groups
         'losses': {'bce': 1.0, 'pairwise': 3.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05},
-        'model': {'embed_dim': 16, 'bins': 12, 'bag_length': 16, 'interaction': 'both', 'cross_layers': 2},
+        'model': {
+          'embed_dim': 16,
+          'bins': 12,
+          'bag_length': 16,
+          'interaction': 'both',
+          'cross_layers': 2,
+          'rows_multiple': 1,
+        },
         'train': train_section(
           omit=('seed',),
           steps=1500,

@@ -9,7 +9,8 @@ changes with the season: fewer repurchases, more of what is popular now, a short
 
 Measured on generated files of that form and size (benchmarks/recsys_hm_files.py), with a tenth of the steps and two
 weeks: 30m25s on two slow CPU cores, 20.9 GB of memory at most, a request 20.2 ms (4.6 on a quicker machine); see
-docs/notes/recsys.md, Scale. It needs a machine of 24 GB.
+docs/notes/recsys.md, Scale. It needs a machine of 24 GB. On several devices the 105,543 rows of items are split only
+with --config.tower.model.rows_multiple=128 --config.ranker.model.rows_multiple=128 (docs/how-to/will_it_fit.md).
 """
 
 from configs.recsys._base import base

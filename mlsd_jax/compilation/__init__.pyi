@@ -1,4 +1,5 @@
 from .collectives import Collective, count, find_collectives
+from .decoding import Slots, batched_program, decoding_programs
 from .hardware import Hardware, open_hardware
 from .hlo import Module
 from .program import Program, Report, compile_program
@@ -11,8 +12,11 @@ __all__ = [
   'Module',
   'Program',
   'Report',
+  'Slots',
+  'batched_program',
   'compile_program',
   'count',
+  'decoding_programs',
   'describe',
   'find_collectives',
   'open_hardware',

@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from jax.sharding import Mesh
@@ -46,27 +47,21 @@ def find_collectives(module: Module, mesh: Mesh) -> list[Collective]:
   of_axes = _groups_of_axes(mesh)
   scattered = {name for name in module.computations if name.startswith('all-reduce-scatter')}
   asynchronous = _asynchronous(module)
-  found: dict[str, Collective] = {}
-  for number, run in enumerate(module.runs()):
+  found = []
+  for run in module.runs():
     kind = _kind(run, scattered)
-    if kind is None:
+    if kind is None or run.computation in asynchronous.repeated:
       continue
     instruction = run.instruction
     groups = _groups(instruction, kind, mesh.size)
     if all(len(group) == 1 for group in groups):
       continue
     axes = of_axes.get(frozenset(groups)) if kind != 'collective-permute' else _permuted_axes(groups, mesh)
-    overlaps = instruction.opcode.endswith('-start') or run.computation in asynchronous
+    overlaps = instruction.opcode.endswith('-start') or run.computation in asynchronous.starts
     dtype, size = _sent(run, kind, len(groups[0]))
-    # One that overlaps with others is written several times on a TPU: its start, its steps, its end.
-    channel = re.search(r'channel_id=(\d+)', instruction.attributes)
-    key = f'{kind} {channel[1]} {run.times}' if channel else str(number)
-    if key in found:
-      found[key] = dataclasses.replace(found[key], overlaps=found[key].overlaps or overlaps)
-    else:
-      source = module.source(instruction)
-      found[key] = Collective(kind, axes or ('?',), dtype, size, run.times, run.loops > 0, overlaps, source)
-  return list(found.values())
+    source = module.source(instruction)
+    found.append(Collective(kind, axes or ('?',), dtype, size, run.times, run.loops > 0, overlaps, source))
+  return found
 
 
 def count(collectives: Iterable[Collective], *, least: int = 0) -> collections.Counter[tuple[str, tuple[str, ...]]]:
@@ -82,14 +77,22 @@ def _kind(run: Run, scattered: set[str]) -> str | None:
   return 'reduce-scatter' if opcode == 'all-reduce' and run.computation in scattered else opcode
 
 
-def _asynchronous(module: Module) -> set[str]:
-  return {
-    name
-    for instructions in module.computations.values()
-    for each in instructions
-    if each.opcode == 'async-start' or 'async_collective' in each.attributes
-    for name in each.called
-  }
+class _Asynchronous(NamedTuple):
+  """Computations that begin a collective, and those that write it once more."""
+
+  starts: set[str]
+  repeated: set[str]
+
+
+def _asynchronous(module: Module) -> _Asynchronous:
+  """A TPU writes a collective that overlaps with others several times: in its start, beside them, in its end."""
+  starts, repeated = set[str](), set[str]()
+  for each in itertools.chain.from_iterable(module.computations.values()):
+    if each.opcode == 'async-start' or each.name.startswith('async-collective-start'):
+      starts |= {*each.called}
+    elif each.name.startswith('async-collective-done'):
+      repeated |= {*each.called}
+  return _Asynchronous(starts, repeated | {name for name in module.computations if name.startswith('async_collective')})
 
 
 def _sent(run: Run, kind: str, ways: int) -> tuple[str, int]:
@@ -97,9 +100,9 @@ def _sent(run: Run, kind: str, ways: int) -> tuple[str, int]:
   shapes = instruction.shapes
   if instruction.opcode == 'all-gather-start':  # operands, results
     shapes = shapes[len(shapes) // 2 :]
-  elif instruction.opcode == 'collective-permute-start':
-    shapes = shapes[:1]
-  elif kind == 'reduce-scatter' and instruction.opcode != 'all-reduce':
+  elif instruction.opcode in ('collective-permute-start', 'reduce-scatter-start'):
+    shapes = shapes[: max(len(shapes) // 2, 1)]
+  elif instruction.opcode == 'reduce-scatter':
     return shapes[0].dtype, ways * sum(shape.plain_bytes for shape in shapes)
   return (shapes[0].dtype if shapes else '?'), sum(shape.plain_bytes for shape in shapes)
 

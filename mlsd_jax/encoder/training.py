@@ -63,9 +63,10 @@ class CrossEncoderConfig:
   dropout: Dropout = 0.0
 
 
-def check_lengths(
-  config: MaskedLMConfig | ContrastiveConfig | CrossEncoderConfig, model: Loaded, section: str = ''
-) -> None:
+type Settings = MaskedLMConfig | ContrastiveConfig | CrossEncoderConfig
+
+
+def check_lengths(config: Settings, model: Loaded, section: str = '') -> None:
   """Raises UserError where the texts to train on may be longer than the positions of the model.
 
   Args:
@@ -79,6 +80,53 @@ def check_lengths(
       )
 
 
+def heads_of(settings: Settings, model: bert.BertConfig) -> tuple[str, ...]:
+  """The heads that a model has while it is trained so."""
+  if isinstance(settings, MaskedLMConfig):
+    return ('mlm',)
+  return ('pooler', 'score') if isinstance(settings, CrossEncoderConfig) else tuple({'pooler'} & {*model.heads})
+
+
+def make_task(model: bert.BertConfig, pooling: str, settings: Settings, passages: int) -> Task:
+  """What a model is trained for.
+
+  Args:
+    model: with its heads.
+    passages: of a query, the right one included; no matter to masked words.
+  """
+  size = settings.train.batch_size
+  if isinstance(settings, MaskedLMConfig):
+    return masked_lm_task(model, batch_size=size, length=settings.length)
+  if isinstance(settings, CrossEncoderConfig):
+    options = dict(length=settings.length, loss=settings.loss)
+    return cross_encoder_task(model, batch_size=size, passages=passages, **options)  # type: ignore[arg-type]
+  return contrastive_task(
+    model,
+    batch_size=size,
+    passages=passages,
+    length=settings.query_length + passages * settings.passage_length,
+    pooling=pooling,
+    temperature=settings.temperature,
+    chunks=settings.chunks,
+  )
+
+
+def batch_shapes(config: Settings, passages: int) -> dict[str, jax.ShapeDtypeStruct]:
+  """Arrays of a batch of the task that `make_task` makes, as examples.py fills them."""
+  size = config.train.batch_size
+  integers = lambda *shape: jax.ShapeDtypeStruct((size, *shape), np.int32)
+  floats = lambda *shape: jax.ShapeDtypeStruct((size, *shape), np.float32)
+  if isinstance(config, MaskedLMConfig):
+    asked = max(round(encoder_data.MASKED_SHARE * config.length), 1)
+    found = {'positions': integers(asked), 'targets': integers(asked), 'weights': floats(asked)}
+    return {'tokens': integers(config.length), **found}
+  if isinstance(config, CrossEncoderConfig):
+    pairs = {'pairs': integers(passages, config.length), 'firsts': integers(passages)}
+    return {**pairs, 'targets': floats(passages), 'weights': floats()}
+  texts = {'queries': integers(config.query_length), 'passages': integers(passages, config.passage_length)}
+  return {**texts, 'passage_ids': integers(passages), 'weights': floats()}
+
+
 def fresh_encoder(name: str, config: bert.BertConfig, tokenizer: WordPieceTokenizer, *, seed: int = 0) -> Encoder:
   """An untrained encoder of `config`, with mean pooling and no prefixes."""
   params = jax.device_get(jax.jit(bert.init, static_argnums=1)(jax.random.key(seed), config))
@@ -90,8 +138,8 @@ def pretrain_mlm(
 ) -> tuple[Encoder, Result]:
   """Goes on with, or begins, an encoder's pretraining by masked words. The head for them is kept in the result."""
   check_lengths(config, encoder.model)
-  model = _with_heads(encoder.model, ('mlm',), config.dropout, config.train.seed)
-  task = masked_lm_task(model.config, batch_size=config.train.batch_size, length=config.length)
+  model = _with_heads(encoder.model, heads_of(config, encoder.model.config), config.dropout, config.train.seed)
+  task = make_task(model.config, model.pooling, config, 0)
   arrays = lambda some: encoder_data.text_arrays(some, model.tokenizer, length=config.length)
   mask = encoder_data.masker(model.tokenizer)
   trained, result = _fit(
@@ -114,7 +162,7 @@ def train_contrastive(
   """
   model = encoder.model
   check_lengths(config, model)
-  model = _with_heads(model, tuple(head for head in model.config.heads if head == 'pooler'), config.dropout, 0)
+  model = _with_heads(model, heads_of(config, model.config), config.dropout, 0)
   arrays = lambda some: encoder_data.pair_arrays(
     some,
     model.tokenizer,
@@ -125,15 +173,7 @@ def train_contrastive(
   )
   data = arrays(pairs)
   passages = data['passages'].shape[1]
-  task = contrastive_task(
-    model.config,
-    batch_size=config.train.batch_size,
-    passages=passages,
-    length=config.query_length + passages * config.passage_length,
-    pooling=model.pooling,
-    temperature=config.temperature,
-    chunks=config.chunks,
-  )
+  task = make_task(model.config, model.pooling, config, passages)
   trained, result = _fit(task, model, data, arrays(held_out) if held_out else None, config.train, workdir)
   return Encoder(trained, encoder.dtype, encoder.batch_tokens), result
 
@@ -151,17 +191,11 @@ def train_cross_encoder(
     UserError: no lists, uneven ones, or what `fit` raises.
   """
   check_lengths(config, encoder.model)
-  model = _with_heads(encoder.model, ('pooler', 'score'), config.dropout, config.train.seed)
+  model = _with_heads(encoder.model, heads_of(config, encoder.model.config), config.dropout, config.train.seed)
   model = dataclasses.replace(model, query_prefix='', passage_prefix='', max_length=max(config.length, 3))
   arrays = lambda some: encoder_data.ranked_arrays(some, model.tokenizer, length=config.length)
   data = arrays(lists)
-  task = cross_encoder_task(
-    model.config,
-    batch_size=config.train.batch_size,
-    passages=data['pairs'].shape[1],
-    length=config.length,
-    loss=config.loss,
-  )
+  task = make_task(model.config, model.pooling, config, data['pairs'].shape[1])
   trained, result = _fit(task, model, data, arrays(held_out) if held_out else None, config.train, workdir)
   return CrossEncoder(trained, encoder.dtype, encoder.batch_tokens), result
 

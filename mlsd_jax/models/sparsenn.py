@@ -38,6 +38,7 @@ class SparseNNConfig:
     bins: Q; 0 feeds the dense features as they are.
     bag_length: L, 0 for no bag of recent items.
     interaction: 'dot', 'cross', 'both' or 'none'.
+    rows_multiple: tables are filled up to a multiple of so many rows, so that as many devices can split them.
   """
 
   num_dense: int
@@ -53,6 +54,7 @@ class SparseNNConfig:
   cross_rank: Positive = 32
   interaction: str = 'both'
   sparse: bool = True  # False leaves the embeddings out
+  rows_multiple: Positive = 1
 
   def __post_init__(self):
     if self.interaction not in ('dot', 'cross', 'both', 'none'):
@@ -94,7 +96,8 @@ class SparseNN(nnx.Module):
   def __init__(self, config: SparseNNConfig, rngs: nnx.Rngs):
     width = config.embed_dim
     # Small: a rare id, seldom updated, then stays near to saying nothing.
-    table = lambda rows: nnx.Param(0.01 * jax.random.normal(rngs.params(), (rows, width)))
+    padded = lambda rows: -(-rows // config.rows_multiple) * config.rows_multiple
+    table = lambda rows: nnx.Param(0.01 * jax.random.normal(rngs.params(), (padded(rows), width)))
     fields = 0
     if config.sparse:
       self.item_table = table(config.num_items + 1)

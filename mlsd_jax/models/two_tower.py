@@ -48,6 +48,7 @@ class TwoTowerConfig:
     factor_boost: what the weight of the factors is multiplied by after training.
     temperature: logits are divided by it.
     normalize: whether the vectors are scaled to length 1 before that.
+    rows_multiple: tables are filled up to a multiple of so many rows, so that as many devices can split them.
   """
 
   num_items: Positive
@@ -66,12 +67,16 @@ class TwoTowerConfig:
   factor_boost: float = 1.0
   temperature: Annotated[float, above(0)] = 1.0
   normalize: bool = False
+  rows_multiple: Positive = 1
 
   def __post_init__(self):
     if self.sequence_length > self.history_length:
       raise ValueError(f'sequence_length {self.sequence_length} is longer than the history of {self.history_length}')
     if self.sequence_dim % self.num_heads:
       raise ValueError(f'sequence_dim {self.sequence_dim} must be divisible by num_heads {self.num_heads}')
+
+
+type Ids = dict[str, jax.Array]  # rows of tables by the table's path
 
 
 class Items(NamedTuple):
@@ -103,7 +108,8 @@ class MLP(nnx.Module):
 class TwoTower(nnx.Module):
   def __init__(self, config: TwoTowerConfig, rngs: nnx.Rngs):
     width = config.embed_dim
-    table = lambda rows: nnx.Param(0.1 * jax.random.normal(rngs.params(), (rows, width)))
+    padded = lambda rows: -(-rows // config.rows_multiple) * config.rows_multiple
+    table = lambda rows: nnx.Param(0.1 * jax.random.normal(rngs.params(), (padded(rows), width)))
     self.item_table = table(config.num_items + 1)
     self.factor_strength = nnx.Param(jnp.asarray(_STRENGTH))
     self.popularity_weight = nnx.Param(jnp.asarray(_POPULARITY))
@@ -124,33 +130,20 @@ class TwoTower(nnx.Module):
     self.user_mlp = MLP(parts, config.hidden_dim, width, rngs)
     self.config = config
 
-  def rows(self, items):
-    return jnp.where((items >= 0) & (items <= self.config.num_items), items, 0)
+  def look_up(self, ids: Ids):
+    """The sum of the rows that `ids` names, [..., D]."""
+    tables = {'item_table': self.item_table}
+    tables |= {f'code_tables/{column}': table for column, table in enumerate(self.code_tables)}
+    x, *others = (tables[path][...][rows] for path, rows in ids.items())
+    return sum(others, x)
 
-  def embed(self, items, codes_IC):
-    """[..., D] embeddings of items (below 0 or past the table: row 0), with those of their columns added."""
-    rows = self.rows(items)
-    x = self.item_table[...][rows]
-    for column, code_table in enumerate(self.code_tables):
-      x = x + code_table[...][codes_IC[rows, column]]
-    return x
-
-  def history(self, items_BH, codes_IC):
-    """[B, H, D] embeddings of a history's items: their own rows, which the item tower shares, and one column."""
-    rows_BH = self.rows(items_BH)
-    x_BHD = self.item_table[...][rows_BH]
-    if self.code_tables and self.config.history_code >= 0:
-      column = self.config.history_code
-      x_BHD = x_BHD + self.code_tables[column][...][codes_IC[rows_BH, column]]
-    return x_BHD
-
-  def items(self, items_N, codes_IC):
-    x_ND = self.embed(items_N, codes_IC)
+  def items(self, ids: Ids):
+    x_ND = self.look_up(ids)
     return x_ND + self.item_mlp(x_ND)
 
-  def users(self, history_BH, ages_BH, user_codes_BU, codes_IC):
+  def users(self, history_BH, ages_BH, ids_of_items: Ids, ids_of_users: Ids):
     known_BH = history_BH >= 0
-    x_BHD = self.history(history_BH, codes_IC)
+    x_BHD = self.look_up(ids_of_items)
     bucket_BH = jnp.clip((2 * jnp.log2(1 + jnp.clip(ages_BH, 0))).astype(jnp.int32), 0, AGES - 1)
     # How much an item counts by its age is learnt, apart for the two uses of the mean: buying again, and taste.
     weights_2BH = jnp.exp(self.age_weight[...][:, bucket_BH]) * known_BH
@@ -161,7 +154,7 @@ class TwoTower(nnx.Module):
     parts = [own_BD, bag_BD]
     if self.config.sequence_length:
       parts.append(self.sequence(x_BHD, known_BH))
-    parts += [table[...][user_codes_BU[:, column]] for column, table in enumerate(self.user_tables)]
+    parts += [table[...][ids_of_users[f'user_tables/{column}']] for column, table in enumerate(self.user_tables)]
     return self.self_weight[...] * own_BD + self.user_mlp(jnp.concatenate(parts, -1))
 
   def sequence(self, x_BHD, known_BH):
@@ -184,6 +177,29 @@ def _read_last(block: gpt.Block, x_BTD: jax.Array, known_BS: jax.Array) -> jax.A
   return x_BD + block.mlp(block.norm_2(x_BD))
 
 
+def item_ids(items: jax.Array, codes_IC: jax.Array, config: TwoTowerConfig) -> Ids:
+  """Rows whose sum is an item's embedding (below 0 or past the table: row 0): its own and those of its columns."""
+  rows = _rows(items, config)
+  columns = range(len(config.code_sizes) * config.content)
+  return {'item_table': rows} | {f'code_tables/{column}': codes_IC[rows, column] for column in columns}
+
+
+def history_ids(items_BH: jax.Array, codes_IC: jax.Array, config: TwoTowerConfig) -> Ids:
+  """Likewise of a history's items: their own rows, which the item tower shares, and one column."""
+  rows_BH, column = _rows(items_BH, config), config.history_code
+  has_column = config.content and 0 <= column < len(config.code_sizes)
+  return {'item_table': rows_BH} | ({f'code_tables/{column}': codes_IC[rows_BH, column]} if has_column else {})
+
+
+def user_ids(user_codes_BU: jax.Array, config: TwoTowerConfig) -> Ids:
+  """Rows of the tables of users' columns."""
+  return {f'user_tables/{column}': user_codes_BU[:, column] for column in range(len(config.user_sizes))}
+
+
+def _rows(items: jax.Array, config: TwoTowerConfig) -> jax.Array:
+  return jnp.where((items >= 0) & (items <= config.num_items), items, 0)
+
+
 def init(key: jax.Array, config: TwoTowerConfig) -> adapter.Params:
   """Fresh parameters; tables are item_table, code_tables/N, user_tables/N."""
   return adapter.init(TwoTower, config, key)
@@ -195,7 +211,7 @@ def item_vectors(params: adapter.Params, items_N: jax.Array, known: Items, confi
   Args:
     items_N: rows of the item table.
   """
-  rows_N = adapter.bind(TwoTower, config, params).rows(items_N)
+  rows_N = _rows(items_N, config)
   return dated_item_vectors(
     params, items_N, known.codes_IC, known.factors_IK[rows_N], known.popularity_I[rows_N], config
   )
@@ -210,9 +226,16 @@ def dated_item_vectors(
   config: TwoTowerConfig,
 ) -> jax.Array:
   """The same of items whose factors and popularity are given, as they were at some other time."""
-  chex.assert_rank([items_N, codes_IC, factors_NK, popularity_N], [1, 2, 2, 1])
-  chex.assert_equal_shape_prefix([items_N, factors_NK, popularity_N], 1)
-  vectors_ND = _normalize(adapter.bind(TwoTower, config, params).items(items_N, codes_IC), config)
+  return item_vectors_of_ids(params, item_ids(items_N, codes_IC, config), factors_NK, popularity_N, config)
+
+
+def item_vectors_of_ids(
+  params: adapter.Params, ids: Ids, factors_NK: jax.Array, popularity_N: jax.Array, config: TwoTowerConfig
+) -> jax.Array:
+  """The same; see `item_ids`."""
+  chex.assert_rank([ids['item_table'], factors_NK, popularity_N], [1, 2, 1])
+  chex.assert_equal_shape_prefix([ids['item_table'], factors_NK, popularity_N], 1)
+  vectors_ND = _normalize(adapter.bind(TwoTower, config, params).items(ids), config)
   return jnp.concatenate([vectors_ND, factors_NK, popularity_N[:, None]], -1)
 
 
@@ -234,10 +257,24 @@ def user_vectors(
     user_codes_BU: codes of the user's columns.
   """
   chex.assert_rank([history_BH, ages_BH, factors_BK, user_codes_BU], 2)
+  ids = history_ids(history_BH, codes_IC, config), user_ids(user_codes_BU, config)
+  return user_vectors_of_ids(params, history_BH, ages_BH, factors_BK, *ids, config)
+
+
+def user_vectors_of_ids(
+  params: adapter.Params,
+  history_BH: jax.Array,
+  ages_BH: jax.Array,
+  factors_BK: jax.Array,
+  ids_of_items: Ids,
+  ids_of_users: Ids,
+  config: TwoTowerConfig,
+) -> jax.Array:
+  """The same; see `history_ids` and `user_ids`."""
   chex.assert_equal_shape([history_BH, ages_BH])
   module = adapter.bind(TwoTower, config, params)
   # Divided on one side alone: the dot product is then the logit.
-  vectors_BD = _normalize(module.users(history_BH, ages_BH, user_codes_BU, codes_IC), config) / config.temperature
+  vectors_BD = _normalize(module.users(history_BH, ages_BH, ids_of_items, ids_of_users), config) / config.temperature
   strength = config.factor_boost * jnp.exp(module.factor_strength[...])
   weight_B1 = jnp.broadcast_to(module.popularity_weight[...], (len(history_BH), 1))
   return jnp.concatenate([vectors_BD, strength * factors_BK, weight_B1], -1)

@@ -126,9 +126,11 @@ def batch_axes_of(spec: PartitionSpec) -> tuple[int, tuple[str, ...]] | None:
   return None
 
 
-def of_batch_axes(spec: PartitionSpec) -> PartitionSpec:
-  """`spec` with the axes of the batch alone."""
+def of_batch_axes(spec: PartitionSpec, mesh: Mesh) -> PartitionSpec:
+  """`spec` with the axes of the batch alone; () where there is one device along them, and nothing to be gathered."""
   found = batch_axes_of(spec)
+  if found and _ways(found[1], mesh) == 1:
+    return PartitionSpec()
   return PartitionSpec(*[found[1] if found and i == found[0] else None for i in range(len(spec))])
 
 

@@ -239,7 +239,9 @@ def _per_device_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
   grad = _weighted_loss(task, dtype, sharding.BATCH_AXES)
 
   def gradient(params, batch, key, distinct):
-    specs = jax.tree.map(sharding.of_batch_axes, sharding.tree_specs(params, task.sharding_rules, mesh))
+    specs = jax.tree.map(
+      lambda spec: sharding.of_batch_axes(spec, mesh), sharding.tree_specs(params, task.sharding_rules, mesh)
+    )
 
     def gather(x, spec):
       found = sharding.batch_axes_of(spec)

@@ -31,7 +31,7 @@ def grow(state: State, number: int) -> State:
   more = capacity + 1 - len(data.codes)
 
   def pad(params):
-    table = np.asarray(params['item_table'])
+    table = np.asarray(params['item_table'])[: len(data.codes)]  # without the rows that fill it up
     rows = np.repeat(table[:1], capacity + 1 - len(table), axis=0)
     return params | {'item_table': jax.device_put(np.concatenate([table, rows]))}
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 
-from mlsd_jax.models import two_tower
+from mlsd_jax.models import adapter, two_tower
 from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys.purchases.weeks import Targets
 from mlsd_jax.recsys.stages.tower_data import TowerData
@@ -34,13 +34,42 @@ def tower_task(
   known, num_items = data.items, len(data.codes) - 1
   names = ('item', 'negative') if uniform_negatives else ('item',)
 
+  def ids_of(batch):
+    """The rows of the tables that a batch looks up: of its items, of its histories, of its users."""
+    pool_N = jnp.concatenate([batch[name] for name in names])
+    return (
+      two_tower.item_ids(pool_N, known.codes_IC, config),
+      two_tower.history_ids(batch['history'], known.codes_IC, config),
+      two_tower.user_ids(batch['user_codes'], config),
+    )
+
+  def lookups(batch):
+    parts = ids_of(batch)
+    paths = dict.fromkeys(path for part in parts for path in part)
+    return {path: jnp.concatenate([part[path].reshape(-1) for part in parts if path in part]) for path in paths}
+
+  def places_of(batch):
+    """As `ids_of`, of tables that hold what `lookups` names, in its order."""
+    taken: dict[str, int] = {}
+    found = []
+    for part in ids_of(batch):
+      places = {}
+      for path, ids in part.items():
+        start = taken.get(path, 0)
+        places[path] = start + jnp.arange(ids.size).reshape(ids.shape)
+        taken[path] = start + ids.size
+      found.append(places)
+    return found
+
   def metrics_of(params, batch, axis_name=()):
     # Each device's items are negatives for the users of all: log-Q counts on how often an item is in the whole batch.
     gather = lambda x: jnp.concatenate([gather_rows(part, axis_name) for part in jnp.split(x, len(names))])
     pool_N, known_NK = (jnp.concatenate([batch[name + what] for name in names]) for what in ('', '_known'))
     factors_NK, popularity_N, share_N = known_NK[:, :-2], known_NK[:, -2], known_NK[:, -1]
-    users_BD = apply_user_tower(params, batch, known.codes_IC, config)
-    items_ND = two_tower.dated_item_vectors(params, pool_N, known.codes_IC, factors_NK, popularity_N, config)
+    items, histories, users = places_of(batch)
+    given = batch['history'], batch['ages'], batch['factors']
+    users_BD = two_tower.user_vectors_of_ids(params, *given, histories, users, config)
+    items_ND = two_tower.item_vectors_of_ids(params, items, factors_NK, popularity_N, config)
     if axis_name:
       pool_N, share_N, items_ND = map(gather, (pool_N, share_N, items_ND))
     logits_BN = (users_BD @ items_ND.T).astype(jnp.float32)
@@ -87,11 +116,18 @@ def tower_task(
     init=lambda key: two_tower.init(key, config),
     loss=loss,
     evaluate=evaluate,
+    lookups=lookups,
     whole_batch=True,
     sharding_rules=TOWER_RULES,
     items_per_batch=batch_size,
     item_name='examples',
   )
+
+
+def loss_of_tables(task: Task, params: Any, batch: Any) -> jax.Array:
+  """The task's loss of parameters with whole tables."""
+  assert task.lookups is not None
+  return task.loss(adapter.look_up(params, task.lookups(batch)), batch, None)[0]
 
 
 def fit_wide_weights(task: Task, params: Any, batch: dict[str, np.ndarray]) -> Any:
@@ -103,7 +139,7 @@ def fit_wide_weights(task: Task, params: Any, batch: dict[str, np.ndarray]) -> A
   """
 
   def loss(weights, params, batch):
-    return task.loss(_weighed(params, weights), batch, jax.random.key(0))[0]
+    return loss_of_tables(task, _weighed(params, weights), batch)
 
   slope, (params_on_device, batch_on_device) = jax.jit(jax.value_and_grad(loss)), jax.device_put((params, batch))
   numbers = lambda weights: [

@@ -1,6 +1,7 @@
 """Tower examples see no future; sampled softmax with log Q against the full softmax; the task learns."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,10 @@ from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages import tower_examples, tower_vectors, towers
 from mlsd_jax.recsys.stages.factors import Factors
 from mlsd_jax.recsys.stages.tower_examples import TowerBatches, held_out_users
+from mlsd_jax.training import sharding, step
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
-from mlsd_jax.training.optimizers import OptimizerConfig
+from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
 
 SMALL = {'embed_dim': 16, 'hidden_dim': 16, 'history_length': 16, 'sequence_length': 4, 'history_code': 1}
 
@@ -103,7 +105,7 @@ def test_the_wide_parts_weights_are_found_before_training(data, spans):
   params = jax.device_get(two_tower.init(jax.random.key(0), config)) | {'factor_strength': np.float32(3.0)}
   batch = next(TowerBatches(data, spans, config, 64).batches(0))
   task = towers.tower_task(config, data, batch_size=64)
-  loss = jax.jit(lambda params: task.loss(params, batch, None)[0])
+  loss = jax.jit(lambda params: towers.loss_of_tables(task, params, batch))
   found = towers.fit_wide_weights(task, params, batch)
   assert loss(found) < loss(params) - 1
   for strength in np.linspace(-3, 3, 13):
@@ -148,7 +150,7 @@ def test_log_q_makes_the_sampled_softmax_unbiased(data, spans):
 
   def sampled(log_q):
     task = towers.tower_task(config, data, batch_size=64, log_q=log_q)
-    return mean_gradient(lambda table, batch: task.loss(params | {'item_table': table}, batch, None)[0])
+    return mean_gradient(lambda table, batch: towers.loss_of_tables(task, params | {'item_table': table}, batch))
 
   expected = mean_gradient(full)
   off = lambda found: float(jnp.linalg.norm(found - expected) / jnp.linalg.norm(expected))
@@ -164,7 +166,7 @@ def test_a_users_other_purchases_are_no_negatives(data, spans):
   batch['item'] = np.arange(1, 9)
   task = towers.tower_task(config, data, batch_size=8, uniform_negatives=False)
   # Eight purchases of one user: each stands alone, so there is nothing to choose from and nothing to lose.
-  assert float(task.loss(params, batch, None)[0]) == pytest.approx(0.0, abs=1e-5)
+  assert float(towers.loss_of_tables(task, params, batch)) == pytest.approx(0.0, abs=1e-5)
 
 
 def test_the_towers_learn(made, data, spans, tmp_path):
@@ -192,3 +194,29 @@ def test_a_users_vector_is_its_own_whoever_stands_beside(made, data):
   assert together.shape == (5, items.shape[1])
   np.testing.assert_allclose(vectors([3, 1])[:, :], together[[3, 1]], rtol=1e-4, atol=1e-5)
   assert not np.allclose(together[0], together[1], atol=1e-3)
+
+
+@pytest.mark.parametrize('rows_multiple', [1, 8])
+def test_of_large_tables_the_rows_of_a_batch_are_updated(data, spans, rows_multiple):
+  """Each form of the step, on split tables, as on whole ones of one device; what fills a table up stays as it was."""
+  config = dataclasses.replace(towers.make_model_config(data, SMALL), rows_multiple=rows_multiple)
+  batch = next(TowerBatches(data, spans, config, 16).batches(0))
+  codes = np.pad(data.codes, ((0, 3000), (0, 0)))
+  config = dataclasses.replace(config, num_items=len(codes) - 1)
+  task = towers.tower_task(config, dataclasses.replace(data, codes=codes), batch_size=16)
+  optimizer = make_optimizer(OptimizerConfig(name='sgd', beta1=0.0, learning_rate=0.1, schedule='constant'), 100)
+  make = functools.partial(step.init_state, task, optimizer)
+  states = []
+  forms = (False, 'jit', {'data': 1}), (True, 'jit', {'fsdp': 8}), (True, 'shard_map', {'fsdp': 8})
+  for by_rows, kind, shape in forms:
+    mesh = sharding.make_mesh(shape, jax.devices()[: shape.get('fsdp', 1)])
+    where = step.state_shardings(jax.eval_shape(make, jax.random.key(0)), task, mesh)
+    state = jax.jit(make, out_shardings=where)(jax.random.key(0))
+    assert rows_multiple == 1 or len(state.params['item_table'].sharding.device_set) == mesh.size
+    run = step.make_train_step(task, optimizer, mesh, kind=kind, by_rows=by_rows)
+    before = jax.device_get(state.params['item_table'])
+    state, _ = run(state, sharding.place_batch({name: x[None] for name, x in batch.items()}, mesh, leading=1))
+    states.append(jax.device_get((state.params, state.opt_state)))
+    np.testing.assert_array_equal(states[-1][0]['item_table'][len(codes) :], before[len(codes) :])
+  for other in states[1:]:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), other, states[0])
