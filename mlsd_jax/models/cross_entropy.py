@@ -6,6 +6,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mlsd_jax.models.mesh_axes import sum_before_split
+
 
 def linear_cross_entropy(
   hidden_BTD: jax.Array,
@@ -41,6 +43,7 @@ def linear_cross_entropy(
     raise ValueError(f'{chunks} chunks do not divide a sequence of {length}')
   hidden_CBTD = jnp.moveaxis(hidden_BTD.reshape(batch, chunks, length // chunks, -1), 1, 0)
   targets_CBT = jnp.moveaxis(targets_BT.reshape(batch, chunks, length // chunks), 1, 0)
+  table_VD = sum_before_split(table_VD)
   # lax.map makes one chunk's logits at a time; without the checkpoint it would keep all of them for the backward pass.
   body = jax.checkpoint(nll)
   nll_CBT = jax.lax.map(lambda chunk: body(*chunk), (hidden_CBTD, targets_CBT))

@@ -50,3 +50,25 @@ def map_kernel(kernel: Callable[..., jax.Array], *arrays_BTHK: jax.Array) -> jax
     kernel, in_specs=(spec,) * len(arrays_BTHK), out_specs=spec, axis_names=set(axes), check_vma=False
   )
   return mapped(*arrays_BTHK)
+
+
+@jax.custom_vjp
+def sum_before_split(table_VD: jax.Array) -> jax.Array:
+  """`table_VD`, for use in a loop: its gradient is summed over the rounds whole, and exchanged once behind them.
+
+  Split over devices from the first round on, as the parameter is, it would be exchanged in each. (Rows may be split
+  over the heads' axis, in whose parts nothing is summed.)
+  """
+  return table_VD
+
+
+def _constrain_gradient(_, g_VD):
+  axes = find_split_axes()
+  if not axes:
+    return (g_VD,)
+  over_rows = HEADS_AXIS if HEADS_AXIS in axes and g_VD.shape[0] % axes[HEADS_AXIS] == 0 else None
+  # The barrier keeps what else is added to it (the gradient of the embedding, if tied) from becoming part of the sum.
+  return (jax.lax.optimization_barrier(jax.lax.with_sharding_constraint(g_VD, PartitionSpec(over_rows, None))),)
+
+
+sum_before_split.defvjp(lambda table_VD: (table_VD, None), _constrain_gradient)

@@ -7,6 +7,7 @@ older form, for data parallelism alone.
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -93,6 +94,8 @@ def make_train_step(
   if kind == 'jit' and accumulation > 1 and _ways(mesh) > 1:
     # In the global view there is no sum that is not yet taken over devices: each microbatch would be exchanged.
     gradient_of = _per_device_gradient
+  elif kind == 'shard_map' and _ways(mesh) == 1 < mesh.size:
+    gradient_of = _global_gradient  # the batch is on one (group of) devices, and there is nothing to be written out
 
   def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     # Large tables give way to the few rows that the batch looks up: the optimiser then passes over those alone.
@@ -219,8 +222,21 @@ def _gathered(params: Any, task: Task, mesh: Mesh) -> Any:
   if mesh.shape['fsdp'] == 1:
     return params
   specs = sharding.tree_specs(params, task.sharding_rules, mesh)
-  whole = lambda x, spec: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, sharding.without_axis(spec, 'fsdp')))
-  return jax.tree.map(whole, params, specs)
+  return jax.tree.map(lambda x, spec: _gather(x, spec, mesh), params, specs)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _gather(x: jax.Array, spec: PartitionSpec, mesh: Mesh) -> jax.Array:
+  # The barrier keeps the cast to bfloat16 before the gather: behind it, twice the bytes would be sent.
+  whole = NamedSharding(mesh, sharding.without_axis(spec, 'fsdp'))
+  return jax.lax.with_sharding_constraint(jax.lax.optimization_barrier(x), whole)
+
+
+# Left to itself the gradient would have the layout of the whole: all of it reduced on every device, and cut only then.
+_gather.defvjp(
+  lambda x, spec, mesh: (_gather(x, spec, mesh), None),
+  lambda spec, mesh, _, g: (jax.lax.with_sharding_constraint(g, NamedSharding(mesh, spec)),),
+)
 
 
 def _global_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):

@@ -15,7 +15,9 @@ from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
 from mlsd_jax.training.task import Task
 
 BATCH, LENGTH, STEPS = 16, 32, 20
-CONFIG = gpt.GPTConfig(vocab_size=61, context_length=LENGTH, num_layers=2, num_heads=4, embed_dim=64, vocab_multiple=8)
+CONFIG = gpt.GPTConfig(
+  vocab_size=61, context_length=LENGTH, num_layers=2, num_heads=4, embed_dim=64, vocab_multiple=8, loss_chunks=2
+)
 
 
 def counting_batches(steps: int = STEPS) -> np.ndarray:
