@@ -17,7 +17,7 @@ from experiments.modes import Mode
 from experiments.run import Run
 from mlsd_jax.errors import UserError
 
-FLAGS = ('hardware', 'try_changes', 'program')
+FLAGS = ('hardware', 'try_changes', 'program', 'report')
 # Sizes of vocabularies that are fixed by their name, so that no file has to be at hand.
 VOCABULARIES = {
   'bytes': 256,
@@ -46,6 +46,7 @@ def define_flags(values: absl_flags.FlagValues) -> None:
   absl_flags.DEFINE_string(
     'program', '', '--mode=compile: only the programs whose name has this in it', flag_values=values
   )
+  absl_flags.DEFINE_string('report', '', '--mode=compile: a JSON file to write the results to', flag_values=values)
 
 
 def mode(
@@ -120,7 +121,8 @@ def _compile(run: Run, programs: Programs, changes: Callable[[ConfigDict], Seque
     raise UserError(f'--mode=compile requires --hardware: {NAMES}')
   # Only the compiler of the machine is wanted; whatever is here is left alone.
   jax.config.update('jax_platforms', 'cpu')
-  from mlsd_jax.compilation import compile_program, describe, open_hardware
+  from mlsd_jax import files
+  from mlsd_jax.compilation import as_row, compile_program, describe, open_hardware
 
   wanted = run.flags['program']
   selected = lambda config: [each for each in programs(config) if wanted in each.name]
@@ -132,9 +134,13 @@ def _compile(run: Run, programs: Programs, changes: Callable[[ConfigDict], Seque
   if hardware.platform != 'cpu':  # what is compiled for devices that are not here cannot be read back
     jax.config.update('jax_enable_compilation_cache', False)
   run.print(f'compiled for {hardware.name}, not run: {_versions()}')
+  rows = []
   for program in found:
     report = compile_program(program, hardware)
     run.print(describe(report))
+    rows.append(as_row(report) | {'versions': _versions()})
+    if run.flags['report']:
+      files.write_json(pathlib.Path(run.flags['report']), rows)
     if report.fits or not report.needed or not run.flags['try_changes']:
       continue
     for change, smaller in _tried(run, selected, changes, program.name, hardware):

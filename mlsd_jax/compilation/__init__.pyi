@@ -3,7 +3,7 @@ from .decoding import Slots, batched_program, decoding_programs
 from .hardware import Hardware, open_hardware
 from .hlo import Module
 from .program import Program, Report, compile_program
-from .report import describe
+from .report import as_row, describe
 from .train_step import train_program
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
   'Program',
   'Report',
   'Slots',
+  'as_row',
   'batched_program',
   'compile_program',
   'count',

@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mlsd_jax.compilation.collectives import Collective
 from mlsd_jax.compilation.hardware import GIB
@@ -33,6 +34,13 @@ def describe(report: Report) -> str:
     )
   lines += [*_collective_lines(report.collectives), *_memory_lines(report)]
   return '\n'.join(lines)
+
+
+def as_row(report: Report) -> dict[str, Any]:
+  """What a table shows of it, as JSON can hold it."""
+  names = ('program', 'failure', 'fits', 'usable', 'needed', 'arguments', 'temporaries', 'flops', 'seconds')
+  row = {name: getattr(report, name) for name in names}
+  return row | {'mesh': mesh_text(report.mesh), 'collectives': collectives_text(report.collectives)}
 
 
 def mesh_text(mesh: Mapping[str, int]) -> str:
