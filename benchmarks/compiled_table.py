@@ -42,7 +42,7 @@ _TWO_LAYERS = '--config.model.num_layers=2'
 
 
 def list_rows() -> Iterator[Row]:
-  """What the page is to hold: two layers at the width of the 124M in every form, then whole configs, then the others."""
+  """What the page is to hold: two layers at the width of the 124M in every form, whole configs, then the others."""
   for hardware in ('8xh100', 'v5e:4x4'):
     for mesh, flags in _MESHES.items():
       for step in ('jit', 'shard_map', *(('pmap',) if mesh == 'data' else ())):
@@ -96,8 +96,8 @@ def draw(rows: Sequence[dict[str, Any]]) -> str:
   lines = [
     '# Compiled, not run',
     '',
-    'Programs compiled for machines that were not there ([how](../how-to/will_it_fit.md)): bytes a device, and exchanges a step',
-    'of a MiB or more. Nothing in this table was run or measured. `uv run python -m benchmarks.compiled_table` makes it.',
+    'Programs compiled for machines that were not there ([how](../how-to/will_it_fit.md)): bytes a device, and exchanges',
+    'of a MiB or more a step. Nothing here was run or measured. `uv run python -m benchmarks.compiled_table` makes it.',
     '',
     *(f'- {version}' for version in versions),
     '',
