@@ -38,6 +38,7 @@ pytestmark = pytest.mark.slow
 
 
 LRU = '--problem=lru_cache'
+COMPILE = '--mode=compile', '--hardware=8xcpu', '--workdir=n'
 CALLS = {
   gpt2: [
     [*GPT, *TRAINER, *SAMPLE],
@@ -47,7 +48,7 @@ CALLS = {
     ['--mode=chat', '--config.chat.template=t.jinja', *SAMPLE[:1]],
     ['--mode=import', '--init_from=w', '--workdir=imported', '--config.model.context_length=8'],
     ['--init_from=w', '--workdir=tuned', *TRAINER, *SAMPLE, *GPT[:1], *GPT[2:4]],
-    ['--mode=compile', '--hardware=8xcpu', '--workdir=n', *GPT[1:2], *GPT[3:], *TRAINER],
+    [*COMPILE, *GPT[1:2], *GPT[3:], *TRAINER],
   ],
   mingpt: [
     ["--config.parts=('ladder',)", *MINGPT],
@@ -57,6 +58,7 @@ CALLS = {
     ['--mode=sort', '--workdir=s', *SORT],
     ['--mode=seq2seq', '--workdir=q', *SEQ2SEQ],
     ["--config.parts=('sort',)", '--workdir=p', *SORT],
+    [*COMPILE, "--config.climb=('one_head',)", '--config.max_steps=2', *MINGPT[-2:]],
   ],
   makemore: [
     [*NAMES, *LADDER],
@@ -64,6 +66,7 @@ CALLS = {
     ['--mode=score', '--word=malo'],
     ['--mode=search', '--workdir=s', *NAMES, *config(search__trials=2, search__steps=2, search__batch_size=4)],
     ['--mode=diagnose', '--workdir=d', *NAMES, '--config.diagnose.steps=2'],
+    [*COMPILE, *NAMES, LADDER[0], *LADDER[3:]],
   ],
   micrograd: [MOONS],
   tokenizer: [
@@ -83,6 +86,7 @@ CALLS = {
   encoder: [
     ['--workdir=e', '--config.data.source=w', *SMALL, *PAIRS, *TRAINER, '--config.cross_encoder.length=32'],
     ['--workdir=e', '--mode=evaluate'],
+    [*COMPILE, *SMALL, '--config.pairs.negatives=1', *TRAINER, *PAIRS[3:], '--config.cross_encoder.length=32'],
   ],
   recsys: [
     ['--mode=prepare', SYNTHETIC, *SHOP, *FUNNEL],
@@ -91,6 +95,7 @@ CALLS = {
     ['--mode=recommend', '--user=u1'],
     ['--mode=submit'],
     ['--mode=simulate', SYNTHETIC, *SHOP, '--workdir=s'],
+    [*COMPILE, SYNTHETIC, *SHOP, *FUNNEL, *(each for each in TINY if 'serve' not in each)],
   ],
   algorithms: [
     ['--config.operations=40'],
