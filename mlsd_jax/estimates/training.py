@@ -16,7 +16,8 @@ from mlsd_jax.estimates.transformer import Transformer
 from mlsd_jax.estimates.units import DAY, show
 
 AXES = ('data', 'fsdp', 'tensor')
-OPTIMIZER_BYTES = {'adamw': 8, 'adam': 8, 'sgd': 4, 'rowwise_adagrad': 8}  # moments a parameter, float32
+# Of moments a parameter, float32. Muon keeps one a weight of the blocks' matrices, and Adam's two of everything else.
+_MOMENTS = {'adamw': 8, 'adam': 8, 'sgd': 4, 'rowwise_adagrad': 8, 'muon': 8}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Plan:
     remat: none, dots or full.
     fused_attention: whether attention keeps no weights for the backward pass (cuDNN, splash).
     loss_chunks: parts in which logits are made.
-    optimizer: one of OPTIMIZER_BYTES.
+    optimizer: adamw, adam, sgd, muon or rowwise_adagrad.
   """
 
   model: Transformer
@@ -56,6 +57,18 @@ class Plan:
   @property
   def flops_per_step(self) -> float:
     return self.model.training_flops(self.length) * self.tokens_per_step
+
+
+def optimizer_bytes(model: Transformer, optimizer: str) -> float:
+  """Bytes of moments a parameter, on average.
+
+  Raises:
+    UserError: an optimiser of which that is not known.
+  """
+  if optimizer not in _MOMENTS:
+    raise UserError(f'optimizer.name={optimizer!r} is not one of {", ".join(_MOMENTS)}')
+  matrices = model.layers * (model.attention_matrices + model.mlp_matrices) if optimizer == 'muon' else 0
+  return _MOMENTS[optimizer] - 4.0 * matrices / model.parameters
 
 
 def resolve_mesh(mesh: Mapping[str, int], devices: int) -> dict[str, int]:
@@ -113,7 +126,7 @@ def memory(plan: Plan, mesh: Mapping[str, int]) -> dict[str, float]:
   return {
     'weights': 4 * own,
     'gradients': 4 * own,
-    'optimiser': OPTIMIZER_BYTES[plan.optimizer] * own,
+    'optimiser': optimizer_bytes(plan.model, plan.optimizer) * own,
     'gathered weights': element * gathered if is_copy else 0.0,
     'activations': element * tokens * (kept / mesh['tensor'] + plan.model.width),
     'logits': tokens * logits / mesh['tensor'],
@@ -151,7 +164,7 @@ def seconds(plan: Plan, hardware: Hardware, mesh: Mapping[str, int]) -> dict[str
   own = parameters_on_device(plan.model, mesh)
   element = BYTES[plan.dtype]
   reads = 3 * plan.accumulation * element * own * mesh['fsdp'] + 2 * plan.accumulation * held['activations']
-  reads += (12 + 2 * OPTIMIZER_BYTES[plan.optimizer]) * own
+  reads += (12 + 2 * optimizer_bytes(plan.model, plan.optimizer)) * own
   inner = {'tensor': mesh['tensor'], 'fsdp': mesh['tensor'] * mesh['fsdp'], 'data': hardware.count}
   return {
     'compute': plan.flops_per_step
@@ -197,7 +210,9 @@ def _model(plan: Plan) -> Group:
       Row('tokens of the run', tokens, 'count', 'S B T'),
       Row('tokens a parameter', tokens / number, 'count', 'about 20 is compute-optimal (Chinchilla, arXiv:2203.15556)'),
       Row('FLOPs of the run', per_token * tokens, 'flop', 'FLOPs a token x S B T'),
-      Row('checkpoint', (4 + OPTIMIZER_BYTES[plan.optimizer]) * number, 'bytes', '12 B a parameter with Adam'),
+      Row(
+        'checkpoint', (4 + optimizer_bytes(plan.model, plan.optimizer)) * number, 'bytes', '12 B a parameter with Adam'
+      ),
     ),
   )
 
@@ -208,7 +223,7 @@ def _memory(plan: Plan, hardware: Hardware, mesh: Mapping[str, int]) -> Group:
   formulas = {
     'weights': '4 B x parameters kept here (over fsdp x tensor)',
     'gradients': '4 B x parameters kept here',
-    'optimiser': f'{OPTIMIZER_BYTES[plan.optimizer]} B x parameters kept here ({plan.optimizer})',
+    'optimiser': f'{optimizer_bytes(plan.model, plan.optimizer):.3g} B x parameters kept here ({plan.optimizer})',
     'gathered weights': f'{BYTES[plan.dtype]} B x N / tensor, the copy that the pass reads',
     'activations': f'{BYTES[plan.dtype]} B x tokens of a microbatch x L x (16 D), remat={plan.remat}'
     + ('' if plan.fused_attention else ', and H T / 2 of attention weights'),

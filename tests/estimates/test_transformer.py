@@ -15,7 +15,7 @@ from mlsd_jax.estimates import training, transformer
 from mlsd_jax.language_model.ladder import read_model
 from mlsd_jax.language_model.task import GPT_RULES
 from mlsd_jax.models import bert, families, gpt, partial_gpt
-from mlsd_jax.training import sharding
+from mlsd_jax.training import optimizers, sharding
 
 CONFIGS = sorted(path.stem for path in pathlib.Path('configs/gpt2').glob('[!_]*.py'))
 
@@ -105,6 +105,16 @@ def test_what_a_device_keeps_is_what_the_rules_give_it(mesh, heads, width, multi
   # Biases of heads and of the MLP's width are split over tensor, and not over fsdp; the formula splits all over fsdp.
   slack = 2 * (4 * width + 3 * width)
   assert training.parameters_on_device(transformer.of_gpt(spec, 30), shapes) == pytest.approx(kept, abs=slack)
+
+
+@pytest.mark.parametrize('name', [name for name in optimizers.OPTIMIZERS if name != 'rowwise_adagrad'])
+def test_moments_are_those_of_the_optimiser(name):
+  spec = dict(num_layers=2, num_heads=4, embed_dim=32, context_length=8)
+  params = jax.eval_shape(lambda key: gpt.init(key, gpt.GPTConfig(**spec, vocab_size=50)), jax.random.key(0))
+  optimizer = optimizers.make_optimizer(optimizers.OptimizerConfig(name=name), 100)
+  moments = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(jax.eval_shape(optimizer.init, params)))
+  model = transformer.of_gpt(spec, 50)
+  assert training.optimizer_bytes(model, name) * model.parameters == pytest.approx(moments, rel=1e-3)
 
 
 def test_activations_are_sixteen_widths_a_token():
