@@ -19,6 +19,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.serving import chat, completions, embeddings
 from mlsd_jax.serving.answers import AnswerLog
 from mlsd_jax.serving.errors import ApiError, describe_invalid
+from mlsd_jax.serving.estimating import list_hardware, show_estimate
 from mlsd_jax.serving.limits import Door, Limits
 from mlsd_jax.serving.metrics import Metrics
 from mlsd_jax.serving.name_service import NameService
@@ -29,6 +30,7 @@ from mlsd_jax.serving.requests import (
   CompletionRequest,
   DetokenizeRequest,
   EmbeddingRequest,
+  EstimateRequest,
   EventsRequest,
   ExpressionRequest,
   ItemsRequest,
@@ -356,6 +358,16 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     """New words of a makemore run, or what each letter of given ones costs."""
     work = name_words(body, _find(services.names, body.model))
     return await answer_while_there(request, work, limits.deadline_seconds)
+
+  @app.get('/v1/estimate')
+  async def estimated_hardware() -> dict[str, Any]:
+    """The devices that an estimate may be requested for: peaks, memory, bandwidths, listed prices."""
+    return list_hardware()
+
+  @app.post('/v1/estimate')
+  def estimate(body: EstimateRequest) -> dict[str, Any]:
+    """What a GPT-2 takes to train and to serve on given hardware: quantities, formulas, what bounds it."""
+    return show_estimate(body)
 
   @app.post('/v1/micrograd')
   def micrograd(body: ExpressionRequest) -> dict[str, Any]:

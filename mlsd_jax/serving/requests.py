@@ -240,4 +240,36 @@ class ExpressionRequest(Body):
   svg: bool = False
 
 
+_Size = Annotated[int, Field(ge=1, le=2**20)]
+
+
+class EstimateRequest(Body):
+  """POST /v1/estimate: a GPT-2 by its sizes (the defaults are the 124M), its training, its load, the hardware."""
+
+  num_layers: Annotated[int, Field(ge=1, le=1000)] = 12
+  num_heads: Annotated[int, Field(ge=1, le=1000)] = 12
+  embed_dim: _Size = 768
+  context_length: _Size = 1024
+  vocab_size: _Size = 50257
+  vocab_multiple: Annotated[int, Field(ge=1, le=4096)] = 128
+  batch_size: _Size = 512
+  accumulation: _Size = 1
+  steps: Annotated[int, Field(ge=1, le=10**9)] = 600_000
+  data: Annotated[int, Field(ge=-1, le=2**20)] = -1  # devices of each axis of the mesh; -1 takes what is left
+  fsdp: Annotated[int, Field(ge=-1, le=2**20)] = 1
+  tensor: Annotated[int, Field(ge=-1, le=2**20)] = 1
+  dtype: Literal['float32', 'bfloat16'] = 'bfloat16'
+  remat: Literal['none', 'full', 'dots'] = 'none'
+  fused_attention: bool = True
+  loss_chunks: Annotated[int, Field(ge=1, le=1024)] = 8
+  hardware: Annotated[str, Field(max_length=100)] = '8xh100'
+  dollars_per_hour: Annotated[float, Field(ge=0, le=1e6)] | None = None
+  mfu: Annotated[float, Field(gt=0, le=1)] = 0.4
+  qps: Annotated[float, Field(gt=0, le=1e9)] = 10.0
+  prompt_tokens: Annotated[int, Field(ge=0, le=2**20)] = 0  # 0: half of the context
+  new_tokens: Annotated[int, Field(ge=0, le=2**20)] = 0  # 0: a quarter of it
+  batch: Annotated[int, Field(ge=0, le=2**20)] = 0  # 0: as many as fit, at most the critical batch
+  serve_dtype: Literal['float32', 'bfloat16', 'int8'] = 'bfloat16'
+
+
 type Json = dict[str, Any]
