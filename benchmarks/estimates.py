@@ -4,9 +4,9 @@
     uv run python benchmarks/estimates.py --only training decoding
 
 Calibrated at small sizes, judged at large ones that the calibration has not seen: steps of 1 and 2 layers -> 4 and 12,
-products -> a whole model, 100,000 vectors -> 1,000,000, 1,000 users -> 13,719, 10 MB of novels -> 75 MB, 20 cases ->
-200. One core, and processor time, so that other work on the machine counts less. 'naive' is the formula with this
-machine's peak and bandwidth (one product of 1024 x 1024, reading 256 MB once), or with the constants of the estimator.
+products -> a whole model, 100,000 vectors -> 1,000,000, 1,000 users -> 13,719, 10 MB of novels -> 75 MB, 20 and 40
+cases -> 200. One core, and processor time, so that other work on the machine counts less. 'naive' is the formula with
+this machine's peak and bandwidth (one product of 1024 x 1024, reading 256 MB once), or with the estimator's constants.
 """
 
 import argparse
@@ -111,16 +111,14 @@ def of_training(options: argparse.Namespace) -> Iterator[Row]:
     ('124M, 1 x 512 tokens', dict(num_layers=12, num_heads=12, embed_dim=768, context_length=512), 50_304, 1, 1),
   ):
     core, sizes = machine(), transformer.of_gpt(section, vocabulary)
-    settings = dict(batch_size=batch, dtype='bfloat16', steps=steps, rounds=3, clock=clock)
-    seconds, temporary = calibration.training_by_layers(section, vocabulary, **settings)
-    real = calibration.train_step(section, vocabulary, **settings)
+    layers = section['num_layers']
+    settings = dict(batch_size=batch, dtype='bfloat16', steps=steps, rounds=5, clock=clock)
+    one, two, real = calibration.training_by_layers(section, vocabulary, beside=layers, **settings)
+    seconds, temporary = (calibration.Layers(one[n], two[n]) for n in (0, 1))
     plan = training.Plan(sizes, section['context_length'], batch, 1, dtype='bfloat16')
     mesh = {'data': 1, 'fsdp': 1, 'tensor': 1}
     naive = max(training.seconds(plan, Hardware(core, 1), mesh).values())
-    layers = section['num_layers']
-    yield Row(
-      f'training step, {name}', f't1 + {layers - 1} (t2 - t1)', 'seconds', naive, seconds.at(layers), real.seconds
-    )
+    yield Row(f'training step, {name}', f't1 + {layers - 1} (t2 - t1)', 'seconds', naive, seconds.at(layers), real[0])
     held = training.memory(plan, mesh)
     naive = sum(held[name] for name in ('gradients', 'gathered weights', 'activations', 'logits'))
     yield Row(
@@ -129,7 +127,7 @@ def of_training(options: argparse.Namespace) -> Iterator[Row]:
       'bytes',
       naive,
       temporary.at(layers),
-      real.temporary_bytes,
+      real[1],
     )
 
 
@@ -222,11 +220,11 @@ def of_index(options: argparse.Namespace) -> Iterator[Row]:
     power, scale = np.polyfit(np.log(looked_at), np.log(-np.log(1 - found)), 1)
     few, many = 20, 160
     timed = [seconds(small, leaves) for leaves in (few, many)]
-    scan = lambda count, leaves: retrieval.scanned(count, math.isqrt(count), leaves)
+    scan = lambda count, leaves: retrieval.scanned(count, math.isqrt(int(count)), leaves)
     a_vector = (timed[1] - timed[0]) / (scan(1e5, many) - scan(1e5, few))
     core = machine()
     # Centroids are compared one by one, at what a core reads; the rest of a query does not grow.
-    centroids = lambda count: math.isqrt(count) * dim * 4 / core.bandwidth
+    centroids = lambda count: math.isqrt(int(count)) * dim * 4 / core.bandwidth
     fixed = timed[0] - a_vector * scan(1e5, few) - centroids(1e5)
     del small
 

@@ -24,10 +24,10 @@ def calibrate(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) 
   model = run.config.model.to_dict() | {'attention': 'xla'}
   rows = max(1, min(plan.batch_size // plan.accumulation, _TOKENS // plan.length))
   per_dispatch = min(run.config.train.steps_per_dispatch, 10)
-  seconds, _ = calibration.training_by_layers(
+  by_layers = calibration.training_by_layers(
     model, plan.model.vocab_size, batch_size=rows, dtype=plan.dtype, steps=per_dispatch
   )
-  step = seconds.at(plan.model.layers) * plan.batch_size / rows
+  step = calibration.Layers(*(seconds for seconds, _ in by_layers)).at(plan.model.layers) * plan.batch_size / rows
   mesh = training.resolve_mesh(plan.mesh, 1)
   naive = max(training.seconds(plan, hardware, mesh).values())
   made = [

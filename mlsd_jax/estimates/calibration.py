@@ -56,21 +56,27 @@ class Layers:
 
 
 @dataclasses.dataclass(frozen=True)
-class Timed:
-  """A training step: its seconds, and the bytes that its program holds beside the state (XLA's own count)."""
+class TrainStep:
+  """A compiled training step.
 
-  seconds: float
+  Attributes:
+    run: makes a dispatch of `steps` steps, and waits for it.
+    steps: of a dispatch.
+    temporary_bytes: that the program holds beside the state, by XLA's own count.
+  """
+
+  run: Callable[[], None]
+  steps: int
   temporary_bytes: float
 
 
-def train_step(
+def compile_train_step(
   section: Mapping[str, Any], vocab_size: int, *, batch_size: int, dtype: str, steps: int = 1, accumulation: int = 1,
-  rounds: int = 3, clock: Clock = time.perf_counter,
-) -> Timed:  # fmt: skip
-  """Times the trainer's own step of a `model` section on random tokens.
+) -> TrainStep:  # fmt: skip
+  """The trainer's own step of a `model` section on random tokens.
 
   Args:
-    steps: in one dispatch, as train.steps_per_dispatch has it; the seconds are of one.
+    steps: in one dispatch, as train.steps_per_dispatch has it.
   """
   config = families.read_config(section, vocab_size=vocab_size)
   length = config.context_length
@@ -91,13 +97,32 @@ def train_step(
 
   analysis = compiled.memory_analysis()
   temporary = float(analysis.temp_size_in_bytes) if analysis else float('nan')
-  return Timed(median_seconds(run, rounds, clock) / steps, temporary)
+  return TrainStep(run, steps, temporary)
 
 
-def training_by_layers(section: Mapping[str, Any], vocab_size: int, **options: Any) -> tuple[Layers, Layers]:
-  """(seconds, temporary bytes) of a step of the same model with one layer and with two; see `train_step`."""
-  timed = [train_step({**section, 'num_layers': n}, vocab_size, **options) for n in (1, 2)]
-  return Layers(*(t.seconds for t in timed)), Layers(*(t.temporary_bytes for t in timed))
+def training_by_layers(
+  section: Mapping[str, Any], vocab_size: int, *, beside: int = 0, rounds: int = 3, clock: Clock = time.perf_counter,
+  **options: Any,
+) -> list[tuple[float, float]]:  # fmt: skip
+  """(seconds, temporary bytes) of a step of the same model with one layer, with two, and with `beside` where asked.
+
+  The programs take turns, so that what changes on the machine changes for all of them; medians are returned.
+
+  Args:
+    beside: layers of a third program, to be compared with what the first two foretell.
+    options: of `compile_train_step`.
+  """
+  layers = (1, 2, *((beside,) if beside else ()))
+  programs = [compile_train_step({**section, 'num_layers': n}, vocab_size, **options) for n in layers]
+  taken: list[list[float]] = [[] for _ in programs]
+  for turn in range(rounds + 1):
+    for program, seconds in zip(programs, taken, strict=True):
+      began = clock()
+      program.run()
+      if turn:  # the first one warms up
+        seconds.append((clock() - began) / program.steps)
+  timed = zip(taken, programs, strict=True)
+  return [(statistics.median(seconds), program.temporary_bytes) for seconds, program in timed]
 
 
 def decoding_by_products(

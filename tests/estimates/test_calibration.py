@@ -16,11 +16,9 @@ def test_layers_are_extrapolated():
 
 
 def test_memory_of_a_step_grows_by_the_same_for_every_layer():
-  options = dict(batch_size=4, dtype='float32', rounds=1)
-  seconds, temporary = calibration.training_by_layers(SECTION, 32, **options)
-  real = calibration.train_step(SECTION, 32, **options)
-  assert temporary.at(3) == pytest.approx(real.temporary_bytes, rel=0.05)
-  assert min(seconds.one, seconds.two, real.seconds) > 0
+  one, two, three = calibration.training_by_layers(SECTION, 32, beside=3, batch_size=4, dtype='float32', rounds=1)
+  assert calibration.Layers(one[1], two[1]).at(3) == pytest.approx(three[1], rel=0.05)
+  assert min(seconds for seconds, _ in (one, two, three)) > 0
 
 
 def test_a_decoding_step_and_its_pieces_are_timed():
