@@ -20,6 +20,16 @@ SCALE = 1.5  # picture points a point of the page
 COLOURS = 128  # of a picture: text on plain ground needs no more
 
 
+# Texts that are written at once, and a search; nobody waits for them.
+ASK_SOMETHING = """([model, texts]) => {
+  const post = (path, body) => fetch(path, {
+    method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify(body)});
+  const prompt = 'The function returns the number of characters of the text that it is given, and None';
+  for (let i = 0; i < texts; i++) post('v1/completions', {model, prompt, max_tokens: 60});
+  post('v1/search', {query: 'how do I copy a folder'});
+}"""
+
+
 def write(page: Page) -> None:
   page.get_by_label('Prompt').fill('The function returns')
   page.get_by_label('Seed').locator('visible=true').fill('7')
@@ -64,8 +74,9 @@ def gradients(page: Page) -> None:
 
 def server(page: Page) -> None:
   page.get_by_role('row', name='Requests a second').wait_for()
-  for _ in range(10):  # something to be seen in the lines
-    page.evaluate("fetch('v1/models')")
+  model = page.evaluate("fetch('v1/systems').then((answer) => answer.json())")['texts']['models'][0]['id']
+  for second in range(100):  # so that the lines have something to show
+    page.evaluate(ASK_SOMETHING, [model, 1 + second % 7])
     page.wait_for_timeout(1000)
 
 

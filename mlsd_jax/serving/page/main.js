@@ -59,7 +59,8 @@ async function begin() {
 }
 
 function showMissing(name, command) {
-  byId('links').querySelector(`[href="#${name}"]`).setAttribute('data-missing', '');
+  link(name).setAttribute('data-missing', '');
+  link(name).append(el('span', {class: 'visually-hidden'}, ', not served'));
   const card = el('div', {class: 'card'}, el('p', {}, 'Nothing of this kind is served here yet.'));
   if (command) {
     const done = el('span', {class: 'visually-hidden', role: 'status'});

@@ -154,7 +154,7 @@ function select(at) {
     : 'the most probable here';
   byId('write-hint').classList.add('visually-hidden');
   byId('write-detail').replaceChildren(
-    el('p', {class: 'chosen-token'}, el('code', {}, pieceNode(piece)), el('span', {class: 'muted'}, place)),
+    el('p', {class: 'chosen-token'}, el('code', {}, pieceNode(piece)), el('span', {class: 'muted'}, `${percent(probability)}, ${place}`)),
     el('ul', {class: 'bars', 'aria-label': 'Most probable tokens here'}, ...rows.map(([other, share]) => el('li',
       {class: other === piece ? 'chosen' : null},
       el('code', {}, pieceNode(other), other === piece ? el('span', {class: 'visually-hidden'}, ' (chosen)') : null),
