@@ -295,7 +295,9 @@ def test_a_purchase_changes_the_list_and_is_told(open_page):
   assert all('%' in each for each in items.locator('.chance').all_inner_texts())
   household = page.get_by_role('button', name=re.compile(r'^u125 '))
   bought, past = before[3], int(household.inner_text().split()[1])
-  items.nth(3).get_by_role('button', name='Buy').click()
+  with page.expect_request('**/v1/events') as posted:
+    items.nth(3).get_by_role('button', name='Buy').click()
+  assert posted.value.post_data_json['answer']
   history.first.get_by_text('just bought').wait_for()
   assert history.first.locator('.name').inner_text() == bought
   page.get_by_role('status').get_by_text(f'Bought {bought}. ').wait_for()

@@ -26,6 +26,7 @@ export function begin(models) {
     event.preventDefault();
     byId('recommend-users').querySelector('button')?.click();
   });
+  byId('recommend-novel').addEventListener('change', () => user !== null && show());
   byId('recommend-query').addEventListener('input', () => {
     clearTimeout(timer);
     timer = setTimeout(find, WAIT);
@@ -69,14 +70,15 @@ async function show(bought = null) {
   const isLatest = nextLists();
   alertIn('recommend-error', '');
   try {
-    const [{items}, {history}] = await Promise.all([
-      post('v1/recommend', {user, model: model(), number: ITEMS}),
+    const isNovel = byId('recommend-novel').checked;
+    const [{items, answer}, {history}] = await Promise.all([
+      post('v1/recommend', {user, model: model(), number: ITEMS, ...(isNovel ? {exclude_bought: true} : {})}),
       get(`v1/users/${encodeURIComponent(user)}?${new URLSearchParams({limit: PAST, model: model()})}`),
     ]);
     if (!isLatest()) return;
     const changes = bought ? changed(items) : new Map();
     byId('recommend-card').hidden = false;
-    byId('recommend-items').replaceChildren(...items.map((each) => row(each, changes.get(each.id))));
+    byId('recommend-items').replaceChildren(...items.map((each) => row(each, answer, changes.get(each.id))));
     byId('recommend-history').replaceChildren(...history.map((each, i) => past(each, bought !== null && i === 0)));
     say('recommend-status', bought ? told(bought, items, changes) : `Household ${user}: ${count(history.length, 'purchase')} shown, ${count(items.length, 'item')} recommended.`);
     before = items.map((each) => each.id);
@@ -103,14 +105,14 @@ function told(bought, items, changes) {
   return `Bought ${bought}. ${parts.length ? `${parts.join(', ')}.` : 'The list stays as it was.'}`;
 }
 
-function row(item, change) {
+function row(item, answer, change) {
   const mark = change === undefined ? null : change === null ? 'new' : change > 0 ? `↑ ${change}` : `↓ ${-change}`;
   return el('li', {class: change === undefined ? null : 'changed'},
     el('span', {class: 'name'}, item.name || item.id, mark && ' ', mark && el('span', {class: 'tag new'}, mark)),
     el('span', {class: 'chance'}, percent(item.probability), el('span', {class: 'visually-hidden'}, ' chance')),
     el('span', {class: 'why'}, item.why),
     el('ul', {class: 'tags', 'aria-label': 'Found by'}, ...item.sources.split(', ').map((each) => el('li', {}, each.replace(/ (\d+)$/, ' #$1')))),
-    el('button', {type: 'button', onclick: () => buy(item)}, 'Buy', el('span', {class: 'visually-hidden'}, ` ${item.name || item.id}`)));
+    el('button', {type: 'button', onclick: () => buy(item, answer)}, 'Buy', el('span', {class: 'visually-hidden'}, ` ${item.name || item.id}`)));
 }
 
 function past(event, isNew) {
@@ -119,9 +121,9 @@ function past(event, isNew) {
     el('span', {class: 'when'}, new Date(event.time).toLocaleDateString('en', {dateStyle: 'medium', timeZone: 'UTC'})));
 }
 
-async function buy(item) {
+async function buy(item, answer) {  // `answer` is the list that it was on: what was shown can then be judged
   try {
-    await post('v1/events', {user, item: item.id, kind: 'purchase', model: model()});
+    await post('v1/events', {user, item: item.id, kind: 'purchase', answer, model: model()});
     await show(item.name || item.id);
     byId('recommend-items').querySelector('button')?.focus();  // the one that was pressed is gone
     find();

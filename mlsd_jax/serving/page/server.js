@@ -15,24 +15,27 @@ const share = (value) => `${(100 * value).toFixed(0)}%`;
 
 // What is drawn: (now, before, a minute ago, seconds since before) -> a number, or null where nothing happened.
 const FIGURES = [
-  {name: 'Requests a second', text: one, of: (now, then, _, passed) => (sum(now, 'mlsd_requests_total', ours) - sum(then, 'mlsd_requests_total', ours)) / passed},
+  {name: 'Requests a second', text: one, of: (now, then, _, passed) => grown(now, then, 'mlsd_requests_total', ours) / passed},
   {name: 'Median latency, last minute', text: seconds, of: (now, _, ago) => quantile(now, ago, 'mlsd_request_seconds', 0.5, ours)},
   {name: 'p99 latency, last minute', text: seconds, of: (now, _, ago) => quantile(now, ago, 'mlsd_request_seconds', 0.99, ours)},
-  {name: 'Tokens written a second', text: one, of: (now, then, _, passed) => (sum(now, 'mlsd_tokens_total', sampled) - sum(then, 'mlsd_tokens_total', sampled)) / passed},
+  {name: 'Tokens written a second', text: one, of: (now, then, _, passed) => grown(now, then, 'mlsd_tokens_total', sampled) / passed},
   {name: 'Texts being written', text: whole, of: (now) => sum(now, 'mlsd_running')},
   {name: 'Requests waiting', text: whole, of: (now) => sum(now, 'mlsd_waiting')},
   {name: 'Texts at once, last minute', text: one, of: (now, _, ago) => ratio(
-    sum(now, 'mlsd_decode_rows') - sum(ago, 'mlsd_decode_rows'), sum(now, 'mlsd_decode_steps') - sum(ago, 'mlsd_decode_steps'))},
+    grown(now, ago, 'mlsd_decode_rows'), grown(now, ago, 'mlsd_decode_steps'))},
   {name: 'Items a batch, last minute', text: one, of: (now, _, ago) => ratio(
-    sum(now, 'mlsd_batch_items_sum') - sum(ago, 'mlsd_batch_items_sum'), sum(now, 'mlsd_batch_items_count') - sum(ago, 'mlsd_batch_items_count'))},
+    grown(now, ago, 'mlsd_batch_items_sum'), grown(now, ago, 'mlsd_batch_items_count'))},
   {name: 'Prompt tokens from the cache', text: share, of: (now) => ratio(
     sum(now, 'mlsd_tokens_total', cached), sum(now, 'mlsd_tokens_total', cached) + sum(now, 'mlsd_tokens_total', prompts))},
 ];
 
-const ours = (labels) => labels.path?.startsWith('/v1/') || labels.path === '/rerank' || labels.path === '/embed' || labels.path === 'other';
+// What clients ask; not probes, and not this page.
+const ours = ({path}) => !/^\/(|page\/.*|health|ready|metrics|docs.*|openapi.json)$/.test(path);
 const sampled = (labels) => labels.kind === 'sampled';
 const cached = (labels) => labels.kind === 'cached';
 const prompts = (labels) => labels.kind === 'prompt';
+// What a counter has grown by; a server that was started anew counts from nothing.
+const grown = (now, then, name, isIn) => Math.max(sum(now, name, isIn) - sum(then, name, isIn), 0);
 const ratio = (part, whole) => (whole > 0 ? part / whole : null);
 
 let timer = null;
