@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 FOLDER = pathlib.Path(__file__).resolve().parent / 'images'
-DESK, PHONE = {'width': 1240, 'height': 860}, {'width': 375, 'height': 812}
+DESK, TALL, PHONE = {'width': 1240, 'height': 860}, {'width': 1240, 'height': 930}, {'width': 375, 'height': 812}
 SCALE = 1.5  # picture points a point of the page
 COLOURS = 128  # of a picture: text on plain ground needs no more
 
@@ -50,13 +50,13 @@ def citation(page: Page) -> None:
 
 
 def recommend(page: Page) -> None:
-  page.locator('#recommend-users button').nth(2).click()
+  page.locator('#recommend-users button').nth(3).click()
   page.locator('#recommend-items li').first.wait_for()
 
 
 def buy(page: Page) -> None:
   recommend(page)
-  page.locator('#recommend-items button').nth(2).click()
+  page.locator('#recommend-items button').nth(4).click()
   page.get_by_text('just bought').wait_for()
 
 
@@ -82,7 +82,7 @@ def server(page: Page) -> None:
 
 # The pictures of the documentation: name -> section, what is done there, dark or light, the window.
 PICTURES: dict[str, tuple[str, Callable[[Page], None], str, dict[str, int]]] = {
-  'write': ('write', write, 'light', DESK),
+  'write': ('write', write, 'light', TALL),
   'ask': ('ask', citation, 'light', DESK),
   'recommend': ('recommend', buy, 'light', DESK),
   'tokenizers': ('tokenizers', tokenizers, 'dark', DESK),
@@ -125,6 +125,8 @@ def main() -> None:
       page = context.new_page()
       page.goto(f'{options.address}/#{section}')
       do(page)
+      if window is not PHONE:
+        page.evaluate('window.scrollTo(0, 0)')
       shot = page.screenshot(full_page=options.every)
       path = options.folder / f'page_{name}.png'
       Image.open(io.BytesIO(shot)).convert('RGB').quantize(COLOURS).save(path, optimize=True)

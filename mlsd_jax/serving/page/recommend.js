@@ -112,7 +112,7 @@ function row(item, answer, change) {
     el('span', {class: 'chance'}, percent(item.probability), el('span', {class: 'visually-hidden'}, ' chance')),
     el('span', {class: 'why'}, item.why),
     el('ul', {class: 'tags', 'aria-label': 'Found by'}, ...item.sources.split(', ').map((each) => el('li', {}, each.replace(/ (\d+)$/, ' #$1')))),
-    el('button', {type: 'button', onclick: () => buy(item, answer)}, 'Buy', el('span', {class: 'visually-hidden'}, ` ${item.name || item.id}`)));
+    el('button', {type: 'button', 'data-item': item.id, onclick: () => buy(item, answer)}, 'Buy', el('span', {class: 'visually-hidden'}, ` ${item.name || item.id}`)));
 }
 
 function past(event, isNew) {
@@ -125,7 +125,8 @@ async function buy(item, answer) {  // `answer` is the list that it was on: what
   try {
     await post('v1/events', {user, item: item.id, kind: 'purchase', answer, model: model()});
     await show(item.name || item.id);
-    byId('recommend-items').querySelector('button')?.focus();  // the one that was pressed is gone
+    const buttons = [...byId('recommend-items').querySelectorAll('button')];  // the one that was pressed is gone
+    (buttons.find((each) => each.dataset.item === item.id) ?? buttons[0])?.focus();
     find();
   } catch (error) {
     alertIn('recommend-error', error.message);
