@@ -12,7 +12,7 @@ def get_config():
   config.model.update(context_length=128, num_layers=4, num_heads=4, embed_dim=128, vocab_multiple=1)
   config.model.update(activation='squared_relu', norm_scale=False, embedding_norm=True, embedding_stddev=1.0)
   config.model.update(qk_norm=True, attention_scale=0.12, value_residual=True, zero_outputs=True, init_stddev=0.03)
-  config.train.update(steps=650, batch_size=8, steps_per_dispatch=10, dtype='float32')
+  config.train.update(steps=1000, batch_size=8, steps_per_dispatch=10, dtype='float32')
   config.train.optimizer.update(name='muon', learning_rate=0.03, schedule='wsd', weight_decay=0.0, clip_norm=0.0)
   config.train.optimizer.update(beta1=0.8, beta2=0.95, epsilon=1e-10, warmup_steps=0)
   config.train.optimizer.update(embedding_learning_rate=0.08, head_learning_rate=0.016)
