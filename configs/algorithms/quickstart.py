@@ -2,7 +2,7 @@
 
 python -m experiments.algorithms
 
-Measured: 60 problems, 60 passed, 4.4 s on two CPU cores that others used too.
+Measured: 64 problems, 64 passed, 6.7 s on two CPU cores that others used too.
 """
 
 from ml_collections import ConfigDict
