@@ -65,8 +65,13 @@ def _describe_pair(state: State, user: int, item: int) -> str:
   days, since, first = (pair[PAIR.index(name)] for name in ('days', 'since', 'first'))
   if days > 1:
     every = (first - since) / (days - 1)
-    return f'bought on {days:.0f} days, about every {max(every, 1):.0f}, last {since:.0f} days ago'
-  return f'bought once, {since:.0f} days ago' if days == 1 else ''
+    return f'bought on {days:.0f} days, about every {max(every, 1):.0f}, last {_describe_age(since)}'
+  return f'bought once, {_describe_age(since)}' if days == 1 else ''
+
+
+def _describe_age(days: float) -> str:
+  whole = round(days)
+  return f'{whole} day{"" if whole == 1 else "s"} ago'
 
 
 def _describe_sales(state: State, item: int) -> str:
