@@ -1,6 +1,10 @@
 """The quickstart's text, learnt with what the field found since GPT-2.
 
 python -m experiments.gpt2 --config=configs/gpt2/speedrun.py
+
+Measured, one seed: validation loss 3.1694 nats a token after these 1,000 steps (1.02 M tokens), 3.2879 after 650
+(0.67 M). The quickstart comes to 3.0933 with 3.28 M tokens. A step took 0.61 of the quickstart's, the two timed in turn
+on two busy cores; with AdamW in Muon's place 0.47.
 """
 
 from configs.gpt2._modern import base
