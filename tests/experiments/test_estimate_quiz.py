@@ -1,13 +1,11 @@
 """--mode=quiz under a terminal and from a pipe."""
 
-import fcntl
 import io
 import os
 import pty
 import select
 import subprocess
 import sys
-import termios
 import time
 
 import pytest
@@ -22,11 +20,12 @@ SEED = ('--config.seed=4', '--config.questions=2')
 def test_under_a_terminal(tmp_path, within):
   first, second = quiz.questions(2, 4)
   ours, theirs = pty.openpty()
+  # The child takes the terminal as its own, else Ctrl-C reaches no one; here, as JAX's threads forbid code after a fork.
+  begin = 'import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])'
+  command = [sys.executable, '-m', 'experiments.estimate', '--mode=quiz', f'--workdir={tmp_path / "w"}', *SEED]
   process = subprocess.Popen(
-    [sys.executable, '-m', 'experiments.estimate', '--mode=quiz', f'--workdir={tmp_path / "w"}', *SEED],
-    stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-    preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # else Ctrl-C reaches no one
-  )  # fmt: skip
+    [sys.executable, '-c', begin, *command], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+  )
   os.close(theirs)
   shown, until = '', time.monotonic() + within(60)
   answers = [b'nonsense\n', f'{first.shown.replace("a second", "/s")}\n'.encode(), b'\x03']
