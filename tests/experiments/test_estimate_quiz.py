@@ -20,7 +20,7 @@ SEED = ('--config.seed=4', '--config.questions=2')
 def test_under_a_terminal(tmp_path, within):
   first, second = quiz.questions(2, 4)
   ours, theirs = pty.openpty()
-  # The child takes the terminal as its own, else Ctrl-C reaches no one; here, as JAX's threads forbid code after a fork.
+  # The child takes the terminal as its own, else Ctrl-C reaches no one; itself, as JAX's threads forbid forks here.
   begin = 'import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])'
   command = [sys.executable, '-m', 'experiments.estimate', '--mode=quiz', f'--workdir={tmp_path / "w"}', *SEED]
   process = subprocess.Popen(
