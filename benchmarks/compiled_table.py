@@ -97,8 +97,8 @@ def draw(rows: Sequence[dict[str, Any]]) -> str:
     '# Compiled, not run',
     '',
     'Programs compiled for machines that were not there ([how](../how-to/will_it_fit.md)): bytes a device,',
-    'exchanges of a MiB or more a step. Nothing here was run or measured. '
-    '`uv run python -m benchmarks.compiled_table` makes it.',
+    'exchanges of a MiB or more a step. Nothing here was run or measured.',
+    'The page is made by `uv run python -m benchmarks.compiled_table`.',
     '',
     *(f'- {version}' for version in versions),
     '',

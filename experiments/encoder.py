@@ -258,7 +258,7 @@ _PAIRS = ('data', 'encoder', 'pairs', 'kind', 'generator')
 MODES = {
   'train': contract.Mode(train, (*_PAIRS, 'train', *KINDS)),
   'evaluate': contract.Mode(evaluate, kept=_PAIRS),
-  'compile': compile_mode.mode(programs, ('encoder', 'pairs.negatives', 'kind', 'train', *KINDS)),
+  'compile': compile_mode.mode(programs, ('encoder', 'pairs', 'kind', 'train', *KINDS)),
 }
 
 CLASSES = (('pairs', PairConfig), *KINDS.items())
