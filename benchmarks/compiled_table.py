@@ -46,14 +46,16 @@ def list_rows() -> Iterator[Row]:
   for hardware in ('8xh100', 'v5e:4x4'):
     for mesh, flags in _MESHES.items():
       for step in ('jit', 'shard_map', *(('pmap',) if mesh == 'data' else ())):
-        yield _gpt2('gpt2_124m', hardware, f'{step}, {mesh}', _TWO_LAYERS, f'--config.train.step={step}', *flags)
+        yield _gpt2(
+          'gpt2_124m', hardware, f'2 layers, {step}, {mesh}', _TWO_LAYERS, f'--config.train.step={step}', *flags
+        )
   for hardware in ('8xh100', '32xh100', '16xh100', 'v5e:4x4', 'v6e:4x4'):
     yield _gpt2('gpt2_124m', hardware, 'whole')
     yield _gpt2('gpt2_xl', hardware, 'whole')
   for hardware in ('1xh100', 'v5e:2x4'):
     for program in ('prefill', 'decode'):
       flags = '--config=configs/gpt2/gpt2_124m.py', _TWO_LAYERS, f'--program={program}'
-      yield Row(f'gpt2_124m, {program}', 'gpt2', hardware, flags)
+      yield Row(f'gpt2_124m, 2 layers, {program}', 'gpt2', hardware, flags)
   for hardware in ('8xh100', 'v5e:4x4'):
     yield Row('encoder', 'encoder', hardware)
     yield Row('mingpt', 'mingpt', hardware)
