@@ -104,17 +104,18 @@ def draw(rows: Sequence[dict[str, Any]]) -> str:
     '',
     *(f'- {version}' for version in versions),
     '',
-    '| config | machine | program, mesh | arguments + temporaries, GiB | fits | exchanges | date |',
-    '| --- | --- | --- | --- | --- | --- | --- |',
+    'Arguments (parameters, optimiser state, a batch) + temporaries, in GiB a device:',
+    '',
   ]
   for each in rows:
+    lines.append(f'- **{each["row"]}** on {each["hardware"]}, {each["date"]}:')
     if each.get('failure'):
-      middle = f'| {each["program"]} | | **no** | {each["failure"][:80]} '
-    else:
-      sizes = f'{each["arguments"] / _GIB:.2f} + {each["temporaries"] / _GIB:.2f}'
-      fits = 'yes' if each['fits'] else f'**no**, {each["usable"] / _GIB:.0f} GiB'
-      middle = f'| {each["program"]}, {each["mesh"]} | {sizes} | {fits} | {each["collectives"]} '
-    lines.append(f'| {each["row"]} | {each["hardware"]} {middle}| {each["date"]} |')
+      lines.append(f'  {each["program"]} does **not** compile: {each["failure"][:100]}')
+      continue
+    fits = 'fits' if each['fits'] else f'does **not** fit into {each["usable"] / _GIB:.0f}'
+    sizes = f'{each["arguments"] / _GIB:.2f} + {each["temporaries"] / _GIB:.2f}'
+    lines.append(f'  {each["program"]}, {each["mesh"]}: {sizes}, {fits};')
+    lines.append(f'  {each["collectives"]}')
   return '\n'.join(lines) + '\n'
 
 
