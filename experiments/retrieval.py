@@ -187,7 +187,9 @@ def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> 
     others={path.name: judged_collections.read_run(path) for path in map(pathlib.Path, run.config.evaluate.runs)},
     texts=asked.answers,
     calibrated=not asked.made,
-    answering=from_mapping(AnswerConfig, {k: v for k, v in run.config.answer.items() if k != 'shown'}, 'answer'),
+    answering=from_mapping(
+      AnswerConfig, {field.name: run.config.answer[field.name] for field in dataclasses.fields(AnswerConfig)}, 'answer'
+    ),
   )
   run.print('\n' + made.table())
   for stage in made.found:
