@@ -73,7 +73,7 @@ def parse(
   renamed: Mapping[str, str],
   repeated: Sequence[str] = (),
 ) -> tuple[Run, str]:
-  argv = _last_of_each(argv, {*(f'config.{key}' for key in repeated), *_multi_flags(values)})
+  argv, overruled = _last_of_each(argv, {*(f'config.{key}' for key in repeated), *_multi_flags(values)})
   for argument in argv:
     config_files.check_name('--' + argument.partition('=')[0].lstrip('-'), renamed)
   config_files.check_name(f'--mode={take(argv, "mode")[0]}', renamed)
@@ -110,21 +110,22 @@ def parse(
   workdir = pathlib.Path(values.workdir or pathlib.Path('runs', name, variant))
   _check_workdir(workdir)
   stored = stored if given_workdir else read_stored(workdir)
-  return Run(name, values.config, values.flag_values_dict(), workdir, stored, given), values.mode
+  return Run(name, values.config, values.flag_values_dict(), workdir, stored, given, overruled), values.mode
 
 
 def _multi_flags(values: flags.FlagValues) -> list[str]:
   return [flag for flag in values if isinstance(values[flag], flags.MultiFlag)]
 
 
-def _last_of_each(argv: Sequence[str], repeated: set[str]) -> list[str]:
-  """The arguments without those that a later one of the same name overrules, of which a line tells.
+def _last_of_each(argv: Sequence[str], repeated: set[str]) -> tuple[list[str], list[str]]:
+  """The arguments without those that a later one of the same name overrules, and a line of each.
 
   absl would do so without a word, and ml_collections would join the values of tuples.
   """
   taken: list[list[str]] = []  # an argument, with its value where that follows it
   place: dict[str, int] = {}
   values: dict[str, str] = {}
+  overruled: list[str] = []
   for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue='-'):
     name, equals, value = argument.lstrip('-').partition('=')
     if not argument.startswith('-') or name in repeated:
@@ -138,10 +139,10 @@ def _last_of_each(argv: Sequence[str], repeated: set[str]) -> list[str]:
       if separate:
         taken[place[name] + 1].clear()
       if values[name] != value:
-        print(f'--{name} is given twice, as {values[name]!r} and as {value!r}: the last counts', file=sys.stderr)
+        overruled.append(f'--{name} is given twice, as {values[name]!r} and as {value!r}: the last counts')
     place[name], values[name] = len(taken), value
     taken.append([argument])
-  return [argument for arguments in taken for argument in arguments]
+  return [argument for arguments in taken for argument in arguments], overruled
 
 
 def name_flags(message: str, config: ConfigDict | None) -> str:

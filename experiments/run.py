@@ -26,6 +26,7 @@ class Run:
     workdir: this run's folder.
     stored: the config of the run that the workdir holds, as `config` would spell it; None if it holds none.
     given: the keys that the command line sets.
+    overruled: lines about flags that are given twice.
   """
 
   def __init__(
@@ -36,7 +37,9 @@ class Run:
     workdir: pathlib.Path,
     stored: Mapping[str, Any] | None = None,
     given: Sequence[str] = (),
+    overruled: Sequence[str] = (),
   ):
+    self.overruled = overruled
     self.name, self.config, self.flags, self.workdir = name, config, values, workdir
     self.stored, self.given = stored, given
     self._is_first = False
