@@ -119,6 +119,8 @@ def launch(
       _check_is_one_process(values)
     with _quiet_exit(), _claim_taken_back(run):
       ended = goes_by.function(run)
+    for line in run.overruled:  # a mistake is one line, so that they follow what went well
+      print(line, file=sys.stderr)
     barrier('finished')
     answer.code = ended if isinstance(ended, int) else 0
   return answer.code
