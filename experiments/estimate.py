@@ -90,6 +90,9 @@ MODES = {
 }
 
 
+SECTIONS = {'': QuizConfig}
+
+
 def _is_of_no_system(arguments: list[str]) -> bool:
   """Whether the command line is of the quiz or of the pages, whose config is of configs/estimate."""
   mode, spec = (command_line.take_all(arguments, name)[0][-1:] for name in ('mode', 'config'))
@@ -105,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       {name: MODES[name] for name in names},
       'quickstart',
       uses_jax=lambda run: False,
-      sections={'': QuizConfig},
+      sections=SECTIONS,
       argv=arguments,
     )
   name = command_line.take_all(arguments, 'system')[0]
