@@ -124,12 +124,14 @@ def test_another_text_is_compared_anew(call, tmp_path, monkeypatch):
     return dict(vocab_size=1, num_params=1, steps=1, text_megabytes=1.0, val_loss=1.0, bits_per_byte=1.0)
 
   monkeypatch.setattr(tokenizer_comparison, 'train_on', train_on)
-  options = ('--mode=compare', TRAIN[0], "--config.language_model.tokenizers=('bytes',)")
+  row = '{"text": "%s", "line": "gently down the stream"}\n'
+  (tmp_path / 'song.jsonl').write_text(row % 'green bottles')
+  options = ('--mode=compare', '--config.data.source=song.jsonl', "--config.language_model.tokenizers=('bytes',)")
   assert call(*options)[0] == 0
   assert call(*options)[0] == 0
   assert folders[0] == folders[1]
   assert call(*options, '--config.data.text_key=line')[0] == 0
-  (tmp_path / 'song.txt').write_text('row, row, row your boat gently down the stream\n' * 50)
+  (tmp_path / 'song.jsonl').write_text(row % 'row, row, row your boat')
   assert call(*options)[0] == 0
   assert len(set(folders)) == 3
 
