@@ -297,7 +297,8 @@ def _pmap_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
   axis_name = ('data',)
   grad = _weighted_loss(task, dtype, axis_name)
 
-  def device(params, rows, key, distinct):
+  def device(params, rows, key_and_distinct):
+    key, distinct = key_and_distinct
     key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))  # else all devices would draw the same masks
     found = _accumulate(grad, cast_floating(params, dtype), rows, key, distinct, accumulation)
     grads, metrics = jax.lax.psum(found, axis_name)
@@ -305,6 +306,7 @@ def _pmap_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
 
   count = mesh.size
   devices = list(mesh.devices.flat)
-  on_devices = jax.pmap(device, axis_name[0], in_axes=(None, 0, None, None), out_axes=None, devices=devices)
+  on_devices = jax.pmap(device, axis_name[0], in_axes=(None, 0, None), out_axes=None, devices=devices)
   split = lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:])
-  return lambda params, batch, key, distinct: on_devices(params, jax.tree.map(split, batch), key, distinct)
+  # Key and rows are one argument: pmap splits nothing where an argument has no arrays, as `distinct` of no table.
+  return lambda params, batch, key, distinct: on_devices(params, jax.tree.map(split, batch), (key, distinct))
