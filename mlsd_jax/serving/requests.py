@@ -264,7 +264,7 @@ class EstimateRequest(Body):
   loss_chunks: Annotated[int, Field(ge=1, le=1024)] = 8
   hardware: Annotated[str, Field(max_length=100)] = '8xh100'
   dollars_per_hour: Annotated[float, Field(ge=0, le=1e6)] | None = None
-  mfu: Annotated[float, Field(gt=0, le=1)] = 0.4
+  mfu: Annotated[float, Field(ge=0.001, le=1)] = 0.4
   qps: Annotated[float, Field(gt=0, le=1e9)] = 10.0
   prompt_tokens: Annotated[int, Field(ge=0, le=2**20)] = 0  # 0: half of the context
   new_tokens: Annotated[int, Field(ge=0, le=2**20)] = 0  # 0: a quarter of it
