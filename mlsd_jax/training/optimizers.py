@@ -33,9 +33,9 @@ class OptimizerConfig:
   epsilon: Annotated[float, above(0)] = 1e-8  # keeps the division by a small root finite
   weight_decay: float = 0.1  # adamw, muon and the dense part of rowwise_adagrad, on matrices only
   table_learning_rate: float = 0.1  # rowwise_adagrad: peak rate of the embedding tables
-  # muon: of the matrices; Adam, with the betas above, moves everything else. Peak rates, all on the one schedule.
-  momentum: Annotated[float, Range(0, 1, high_open=True)] = 0.95
-  embedding_learning_rate: Annotated[float, above(0)] = 0.02
+  # Muon moves the matrices; Adam, with the betas above, everything else. Peak rates, all on the one schedule.
+  momentum: Annotated[float, Range(0, 1, high_open=True)] = 0.95  # muon: of the gradients of matrices
+  embedding_learning_rate: Annotated[float, above(0)] = 0.02  # muon: of tables of embeddings
   head_learning_rate: Annotated[float, above(0)] = 0.004  # of a head that is not tied to the embedding
   scalar_learning_rate: Annotated[float, above(0)] = 0.02  # biases, scales of norms, mixes of values
   clip_norm: float = 1.0  # by global norm; 0 turns it off
