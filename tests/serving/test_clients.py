@@ -46,13 +46,13 @@ def base(params, small_encoder):
     thread.join()
 
 
-def in_environment(packages: list[str], command: list[str], *, within) -> subprocess.CompletedProcess:
+def in_environment(packages: list[str], command: list[str], *, within, cwd=None) -> subprocess.CompletedProcess:
   """Runs a command where these packages are installed, and this project is not."""
   options = [option for package in packages for option in ('--with', package)]
   environment = {key: value for key, value in os.environ.items() if key not in ('VIRTUAL_ENV', 'PYTHONPATH')}
   return subprocess.run(
     ['uv', 'run', '--quiet', '--no-project', '--isolated', *options, *command],
-    capture_output=True, text=True, env=environment, timeout=within(240), check=False,
+    capture_output=True, text=True, env=environment, timeout=within(240), check=False, cwd=cwd,
   )  # fmt: skip
 
 
@@ -102,8 +102,10 @@ def test_cohere_and_llama_index(run_script, small_encoder):
   np.testing.assert_allclose(seen['vectors'], small_encoder.encode(TEXTS), atol=1e-6)
 
 
-def test_no_request_that_the_schema_allows_is_a_fault_of_the_server(base, within):
+def test_no_request_that_the_schema_allows_is_a_fault_of_the_server(base, within, tmp_path):
   command = ['schemathesis', 'run', f'{base}/openapi.json', '--checks=not_a_server_error', '--max-examples=25']
   options = ['--seed=1', '--phases=examples,coverage,fuzzing', '--request-timeout=60', '--generation-deterministic']
-  done = in_environment(['schemathesis==4.32.5'], [*command, *options], within=within)
+  done = in_environment(
+    ['schemathesis==4.32.5'], [*command, *options], within=within, cwd=tmp_path
+  )  # where it leaves a cache
   assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
