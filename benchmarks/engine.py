@@ -137,7 +137,8 @@ def main() -> None:
   found = first_token_seconds(engine, burst, [0.0] * len(burst))
   print('first token in a burst                                   beside the prompts up to it')
   show(f'last of {len(burst)}', 1e3 * found[-1], 1e3 * ahead[-1], 'ms')
-  show('worst', 1e3 * max(found), 1e3 * ahead[int(np.argmax(np.array(found) / ahead))], 'ms')
+  worst = int(np.argmax(np.array(found) / ahead))
+  show(f'worst, number {worst + 1}', 1e3 * found[worst], 1e3 * ahead[worst], 'ms')
   print(f'programs compiled since the warm-up: {engine.stats.programs - programs}')
 
 
