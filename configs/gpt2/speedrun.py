@@ -4,8 +4,9 @@ python -m experiments.gpt2 --config=configs/gpt2/speedrun.py
 
 Measured by benchmarks/speedrun.py, one seed, two idle CPU cores: validation loss 3.0822 nats a token after 240 steps
 of 32 rows (0.98 M tokens), in 0.284 of the time in which the quickstart comes to 3.0910 (1,600 steps of 16, 3.28 M
-tokens), steps timed in turn. At equal tokens the batch decides: 1,000 steps of 8 rows come to 3.1694, 500 of 16 to
-3.0606, 330 of 24 to 3.0586, 250 of 32 to 3.0601; the shorter the run, the dearer (220 of 32: 3.1273).
+tokens), steps timed in turn; 845 steps, which take as long as the quickstart, come to 2.7469. At equal tokens the batch
+decides: 1,000 steps of 8 rows come to 3.1694, 500 of 16 to 3.0606, 330 of 24 to 3.0586, 250 of 32 to 3.0601; a shorter
+run loses much (220 of 32: 3.1273).
 """
 
 from configs.gpt2._modern import base
