@@ -88,6 +88,8 @@ def read_settings(system: System, flags: Mapping[str, Any]) -> dict[str, Any]:
       raise UserError(f'--{name}={text} must be above 0')
     if setting.dimension == 'share' and value is not None and value > 1:
       raise UserError(f'--{name}={text} is more than the whole; a share is at most 1 or 100%')
+    if name == 'mfu' and value is not None and value < 0.001:
+      raise UserError(f'--mfu={text} is below 0.1%, of which no estimate is one')
   return values
 
 

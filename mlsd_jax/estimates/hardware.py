@@ -15,7 +15,11 @@ from mlsd_jax.errors import UserError
 
 # On demand: the midpoint of what specialised clouds ask (mercatus-ai.com/blog/cloud-gpu-pricing); Google's list for its
 # regions in the US (cloud.google.com); the least of 26 providers (packet.ai/blog/gpu-pricing-models-compared).
-_MARKET, _GOOGLE, _LEAST = 'specialised clouds, May 2026', 'Google Cloud, 2025', 'packet.ai, June 2026'
+_MARKET, _GOOGLE, _LEAST = (
+  'specialised clouds, May 2026',
+  'as Google Cloud listed about 2025, not checked',
+  'packet.ai, June 2026',
+)
 
 
 @dataclasses.dataclass(frozen=True)
