@@ -121,14 +121,8 @@ def hellaswag(
   """
   rows = list(_rows(path, _parse_choice, limit))
   pairs = [(context, f' {ending}') for context, endings, _ in rows for ending in endings]
-  nats = iter([float(nats.sum()) for nats, _ in score_pairs(params, config, tokenizer, pairs, progress=progress)])
-  right = right_normalised = 0
-  for _, endings, label in rows:
-    ending_nats = [next(nats) for _ in endings]
-    per_byte = [nat / len(f' {ending}'.encode()) for nat, ending in zip(ending_nats, endings, strict=True)]
-    right += int(np.argmin(ending_nats)) == label
-    right_normalised += int(np.argmin(per_byte)) == label
-  return ChoiceScore(right / len(rows), right_normalised / len(rows), len(rows))
+  scores = score_pairs(params, config, tokenizer, pairs, progress=progress)
+  return _count_right(rows, scores, lambda ending: len(f' {ending}'.encode()))
 
 
 def multiple_choice(
@@ -156,12 +150,21 @@ def multiple_choice(
   rows = list(_rows(path, functools.partial(_parse_choice, context='context', choices='choices'), limit))
   pairs = [(context, f' {choice}') for context, choices, _ in rows for choice in choices]
   scores = score_pairs(params, config, tokenizer, pairs, together=True, progress=progress)
+  return _count_right(rows, scores, len)
+
+
+def _count_right(
+  rows: Sequence[tuple[str, list[str], int]],
+  scores: Sequence[tuple[np.ndarray, np.ndarray]],
+  length_of: Callable[[str], int],
+) -> ChoiceScore:
+  """How often the right choice has the fewest nats of its row, and the fewest for its length."""
   nats = iter([float(nats.sum()) for nats, _ in scores])
   right = right_normalised = 0
   for _, choices, label in rows:
     of_choice = [next(nats) for _ in choices]
+    by_length = [nat / length_of(choice) for nat, choice in zip(of_choice, choices, strict=True)]
     right += int(np.argmin(of_choice)) == label
-    by_length = [nat / len(choice) for nat, choice in zip(of_choice, choices, strict=True)]
     right_normalised += int(np.argmin(by_length)) == label
   return ChoiceScore(right / len(rows), right_normalised / len(rows), len(rows))
 

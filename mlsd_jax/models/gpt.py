@@ -91,6 +91,14 @@ class Cache:
   keys: list[jax.Array]  # num_layers x [R, H, K, S]
   values: list[jax.Array]  # num_layers x [R, H, S, K]
 
+  @classmethod
+  def empty(cls, layers: int, rows: int, heads: int, slots: int, head_dim: int, dtype: Any) -> 'Cache':
+    """Raises ValueError for slots beyond attention.CACHE_BLOCK that are no multiple of it."""
+    if slots > attention.CACHE_BLOCK and slots % attention.CACHE_BLOCK:
+      raise ValueError(f'{slots} cache slots are more than {attention.CACHE_BLOCK} and no multiple of it')
+    zeros = lambda *shape: [jnp.zeros((rows, heads, *shape), dtype) for _ in range(layers)]
+    return cls(zeros(head_dim, slots), zeros(slots, head_dim))
+
   def cut(self, row: jax.Array, start: jax.Array, slots: int) -> 'Cache':
     """A copy of `slots` slots of one row, from `start` on."""
 
@@ -289,10 +297,7 @@ def token_losses(
 
 def init_cache(config: GPTConfig, rows: int, slots: int, dtype=jnp.float32) -> Cache:
   """An empty cache for `slots` tokens a row; above attention.CACHE_BLOCK they must be a multiple of it."""
-  if slots > attention.CACHE_BLOCK and slots % attention.CACHE_BLOCK:
-    raise ValueError(f'{slots} cache slots are more than {attention.CACHE_BLOCK} and no multiple of it')
-  empty = lambda *shape: [jnp.zeros((rows, config.num_heads, *shape), dtype) for _ in range(config.num_layers)]
-  return Cache(empty(config.head_dim, slots), empty(slots, config.head_dim))
+  return Cache.empty(config.num_layers, rows, config.num_heads, slots, config.head_dim, dtype)
 
 
 @functools.partial(jax.jit, static_argnames='config')

@@ -366,10 +366,7 @@ def token_losses(
 
 def init_cache(config: ModernGPTConfig, rows: int, slots: int, dtype=jnp.float32) -> Cache:
   """As gpt.init_cache, with the heads of keys and values alone."""
-  if slots > attention.CACHE_BLOCK and slots % attention.CACHE_BLOCK:
-    raise ValueError(f'{slots} cache slots are more than {attention.CACHE_BLOCK} and no multiple of it')
-  empty = lambda *shape: [jnp.zeros((rows, config.kv_heads, *shape), dtype) for _ in range(config.num_layers)]
-  return Cache(empty(config.width_of_head, slots), empty(slots, config.width_of_head))
+  return Cache.empty(config.num_layers, rows, config.kv_heads, slots, config.width_of_head, dtype)
 
 
 @functools.partial(jax.jit, static_argnames='config')
