@@ -2,7 +2,6 @@ from .answers import (
   AnswerLog,
 )
 from .app import (
-  Services,
   create_app,
 )
 from .limits import (
@@ -16,6 +15,9 @@ from .recommend_service import (
 )
 from .search_service import (
   SearchService,
+)
+from .services import (
+  Services,
 )
 from .shop import (
   Shop,
