@@ -18,7 +18,8 @@ from absl import flags
 
 from experiments import command_line, contract, estimate_pages
 from experiments.estimate_quiz import KEYS, QuizConfig, quiz
-from experiments.estimate_systems import SYSTEMS, read_settings
+from experiments.estimate_settings import read_settings
+from experiments.estimate_systems import SYSTEMS
 from mlsd_jax.errors import UserError
 from mlsd_jax.estimates import hardware, here, table, units
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments import config_files, contract
-from experiments.estimate_systems import gpt_load, gpt_plan
+from experiments.estimate_language import gpt_load, gpt_plan
 from mlsd_jax.estimates import decoding, training
 from mlsd_jax.estimates.hardware import Hardware
 from mlsd_jax.estimates.table import Group, Row

@@ -8,15 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments import contract, sections
+from experiments.estimate_language import (
+  estimate_gpt,
+  estimate_makemore,
+  estimate_mingpt,
+  gpt_plan,
+)
+from experiments.estimate_settings import Setting, System
 from mlsd_jax.errors import UserError
-from mlsd_jax.estimates import decoding, judge, ladder, recommender, retrieval, tokenizer, training, transformer, units
-from mlsd_jax.estimates.hardware import BYTES, Hardware
+from mlsd_jax.estimates import judge, recommender, retrieval, tokenizer, training, transformer
+from mlsd_jax.estimates.hardware import Hardware
 from mlsd_jax.estimates.table import Group
 from mlsd_jax.schema import Positive
 
-# Tokens of the vocabularies that a name stands for; of others the name has the size, or --vocab_size says it.
-VOCABULARIES = {'bytes': 257, 'gpt2': 50_257, 'cl100k_base': 100_277, 'o200k_base': 200_019}
-CHARACTERS = {'tinyshakespeare': 65}  # of data.tokenizer=char
+_VOCAB = Setting('', 'count', 'tokens of the vocabulary, where data.tokenizer does not say it')
+_MFU = Setting('40%', 'share', 'share of the peak that products reach')
 SHOPS = {'hm': (1_371_980, 105_542), 'completejourney': (2_469, 92_331)}  # users and items
 LEVELS = {'hm': 4, 'completejourney': 4, 'synthetic': 2}  # columns that describe an item
 # Parts of encoders' names that say their published size (models/bert.py).
@@ -27,209 +33,6 @@ ENCODERS = {
   '-base': 'base',
   '-large': 'large',
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-  """A flag of the load: its text by default, the dimension of units.parse, what --help says."""
-
-  default: str
-  dimension: str
-  help: str
-
-
-@dataclasses.dataclass(frozen=True)
-class System:
-  """How a system is estimated.
-
-  Attributes:
-    reads: keys of its config that the estimate goes by.
-    sections: makes the classes that check them, which import what only this system needs; see experiments/sections.py.
-    settings: its flags.
-    groups: (run, values of the flags by name, hardware) -> what is printed.
-    misfit: the same -> what does not fit, or None.
-    uses_hardware: whether --hardware changes what is printed.
-    default: variant of its config.
-  """
-
-  reads: Sequence[str]
-  sections: Callable[[], Mapping[str, sections.Section]]
-  settings: Mapping[str, Setting]
-  groups: Callable[[contract.Run, Mapping[str, Any], Hardware], list[Group]]
-  misfit: Callable[[contract.Run, Mapping[str, Any], Hardware], str | None] = lambda run, values, hardware: None
-  uses_hardware: bool = True
-  default: str = 'quickstart'
-
-
-_MFU = Setting('40%', 'share', 'share of the peak that products reach')
-_VOCAB = Setting('', 'count', 'tokens of the vocabulary, where data.tokenizer does not say it')
-
-
-def read_settings(system: System, flags: Mapping[str, Any]) -> dict[str, Any]:
-  """The values of a system's flags as numbers; None where a flag is left empty.
-
-  Raises:
-    UserError: a unit that does not match, or a number that cannot be.
-  """
-  values: dict[str, Any] = {}
-  for name, setting in system.settings.items():
-    text = flags[name]
-    if setting.dimension == 'dtype':
-      if text not in BYTES:
-        raise UserError(f'--{name}={text!r} is not one of {", ".join(BYTES)}')
-      values[name] = text
-      continue
-    try:
-      values[name] = units.parse(text, setting.dimension) if text else None
-    except UserError as error:
-      raise UserError(f'--{name}: {error}') from error
-    value = values[name]
-    if value == 0 and name not in ('batch', 'updates_per_day'):
-      raise UserError(f'--{name}={text} must be above 0')
-    if setting.dimension == 'share' and value is not None and value > 1:
-      raise UserError(f'--{name}={text} is more than the whole; a share is at most 1 or 100%')
-    if name == 'mfu' and value is not None and value < 0.001:
-      raise UserError(f'--mfu={text} is below 0.1%, of which no estimate is one')
-  return values
-
-
-def vocabulary(run: contract.Run, values: Mapping[str, Any]) -> int:
-  """How many tokens the model has: --vocab_size, what the run in the workdir learned, or what data.tokenizer says.
-
-  Raises:
-    UserError: none of them says it.
-  """
-  if values['vocab_size']:
-    return int(values['vocab_size'])
-  data, learned = run.config.data, run.workdir / 'tokenizer.json'
-  if learned.exists():
-    from mlsd_jax import tokenizers
-
-    return tokenizers.load(learned).vocab_size
-  kind, _, size = data.tokenizer.partition(':')
-  if kind in ('bpe', 'unigram') and size.isdecimal() and int(size):
-    return int(size)
-  if kind == 'char' and data.source in CHARACTERS:
-    return CHARACTERS[data.source]
-  if data.tokenizer in VOCABULARIES:
-    return VOCABULARIES[data.tokenizer]
-  raise UserError(
-    f'data.tokenizer={data.tokenizer!r} does not say how many tokens it has; --vocab_size=N does (a character each, or '
-    'the size of the file)'
-  )
-
-
-# gpt2
-
-
-def gpt_plan(run: contract.Run, values: Mapping[str, Any]) -> training.Plan:
-  """What a config of experiments.gpt2 trains."""
-  model, train = run.config.model, run.config.train
-  return training.Plan(
-    transformer.of_decoder(model.to_dict(), vocabulary(run, values)),
-    length=model.context_length,
-    batch_size=train.batch_size,
-    steps=train.steps,
-    accumulation=train.accumulation,
-    mesh=train.mesh.to_dict(),
-    dtype=train.dtype,
-    remat=model.remat,
-    fused_attention=model.attention in ('cudnn', 'splash'),
-    loss_chunks=model.loss_chunks,
-    optimizer=train.optimizer.name,
-  )
-
-
-def gpt_load(run: contract.Run, values: Mapping[str, Any]) -> decoding.Load:
-  context = run.config.model.context_length
-  prompt, new = (values[name] or 0 for name in ('prompt_tokens', 'new_tokens'))
-  return decoding.Load(
-    qps=values['qps'],
-    prompt_tokens=int(prompt or min(512, context // 2)),
-    new_tokens=int(new or min(256, max(context // 4, 1))),
-    batch=int(values['batch']),
-    dtype=values['serve_dtype'],
-    mfu=values['mfu'],
-  )
-
-
-def _gpt(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
-  plan, load = gpt_plan(run, values), gpt_load(run, values)
-  return training.estimate(plan, hardware, values['mfu']) + decoding.estimate(plan.model, hardware, load)
-
-
-# mingpt, makemore
-
-
-def _mingpt(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
-  from mlsd_jax.language_model.ladder import read_rungs
-  from mlsd_jax.models import bigram
-
-  rungs = []
-  config = run.config.to_dict()
-  if 'ladder' in config['parts']:
-    vocab_size = int(values['vocab_size'] or 65)
-    for rung in read_rungs(config, vocab_size):
-      length = rung.model.context_length
-      if isinstance(rung.model, bigram.BigramConfig):
-        parameters, weights = vocab_size**2, float(vocab_size**2)
-      else:
-        sizes = transformer.of_gpt(config['rungs'][rung.name]['model'], vocab_size)
-        parameters, weights = sizes.parameters, sizes.training_flops(length) / 6
-      places = rung.train.batch_size * length
-      rungs.append(ladder.Rung(rung.name, parameters, weights, places, rung.train.steps, rung.train.dtype))
-  return ladder.estimate([*rungs, *_problems(run)], hardware, values['mfu'])
-
-
-def _problems(run: contract.Run) -> list[ladder.Rung]:
-  """The parts of mingpt that have a right answer."""
-  from experiments import mingpt_problems
-  from mlsd_jax.models import gpt
-  from mlsd_jax.models import transformer as encoder_decoder
-
-  rungs, parts = [], run.config.parts
-  for name in ('adder', 'sort'):
-    if name in parts:
-      *_, model, train = mingpt_problems.read_adder(run) if name == 'adder' else mingpt_problems.read_sort(run)
-      parameters = _count(functools.partial(gpt.init, config=model))
-      weights = gpt.flops_per_token(model, model.context_length) / 6
-      places = train.batch_size * model.context_length
-      rungs.append(ladder.Rung(name, parameters, weights, places, train.steps, train.dtype))
-  if 'seq2seq' in parts:
-    problem, pair, train = mingpt_problems.read_seq2seq(run)
-    source, target = problem.lengths
-    parameters = _count(functools.partial(encoder_decoder.init, config=pair))
-    weights = encoder_decoder.flops_per_row(pair, source, target + 1) / 6
-    rungs.append(ladder.Rung('seq2seq', parameters, weights, train.batch_size, train.steps, train.dtype))
-  return rungs
-
-
-def _makemore(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
-  from mlsd_jax.makemore import ladder as names
-  from mlsd_jax.models import name_models
-
-  config = run.config
-  words = types.SimpleNamespace(vocab_size=int(values['vocab_size']), length=int(values['length']))
-  rungs = []
-  for name in config['ladder']:
-    settings = config.models[name].to_dict()
-    if settings['kind'] == names.COUNTED:
-      entries = words.vocab_size ** names.counted_order(settings, words)  # type: ignore[arg-type]
-      rungs.append(ladder.Rung(name, 0, 0.0, entries, 0, config.train.dtype))
-      continue
-    model = names.model_config(settings, words)  # type: ignore[arg-type]
-    parameters = _count(functools.partial(name_models.init, config=model))
-    tables = model.vocab_size * model.embed_dim if model.kind not in ('bigram',) else 0
-    steps, batch = settings.get('steps', config.train.steps), settings.get('batch_size', config.train.batch_size)
-    rungs.append(ladder.Rung(name, parameters, parameters - tables, batch * model.length, steps, config.train.dtype))
-  return ladder.estimate(rungs, hardware, values['mfu'])
-
-
-def _count(init: Callable[[Any], Any]) -> int:
-  """Parameters that `init` would make: of their shapes alone."""
-  import jax
-
-  return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init, jax.random.key(0))))
 
 
 # encoder, retrieval
@@ -427,14 +230,14 @@ SYSTEMS = {
       'batch': Setting('0', 'count', 'requests continued together; 0: what fits, at most the critical batch'),
       'serve_dtype': Setting('bfloat16', 'dtype', 'of weights and cache that serve'),
     },
-    _gpt,
+    estimate_gpt,
     lambda run, values, hardware: training.misfit(gpt_plan(run, values), hardware),
   ),
   'mingpt': System(
     ('parts', 'train', 'max_steps', 'climb', 'rungs', 'adder', 'sort', 'seq2seq'),
     _check_nothing,
     {'vocab_size': Setting('65', 'count', 'distinct characters of the text'), 'mfu': _MFU},
-    _mingpt,
+    estimate_mingpt,
   ),
   'makemore': System(
     ('ladder', 'models', 'train.steps', 'train.batch_size', 'train.dtype'),
@@ -444,7 +247,7 @@ SYSTEMS = {
       'length': Setting('16', 'count', 'places of the longest word, boundary included'),
       'mfu': _MFU,
     },
-    _makemore,
+    estimate_makemore,
   ),
   'encoder': System(
     ('encoder.name', 'kind', 'pairs.negatives', 'cross_encoder', 'contrastive', 'masked_lm', *_TRAIN),

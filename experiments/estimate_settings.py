@@ -1,0 +1,71 @@
+"""How a system is estimated: the flags of its load, and their values as numbers."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from experiments import contract, sections
+from mlsd_jax.errors import UserError
+from mlsd_jax.estimates import units
+from mlsd_jax.estimates.hardware import BYTES, Hardware
+from mlsd_jax.estimates.table import Group
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+  """A flag of the load: its text by default, the dimension of units.parse, what --help says."""
+
+  default: str
+  dimension: str
+  help: str
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+  """How a system is estimated.
+
+  Attributes:
+    reads: keys of its config that the estimate goes by.
+    sections: makes the classes that check them, which import what only this system needs; see experiments/sections.py.
+    settings: its flags.
+    groups: (run, values of the flags by name, hardware) -> what is printed.
+    misfit: the same -> what does not fit, or None.
+    uses_hardware: whether --hardware changes what is printed.
+    default: variant of its config.
+  """
+
+  reads: Sequence[str]
+  sections: Callable[[], Mapping[str, sections.Section]]
+  settings: Mapping[str, Setting]
+  groups: Callable[[contract.Run, Mapping[str, Any], Hardware], list[Group]]
+  misfit: Callable[[contract.Run, Mapping[str, Any], Hardware], str | None] = lambda run, values, hardware: None
+  uses_hardware: bool = True
+  default: str = 'quickstart'
+
+
+def read_settings(system: System, flags: Mapping[str, Any]) -> dict[str, Any]:
+  """The values of a system's flags as numbers; None where a flag is left empty.
+
+  Raises:
+    UserError: a unit that does not match, or a number that cannot be.
+  """
+  values: dict[str, Any] = {}
+  for name, setting in system.settings.items():
+    text = flags[name]
+    if setting.dimension == 'dtype':
+      if text not in BYTES:
+        raise UserError(f'--{name}={text!r} is not one of {", ".join(BYTES)}')
+      values[name] = text
+      continue
+    try:
+      values[name] = units.parse(text, setting.dimension) if text else None
+    except UserError as error:
+      raise UserError(f'--{name}: {error}') from error
+    value = values[name]
+    if value == 0 and name not in ('batch', 'updates_per_day'):
+      raise UserError(f'--{name}={text} must be above 0')
+    if setting.dimension == 'share' and value is not None and value > 1:
+      raise UserError(f'--{name}={text} is more than the whole; a share is at most 1 or 100%')
+    if name == 'mfu' and value is not None and value < 0.001:
+      raise UserError(f'--mfu={text} is below 0.1%, of which no estimate is one')
+  return values
