@@ -263,7 +263,7 @@ def _own_queries(run: contract.Run, warn: Callable[[str], None] | None = None) -
 
 
 def _pages(run: contract.Run) -> Collection:
-  pages, asked = judged_collections.open_collection(run.config.data.source, _warn)
+  pages, asked = judged_collections.open_collection(run.config.data.source, _warn, run.config.data.split)
   return list(pages), asked
 
 
@@ -330,7 +330,7 @@ SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(
     shard_size=Positive, near_duplicate=Annotated[float, between(0, 1)], cross_encoder=str, generator=str
   ),
-  'data': sections.Source,
+  'data': sections.Judged,
   'encoder': sections.OfEncoder,
   'chunk': ChunkConfig,
   'bm25': BM25Config,

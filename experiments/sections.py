@@ -90,6 +90,11 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
+class Judged(Source):
+  split: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class Documents(Source):
   text_key: str = 'text'
   workers: int = 0  # 0 is one a core

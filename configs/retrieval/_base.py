@@ -8,8 +8,9 @@ def base() -> ConfigDict:
   return ConfigDict(
     {
       'data': {
-        'source': 'python_docs',  # or vmware_docs, scifact, cranfield, a file (SQuAD's too), a folder (BEIR's too)
+        'source': 'python_docs',  # or vmware_docs, scifact, cranfield, a file (SQuAD's too), a folder (judged ones too)
         'path': '',  # a file or folder of your own; the same as naming it as source
+        'split': '',  # which judgements of BEIR, MTEB, TREC or MS MARCO, such as dev; '': test, or those that there are
       },
       'encoder': {
         'name': 'sentence-transformers/all-MiniLM-L6-v2',  # or a folder, or another model of the hub

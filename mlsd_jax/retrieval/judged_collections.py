@@ -1,4 +1,4 @@
-"""Collections with judgements: BEIR folders, SQuAD's JSON, Cranfield, TREC files; or titles as queries.
+"""Collections with judgements: SciFact, Cranfield, folders in the layouts that are in use; or titles as queries.
 
 A judged query's relevant pages are known; see ranking_measures.py for what is made of that.
 """
@@ -13,10 +13,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from mlsd_jax.data import fetch
 from mlsd_jax.errors import UserError
 from mlsd_jax.ranking_measures import Judgements
-from mlsd_jax.retrieval.judged_files import Judged, format_run, read_qrels, read_queries, read_run
+from mlsd_jax.retrieval.beir import is_beir, read_beir
+from mlsd_jax.retrieval.judged_files import (
+  Judged,
+  format_run,
+  pair_judged,
+  read_qrels,
+  read_queries,
+  read_run,
+  some_ids,
+)
+from mlsd_jax.retrieval.msmarco import is_msmarco, read_msmarco
 from mlsd_jax.retrieval.pages import Page, read_pages, read_text
 from mlsd_jax.retrieval.smart import is_smart, read_smart
 from mlsd_jax.retrieval.squad import read_squad
+from mlsd_jax.retrieval.trec import is_trec, read_trec
 
 __all__ = [
   'KNOWN_ITEMS',
@@ -29,12 +40,14 @@ __all__ = [
   'read_beir',
   'read_cranfield',
   'read_judged',
+  'read_msmarco',
   'read_qrels',
   'read_queries',
   'read_run',
   'read_scifact',
   'read_smart',
   'read_squad',
+  'read_trec',
 ]
 
 _CRANFIELD_HOME = 'http://ir.dcs.gla.ac.uk/resources/test_collections/cran'
@@ -48,35 +61,6 @@ _SCIFACT = {
   'queries.jsonl': 'd3161c84e70775b287de2665f3ef4e45abfb64ba39f5fd80465deb17745b7b22',
   'qrels/test.tsv': '68c0ac63f1c24b9e8ce497649694f09b2d0850bab7ec2b103cc66996f5f8b3a3',
 }
-
-
-def is_beir(folder: pathlib.Path) -> bool:
-  """Whether a folder is laid out as BEIR's datasets are."""
-  return _queries_file(folder) is not None and _corpus_file(folder) is not None
-
-
-def read_beir(
-  folder: pathlib.Path, warn: Callable[[str], None] = print, split: str = 'test'
-) -> tuple[Iterator[Page], Judged]:
-  """corpus.jsonl, queries.jsonl (or .gz) and qrels/SPLIT.tsv (Thakur et al. 2021). Only judged queries are kept.
-
-  Args:
-    warn: gets a line for what is left out.
-
-  Raises:
-    UserError: a file is missing or damaged, or a judgement names a query that there is not.
-  """
-  corpus = _corpus_file(folder)
-  if corpus is None:
-    raise UserError(f'{folder} has no corpus.jsonl or corpus.jsonl.gz')
-  queries = read_queries(_queries_file(folder) or folder / 'queries.jsonl')
-  judgements = read_qrels(folder / 'qrels' / f'{split}.tsv')
-  unknown = next((query for query in judgements if query not in queries), None)
-  if unknown is not None:
-    raise UserError(f'{folder}/qrels/{split}.tsv judges query {unknown!r}, which queries.jsonl does not have')
-  if len(judgements) < len(queries):
-    warn(f'{len(judgements):,} of {len(queries):,} queries are judged in {split}.tsv; the others are not asked')
-  return read_pages(str(corpus), warn), Judged({query: queries[query] for query in judgements}, judgements)
 
 
 def read_scifact(warn: Callable[[str], None] = print) -> tuple[Iterator[Page], Judged]:
@@ -124,24 +108,32 @@ def _records(text: str) -> Iterator[tuple[str, str]]:
     yield number.strip(), rest
 
 
-def open_collection(spec: str, warn: Callable[[str], None]) -> tuple[Iterator[Page], Judged | None]:
+_FOLDERS = ((is_beir, read_beir), (is_trec, read_trec), (is_msmarco, read_msmarco))  # those with splits
+
+
+def open_collection(spec: str, warn: Callable[[str], None], split: str = '') -> tuple[Iterator[Page], Judged | None]:
   """The pages of a corpus, and its judged queries if it has any; else `read_pages`.
 
   Args:
-    spec: scifact, cranfield, a folder of BEIR or SMART, a file in SQuAD's form (*.json; by its name alone, one of
-      XQuAD's that is on this machine), or what `read_pages` takes.
+    spec: scifact, cranfield, a folder of BEIR, MTEB, TREC, MS MARCO or SMART, a file in SQuAD's form (*.json; by its
+      name alone, one of XQuAD's that is on this machine), or what `read_pages` takes.
+    split: which judgements of a folder with several.
 
   Raises:
     UserError: as those.
   """
+  folder = pathlib.Path(spec)
+  for is_one, read in () if spec in ('scifact', 'cranfield') else _FOLDERS:
+    if is_one(folder):
+      return read(folder, warn, split)
+  if split:
+    raise UserError(f'data.split={split!r} is for folders of BEIR, MTEB, TREC or MS MARCO, and {spec} is none')
   if spec == 'scifact':
     return read_scifact(warn)
   if spec == 'cranfield':
     return read_cranfield()
-  if is_beir(pathlib.Path(spec)):
-    return read_beir(pathlib.Path(spec), warn)
-  if is_smart(pathlib.Path(spec)):
-    return read_smart(pathlib.Path(spec), warn)
+  if is_smart(folder):
+    return read_smart(folder, warn)
   if spec.lower().endswith('.json'):
     return read_squad(_squad_file(spec), warn)
   return read_pages(spec, warn), None
@@ -217,16 +209,7 @@ def read_judged(queries: pathlib.Path, qrels: pathlib.Path, warn: Callable[[str]
   Raises:
     UserError: a file is missing or damaged, or they share no query.
   """
-  asked, judgements = read_queries(queries), read_qrels(qrels)
-  shared = {query: text for query, text in asked.items() if query in judgements}
-  if not shared:
-    first, other = next(iter(asked)), next(iter(judgements))
-    raise UserError(f'no query of {queries} is judged in {qrels}: their ids must be the same ({first!r} and {other!r})')
-  for ids, there, missing in ((asked, queries, qrels), (judgements, qrels, queries)):
-    lone = [query for query in ids if query not in shared]
-    if lone:
-      warn(f'left out: {len(lone):,} of {len(ids):,} queries of {there} are not in {missing} ({_some(lone)})')
-  return Judged(shared, {query: judgements[query] for query in shared})
+  return pair_judged(read_queries(queries), read_qrels(qrels), (queries, qrels), warn)
 
 
 def check_judged(
@@ -253,17 +236,5 @@ def check_judged(
     of_them = sum(page in relevant for page in missing)
     warn(
       f'{len(missing):,} of {len(judged):,} judged pages are not in the corpus and count as not found, '
-      f'{of_them:,} of them relevant ({_some(missing)})'
+      f'{of_them:,} of them relevant ({some_ids(missing)})'
     )
-
-
-def _some(ids: Sequence[str]) -> str:
-  return ', '.join(map(repr, ids[:3])) + (', ...' if len(ids) > 3 else '')
-
-
-def _corpus_file(folder: pathlib.Path) -> pathlib.Path | None:
-  return next((folder / name for name in ('corpus.jsonl', 'corpus.jsonl.gz') if (folder / name).is_file()), None)
-
-
-def _queries_file(folder: pathlib.Path) -> pathlib.Path | None:
-  return next((folder / name for name in ('queries.jsonl', 'queries.jsonl.gz') if (folder / name).is_file()), None)

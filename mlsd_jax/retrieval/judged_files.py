@@ -8,11 +8,12 @@ import dataclasses
 import math
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mlsd_jax import reading
 from mlsd_jax.errors import UserError
 from mlsd_jax.ranking_measures import Judgements, Run
+from mlsd_jax.retrieval.rows import parquet_rows
 
 # What Python or trec_eval takes for the end of a field or of a line, and what would be read as an escape.
 _BLANK = re.compile(r'[\s\x1c-\x1f\x85\u2028\u2029]|\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})')
@@ -35,6 +36,51 @@ class Judged:
   made: bool = False
 
 
+def pair_judged(
+  asked: Mapping[str, str],
+  judgements: Judgements,
+  paths: tuple[pathlib.Path, pathlib.Path],
+  warn: Callable[[str], None],
+) -> Judged:
+  """Queries with what was judged of them.
+
+  Args:
+    paths: of both, for what is told.
+    warn: gets a line if one of them names queries that the other has not, which are left out.
+
+  Raises:
+    UserError: they share no query.
+  """
+  queries, qrels = paths
+  shared = {query: text for query, text in asked.items() if query in judgements}
+  if not shared:
+    first, other = next(iter(asked)), next(iter(judgements))
+    raise UserError(f'no query of {queries} is judged in {qrels}: their ids must be the same ({first!r} and {other!r})')
+  for ids, there, missing in ((asked, queries, qrels), (judgements, qrels, queries)):
+    lone = [query for query in ids if query not in shared]
+    if lone:
+      warn(f'left out: {len(lone):,} of {len(ids):,} queries of {there} are not in {missing} ({some_ids(lone)})')
+  return Judged(shared, {query: judgements[query] for query in shared})
+
+
+def some_ids(ids: Sequence[str]) -> str:
+  """The first three, quoted."""
+  return ', '.join(map(repr, ids[:3])) + (', ...' if len(ids) > 3 else '')
+
+
+def read_older_text(path: pathlib.Path) -> str:
+  """Text of files that may be older than Unicode: UTF-8 where they are, else Latin 1; what is packed in a .gz.
+
+  Raises:
+    UserError: it cannot be read, or is larger than what is read whole.
+  """
+  content = reading.read_bytes(path)
+  try:
+    return reading.newlines(content.decode())
+  except UnicodeDecodeError:
+    return reading.newlines(content.decode('latin-1'))
+
+
 def escape_id(id_: str) -> str:
   """An id as one field of TREC's files; most are as they were."""
   return _BLANK.sub(lambda found: (r'\x%02x' if ord(found[0]) < 256 else r'\u%04x') % ord(found[0]), id_)
@@ -46,7 +92,7 @@ def unescape_id(field: str) -> str:
 
 
 def read_queries(path: pathlib.Path) -> dict[str, str]:
-  """BEIR's queries (*.jsonl: objects with _id and text), or lines of an id, a tab and the query; packed too (.gz).
+  """BEIR's queries (*.jsonl, *.parquet: _id or id, and text), or lines of an id, a tab and the query; packed too (.gz).
 
   Raises:
     UserError: the file is missing or damaged, holds no query, or has an empty one or two of an id; the line is named.
@@ -54,7 +100,8 @@ def read_queries(path: pathlib.Path) -> dict[str, str]:
   queries: dict[str, str] = {}
   first: dict[str, int] = {}
   name = path.name.lower().removesuffix('.gz')
-  for number, id_, text in _json_queries(path) if name.endswith(('.jsonl', '.ndjson')) else _tab_queries(path):
+  rows = name.endswith(('.jsonl', '.ndjson', '.parquet'))
+  for number, id_, text in _row_queries(path) if rows else _tab_queries(path):
     if not text.strip():
       raise UserError(f'{path}, line {number}: query {id_!r} is empty')
     if id_ in queries:
@@ -65,12 +112,13 @@ def read_queries(path: pathlib.Path) -> dict[str, str]:
   return queries
 
 
-def _json_queries(path: pathlib.Path) -> Iterator[tuple[int, str, str]]:
-  for number, row in reading.strict(reading.json_lines(path, unique=True)):
+def _row_queries(path: pathlib.Path) -> Iterator[tuple[int, str, str]]:
+  columns = path.name.lower().endswith('.parquet')
+  for number, row in reading.strict(parquet_rows(path) if columns else reading.json_lines(path, unique=True)):
     where = f'{path}, line {number}'
-    if not isinstance(row, dict) or '_id' not in row or 'text' not in row:
+    if not isinstance(row, dict) or not {'_id', 'id'} & row.keys() or 'text' not in row:
       raise UserError(f'{where}: not an object with _id and text')
-    id_, text = row['_id'], row['text']
+    id_, text = row['_id' if '_id' in row else 'id'], row['text']
     if isinstance(id_, bool) or not isinstance(id_, str | int) or id_ == '':
       raise UserError(f'{where}: _id is {_kind(id_)}, not a text or a whole number')
     if text is not None and not isinstance(text, str):

@@ -1,4 +1,4 @@
-"""Pages out of files with one on each row: JSONL, and CSV or TSV whose first line names the columns."""
+"""Pages out of files with one on each row: JSONL, Parquet, and CSV or TSV whose first line names the columns."""
 
 import csv
 import pathlib
@@ -11,7 +11,8 @@ from mlsd_jax.retrieval.page import MARKDOWN, MAX_BYTES, PLAIN, Page
 
 _JSON = ('.jsonl', '.ndjson')
 _TABLES = ('.csv', '.tsv')
-SUFFIXES = tuple(f'{suffix}{packed}' for suffix in (*_JSON, *_TABLES) for packed in ('', '.gz'))
+_PARQUET = '.parquet'
+SUFFIXES = (*(f'{suffix}{packed}' for suffix in (*_JSON, *_TABLES) for packed in ('', '.gz')), _PARQUET)
 _TEXTS = ('text', 'contents', 'body')  # BEIR's name, Pyserini's, and one of web crawls
 _IDS = ('_id', 'id', 'docid')
 _NAMED = "'text', 'contents' or 'body'"
@@ -33,7 +34,10 @@ def read_rows(path: pathlib.Path, name: str, warn: Callable[[str], None]) -> Ite
   tables = name.lower().removesuffix('.gz').endswith(_TABLES)
   problems: list[str] = []
   good = False
-  for number, row in _table(path) if tables else reading.json_lines(path, unique=True):
+  columns = name.lower().endswith(_PARQUET)
+  for number, row in (
+    parquet_rows(path) if columns else _table(path) if tables else reading.json_lines(path, unique=True)
+  ):
     try:
       if isinstance(row, UserError):
         raise row
@@ -48,6 +52,28 @@ def read_rows(path: pathlib.Path, name: str, warn: Callable[[str], None]) -> Ite
     if not good:
       raise UserError(line)
     warn(f'left out: {line}')
+
+
+def parquet_rows(path: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Numbered rows of a Parquet file, a thousand of which are held at a time.
+
+  Raises:
+    UserError: it cannot be read, or is damaged.
+  """
+  import pyarrow
+  import pyarrow.parquet
+
+  number = 0
+  try:
+    with pyarrow.parquet.ParquetFile(path) as table:
+      for batch in table.iter_batches(batch_size=1024):
+        for row in batch.to_pylist():
+          number += 1
+          yield number, row
+  except OSError as error:
+    raise UserError(f'cannot read {path}: {error}') from error
+  except pyarrow.ArrowException as error:
+    raise UserError(f'{path} is damaged, or no Parquet file: {error}') from error
 
 
 def _page(row: Any, where: str, default_id: str, folder: str) -> Page:

@@ -8,9 +8,8 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator
 
-from mlsd_jax import reading
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval.judged_files import Judged
+from mlsd_jax.retrieval.judged_files import Judged, read_older_text
 from mlsd_jax.retrieval.page import Page
 
 _ENDS = {'documents': ('.all',), 'queries': ('.qry', 'query.text'), 'relevant': ('.rel', 'qrels.text')}
@@ -46,7 +45,7 @@ def read_smart(folder: pathlib.Path, warn: Callable[[str], None] = print) -> tup
     raise UserError(f'{documents} holds no document with a title (.T) or text (.W)')
   asked = {number: ' '.join((fields.get('T', ''), fields.get('W', ''))).strip() for number, fields in _records(queries)}
   judgements: dict[str, dict[str, int]] = {}
-  for line_number, line in enumerate(_text(relevant).splitlines(), start=1):
+  for line_number, line in enumerate(read_older_text(relevant).splitlines(), start=1):
     parts = line.split()
     if not parts:
       continue
@@ -69,7 +68,7 @@ def _file(folder: pathlib.Path, kind: str) -> pathlib.Path | None:
 
 def _records(path: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
   """The number of each record, without zeros before it, and its fields with single spaces; a field's parts together."""
-  before, *parts = _RECORD.split(_text(path))
+  before, *parts = _RECORD.split(read_older_text(path))
   if not parts or before.strip():
     raise UserError(f'{path} does not begin with a record (.I and a number)')
   for number, record in zip(parts[::2], parts[1::2], strict=True):
@@ -78,12 +77,3 @@ def _records(path: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
     for name, text in zip(named[::2], named[1::2], strict=True):
       fields[name] = f'{fields.get(name, "")} {" ".join(text.split())}'.strip()
     yield str(int(number)), fields
-
-
-def _text(path: pathlib.Path) -> str:
-  """These files are older than Unicode: UTF-8 where they are, else Latin 1."""
-  content = reading.read_bytes(path)
-  try:
-    return reading.newlines(content.decode())
-  except UnicodeDecodeError:
-    return reading.newlines(content.decode('latin-1'))
