@@ -75,15 +75,10 @@ def words(rng: np.random.Generator, shape) -> np.ndarray:
 
 def index_words(texts) -> Any:
   """A BM25 index of texts that are arrays of word numbers, under the names w0, w1, ..."""
-  import bm25s
+  from mlsd_jax.retrieval.bm25 import BM25, BM25Config, Postings
 
-  from mlsd_jax.retrieval.bm25 import BM25, BM25Config
-
-  config = BM25Config(stem=False)
-  index = bm25s.BM25(k1=config.k1, b=config.b)
-  vocabulary = {f'w{number}': number for number in range(500_001)}
-  index.index(([np.ravel(text).tolist() for text in texts], vocabulary), show_progress=False)
-  return BM25(index, config, len(texts))
+  names = {f'w{number}': number for number in range(500_001)}
+  return BM25([(Postings.of((np.ravel(text).tolist() for text in texts), names), None)], BM25Config(stem=False))
 
 
 def vector_index(count: int):

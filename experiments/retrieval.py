@@ -87,7 +87,7 @@ def tune(run: contract.Run) -> None:
   config = run.config.tune
   vectors = encoder.encode(list(queries.values()), 'query')
   plots = run.workdir / 'plots'
-  index = store.open_store(run.workdir / 'index', encoder).vectors
+  index = store.open_store(run.workdir / 'index', encoder).stored_vectors()
   if all(part['kind'] == 'exact' for part in index.describe()):
     run.print(f'{len(index):,} chunks are searched exactly: nothing to tune in the index')
   else:

@@ -26,7 +26,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import chat_template, pretrained
 from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.recsys import saved_state
-from mlsd_jax.retrieval import expansion, store
+from mlsd_jax.retrieval import changes, expansion, store
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.serving import (
   AnswerLog,
@@ -152,6 +152,13 @@ def _current(folder: pathlib.Path) -> str | None:
   return None
 
 
+def _current_index(folder: pathlib.Path) -> str | None:
+  """The generation of an index, and how far its log of changes is."""
+  version = _current(folder)
+  logged = changes.size(folder / version) if version else 0
+  return f'{version}+{logged}' if logged else version
+
+
 def _stamp(path: pathlib.Path) -> str | None:
   """When a file was written that is written last."""
   with contextlib.suppress(OSError):
@@ -182,7 +189,7 @@ SYSTEMS = {
     ('-m', 'experiments.retrieval'),
     'searches',
     lambda workdir: (workdir / 'index' / 'current.json').exists(),
-    lambda workdir: _current(workdir / 'index'),
+    lambda workdir: _current_index(workdir / 'index'),
     _open_search,
   ),
   'recsys': System(

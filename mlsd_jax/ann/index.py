@@ -290,6 +290,12 @@ class Index:
       for segment in self._state.segments:
         _ = segment.engine
 
+  def detach(self) -> None:
+    """Leaves the folder as it is: later changes are of this copy alone, and `save` asks for a folder."""
+    with self._writing:
+      self.load()
+      self._folder = self._journal = None
+
   def describe(self) -> list[dict[str, Any]]:
     """One dict a segment: kind, leaves, vectors, how many of them are deleted, bytes on disk (None: in memory)."""
     with self._lock:

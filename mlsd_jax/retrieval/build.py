@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -13,14 +13,16 @@ import numpy as np
 from mlsd_jax.ann import Index
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval import near_duplicates
+from mlsd_jax.retrieval import changes, near_duplicates
 from mlsd_jax.retrieval.bm25 import BM25, BM25Config
-from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_text, cut
+from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_text, cut, whole_text
 from mlsd_jax.retrieval.embeddings import EmbeddingStore, Encode
 from mlsd_jax.retrieval.pages import Page
-from mlsd_jax.retrieval.store import PAGE_COLUMNS, VECTORS, VERSION, Store, open_store
+from mlsd_jax.retrieval.store import PAGE_COLUMNS, SIGNATURES, VECTORS, VERSION, Store, open_store
 from mlsd_jax.schema import Positive, between
 from mlsd_jax.sealed import Versions, lock
+
+_LOGGED = 0.02  # share of the pages that a log may hold; each is read again whenever the index is opened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,18 +96,22 @@ def _build(
   if not pages:
     raise UserError('no page to index')
   before = _earlier(folder, progress.warn)
-  same_encoder = before is not None and before.manifest['encoder'] == encoder.fingerprint
-  same_config = before is not None and before.manifest['config'] == dataclasses.asdict(config)
-  known = _known_chunks(before, config.chunk) if same_encoder else {}
   digests = [page.digest for page in pages]
   old = {} if before is None else dict(zip(before.page_ids, before.page_digests(), strict=True))
   new = dict(zip((page.id for page in pages), digests, strict=True))
+  place = pathlib.Path('embeddings', encoder.fingerprint[:16])
+  lender = EmbeddingStore(borrow / place, progress.warn) if borrow else None
+  same_encoder = before is not None and before.manifest['encoder'] == encoder.fingerprint
+  if before is not None and same_encoder and before.manifest['config'] == dataclasses.asdict(config):
+    differ = [page for page, digest in zip(pages, digests, strict=True) if old.get(page.id) != digest]
+    logged = _log(before, differ, old.keys() - new.keys(), encoder, config, progress, lender)
+    if logged is not None:
+      return logged
+  known = _known_chunks(before, config.chunk) if same_encoder else {}
   count: Count = lambda texts: [encoder.count_tokens(text) for text in texts]
   cuts = [_cut(page, known.get(digest), config.chunk, count) for page, digest in zip(pages, digests, strict=True)]
   texts = [text for each in cuts for text in each.texts]
-  place = pathlib.Path('embeddings', encoder.fingerprint[:16])
   store = EmbeddingStore(folder / place, progress.warn)
-  lender = EmbeddingStore(borrow / place, progress.warn) if borrow else None
   encoded = 0
 
   def encode(some: Sequence[str]) -> np.ndarray:
@@ -114,7 +120,10 @@ def _build(
     return encoder.encode(some, 'passage')
 
   on_texts = progress.embedding(len(texts))
-  store.embed(texts, _borrowing(encode, lender), shard_size=config.shard_size, on_texts=on_texts)
+  lenders = [lender, _Logged(before.logged_vectors()) if before is not None and same_encoder else None]
+  store.embed(
+    texts, _borrowing(_borrowing(encode, lenders[0]), lenders[1]), shard_size=config.shard_size, on_texts=on_texts
+  )
   difference = Difference(
     added=len(new.keys() - old.keys()),
     changed=sum(old[id_] != digest for id_, digest in new.items() if id_ in old),
@@ -122,10 +131,117 @@ def _build(
     embedded=encoded,
     chunks=len(texts),
   )
-  if not (same_encoder and same_config and list(old.items()) == list(new.items())):
-    _write(folder, pages, digests, cuts, texts, store, encoder, config, before)
-    store.sweep(texts)
+  _write(folder, pages, digests, cuts, texts, store, encoder, config, before)
+  store.sweep(texts)
   return difference
+
+
+def update_store(
+  folder: pathlib.Path,
+  pages: Iterable[Page],
+  removed: Iterable[str],
+  encoder: Encoder,
+  config: BuildConfig,
+  progress: Progress | None = None,
+) -> Difference:
+  """Changes some pages of what `build_store` made; the rest of the corpus is not read.
+
+  Args:
+    pages: that are new, or have changed.
+    removed: ids of pages that are gone.
+
+  Raises:
+    UserError: as `build_store`; nothing was built there with this encoder and config, or an id is not there.
+  """
+  progress = progress or Progress()
+  with lock(folder):
+    before = open_store(folder, encoder, older=False, search=False, warn=progress.warn)
+    if before.manifest['config'] != dataclasses.asdict(config):
+      raise UserError(f'the index in {folder} was built with other settings: {before.manifest["config"]}')
+    changed, gone = {page.id: page for page in pages}, set(removed)
+    digests = dict(zip(before.page_ids, before.page_digests(), strict=True))
+    unknown = next((id_ for id_ in sorted(gone) if id_ not in digests or id_ in changed), None)
+    if unknown is not None:
+      raise UserError(
+        f'page {unknown!r} cannot be removed: ' + ('it is changed too' if unknown in changed else 'no such')
+      )
+    differ = [page for page in changed.values() if digests.get(page.id) != page.digest]
+    logged = _log(before, differ, gone, encoder, config, progress, None)
+    if logged is not None:
+      return logged
+    kept = [page for page in before.pages() if page.id not in gone and page.id not in changed]
+    return _build([*kept, *changed.values()], folder, encoder, config, progress, None)
+
+
+def _log(
+  before: Store,
+  differ: Sequence[Page],
+  gone: Collection[str],
+  encoder: Encoder,
+  config: BuildConfig,
+  progress: Progress,
+  lender: EmbeddingStore | None,
+) -> Difference | None:
+  """Notes new, changed and removed pages in the generation's log; None if they are too many for that."""
+  there = set(before.page_ids)
+  old = [page.id for page in differ if page.id in there]
+  rest = len(there) - len(gone) + len(differ) - len(old)
+  if before.num_logged + len(gone) + len(old) + len(differ) > _LOGGED * len(there) and (gone or differ):
+    return None
+  if not rest:
+    raise UserError('no page to index')
+  count: Count = lambda texts: [encoder.count_tokens(text) for text in texts]
+  cuts = [_cut(page, None, config.chunk, count) for page in differ]
+  texts = [text for each in cuts for text in each.texts]
+  dead = {*gone, *old}
+  chunks = before.num_chunks - sum(before.chunks_of(row) for row, id_ in enumerate(before.page_ids) if id_ in dead)
+  chunks += len(texts)
+  if (chunks > rest) != before.several:  # then BM25 has an index of chunks, or none
+    return None
+  encoded = 0
+  ids = _chunk_ids(differ, cuts)
+  vectors = np.zeros((len(texts), encoder.dim), np.float32)
+  stay = np.isin(ids, before.ids)  # chunks of pages that have changed elsewhere
+  if stay.any():
+    vectors[stay] = before.vectors_of(ids[stay])
+  on_texts = progress.embedding(len(texts))
+  on_texts(int(stay.sum()))
+
+  def encode(some: Sequence[str]) -> np.ndarray:
+    nonlocal encoded
+    encoded += len(some)
+    return encoder.encode(some, 'passage')
+
+  if not stay.all():
+    vectors[~stay] = _borrowing(encode, lender)([texts[row] for row in np.flatnonzero(~stay)])
+    on_texts(int((~stay).sum()))
+  if dead or differ:
+    changes.append(
+      before.folder,
+      changes.Changes(
+        removed=[id_ for id_ in before.page_ids if id_ in dead],
+        pages=differ,
+        digests=[page.digest for page in differ],
+        chunks=[each.chunks for each in cuts],
+        ids=ids,
+        vectors=vectors,
+        signatures=_signatures(differ),
+      ),
+    )
+  return Difference(len(differ) - len(old), len(old), len(gone), encoded, chunks)
+
+
+class _Logged:
+  """Vectors of a log, by text."""
+
+  def __init__(self, vectors: Mapping[str, np.ndarray]):
+    self._vectors = vectors
+
+  def __contains__(self, text: str) -> bool:
+    return text in self._vectors
+
+  def vectors(self, texts: Sequence[str]) -> np.ndarray:
+    return np.array([self._vectors[text] for text in texts])
 
 
 class _Cut(NamedTuple):
@@ -143,10 +259,10 @@ def _cut(page: Page, known: Sequence[Chunk] | None, config: ChunkConfig, count: 
   texts = [chunk_text(page, chunk) for chunk in chunks]
   lexical = [chunk_text(page, chunk, heading=True) for chunk in chunks]
   shared = [text if text == other else other for text, other in zip(texts, lexical, strict=True)]  # one copy in memory
-  return _Cut(chunks, texts, shared, chunk_text(page, Chunk(0, len(page.text)), heading=True))
+  return _Cut(chunks, texts, shared, whole_text(page))
 
 
-def _borrowing(encode: Encode, lender: EmbeddingStore | None) -> Encode:
+def _borrowing(encode: Encode, lender: EmbeddingStore | _Logged | None) -> Encode:
   if lender is None:
     return encode
 
@@ -163,7 +279,7 @@ def _earlier(folder: pathlib.Path, warn: Callable[[str], None]) -> Store | None:
   if not Versions(folder).has_current():
     return None
   try:
-    return open_store(folder, older=False)
+    return open_store(folder, older=False, search=False)
   except UserError as error:
     warn(f'the earlier index is not used: {error}')
     return None
@@ -199,7 +315,11 @@ def _write(
     with versions.write(f'generation-{max(numbers, default=0) + 1:06d}', note, leave_out=[VECTORS]) as unfinished:
       flat = [(row, chunk) for row, each in enumerate(cuts) for chunk in each.chunks]
       ids = _chunk_ids(pages, cuts)
-      groups = _groups(pages, config.near_duplicate)
+      groups = np.arange(len(pages), dtype=np.int32)
+      if config.near_duplicate:
+        signatures = _signatures(pages)
+        np.save(unfinished / SIGNATURES, signatures)
+        groups = near_duplicates.groups(signatures, threshold=config.near_duplicate)
       _write_table(
         unfinished / 'pages.arrow',
         {name: [getattr(page, name) for page in pages] for name in PAGE_COLUMNS} | {'digest': digests, 'group': groups},
@@ -251,8 +371,9 @@ def _write_vectors(
 ) -> None:
   """The index anew; or where at most a tenth has changed, a copy of the one before with the changes made to it."""
   if before is not None and before.manifest['encoder'] == encoder.fingerprint:
-    gone = np.setdiff1d(before.ids, ids, assume_unique=True)
-    new = np.flatnonzero(~np.isin(ids, before.ids))
+    had = before.stored_ids()  # of the files that are copied, in which the log's changes are not
+    gone = np.setdiff1d(had, ids, assume_unique=True)
+    new = np.flatnonzero(~np.isin(ids, had))
     if len(gone) + len(new) <= 0.1 * len(ids):
       shutil.copytree(before.folder / VECTORS, folder)
       index = Index.open(folder, verify=False)
@@ -268,12 +389,8 @@ def _write_vectors(
   Index.build(store.vectors(texts), ids, metric='dot', made_by=encoder.fingerprint, metadata=metadata).save(folder)
 
 
-def _groups(pages: Sequence[Page], threshold: float) -> np.ndarray:
-  if not threshold:
-    return np.arange(len(pages), dtype=np.int32)
-  return near_duplicates.groups(
-    near_duplicates.signatures(page.text if page.text.strip() else page.title for page in pages), threshold=threshold
-  )
+def _signatures(pages: Sequence[Page]) -> np.ndarray:
+  return near_duplicates.signatures(page.text if page.text.strip() else page.title for page in pages)
 
 
 def _write_table(path: pathlib.Path, columns: Mapping[str, Any]) -> None:

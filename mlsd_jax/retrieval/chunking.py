@@ -78,6 +78,11 @@ def plain_span(page: Page, start: int, end: int) -> str:
   return ' '.join(page.text[start:end].split())
 
 
+def whole_text(page: Page) -> str:
+  """What BM25 counts of a page as a whole."""
+  return chunk_text(page, Chunk(0, len(page.text)), heading=True)
+
+
 def chunk_text(page: Page, chunk: Chunk, *, heading: bool = False) -> str:
   """What stands for a chunk in the index: title and headings, each once, then its plain text.
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsd_jax.errors import UserError
+from mlsd_jax.retrieval import bm25
 from mlsd_jax.retrieval.bm25 import BM25, Analyzer, BM25Config, top
 from mlsd_jax.retrieval.terms import _fold
 
@@ -40,6 +41,32 @@ def formula(texts, query, config):
 def test_scores_are_the_formula(texts, query, config):
   index = BM25.build(texts, config)
   np.testing.assert_allclose(index.scores(query), formula(texts, query, config), atol=1e-5)
+
+
+@given(TEXTS, st.lists(st.tuples(st.lists(st.integers(0, 7)), TEXTS), max_size=3), WORDS.map(' '.join))
+def test_changes_are_a_rebuild(texts, changes, query):
+  index = BM25.build(texts, BM25Config())
+  for gone, added in changes:
+    kept = [place for place in range(len(texts)) if place not in gone]
+    places = np.full(len(texts), -1)
+    places[kept] = np.arange(len(kept))
+    index, texts = index.changed(places, added), [*(texts[place] for place in kept), *added]
+  rebuilt = BM25.build(texts, BM25Config())
+  assert index.size == rebuilt.size
+  np.testing.assert_allclose(index.scores(query), rebuilt.scores(query), atol=1e-6)
+  np.testing.assert_array_equal(index.idf(query.split()), rebuilt.idf(query.split()))
+
+
+@given(TEXTS, st.integers(1, 6))
+def test_blocks_change_nothing(texts, size):
+  analyze, numbers = Analyzer(True), {}
+  ids = [analyze.number(text, numbers) for text in texts]
+  whole = bm25.Postings.of(ids, numbers)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(bm25, '_BLOCK', size)
+    parts = bm25.Postings.of(ids, numbers)
+  for name in ('starts', 'rows', 'counts', 'lengths'):
+    np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
 
 
 def test_what_was_saved_is_opened(tmp_path):

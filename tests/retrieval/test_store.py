@@ -126,7 +126,7 @@ def test_another_encoder_is_refused_and_embeds_anew(folder, pages, encoder):
 
 @pytest.mark.parametrize(
   'name',
-  ['*/pages.arrow', '*/chunks.arrow', '*/bm25-pages/data.csc.index.npy', '*/vectors/**/*.npy', '*.sha256.json'],
+  ['*/pages.arrow', '*/chunks.arrow', '*/bm25-pages/rows.npy', '*/vectors/**/*.npy', '*.sha256.json'],
 )
 def test_a_damaged_file_is_named_and_made_anew(folder, pages, encoder, name):
   path = next(path for path in folder.glob(f'generation-{name}') if path.is_file())
