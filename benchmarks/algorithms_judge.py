@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 
+import record
+
 from mlsd_jax.algorithms.judge import judge
 from mlsd_jax.algorithms.languages import build, command
 from mlsd_jax.algorithms.limits import Limits
@@ -58,6 +60,8 @@ def compare():
           taken[kind].append(1000 * (time.perf_counter() - began))
   medians = {kind: statistics.median(each) for kind, each in taken.items()}
   print('one run of `true`, ms on the clock: ' + ', '.join(f'{kind} {each:.2f}' for kind, each in medians.items()))
+  if 'bubblewrap' in taken:
+    record.pair('a run of `true`', taken['judge'], taken['bubblewrap'], against='bubblewrap', unit='ms')
 
 
 def main():

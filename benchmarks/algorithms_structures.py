@@ -13,6 +13,7 @@ import statistics
 import time
 
 import cachetools
+import record
 import sortedcontainers
 
 from mlsd_jax.algorithms.design.heap import DaryHeap
@@ -173,6 +174,8 @@ def main():
     rounds = [(seconds(ours), seconds(theirs)) for _ in range(5)]
     mine, other = (statistics.median(column) for column in zip(*rounds, strict=True))
     print(f'{name:<52}{mine:8.3f}s{other:8.3f}s  {other / mine:5.2f}', flush=True)
+    what, _, peer = name.partition(' / ')
+    record.pair(what, *zip(*rounds, strict=True), against=peer, unit='s')
 
 
 if __name__ == '__main__':

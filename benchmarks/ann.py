@@ -23,6 +23,7 @@ import tempfile
 import time
 
 import numpy as np
+import record
 
 PEERS = ('faiss-flat', 'faiss-pq', 'hnswlib')
 NUM_QUERIES = 2_000
@@ -315,6 +316,8 @@ def report(options: argparse.Namespace, folder: pathlib.Path) -> None:
       f'ours / {name} {batch["rate"] / peer["rate"]:.2f}',
       flush=True,
     )
+    what = f'searching {count:,} vectors'
+    record.pair(what, [batch['rate']], [peer['rate']], against=name, unit='queries/s', more_is_better=True)
 
 
 if __name__ == '__main__':

@@ -17,6 +17,7 @@ import tempfile
 import time
 
 import numpy as np
+import record
 from side import Side
 
 OURS = ('ours float32', 'ours bfloat16', 'naive float32')
@@ -151,6 +152,10 @@ def report(seconds: dict[str, list[float]], chunks: int, tokens: int, vectors: d
     if ours is not None and name in medians:
       single = f'; ours float32 {medians[name] / medians[OURS[0]]:.2f} times' if OURS[0] in medians else ''
       print(f'best of ours is {medians[name] / ours:.2f} times {name}{single}')
+  best = {who: min((n for n in medians if n in who), key=medians.get, default='') for who in (OURS[:2], PEERS)}
+  if all(best.values()):
+    mine, others = ([chunks / each for each in seconds[name]] for name in best.values())
+    record.pair('encoder', mine, others, against=best[PEERS], unit='chunks/s', more_is_better=True)
 
 
 if __name__ == '__main__':

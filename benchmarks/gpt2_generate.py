@@ -3,7 +3,7 @@
     python benchmarks/gpt2_generate.py --peer_python=/path/to/python     # one with torch and transformers
 
 Both sides hold the same random weights and continue the same prompts; runs alternate, medians are shown. The floor is
-the time to read every weight once a token at the memory bandwidth measured here.
+the time to read every weight once a token at the speed of memory that benchmarks/limits.py measures.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import tempfile
 import time
 from collections.abc import Callable
 
+import limits
+import record
 from side import Side
 
 from mlsd_jax.training import devices
@@ -58,19 +60,6 @@ def decoder_run(params, config, batch: int, prompt_tokens: int, new_tokens: int)
   return run
 
 
-def bandwidth() -> float:
-  """Bytes a second of reading a large array, the best of several."""
-  x = jnp.ones(128 * 1024 * 1024, jnp.float32)
-  total = jax.jit(jnp.sum)
-  total(x).block_until_ready()
-  seconds = []
-  for _ in range(5):
-    began = time.perf_counter()
-    total(x).block_until_ready()
-    seconds.append(time.perf_counter() - began)
-  return x.nbytes / min(seconds)
-
-
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--size', default='gpt2', choices=gpt.SIZES)
@@ -83,7 +72,7 @@ def main() -> None:
 
   config = gpt.GPTConfig(**gpt.SIZES[options.size])
   params = jax.jit(gpt.init, static_argnums=1)(jax.random.key(0), config)
-  speed = bandwidth()
+  speed = limits.measured()['memory']
   print(
     f'{options.size} on {jax.devices()[0].device_kind}, {options.prompt_tokens} + {options.new_tokens} tokens greedy'
   )
@@ -123,10 +112,16 @@ def report(sides: dict[str, Callable[[], float]], batch: int, options, num_param
     bytes_per_weight = 4 if 'float32' in name else 2
     floor = batch * speed / (bytes_per_weight * num_params)
     print(f'  {name:<24} {rate:8.1f} tokens/s   {rate / floor:5.1%} of what reading the weights allows')
-  ours = max(rate for name, rate in rates.items() if name.startswith('ours'))
-  theirs = max((rate for name, rate in rates.items() if name.startswith('transformers')), default=0.0)
+  best = {
+    who: max((n for n in rates if n.startswith(who)), key=rates.get, default='') for who in ('ours', 'transformers')
+  }
+  ours, theirs = best['ours'], best['transformers']
   if theirs:
-    print(f'  best of ours / best of theirs  {ours / theirs:.2f}')
+    print(f'  best of ours / best of theirs  {rates[ours] / rates[theirs]:.2f}')
+    floor = batch * speed / ((4 if 'float32' in ours else 2) * num_params)
+    mine, others = ([batch * options.new_tokens / each for each in seconds[name]] for name in (ours, theirs))
+    what = f'decoding {options.size}, batch {batch}'
+    record.pair(what, mine, others, against=theirs, unit='tokens/s', more_is_better=True, limit=floor)
 
 
 if __name__ == '__main__':

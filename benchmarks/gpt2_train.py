@@ -16,6 +16,8 @@ import statistics
 import sys
 import time
 
+import limits
+import record
 from side import Side
 
 HERE = pathlib.Path(__file__).parent
@@ -111,11 +113,11 @@ def main() -> None:
       side.ready()
       seconds[name] += [side.run() for _ in range(options.runs)]
       side.close()
-  report(options.size, size, {name: statistics.median(values) for name, values in seconds.items()})
+  report(options.size, size, seconds)
   return None
 
 
-def report(name: str, size: dict, medians: dict[str, float]) -> None:
+def report(name: str, size: dict, taken: dict[str, list[float]]) -> None:
   import jax
 
   from mlsd_jax.models import gpt
@@ -125,15 +127,20 @@ def report(name: str, size: dict, medians: dict[str, float]) -> None:
   config = gpt.GPTConfig(context_length=size['length'], **shape)
   tokens = size['batch'] * size['length']
   flops = gpt.flops_per_token(config, size['length']) * tokens
+  medians = {side: statistics.median(seconds) for side, seconds in taken.items()}
   print(f'{name}: {tokens:,} tokens and {flops / 1e9:,.1f} GFLOP a step')
   peak = devices.peak_flops(jax.devices()[0])
   for side, seconds in medians.items():
     speed = flops / seconds
     mfu = f'  {speed / peak:6.1%} MFU' if peak else ''
     print(f'  {side:<27} {1e3 * seconds:9.1f} ms  {tokens / seconds:10,.0f} tokens/s  {speed / 1e9:8,.0f} GFLOP/s{mfu}')
-  best = {who: min((s for n, s in medians.items() if n.startswith(who)), default=None) for who in ('ours', 'torch')}
+  best = {who: min((n for n in medians if n.startswith(who)), key=medians.get, default='') for who in ('ours', 'torch')}
   if best['ours'] and best['torch']:
-    print(f'  best of torch / best of ours  {best["torch"] / best["ours"]:.2f} (above 1: ours is faster)')
+    ratio = medians[best['torch']] / medians[best['ours']]
+    print(f'  best of torch / best of ours  {ratio:.2f} (above 1: ours is faster)')
+    floor = 1e3 * flops / (peak or limits.measured()['bfloat16' if 'bfloat16' in best['ours'] else 'float32'])
+    ours, peer = ([1e3 * seconds for seconds in taken[best[who]]] for who in ('ours', 'torch'))
+    record.pair(f'training step, {name}', ours, peer, against=best['torch'], unit='ms', limit=floor)
 
 
 if __name__ == '__main__':

@@ -7,11 +7,14 @@ peer is shown as its script runs it, with its data loader, and stripped to the s
 """
 
 import argparse
+import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
+
+import record
 
 KINDS = ('bigram', 'mlp', 'bow', 'rnn', 'gru', 'transformer')
 STEPS = {'bigram': 20_000, 'mlp': 4000, 'bow': 6000, 'rnn': 6000, 'gru': 3000, 'transformer': 600}
@@ -42,7 +45,7 @@ def serve(kind: str) -> None:
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--peer_python', default='', help='an interpreter with torch')
+  parser.add_argument('--peer_python', default=os.environ.get('MLSD_PEER_PYTHON'), help='an interpreter with torch')
   parser.add_argument('--makemore', default='', help='makemore.py of a clone of karpathy/makemore; names.txt beside it')
   parser.add_argument('--kinds', nargs='+', default=KINDS, choices=KINDS)
   parser.add_argument('--rounds', type=int, default=3)
@@ -71,6 +74,9 @@ def main() -> None:
       f'{times[2] / times[0]:13.1f}',
       flush=True,
     )
+    if step:
+      mine, others = ([1000 * each for each in values] for values in (ours, step))
+      record.pair(f"makemore's {kind}, a step", mine, others, against='makemore.py, its step', unit='ms')
   return None
 
 

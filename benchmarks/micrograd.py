@@ -14,6 +14,7 @@ import sys
 import time
 
 import numpy as np
+import record
 
 from mlsd_jax.autograd import classifier, compiled_classifier, datasets
 
@@ -70,6 +71,7 @@ def main() -> None:
   print(f'  parameters, compiled and interpreted, differ by {np.abs(compiled.parameters - plain.parameters).max():.1e}')
   peer = sides.get('micrograd package')
   if peer:
+    record.pair(f'micrograd, {options.steps} steps', [whole], [peer[0]], against='micrograd', unit='s')
     for name in list(sides)[:-1]:
       print(f'  micrograd package / {name}: {peer[0] / sides[name][0]:.1f} (above 1: ours is faster)')
   print(f'  interpreter / compiled, all: {plain.run_seconds / whole:.1f}')

@@ -1,6 +1,6 @@
 """Training rows a second of the ranker: our step beside the same SparseNN in PyTorch (nn.EmbeddingBag), one core each.
 
-    python benchmarks/recsys_torch.py --torch=/path/to/python     # an interpreter with torch
+    python benchmarks/recsys_torch.py --peer_python=/path/to/python     # an interpreter with torch
     python benchmarks/recsys_torch.py                             # ours alone; also on a GPU
 
 Shapes are those of configs/recsys/hm.py on H&M's tables: 105,542 items, four categories and four attributes, three
@@ -25,6 +25,7 @@ import tempfile
 import time
 
 import numpy as np
+import record
 from side import Side
 
 HERE = pathlib.Path(__file__).parent
@@ -120,7 +121,7 @@ def serve(folder: pathlib.Path, whole: bool) -> None:
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--torch', default='', help='an interpreter with torch')
+  parser.add_argument('--peer_python', default=os.environ.get('MLSD_PEER_PYTHON'), help='an interpreter with torch')
   parser.add_argument('--rounds', type=int, default=7)
   parser.add_argument('--steps', type=int, default=10, help='a round')
   parser.add_argument('--items', type=int, default=ITEMS, help='rows of the largest table')
@@ -146,9 +147,9 @@ def main() -> None:
     sides = {name: Side([sys.executable, __file__, f'--serve={folder}', *more]) for name, more in OURS.items()}
     for side in sides.values():
       side.ready()
-    if options.torch:
+    if options.peer_python:
       for mode in ('flat', 'eager', 'compile'):
-        sides[mode] = Side([options.torch, HERE / 'torch_recsys.py', folder, mode])
+        sides[mode] = Side([options.peer_python, HERE / 'torch_recsys.py', folder, mode])
         sides[mode].ready()
     expected = np.array(json.loads((folder / 'ours.json').read_text()))
     for mode in sides:
@@ -175,6 +176,12 @@ def main() -> None:
   for name, seconds in taken.items():
     median = statistics.median(seconds)
     print(f'{name:<10}{1000 * median:10.1f}{rows / median:15,.0f}{traffic / median / 1e9:14.3f}{median / ours:11.2f}')
+  peers = {mode: statistics.median(taken[mode]) for mode in ('flat', 'eager', 'compile') if mode in taken}
+  if peers:
+    best = min(peers, key=lambda mode: peers[mode])
+    mine, others = ([rows / each for each in taken[mode]] for mode in ('ours', best))
+    what, against = "ranker's training, one core", f'torch {best}'
+    record.pair(what, mine, others, against=against, unit='rows/s', more_is_better=True)
   return None
 
 

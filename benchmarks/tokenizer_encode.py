@@ -1,33 +1,46 @@
-"""Encoding speed: our fast path beside tiktoken's own, our readable path beside minbpe's, in one run.
+"""Encoding speed: our fast path beside tiktoken and bpe-openai, our readable path beside minbpe's, in one run.
 
-    python benchmarks/tokenizer_encode.py --minbpe=PATH_OF_A_CLONE
+    uv run --with bpe-openai python benchmarks/tokenizer_encode.py --minbpe=PATH_OF_A_CLONE
 
-Both sides of a pair hold the same merges, give the same ids (checked) and take turns; medians are shown.
+Both sides of a pair hold the same merges, give the same ids (checked) and take turns; medians are shown. The text is
+encoded whole, and as documents of 5,000 characters, one by one and in a batch over all cores. bpe-openai is left out
+where it is not installed, of whole texts, which it refuses from some length on, and of batches, as it has none.
 """
 
 import argparse
+import concurrent.futures
+import importlib.util
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+import record
+
 from mlsd_jax.data.sources import open_source
-from mlsd_jax.tokenizers import BPETokenizer, TiktokenTokenizer
+from mlsd_jax.tokenizers import BPETokenizer, TiktokenTokenizer, fast
+
+DOCUMENT = 5000  # characters
+THREADS = len(os.sched_getaffinity(0))
+type Sides = dict[str, Callable[[], Sequence]]
 
 
-def seconds(sides: dict[str, Callable[[], Sequence[int]]], runs: int) -> dict[str, float]:
-  """Median seconds of each side; all must return the same ids."""
+def seconds(sides: Sides, runs: int) -> dict[str, list[float]]:
+  """Seconds of each side in each round, after one that warms up and compares: all must return the same ids."""
+  found = {name: [np.asarray(ids) for ids in side()] for name, side in sides.items()}
+  first = next(iter(found.values()))
+  for name, ids in found.items():
+    if len(ids) != len(first) or not all(map(np.array_equal, ids, first)):
+      raise SystemExit(f'{name} gives different ids')
   taken: dict[str, list[float]] = {name: [] for name in sides}
-  found: list[list[int]] = []
-  for run in range(runs):
+  for _ in range(runs):
     for name, side in sides.items():
       began = time.perf_counter()
-      ids = side()
+      side()
       taken[name].append(time.perf_counter() - began)
-      if run == 0:
-        found.append(list(ids))
-  assert all(ids == found[0] for ids in found), 'the sides give different ids'
-  return {name: statistics.median(values) for name, values in taken.items()}
+  return taken
 
 
 def main() -> None:
@@ -44,33 +57,66 @@ def main() -> None:
     if len(text) > options.megabytes * 1e6:
       break
   text = text[: int(options.megabytes * 1e6)]
-  print(f'{len(text.encode()) / 1e6:.1f} MB of {options.source}')
+  size = len(text.encode())
+  documents = [text[start : start + DOCUMENT] for start in range(0, len(text), DOCUMENT)]
+  print(f'{size / 1e6:.1f} MB of {options.source}; documents of {DOCUMENT:,} characters; {THREADS} threads in a batch')
+  fast.WORTH_COMPILING = 0  # the compiled encoder from the first text on
   for name in ('gpt2', 'cl100k_base', 'o200k_base'):
-    ours = TiktokenTokenizer(name)
-    theirs = ours.encoding
-    sides = {'ours': lambda ours=ours: ours.encode(text), 'tiktoken': lambda e=theirs: e.encode_to_numpy(text)}
-    report(name, seconds(sides, options.runs), text)
+    whole, one_by_one, batch = sides_of(name, text, documents)
+    report(f'{name}, whole text', seconds(whole, options.runs), size)
+    report(f'{name}, documents', seconds(one_by_one, options.runs), size)
+    report(f'{name}, a batch', seconds(batch, options.runs), size)
   if options.minbpe:
-    sys.path.insert(0, options.minbpe)
-    from minbpe import RegexTokenizer
-
-    theirs = RegexTokenizer()
-    for megabytes in options.readable:
-      part = text[: int(megabytes * 1e6)]
-      ours = BPETokenizer.train([part], 1024, pattern='gpt4', special_tokens=())
-      theirs.merges = {pair: 256 + i for i, pair in enumerate(ours.merges)}
-      sides = {
-        'ours': lambda: BPETokenizer(ours.merges, pattern='gpt4').encode_readably(part),  # remembers no earlier piece
-        'minbpe': lambda: theirs.encode_ordinary(part),
-      }
-      report(f'readable path, {megabytes} MB', seconds(sides, options.runs), part)
+    beside_minbpe(options, text)
 
 
-def report(what: str, taken: dict[str, float], text: str) -> None:
-  speed = {name: len(text.encode()) / 1e6 / value for name, value in taken.items()}
-  ours, theirs = speed.values()
-  shown = '   '.join(f'{name} {value:.2f} MB/s' for name, value in speed.items())
-  print(f'{what:<28} {shown}   ours / theirs {ours / theirs:.2f}')
+def sides_of(name: str, text: str, documents: list[str]) -> tuple[Sides, Sides, Sides]:
+  """Who encodes the whole text, the documents one by one, and the documents over all threads."""
+  ours = TiktokenTokenizer(name)
+  theirs = ours.encoding
+  whole: Sides = {'ours': lambda: [ours.encode(text)], 'tiktoken': lambda: [theirs.encode_to_numpy(text)]}
+  one_by_one: Sides = {
+    'ours': lambda: [ours.encode(document) for document in documents],
+    'tiktoken': lambda: [theirs.encode_to_numpy(document) for document in documents],
+  }
+  if importlib.util.find_spec('bpe_openai') and name != 'gpt2':
+    import bpe_openai
+
+    peer = bpe_openai.get_encoding(name)
+    one_by_one['bpe-openai'] = lambda: [peer.encode(document) for document in documents]
+
+  def tiktoken_batch():
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as executor:
+      return list(executor.map(theirs.encode_to_numpy, documents))
+
+  return whole, one_by_one, {'ours': lambda: ours.encode_batch(documents, THREADS), 'tiktoken': tiktoken_batch}
+
+
+def beside_minbpe(options: argparse.Namespace, text: str) -> None:
+  sys.path.insert(0, options.minbpe)
+  from minbpe import RegexTokenizer
+
+  theirs = RegexTokenizer()
+  for megabytes in options.readable:
+    part = text[: int(megabytes * 1e6)]
+    ours = BPETokenizer.train([part], 1024, pattern='gpt4', special_tokens=())
+    theirs.merges = {pair: 256 + i for i, pair in enumerate(ours.merges)}
+    sides: Sides = {
+      # A tokenizer made anew remembers no earlier piece.
+      'ours': lambda: [BPETokenizer(ours.merges, pattern='gpt4').encode_readably(part)],
+      'minbpe': lambda: [theirs.encode_ordinary(part)],
+    }
+    report(f'readable path, {megabytes} MB', seconds(sides, options.runs), len(part.encode()))
+
+
+def report(what: str, taken: dict[str, list[float]], size: int) -> None:
+  """Prints MB/s of each side, and our ratio to the fastest of the others."""
+  medians = {name: statistics.median(values) for name, values in taken.items()}
+  peer = min((name for name in medians if name != 'ours'), key=lambda name: medians[name])
+  shown = '   '.join(f'{name} {size / 1e6 / value:.2f} MB/s' for name, value in medians.items())
+  print(f'{what:<26} {shown}   ours / {peer} {medians[peer] / medians["ours"]:.2f}', flush=True)
+  ours, others = ([size / 1e6 / value for value in taken[name]] for name in ('ours', peer))
+  record.pair(f'encoding, {what}', ours, others, against=peer, unit='MB/s', more_is_better=True)
 
 
 if __name__ == '__main__':

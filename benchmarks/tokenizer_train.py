@@ -19,6 +19,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
+import record
+
 TRAINERS = ('ours', 'tokenizers', 'rustbpe', 'minbpe')
 
 
@@ -139,6 +141,8 @@ def main() -> None:
     print(f'  merges of minbpe and ours are {"equal" if equal else "DIFFERENT"}')
   for name in names[1:]:
     print(f'  {name} / ours  {seconds[name] / seconds["ours"]:.2f} (above 1: ours is faster)')
+    mine, others = ([run['seconds'] for run in results[side]] for side in ('ours', name))
+    record.pair(f'training a BPE of {options.vocab_size:,}', mine, others, against=name, unit='s')
   return None
 
 

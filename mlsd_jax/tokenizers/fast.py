@@ -1,6 +1,10 @@
-"""Encoding through tiktoken's core (Rust). Nothing else calls it, as it does not come through everything."""
+"""Encoding at speed: through tiktoken's core (Rust), or by our own compiled encoder where there is much to encode.
+
+Nothing else calls tiktoken's core, as it does not come through everything.
+"""
 
 import itertools
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,15 +13,39 @@ import numpy as np
 from mlsd_jax.tokenizers import base
 from mlsd_jax.tokenizers.patterns import Pattern
 
+# Ours is two to three times as fast, but takes about a second to load (and seconds to compile, the first time on a
+# machine): as long as tiktoken takes for this many characters.
+WORTH_COMPILING = 10_000_000
+_encoded: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # characters, by encoding
+_encoders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_PATTERNS = ('gpt2', 'cl100k', 'gpt4', 'o200k')  # that the compiled encoder knows
+
 
 def encode(encoding: Any, pattern: Pattern, text: str) -> np.ndarray:
   """The int32 ids of `text` under a tiktoken.Encoding that cuts by `pattern`; special tokens are text."""
   try:
+    compiled = _compiled(encoding, pattern, len(text))
+    if compiled is not None:
+      return compiled.encode(text)
     return encoding.encode_to_numpy(text, disallowed_special=()).astype(np.int32)
   except UnicodeEncodeError:
     return encode(encoding, pattern, base.well_formed(text))
   except ValueError:  # tiktoken's regular expressions run out of stack on some hundred thousand spaces
     return np.fromiter(itertools.chain.from_iterable(_pieces(encoding, pattern, text)), np.int32)
+
+
+def _compiled(encoding: Any, pattern: Pattern, characters: int) -> Any:
+  """The compiled encoder of `encoding`, once it pays; None before, and for a pattern that it does not know."""
+  encoder = _encoders.get(encoding)
+  if encoder is not None or pattern.name not in _PATTERNS:
+    return encoder
+  _encoded[encoding] = _encoded.get(encoding, 0) + characters
+  if _encoded[encoding] < WORTH_COMPILING:
+    return None
+  from mlsd_jax.tokenizers import compiled_encoder
+
+  _encoders[encoding] = encoder = compiled_encoder.CompiledEncoder(encoding, pattern.name)
+  return encoder
 
 
 def encode_broken(encoding: Any, pattern: Pattern, data: bytes, valid: int) -> np.ndarray:

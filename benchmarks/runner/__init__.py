@@ -1,0 +1,1 @@
+"""The runner of `python -m benchmarks`: pairs, peers, the machine, tables and pages."""
