@@ -24,7 +24,7 @@ from experiments.algorithms_bench import bench, console, limits
 from experiments.algorithms_contest import listen, new
 from experiments.algorithms_design import growth_, prove
 from experiments.algorithms_judging import stress_, test
-from mlsd_jax import files, reading
+from mlsd_jax import files, reading, sealed
 from mlsd_jax.algorithms import packages, practice, stress, verdict_table
 from mlsd_jax.algorithms.contest_folder import PORT
 from mlsd_jax.algorithms.judge import judge
@@ -41,9 +41,10 @@ def list_(run: contract.Run) -> None:
   config = run.config
   allowed = limits(run)
   run.check(FREE)
-  finished = run.result()
+  finished, path = run.result(), run.workdir / 'metrics.jsonl'
   if finished:
-    _print_rows([row for _, row in reading.strict(reading.json_lines(run.workdir / 'metrics.jsonl'))])
+    sealed.check_file(path)
+    _print_rows([row for _, row in reading.strict(reading.json_lines(path))])
     return run.print_finished(_summary(finished))
   run.claim(FREE)
   began = time.perf_counter()
@@ -65,7 +66,7 @@ def list_(run: contract.Run) -> None:
       if found.verdict != 'AC':
         verdict_table.print_report(console(), found)
   _print_rows(rows)
-  files.write_json_lines(run.workdir / 'metrics.jsonl', rows)
+  sealed.write_file(path, lambda target: files.write_json_lines(target, rows))
   passed = sum(row['verdict'] == 'AC' for row in rows)
   run.write_result(
     {

@@ -21,6 +21,7 @@ import polars as pl
 from absl import flags
 
 from experiments import compile_mode, contract, sections
+from mlsd_jax import sealed
 from mlsd_jax.compilation import Program
 from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import SparseNNConfig
@@ -115,6 +116,7 @@ def evaluate(run: contract.Run) -> None:
   path = run.workdir / 'evaluation.parquet'
   if not path.exists():
     raise UserError(f'{run.workdir} holds no evaluation; run --mode=train first')
+  sealed.check_file(path)
   table, result = pl.read_parquet(path), run.result() or {}
   run.print(tables.format_funnel(tables.estimate_means(table)))
   run.print('\n' + tables.format_segments(table, ('repurchase + popular', 'blend', 'ranker')))

@@ -209,7 +209,7 @@ def _evaluate(run: contract.Run, subject: tuple[Encoder, Collection | None]) -> 
   worse = [each.measure for each in changes if each.is_worse]
   again = bool(worse) and pathlib.Path(run.flags['baseline']).resolve() == run.workdir.resolve()
   if not again:  # else what was measured before stays to be met
-    files.write_json(run.workdir / 'runs' / regression.QUERIES, made.by_query())
+    sealed.write_json(run.workdir / 'runs' / regression.QUERIES, made.by_query())
   run.write_result(made.result())  # last: by this `build` knows that nothing is left to do
   run.print(f'\n{run.workdir}: {_summary(run.result() or {})}')
   if changes:

@@ -20,7 +20,7 @@ import numpy as np
 from absl import flags
 
 from experiments import contract, sections
-from mlsd_jax import files, tokenizers
+from mlsd_jax import files, sealed, tokenizers
 from mlsd_jax.data.named_tokenizer import require_size
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.sources import Source, open_source
@@ -102,7 +102,7 @@ def train(run: contract.Run) -> None:
       'unused_share': usages[0].unused_share,
     }
   )
-  (run.workdir / 'pieces.parquet').unlink(missing_ok=True)
+  sealed.delete_file(run.workdir / 'pieces.parquet')
   return run.print(f'{run.workdir}: {_summary(run.result() or {})}')
 
 

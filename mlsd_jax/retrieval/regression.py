@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mlsd_jax import reading
+from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 from mlsd_jax.resampling import sign_flip_p
 
@@ -46,7 +46,7 @@ def read_by_query(path: pathlib.Path) -> ByQuery:
   """
   if not path.is_file():
     raise UserError(f'{path} is not there: name the workdir of a run that --mode=evaluate has measured')
-  content = reading.read_json(path)
+  content = sealed.read_json(path)
   if not isinstance(content, dict) or not all(isinstance(each, dict) for each in content.values()):
     raise UserError(f'{path} does not hold measures by query')
   try:

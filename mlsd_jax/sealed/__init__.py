@@ -4,7 +4,7 @@ And the log that only grows, of what happens between two versions of such a fold
 """
 
 from mlsd_jax.sealed.append_log import AppendLog
-from mlsd_jax.sealed.cached import cached_file
+from mlsd_jax.sealed.cached import cached_file, check_file, delete_file, write_file
 from mlsd_jax.sealed.digests import VERIFY, damage, seal_file, seal_files, verify_fully
 from mlsd_jax.sealed.json_files import read_json, write_json
 from mlsd_jax.sealed.lock import lock
@@ -15,11 +15,14 @@ __all__ = [
   'AppendLog',
   'Versions',
   'cached_file',
+  'check_file',
   'damage',
+  'delete_file',
   'lock',
   'read_json',
   'seal_file',
   'seal_files',
   'verify_fully',
+  'write_file',
   'write_json',
 ]

@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from mlsd_jax import files
+from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 
 _ROWS = 5000  # of a part
@@ -110,8 +110,7 @@ class AnswerLog:
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA}
     path = self._folder / f'part-{int(self._wall() * 1000):013d}-{self._number:04d}.parquet'
     self._number += 1
-    with files.atomic_path(path) as temporary:
-      pl.DataFrame(columns, SCHEMA).write_parquet(temporary)
+    sealed.write_file(path, pl.DataFrame(columns, SCHEMA).write_parquet)
 
   def close(self) -> None:
     """Writes what is left."""

@@ -9,7 +9,7 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from mlsd_jax import files, processes
+from mlsd_jax import processes, sealed
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base
 from mlsd_jax.tokenizers.patterns import MARK, Pattern
@@ -42,8 +42,7 @@ class Counts:
 
     table = pl.DataFrame({'piece': list(self.pieces), 'count': list(self.pieces.values())})
     about = {'chunks': str(self.chunks), 'characters': str(self.characters), 'source': self.source}
-    with files.atomic_path(path) as temporary:
-      table.write_parquet(temporary, metadata=about)
+    sealed.write_file(path, lambda target: table.write_parquet(target, metadata=about))
 
   @classmethod
   def load(cls, path: pathlib.Path) -> 'Counts':
@@ -55,10 +54,11 @@ class Counts:
     import polars as pl
 
     try:
+      sealed.check_file(path)
       about, table = pl.read_parquet_metadata(path), pl.read_parquet(path)
       pieces = dict(zip(table['piece'].to_list(), table['count'].to_list(), strict=True))
       return cls(collections.Counter(pieces), int(about['chunks']), int(about['characters']), about['source'])
-    except (pl.exceptions.PolarsError, KeyError) as error:
+    except (UserError, pl.exceptions.PolarsError, KeyError) as error:
       raise UserError(f'{path} is damaged ({error}); delete it to count anew') from error
 
 

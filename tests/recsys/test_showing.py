@@ -92,7 +92,7 @@ def test_a_file_of_rules(served, shop, tmp_path):
   assert asked == Rules(in_stock=('b',), blocked=('c', 'd'), exclude_bought=True)
 
 
-def test_another_policy_is_evaluated_from_the_log(shop, tmp_path):
+def test_another_policy_is_evaluated_from_the_log(shop, tmp_path, check_flips):
   """Users buy what is new with a chance of its own, anything else hardly: what exploring always is worth is known."""
   chances = {'n0': 0.2, 'n1': 0.5, 'n2': 0.8}
   rng = np.random.default_rng(0)
@@ -105,8 +105,8 @@ def test_another_policy_is_evaluated_from_the_log(shop, tmp_path):
       (shown,) = ask(client, f'u{number}', number=1, explore=0.4)
       if rng.random() < chances.get(shown['id'], 0.05):
         purchases.append({'user': f'u{number}', 'item': shown['id'], 'time': opened.now() + 60})
-  parts = list((tmp_path / 'answers').glob('*'))
-  assert [path.suffix for path in parts] == ['.parquet']
+  parts = sorted((tmp_path / 'answers').iterdir())
+  assert [path.name for path in parts[1:]] == [f'{parts[0].name}.sha256.json']
   table = pl.read_parquet(parts[0])
   assert table.schema == SCHEMA
   assert table.height == 300
@@ -119,5 +119,6 @@ def test_another_policy_is_evaluated_from_the_log(shop, tmp_path):
     for estimate in (off_policy.ips, off_policy.snips):
       value = estimate(log.action, log.reward, log.propensity, target)
       assert abs(value.mean - truth) < 4 * value.error
+  check_flips(tmp_path / 'answers', lambda: logged.read(tmp_path / 'answers', pl.DataFrame(purchases)).action.tolist())
   with pytest.raises(UserError, match='holds no logged answers'):
     logged.read(tmp_path, pl.DataFrame(purchases))

@@ -43,7 +43,7 @@ def test_queries_that_both_asked_are_compared():
   ('content', 'why'),
   [
     (None, 'is not there'),
-    ([1], 'not hold measures'),
+    ([1], 'holds no JSON object'),
     ({'a': 1}, 'not hold measures'),
     ({'a': {'q': 'x'}}, 'not hold'),
   ],

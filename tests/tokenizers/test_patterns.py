@@ -59,7 +59,7 @@ def test_text_with_the_mark_is_cut_too():
   assert ''.join(pieces.count_pieces([text], PATTERNS['gpt2'], workers=1).pieces.elements()).count(MARK) == 2
 
 
-def test_counting_goes_on_where_it_was_saved(tmp_path, monkeypatch):
+def test_counting_goes_on_where_it_was_saved(tmp_path, monkeypatch, check_flips):
   monkeypatch.setattr(pieces, '_CHUNK', 50)
   texts = [f'number {i} of some texts' for i in range(40)]
   saved = []
@@ -76,6 +76,7 @@ def test_counting_goes_on_where_it_was_saved(tmp_path, monkeypatch):
   assert list(rest.pieces.items()) == list(whole.pieces.items())
   assert (rest.chunks, rest.characters) == (whole.chunks, whole.characters)
 
+  check_flips(tmp_path, lambda: pieces.Counts.load(tmp_path / 'pieces.parquet').pieces)
   (tmp_path / 'pieces.parquet').write_bytes(b'PAR1 half')
   with pytest.raises(UserError, match='damaged'):
     pieces.Counts.load(tmp_path / 'pieces.parquet')

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlsd_jax import files, ranking_measures
+from mlsd_jax import ranking_measures, sealed
 from mlsd_jax.recsys.funnel import Week
 from mlsd_jax.recsys.judging import charts, measures, tables
 from mlsd_jax.recsys.judging.rankings import Ranked
@@ -26,8 +26,7 @@ def judge(
   table = tables.measure_per_user(
     ranked, week.targets, data.num_items, weeks.segment_users(data.before(week.targets.cut), data.num_users)
   )
-  with files.atomic_path(workdir / 'evaluation.parquet') as temporary:
-    table.write_parquet(temporary)
+  sealed.write_file(workdir / 'evaluation.parquet', table.write_parquet)
   estimates = tables.estimate_means(table)
   everyone = len(weeks.find_targets(data, week.targets.cut).users)
   if len(ranked.users) < everyone:

@@ -10,6 +10,7 @@ import pathlib
 import numpy as np
 import polars as pl
 
+from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 
 WINDOW = 7 * 86_400  # seconds after an answer in which what it showed may be bought
@@ -53,11 +54,13 @@ def read(folder: pathlib.Path, purchases: pl.DataFrame) -> Logged:
       that is not known.
 
   Raises:
-    UserError: nothing was logged there.
+    UserError: nothing was logged there, or a part is damaged.
   """
   parts = sorted(folder.glob('part-*.parquet'))
   if not parts:
     raise UserError(f'{folder} holds no logged answers')
+  for part in parts:
+    sealed.check_file(part)
   answers = pl.read_parquet(parts)
   places = (
     answers.with_columns(before=pl.col('items'))

@@ -8,7 +8,7 @@ import pathlib
 
 import polars as pl
 
-from mlsd_jax import files, folders
+from mlsd_jax import files, folders, sealed
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys.purchases import numbers, own_table
 from mlsd_jax.recsys.purchases.events import Dataset, make_dataset
@@ -117,13 +117,11 @@ def read_hm(folder: str | pathlib.Path) -> Dataset:
   users = _columns(folder / 'customers.csv', ('customer_id', *HM_USER_ATTRIBUTES)).rename({'customer_id': 'id'})
   age = pl.col('age').cast(pl.Float32, strict=False).cast(pl.Int32, strict=False)  # 49, or 49.0 as pandas writes it
   users = users.with_columns((age // 5 * 5).alias('age'))
-  typed = _typed_folder(folder) / 'transactions.parquet'
-  seen = {name: [(folder / name).stat().st_size, (folder / name).stat().st_mtime_ns] for name in HM_FILES}
-  made_of = typed.with_suffix('.json')
-  if not (typed.exists() and made_of.exists() and files.read_json(made_of) == seen):
-    made_of.unlink(missing_ok=True)
-    _stream_transactions(folder / 'transactions_train.csv', users, items, typed)
-    files.write_json(made_of, seen)
+  typed = sealed.cached_file(
+    _typed_folder(folder) / 'transactions.parquet',
+    lambda target: _stream_transactions(folder / 'transactions_train.csv', users, items, target),
+    made_of={name: [(folder / name).stat().st_size, (folder / name).stat().st_mtime_ns] for name in HM_FILES},
+  )
   events = pl.read_parquet(typed)
   return Dataset(
     'hm',
@@ -184,20 +182,19 @@ def _stream_transactions(path: pathlib.Path, users: pl.DataFrame, items: pl.Data
     )
     .sort('time', 'user', 'item', 'price', 'place')
   )
-  with files.atomic_path(target) as temporary:
-    coded.sink_parquet(temporary, engine='streaming')
-    nulls = pl.scan_parquet(temporary).select(pl.col('user', 'item', 'time').null_count(), pl.len()).collect()
-    rows = table.select(pl.len()).collect(engine='streaming').item()
-    for column, source, ids, what in (
-      ('user', 'customer_id', users['id'], 'unknown customer'),
-      ('item', 'article_id', items['id'], 'unknown article'),
-      ('time', 't_dat', None, 'date that is not YYYY-MM-DD'),
-    ):
-      if nulls[column][0]:
-        example = _example(table, source, ids)
-        raise UserError(f'{path}: {nulls[column][0]:,} of {rows:,} rows have an {what}, such as {example}')
-    if nulls['len'][0] != rows:
-      raise UserError(f'{path}: {rows:,} rows became {nulls["len"][0]:,} when customers and articles were looked up')
+  coded.sink_parquet(target, engine='streaming')
+  nulls = pl.scan_parquet(target).select(pl.col('user', 'item', 'time').null_count(), pl.len()).collect()
+  rows = table.select(pl.len()).collect(engine='streaming').item()
+  for column, source, ids, what in (
+    ('user', 'customer_id', users['id'], 'unknown customer'),
+    ('item', 'article_id', items['id'], 'unknown article'),
+    ('time', 't_dat', None, 'date that is not YYYY-MM-DD'),
+  ):
+    if nulls[column][0]:
+      example = _example(table, source, ids)
+      raise UserError(f'{path}: {nulls[column][0]:,} of {rows:,} rows have an {what}, such as {example}')
+  if nulls['len'][0] != rows:
+    raise UserError(f'{path}: {rows:,} rows became {nulls["len"][0]:,} when customers and articles were looked up')
 
 
 def _example(table: pl.LazyFrame, column: str, ids: pl.Series | None) -> str:

@@ -58,6 +58,13 @@ def test_hm_files_that_have_changed_are_streamed_anew(tmp_path):
   assert data.events['user'].to_list() == [1, 1, 0]
 
 
+def test_a_flipped_bit_of_what_was_streamed_is_noticed(tmp_path, check_flips):
+  _hm(tmp_path)
+  read = lambda: readers.read_hm(tmp_path).events.to_dicts()
+  noticed = check_flips(tmp_path, read, leave_out=[path.name for path in tmp_path.iterdir()])
+  assert noticed == ['transactions.parquet', 'transactions.parquet.sha256.json']
+
+
 def test_a_folder_that_cannot_be_written_is_read_through_the_cache(tmp_path, monkeypatch):
   (tmp_path / 'hm').mkdir()
   _hm(tmp_path / 'hm')
