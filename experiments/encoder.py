@@ -10,7 +10,7 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
 from mlsd_jax.retrieval import query_pairs, store
 from mlsd_jax.retrieval.query_pairs import PairConfig
-from mlsd_jax.schema import from_mapping
+from mlsd_jax.schema import Rule, from_mapping
 from mlsd_jax.training import distributed, plots
 from mlsd_jax.training.config import DTYPES, TrainConfig, free_keys
 from mlsd_jax.training.loop import Result, check_settings
@@ -147,8 +147,6 @@ def _open(run: contract.Run) -> tuple[Encoder, dict[pathlib.Path, store.Store]]:
   """
   given = run.config.data.source
   workdirs = [pathlib.Path(each) for each in ((given,) if isinstance(given, str) else given)]
-  if not workdirs:
-    raise UserError('data.source names no workdir of experiments.retrieval')
   for workdir in workdirs:
     if not (workdir / 'index').exists():
       raise UserError(f'{workdir} holds no index to take pairs from; make it with: {_command(workdir)}')
@@ -269,9 +267,15 @@ def _check_kind(values: Mapping[str, Any], name: str) -> None:
   from_mapping(KINDS[name], {**values, 'train': trainer}, name)
 
 
+_Workdirs = Annotated[
+  Any,
+  Rule(
+    lambda value: None if value and (isinstance(value, str) or '' not in value) else 'names no workdir of retrieval'
+  ),
+]
 SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(generator=str, kind=str),
-  'data': sections.keys(source=Any),
+  'data': sections.keys(source=_Workdirs),
   'encoder': sections.OfEncoder,
   'pairs': PairConfig,
   **dict.fromkeys(KINDS, _check_kind),

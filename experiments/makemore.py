@@ -27,7 +27,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.makemore import hyperparameter_search, ladder, loss_charts, statistics, task
 from mlsd_jax.makemore.new_words import novel_share
 from mlsd_jax.models.name_models import NameConfig
-from mlsd_jax.schema import Positive, from_mapping
+from mlsd_jax.schema import Names, Numbers, Positive, from_mapping
 from mlsd_jax.training.config import TrainConfig, free_keys
 from mlsd_jax.training.loop import check_settings
 from mlsd_jax.training.optimizers import OptimizerConfig
@@ -304,7 +304,7 @@ def _check_train(values: Mapping[str, Any], name: str) -> None:
 
 
 SECTIONS: dict[str, sections.Section] = {
-  '': sections.keys(seeds=tuple[int, ...], ladder=tuple[str, ...]),
+  '': sections.keys(seeds=Numbers, ladder=Names),
   'data': sections.Words,
   'models.*': _check_rung,
   'train': _check_train,

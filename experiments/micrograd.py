@@ -18,7 +18,7 @@ from mlsd_jax.autograd import classifier, datasets, drawing, pictures
 from mlsd_jax.autograd.engine import Value
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.errors import UserError
-from mlsd_jax.schema import Positive, at_least, from_mapping
+from mlsd_jax.schema import Names, Positive, at_least, from_mapping
 
 FREE = ('draw_with', 'gif_frames')
 
@@ -140,16 +140,16 @@ def _settings(config: Any, name: str) -> classifier.ClassifierConfig:
 def _check(config: Any) -> None:
   """All of the config, before anything runs."""
   if not config.datasets:
-    raise UserError(f'datasets is empty; there are {", ".join(datasets.SHAPES)}')
+    raise UserError(f'config.datasets is empty; there are {", ".join(datasets.SHAPES)}')
   for name in config.datasets:
     if name not in datasets.SHAPES:
-      raise UserError(f'no data set {name!r}; there are {", ".join(datasets.SHAPES)}')
+      raise UserError(f'config.datasets names {name!r}; there are {", ".join(datasets.SHAPES)}')
   for name in {*config.datasets, 'moons'}:
     _settings(config, name)
     datasets.make(name, config[name].points, config[name].noise, config.seed)
   drawing.check_engine(config.draw_with)
   if config.engine not in ('compiled', 'interpreted'):
-    raise UserError(f'engine is compiled or interpreted, not {config.engine!r}')
+    raise UserError(f'config.engine is compiled or interpreted, not {config.engine!r}')
 
 
 def _share(value: Any) -> float:
@@ -174,7 +174,7 @@ MODES = {'train': contract.Mode(train, (*_OWN, *datasets.SHAPES))}
 _SET = sections.keys(points=Annotated[int, at_least(2)], noise=float)
 SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(
-    datasets=tuple[str, ...],
+    datasets=Names,
     engine=str,
     seed=int,
     test_points=Positive,

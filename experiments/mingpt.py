@@ -28,6 +28,7 @@ from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models.gpt import GPTConfig
 from mlsd_jax.models.partial_gpt import PartialGPTConfig
 from mlsd_jax.models.transformer import TransformerConfig
+from mlsd_jax.schema import Names
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
 from mlsd_jax.training.config import TrainConfig
@@ -249,7 +250,7 @@ def _idle(run: contract.Run) -> dict[str, str]:
 
 
 SECTIONS: dict[str, sections.Section] = {
-  '': sections.keys(parts=tuple[str, ...], climb=tuple[str, ...], max_steps=int),
+  '': sections.keys(parts=Names, climb=Names, max_steps=int),
   'data': sections.Text,
   'train': sections.partly(TrainConfig, steps=1, batch_size=1),
   'rungs.*': sections.keys(label=str),

@@ -212,7 +212,7 @@ def _settle(run: contract.Run) -> None:
     UserError: the command line gives a path to a source that has none.
   """
   data = run.config.data
-  if data.source not in settings.SOURCES and not data.path and pathlib.Path(data.source).exists():
+  if data.source and data.source not in settings.SOURCES and not data.path and pathlib.Path(data.source).exists():
     data.source, data.path = 'table', data.source
   if not data.path or data.source in settings.NEED_PATH:
     return

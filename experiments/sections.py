@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from ml_collections import ConfigDict
 
 from experiments.modes import covers
-from mlsd_jax.schema import Positive, Range, Share, above, at_least, between, from_mapping
+from mlsd_jax.schema import Name, Names, Positive, Range, Share, above, at_least, between, from_mapping
 
 type Section = type | Callable[[Mapping[str, Any], str], object]
 
@@ -85,7 +85,7 @@ def _values(config: ConfigDict, name: str, others: Sequence[str]) -> dict[str, A
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  source: str
+  source: Name
   path: str = ''
 
 
@@ -102,7 +102,7 @@ class Documents(Source):
 
 @dataclasses.dataclass(frozen=True)
 class Text(Documents):
-  tokenizer: str = 'bytes'
+  tokenizer: Name = 'bytes'
   val_fraction: Share = 0.1
   split: Literal['documents', 'contiguous'] = 'documents'
   folder: str = ''  # '' is a folder of the user cache
@@ -174,7 +174,7 @@ class Diagnosis:
 class Comparison:
   """Of tokenizers by a language model each."""
 
-  tokenizers: tuple[str, ...]
+  tokenizers: Names
   teraflops: Annotated[float, above(0)]
   context_length: Positive
   num_layers: Positive
@@ -194,7 +194,7 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class OfEncoder:
-  name: str
+  name: Name
   dtype: Literal['float32', 'bfloat16']
   max_length: Annotated[int, at_least(3)]
 

@@ -25,7 +25,7 @@ from mlsd_jax.data.named_tokenizer import require_size
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.sources import Source, open_source
 from mlsd_jax.errors import UserError
-from mlsd_jax.schema import Positive, above
+from mlsd_jax.schema import Names, Positive, above
 from mlsd_jax.tokenizers import analysis, exchange, flaws, token_page, token_tables, tokenizer_json
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.merges import TIES
@@ -281,8 +281,8 @@ SECTIONS: dict[str, sections.Section] = {
     vocab_size=Positive,
     pattern=str,
     ties=str,
-    special_tokens=tuple[str, ...],
-    compare=tuple[str, ...],
+    special_tokens=Names,
+    compare=Names,
     sample_megabytes=Annotated[float, above(0)],
   ),
   'data': sections.Documents,

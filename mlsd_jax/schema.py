@@ -13,7 +13,7 @@ import textwrap
 import tokenize
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from mlsd_jax.errors import UserError
@@ -55,6 +55,20 @@ def between(low: float, high: float) -> Range:
   return Range(low, high)
 
 
+class Rule(typing.NamedTuple):
+  """Of a value that is no number: what is wrong with it, or None."""
+
+  wrong: Callable[[Any], str | None]
+
+
+def _repeated(values: Sequence[Any]) -> str | None:
+  return next((f'names {each!r} twice' for i, each in enumerate(values) if each in values[:i]), None)
+
+
+# '' as a file, a folder or a source would be the folder one stands in.
+Name = Annotated[str, Rule(lambda value: None if value else 'is empty')]
+Names = Annotated[tuple[str, ...], Rule(_repeated)]
+Numbers = Annotated[tuple[int, ...], Rule(_repeated)]
 Positive = Annotated[int, at_least(1)]
 Share = Annotated[float, Range(0, 1, low_open=True, high_open=True)]  # with something left on both sides
 Dropout = Annotated[float, Range(0, 1, high_open=True)]
@@ -107,8 +121,11 @@ def from_mapping[T](cls: type[T], values: Mapping[str, Any], where: str) -> T:
   arguments = {name: _checked(hints[name], value, f'{section}.{name}') for name, value in values.items()}
   try:
     return cls(**arguments)
-  except (TypeError, ValueError, ArithmeticError) as error:
-    raise UserError(f'{section}: {error}') from error
+  except (UserError, TypeError, ValueError, ArithmeticError) as error:
+    if isinstance(error, UserError) and 'config.' in str(error):
+      raise
+    of_field = str(error).partition(' ')[0] in fields  # 'steps must be' is 'config.moons.steps must be'
+    raise UserError(f'{section}{"." if of_field else ": "}{error}') from error
 
 
 def _checked(hint: Any, value: Any, key: str) -> Any:
@@ -117,6 +134,12 @@ def _checked(hint: Any, value: Any, key: str) -> Any:
   if typing.get_origin(hint) is Annotated:
     hint, *extras = typing.get_args(hint)
     allowed = next((extra for extra in extras if isinstance(extra, Range)), allowed)
+    rules = [extra for extra in extras if isinstance(extra, Rule)]
+    if rules:
+      value = _checked(hint, value, key)
+      for wrong in filter(None, (rule.wrong(value) for rule in rules)):
+        raise UserError(f'{key} {wrong}')
+      return value
   if hint is Any:
     return value
   origin = typing.get_origin(hint)

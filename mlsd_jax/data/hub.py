@@ -35,6 +35,8 @@ def model_folder(folder_or_name: str | os.PathLike[str], besides: Sequence[str] 
     UserError: neither a folder nor a model that can be downloaded; a file that is not as the hub has it, or is no
       longer as it was downloaded.
   """
+  if not str(folder_or_name):
+    raise UserError('no folder and no hub model is named')
   folder = pathlib.Path(folder_or_name).expanduser()
   files.restore_folder(folder)
   if folder.is_dir():

@@ -18,7 +18,7 @@ from mlsd_jax.recsys.purchases.own_table import Reading
 from mlsd_jax.recsys.stages import candidates
 from mlsd_jax.recsys.stages.tower_source import NAME
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
-from mlsd_jax.schema import from_mapping
+from mlsd_jax.schema import Name, from_mapping
 from mlsd_jax.training.step import refuse_microbatches
 
 NEED_PATH = ('hm', 'online_retail', 'table')  # sources that are wherever the user put them
@@ -29,7 +29,7 @@ SOURCES = ('completejourney', 'synthetic', *NEED_PATH)
 class DataConfig:
   """Where the purchases come from, and how a table of one's own is written."""
 
-  source: str
+  source: Name
   promotions: bool = True
   path: str = ''
   columns: Mapping[str, str] = dataclasses.field(default_factory=dict)

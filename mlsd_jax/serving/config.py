@@ -3,24 +3,24 @@
 import dataclasses
 from typing import Annotated, Literal
 
-from mlsd_jax.schema import Positive, above, at_least, between
+from mlsd_jax.schema import Name, Positive, at_least, between
 
 
 @dataclasses.dataclass(frozen=True)
 class ServerConfig:
   """Where it listens and what it takes on. Keys are no setting: others can read a command line and a config.json."""
 
-  runs: str = 'runs'  # the folder of finished runs
+  runs: Name = 'runs'  # the folder of finished runs
   state: str = ''  # a folder for what happens while it serves; '' is state/ in the workdir. Runs are never written to
   rules: str = ''  # a JSON file of what recommenders may show, by their names
-  host: str = '127.0.0.1'  # 0.0.0.0 lets other machines in
+  host: Name = '127.0.0.1'  # 0.0.0.0 lets other machines in
   port: Annotated[int, between(0, 65535)] = 8000  # 0 takes a free one
   slots: Positive = 16  # texts that a language model writes at once
   max_waiting: Positive = 256  # requests of a model that wait for their turn
-  max_body_megabytes: Annotated[float, above(0)] = 4.0
+  max_body_megabytes: Annotated[float, between(0.001, 1000)] = 4.0
   requests_per_minute: int = 0  # of a client; 0 is no bound
-  deadline_seconds: Annotated[float, above(0)] = 300.0  # within which an answer is whole
-  drain_seconds: Annotated[float, above(0)] = 30.0  # that answers under way have when the server is told to stop
+  deadline_seconds: Annotated[float, between(0.001, 86400)] = 300.0  # within which an answer is whole
+  drain_seconds: Annotated[float, between(0.5, 86400)] = 30.0  # for answers under way when it is told to stop
   cors_origins: tuple[str, ...] = ()  # web pages of other sites that may ask
   renew_seconds: Annotated[float, at_least(0)] = 10.0  # after which newer versions of runs are looked for; 0 is never
   dtype: Literal['float32', 'bfloat16'] = 'float32'  # of language models

@@ -7,9 +7,11 @@ import sys
 import types
 
 import pytest
+import uvicorn
 
-from experiments import algorithms, encoder, gpt2, makemore, micrograd, mingpt, recsys, retrieval, tokenizer
+from experiments import algorithms, encoder, gpt2, makemore, micrograd, mingpt, recsys, retrieval, serve, tokenizer
 from mlsd_jax.algorithms import contest_folder
+from mlsd_jax.tokenizers import ByteTokenizer
 from tests.experiments.recording import calls_of
 from tests.experiments.tiny_runs import (
   ADDER,
@@ -97,6 +99,7 @@ CALLS = {
     ['--mode=simulate', SYNTHETIC, *SHOP, '--workdir=s'],
     [*COMPILE, SYNTHETIC, *SHOP, *FUNNEL, *(each for each in TINY if 'serve' not in each)],
   ],
+  serve: [[], ['--mode=prepare']],
   algorithms: [
     ['--config.operations=40'],
     ['--mode=test', LRU, '--config.operations=40', '--workdir=t'],
@@ -121,6 +124,15 @@ def browser(monkeypatch):
   monkeypatch.setattr(contest_folder, 'listen', listen)
 
 
+@pytest.fixture
+def runs(monkeypatch):
+  """A run to serve, a server that has ended when it begins, and experiments that have run."""
+  ByteTokenizer().save(pathlib.Path('runs', 'tokenizer', 'own', 'tokenizer.json'))
+  monkeypatch.setattr(uvicorn, 'Config', lambda app, **options: app)
+  monkeypatch.setattr(uvicorn, 'Server', lambda app: types.SimpleNamespace(run=lambda sockets: sockets[0].close()))
+  monkeypatch.setattr(serve.subprocess, 'run', lambda command, check: types.SimpleNamespace(returncode=0))
+
+
 # An index of few chunks is searched exactly, and the mode says that there is nothing to tune in it.
 OF_LARGE_DATA = {'tune.k', 'tune.recall'}
 
@@ -135,6 +147,8 @@ def test_each_mode_reads_the_keys_that_it_declares(experiment, folder, request, 
     assert retrieval.main(['--workdir=w', *INDEX, *SMALL]) == 0
   if experiment is algorithms:
     request.getfixturevalue('browser')
+  if experiment is serve:
+    request.getfixturevalue('runs')
   with calls_of(experiment) as made:
     for arguments in CALLS[experiment]:
       workdir = [] if any(argument.startswith('--workdir') for argument in arguments) else ['--workdir=w']

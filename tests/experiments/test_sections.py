@@ -33,7 +33,7 @@ def call(tmp_path, monkeypatch, capsys):
     reads = [mode for mode, part in experiment.MODES.items() if modes.covers(part.reads, key)]
     for mode, part in experiment.MODES.items():
       monkeypatch.setitem(experiment.MODES, mode, dataclasses.replace(part, function=lambda run: None))
-    source = ['--config.data.source=synthetic'] if name == 'recsys' and reads[0] == 'train' else []
+    source = ['--config.data.source=synthetic'] if name == 'recsys' and key != 'data.source' else []
     code = experiment.main([f'--mode={reads[0]}', f'--config.{key}={value}', *source])
     return code, capsys.readouterr().err
 
@@ -52,6 +52,23 @@ def test_a_number_out_of_its_range_is_refused_before_any_work(name, call):
     code, err = call(name, key, value)
     assert (code, err.count('\n')) == (2, 1), f'{key}={value}: {err}'
     assert last in err, f'{key}={value}: {err}'
+
+
+# Of a file, a folder, a source: '' would be the folder one stands in.
+NAMED = ('data.source', 'data.tokenizer', 'encoder.name', 'runs', 'host')
+# Each is done once; elsewhere what stands twice is there twice: layers, digits, prompts.
+ONCE = ('seeds', 'ladder', 'climb', 'parts', 'datasets', 'compare', 'special_tokens', 'tokenizers')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_an_empty_name_and_one_that_stands_twice_are_refused_before_any_work(name, call):
+  leaves = [(key, value) for key, value in config_files.leaves(CONFIGS[name].to_dict())]
+  wrong = [(key, '') for key, _ in leaves if key in NAMED]
+  wrong += [(key, (value[0], *value)) for key, value in leaves if key.split('.')[-1] in ONCE and value]
+  for key, value in wrong:
+    code, err = call(name, key, value)
+    assert (code, err.count('\n')) == (2, 1), f'{key}={value}: {err}'
+    assert f'--config.{key}' in err, f'{key}={value}: {err}'
 
 
 @pytest.mark.parametrize('name', NAMES)

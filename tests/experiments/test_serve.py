@@ -1,16 +1,21 @@
 """experiments.serve finds finished runs, says what it serves, and listens."""
 
+import dataclasses
 import pathlib
 import socket
+import sys
+import types
 
 import jax
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from experiments import serve
 from mlsd_jax import sealed
 from mlsd_jax.language_model import pretrained
 from mlsd_jax.models import gpt
+from mlsd_jax.serving.config import ServerConfig
 from mlsd_jax.tokenizers import ByteTokenizer
 
 
@@ -44,6 +49,39 @@ def test_finished_runs_are_served_and_missing_ones_told(runs, monkeypatch, capsy
     made = client.post('/v1/completions', json={'model': 'gpt2/quickstart', 'prompt': 'a', 'max_tokens': 3})
     assert made.json()['usage']['completion_tokens'] == 3
     assert client.post('/v1/tokenize', json={'text': 'a', 'model': 'tokenizer/own'}).json()['tokens'] == [97]
+
+
+def test_every_setting_is_read(runs, monkeypatch):
+  """By its name, where a server is made; that it is a field of the class does not count."""
+  read, look_up = set(), ServerConfig.__getattribute__
+
+  def note(settings, name):
+    if not sys._getframe(1).f_code.co_filename.endswith('dataclasses.py'):
+      read.add(name)
+    return look_up(settings, name)
+
+  monkeypatch.setattr(ServerConfig, '__getattribute__', note)
+  monkeypatch.setattr(uvicorn, 'Config', lambda app, **options: app)
+  monkeypatch.setattr(uvicorn, 'Server', lambda app: types.SimpleNamespace(run=lambda sockets: sockets[0].close()))
+  shop = pathlib.Path('runs/recsys/shop/state/current.json')
+  shop.parent.mkdir(parents=True)
+  shop.write_text('{}')
+  state = types.SimpleNamespace(purchases=True)
+  monkeypatch.setattr(serve.saved_state, 'load', lambda folder: state)
+  monkeypatch.setattr(serve, 'Shop', lambda state, folder: folder)
+  monkeypatch.setattr(serve, 'AnswerLog', lambda folder: folder)
+  opened = []
+  monkeypatch.setattr(
+    serve,
+    'RecommendService',
+    lambda name, state, **options: opened.append(options) or types.SimpleNamespace(rules=None, view=None),
+  )
+  monkeypatch.setattr(serve.rules, 'read', lambda path, views: {})
+  assert (
+    serve.main([f'--config.runs={runs}', '--config.port=0', '--config.rules=rules.json', '--config.state=here']) == 0
+  )
+  assert opened[0]['shop'] == pathlib.Path('here/recsys/shop')
+  assert {field.name for field in dataclasses.fields(ServerConfig)} <= read
 
 
 def test_nothing_to_serve_and_no_place_to_listen_are_one_line(runs, capsys):
