@@ -51,7 +51,8 @@ def list_(run: contract.Run) -> None:
   rows = []
   for name, problem in problems().items():
     started = time.perf_counter()
-    mismatch = stress.prove(problem, config.operations, config.seed)
+    proofs = (stress.prove(way, config.operations, config.seed) for way in problem.ways().values())
+    mismatch = next(filter(None, proofs), None)
     complexity = ', '.join(f'{each} O({cost})' for each, cost in problem.complexity.items())
     rows.append(_row(name, problem.title, 'design', 'WA' if mismatch else 'AC', complexity, started))
     if mismatch:

@@ -64,4 +64,5 @@ def growth_(run: contract.Run) -> None:
 
 def _chosen(run: contract.Run) -> dict[str, Problem]:
   name = run.flags['problem']
-  return {name: find(name)} if name else problems()
+  chosen = [find(name)] if name else problems().values()
+  return {each: way for problem in chosen for each, way in problem.ways().items()}

@@ -10,6 +10,7 @@ from experiments.algorithms_bench import bench, console, limits, referees
 from experiments.algorithms_contest import folder_of
 from mlsd_jax import files
 from mlsd_jax.algorithms import contest_folder, packages, practice, stress, verdict_table
+from mlsd_jax.algorithms.allowed import keeps_rules
 from mlsd_jax.algorithms.judge import judge
 from mlsd_jax.algorithms.languages import build
 from mlsd_jax.algorithms.pool import Pool
@@ -18,6 +19,7 @@ from mlsd_jax.algorithms.published import form_of
 from mlsd_jax.algorithms.verdicts import Case, Report
 from mlsd_jax.errors import UserError
 
+EDGES = 8  # cases of edge values that a class is judged on
 MAX_LIMIT_FACTOR = 5  # a package without a time limit gets this many times its slowest accepted submission's time
 
 
@@ -51,9 +53,11 @@ def _test_class(
 ) -> Report:
   run.print(f'{problem.title}\n\n{problem.statement}\n')
   path = solution or practice.reference(problem)
+  cases = practice.operations_cases(problem, run.config.sizes, run.config.operations // 4, run.config.seed)
   if path.is_file() and form_of(problem, path):
     run.print(f'{path.name} has the signatures that LeetCode publishes, and is judged by them\n')
-  cases = practice.operations_cases(problem, run.config.sizes, run.config.operations // 4, run.config.seed)
+  else:
+    cases += practice.edge_cases(problem, EDGES, run.config.seed)
   found, mismatch = practice.judge_class(
     problem, path, cases, pool=pool, limits=limits(run), build_folder=folder / 'build'
   )
@@ -72,6 +76,8 @@ def _test_class(
 
   def fails(calls):
     nonlocal smallest
+    if not keeps_rules(problem, [constructor, *calls]):
+      return False
     with contextlib.suppress(Exception):  # fewer calls may break the rules even for the oracle
       shorter = again([constructor, *calls])
       if shorter is not None:

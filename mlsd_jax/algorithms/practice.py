@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from mlsd_jax import reading
-from mlsd_jax.algorithms import packages
+from mlsd_jax.algorithms import allowed, packages
 from mlsd_jax.algorithms.checking import Checker
 from mlsd_jax.algorithms.comparison import Comparison, Difference
 from mlsd_jax.algorithms.judge import judge
@@ -39,6 +39,12 @@ def operations_cases(problem: Problem, sizes: Sequence[int], count: int, seed: i
     calls = problem.operations(random.Random(f'{seed}/{number}'), count, size)
     cases.append(operations_case(problem, calls, f'random {number + 1}: size {size}'))
   return cases
+
+
+def edge_cases(problem: Problem, count: int, seed: int = 0) -> list[Case]:
+  """Cases of small structures and edge values: all that the statement allows, not what LeetCode promises to ask."""
+  draw = lambda number: allowed.edge_operations(problem, random.Random(f'{seed}/{number}'))
+  return [operations_case(problem, draw(number), f'edges {number + 1}') for number in range(count)]
 
 
 def operations_case(problem: Problem, calls: list[Call], name: str) -> Case:

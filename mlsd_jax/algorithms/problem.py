@@ -28,6 +28,7 @@ class Problem:
       may answer in several ways; None where only the oracle's own answer will do.
     sizes: at which growth is measured in steps.
     together: operations that pay for each other's work, so that only their common mean tells how it grows.
+    others: further solutions, with the complexity of their operations.
   """
 
   solution: type
@@ -37,10 +38,19 @@ class Problem:
   accepts: Callable[[Any, str, Sequence[Any], Any, Any], bool] | None = None
   sizes: tuple[int, ...] = (512, 2048, 8192)
   together: tuple[str, ...] = ()
+  others: Mapping[type, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
   @property
   def name(self) -> str:
     return self.solution.__module__.rpartition('.')[2]
+
+  def ways(self) -> dict[str, 'Problem']:
+    """The problem with each of its solutions as the reference, by names such as 'heap' and 'heap/HeapTree'."""
+    others = {
+      f'{self.name}/{kind.__name__}': dataclasses.replace(self, solution=kind, complexity=complexity, others={})
+      for kind, complexity in self.others.items()
+    }
+    return {self.name: self, **others}
 
   @property
   def title(self) -> str:

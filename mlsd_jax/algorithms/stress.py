@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mlsd_jax.algorithms.allowed import edge_operations, keeps_rules
 from mlsd_jax.algorithms.checking import Checker
 from mlsd_jax.algorithms.comparison import Comparison, Difference
 from mlsd_jax.algorithms.judge import Check, judge
@@ -19,6 +20,7 @@ from mlsd_jax.errors import UserError
 
 _PROOF_ROUND = 2_000  # calls
 _PROOF_SIZES = (4, 24, 128, 512)
+_EDGE_SHARE = 300  # one small structure with edge values for so many operations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +88,11 @@ def smallest_mismatch(problem: Problem, kind: type, mismatch: Mismatch, fails_fa
     if left < 0:
       return None
     try:
-      return check(problem, kind, [constructor, *calls])
-    except Exception:
-      return None
+      if keeps_rules(problem, [constructor, *calls]):
+        return check(problem, kind, [constructor, *calls])
+    except Exception:  # an oracle may choke on less than it was given
+      pass
+    return None
 
   rest = shrink(rest, lambda calls: broken(calls) is not None)
   for index, (name, arguments) in enumerate(rest):
@@ -112,15 +116,22 @@ def _smaller(value: Any) -> list[Any]:
 def prove(problem: Problem, operations: int, seed: int = 0) -> Mismatch | None:
   """Plays so many random operations, on structures from tiny to middling, against the oracle; a smallest mismatch.
 
-  A structure plays at most _PROOF_ROUND of them: of one that only grows, a plain oracle would take ever longer.
+  Edge values come first. A structure plays at most _PROOF_ROUND operations: of one that only grows, a plain oracle
+  would take ever longer. A generator that gives fewer than it is asked for is asked again for smaller
+  structures, and at last taken at its word.
   """
+  for number in range(-(-operations // _EDGE_SHARE)):
+    calls = edge_operations(problem, random.Random(f'{seed}/{number}'))
+    mismatch = check(problem, problem.solution, calls)
+    if mismatch:
+      return smallest_mismatch(problem, problem.solution, mismatch)
   share = operations // len(_PROOF_SIZES)
   for number, first in enumerate(_PROOF_SIZES):
     for start in range(0, share, _PROOF_ROUND):
       size, count = first, min(_PROOF_ROUND, share - start)
       random_ = lambda: random.Random(1000 * seed + number + 10 * start)
       calls = problem.operations(random_(), count, size)
-      while len(calls) - 1 < count:  # some generators give few large calls at large sizes
+      while len(calls) - 1 < count and size > 1:  # some generators give few large calls at large sizes
         size //= 2
         calls = problem.operations(random_(), count, size)
       mismatch = check(problem, problem.solution, calls)

@@ -1,37 +1,76 @@
 """Every structure against its oracle: random operations, hypothesis, growth of its cost."""
 
+import dataclasses
+import pathlib
 import random
+import re
 import threading
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlsd_jax.algorithms import growth, stress
+from mlsd_jax.algorithms import allowed, growth, stress
 from mlsd_jax.algorithms.design import bounded_queue, hash_ring, lsm_tree, randomized_collection, resumable_iterator
 from mlsd_jax.algorithms.operations import read_operations, write_operations
 from mlsd_jax.algorithms.problem import answers, check, find, problems
 from mlsd_jax.errors import UserError
 
+WAYS = {name: way for problem in problems().values() for name, way in problem.ways().items()}
 
-@pytest.mark.parametrize('name', problems())
+
+@pytest.mark.parametrize('name', WAYS)
 def test_random_operations(name):
-  assert stress.prove(find(name), 2400) is None
+  assert stress.prove(WAYS[name], 2400) is None
 
 
-@pytest.mark.parametrize('name', problems())
+@pytest.mark.parametrize('name', WAYS)
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), size=st.integers(1, 12), count=st.integers(1, 60))
 def test_small_cases(name, seed, size, count):
   """Sizes and seeds of hypothesis's choice, shrunk by it when one fails."""
-  problem = find(name)
+  problem = WAYS[name]
   assert check(problem, problem.solution, problem.operations(random.Random(seed), count, size)) is None
 
 
-@pytest.mark.parametrize('name', problems())
+@pytest.mark.parametrize('name', WAYS)
+def test_edge_values(name):
+  """All that a statement allows: 0, negative, equal, empty, huge; every method is called."""
+  problem, called = WAYS[name], set()
+  for seed in range(150):
+    calls = allowed.edge_operations(problem, random.Random(seed))
+    called |= {method for method, _ in calls[1:]}
+    assert allowed.keeps_rules(problem, calls)
+    assert check(problem, problem.solution, calls) is None
+    assert read_operations(write_operations(calls)) == [tuple(call) for call in calls]
+  assert called == set(problem.complexity)
+
+
+def test_proving_ends_where_a_generator_gives_fewer_calls_than_asked():
+  problem = find('lru_cache')
+  meagre = dataclasses.replace(problem, operations=lambda rng, count, size: problem.operations(rng, 3, size))
+  assert stress.prove(meagre, 10_000) is None
+
+
+def test_proving_finds_what_only_edge_values_show():
+  problem = find('sliding_log')
+
+  class Careless(problem.solution):
+    def allow(self, user, time):
+      return time == 10**18 or super().allow(user, time)
+
+  Careless.__module__ = problem.solution.__module__
+
+  mismatch = stress.prove(dataclasses.replace(problem, solution=Careless), 3000)
+  assert mismatch is not None
+  assert allowed.keeps_rules(problem, mismatch.calls)
+  assert len(mismatch.calls) <= 6
+
+
+@pytest.mark.parametrize('name', WAYS)
 def test_cost_grows_as_stated(name):
   """In bytecode instructions, which are the same in every run."""
-  problem = find(name)
+  problem = WAYS[name]
   measured = growth.steps(problem, problem.sizes[:2])
   assert {each.operation for each in measured} <= set(problem.complexity)
   off = [f'{each.operation}: n**{each.exponent:.2f}, not O({each.stated})' for each in measured if not each.holds]
@@ -159,3 +198,8 @@ def test_a_state_of_the_iterator_is_small_and_works_elsewhere():
   second = resumable_iterator.ResumableIterator(spec)
   second.set_state(state)
   assert [second.next() for _ in range(5)] == [first.next() for _ in range(5)] == [999, 1000, 1001, 1002, 1003]
+
+
+def test_every_problem_has_a_follow_up():
+  text = pathlib.Path(__file__).parents[2].joinpath('docs/explanation/follow_ups.md').read_text()
+  assert set(re.findall(r'\*\*(\w+)\*\*', text)) == set(problems())

@@ -1,8 +1,8 @@
 """Counters with the most and the least counted key.
 
-`inc(key)` counts a key up from nothing, `dec(key)` counts it down (its rule: the key is there) and forgets it at
-nothing; `get_max_key()` and `get_min_key()` answer a key of the highest and of the lowest count, '' when there is none.
-Any of several will do."""
+`inc(key)` counts a key, which is not empty, up from nothing, `dec(key)` counts it down (its rule: the key is there)
+and forgets it at nothing; `get_max_key()` and `get_min_key()` answer a key of the highest and of the lowest count,
+'' when there is none. Any of several will do."""
 
 import random
 

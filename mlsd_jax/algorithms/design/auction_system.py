@@ -1,8 +1,9 @@
 """Auction.
 
-`add_bid(user, item, amount)` bids, in place of the user's earlier bid for the item; `update_bid(user, item, amount)`
-changes a bid and `remove_bid(user, item)` withdraws one that is there; `get_highest_bidder(item)` answers the user of
-the highest bid (of equal ones the highest number), -1 when there is none."""
+`add_bid(user, item, amount)` bids an amount of 1 or more, in place of the user's earlier bid for the item;
+`update_bid(user, item, amount)` changes a bid and `remove_bid(user, item)` withdraws one that is there;
+`get_highest_bidder(item)` answers the user of the highest bid (of equal ones the highest number), -1 when there is
+none."""
 
 import heapq
 import random

@@ -1,6 +1,7 @@
 """Search autocomplete.
 
-`AutocompleteSystem(sentences, times)` knows sentences and how often each was typed. `input(character)` takes a
+`AutocompleteSystem(sentences, times)` knows sentences of letters and how often each was typed, 0 or more (one that is
+named twice, both added). `input(character)` takes a
 character of the sentence that is being typed and answers the three sentences that begin so and were typed most, equal
 ones in alphabetical order. '#' ends the sentence, which counts as typed once more; the answer is then empty."""
 

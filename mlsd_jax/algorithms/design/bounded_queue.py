@@ -1,8 +1,8 @@
 """Bounded blocking queue.
 
-`BoundedBlockingQueue(capacity)` for several threads: `enqueue(item)` waits while the queue is full, `dequeue()` waits
-while it is empty and answers the oldest item, `size()` answers how many there are. `try_enqueue(item)` and
-`try_dequeue()` do not wait: they answer whether it went, and the item or None."""
+`BoundedBlockingQueue(capacity)`, of 0 or more, for several threads: `enqueue(item)` waits while the queue is full,
+`dequeue()` waits while it is empty and answers the oldest item, `size()` answers how many there are.
+`try_enqueue(item)` and `try_dequeue()` do not wait: they answer whether it went, and the item or None."""
 
 import random
 import threading

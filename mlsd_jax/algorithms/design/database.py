@@ -1,16 +1,17 @@
-"""In-memory database.
+"""In-memory database, part two: indexes, changes, transactions.
 
-`create_table(table, {column: type})` makes a table of columns of type int, float, text or bool; `create_index(table,
-column)` makes an index. `insert(table, row)` adds a row, given as {column: value} with every column, and answers its
-number (1, 2, ... in each table); `select(table, columns, where, order, limit)` answers the wanted columns of the rows
-that fit, sorted by `order`, a list such as ["age", "-name"] ('-' for descending) and then by their numbers, at most
-`limit` of them unless it is None. `update(table, changes, where)` and `delete(table, where)` answer how many rows they
-changed. `where` is None, [column, op, value] with op one of = != < <= > >= in, or ["and", a, b, ...], ["or", a, b,
-...], ["not", a]. `begin()`, `commit()` and `rollback()` make changes of rows a transaction. What does not exist or is
-of the wrong type raises ValueError and changes nothing.
+Part one, `database_one`, goes on. `create_table(table, {column: type})` makes a table of columns of type int, float,
+text or bool; `create_index(table, column)` makes an index. `insert(table, row)` adds a row, given as {column: value}
+with every column, and answers its number (1, 2, ... in each table); `select(table, columns, where, order, limit)`
+answers the wanted columns of the rows that fit, sorted by `order`, a list such as ["age", "-name"] ('-' for descending)
+and then by their numbers, at most `limit` of them unless it is None. `update(table, changes, where)` and `delete(table,
+where)` answer how many rows they changed. `where` is None, [column, op, value] with op one of = != < <= > >= in, or
+["and", a, b, ...], ["or", a, b, ...], ["not", a]. `begin()`, `commit()` and `rollback()` make changes of rows a
+transaction. What does not exist or is of the wrong type, or a column named and, or or not, raises ValueError and
+changes nothing. A limit is 0 or more.
 
-Complexity: in n rows of the table, for a `where` that an index answers, as `explain` says; without one a select looks
-at every row."""
+Complexity: in n rows of the table, for a `where` that an index answers, as `explain` says; without one a select
+looks at every row."""
 
 import operator
 import random
@@ -218,6 +219,8 @@ class Oracle:
   def create_table(self, table, columns):
     if table in self.tables or not columns or not set(columns.values()) <= {'int', 'float', 'text', 'bool'}:
       raise ValueError
+    if {'and', 'or', 'not'} & set(columns):
+      raise ValueError
     self.tables[table] = [columns, [], 0, set()]
 
   def create_index(self, table, column):
@@ -310,8 +313,8 @@ class Oracle:
   def rollback(self):
     if self.kept is None:
       raise ValueError
-    for table, rows in self.kept.items():
-      self.tables[table][1] = rows
+    for table, found in self.tables.items():
+      found[1] = self.kept.get(table, [])
     self.kept = None
 
 

@@ -1,8 +1,8 @@
 """Exam room.
 
-`ExamRoom(n)` has seats 0 to n - 1 in a row. `seat()` seats the next one as far from the nearest other as can be, at the
-lowest such seat (in an empty room at 0), and answers the seat; it needs a free one. `leave(seat)` frees a seat that is
-taken."""
+`ExamRoom(n)`, n of 1 or more, has seats 0 to n - 1 in a row. `seat()` seats the next one as far from the nearest
+other as can be, at the lowest such seat (in an empty room at 0), and answers the seat; it needs a free one.
+`leave(seat)` frees a seat that is taken."""
 
 import heapq
 import random

@@ -22,7 +22,10 @@ class FileSystem:
     self._folder(_parts(path))
 
   def add_content(self, path: str, text: str) -> None:
-    *above, name = _parts(path)
+    parts = _parts(path)
+    if not parts:
+      raise KeyError(path)
+    *above, name = parts
     pieces = self._folder(above, check=name).setdefault(name, [])
     pieces.append(text)
 

@@ -1,7 +1,7 @@
 """Food ratings.
 
-`FoodRatings(foods, cuisines, ratings)`: `change_rating(food, rating)` rates a food anew, `highest_rated(cuisine)`
-answers the best food of a cuisine, of equal ones the first by name."""
+`FoodRatings(foods, cuisines, ratings)`, of foods that differ: `change_rating(food, rating)` rates a food anew,
+`highest_rated(cuisine)` answers the best food of a cuisine that there is, of equal ones the first by name."""
 
 import heapq
 import random

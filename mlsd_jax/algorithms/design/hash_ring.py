@@ -2,10 +2,10 @@
 
 `HashRing(points)`: `add_node(node, weight)` puts a node on a ring of 64-bit numbers at points * weight places, the
 hashes of 'node#0', 'node#1', ...; one that is there gets the new weight, and one whose weight is 0 or less has no
-place. `remove_node(node)` takes it off, if it is there. `get(key)` answers the node at the first place from the key's
-hash upward, around the end; `replicas(key, k)` the first k nodes from there that differ, or all when there are fewer.
-'' and [] on an empty ring. The hash of a text is the first 8 bytes of its BLAKE2b, big end first. A node that comes
-or goes moves only the keys that come to it or were on it."""
+place. `remove_node(node)` takes it off, if it is there. `get(key)` answers the node at the first place from the
+key's hash upward, around the end; `replicas(key, k)` the first k (0 or more) nodes from there that differ, or all
+when there are fewer. '' and [] on an empty ring. The hash of a text is the first 8 bytes of its BLAKE2b, big end
+first. A node that comes or goes moves only the keys that come to it or were on it."""
 
 import hashlib
 import random

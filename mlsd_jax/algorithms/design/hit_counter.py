@@ -1,8 +1,8 @@
 """Hit counter.
 
-`HitCounter(window)`: `hit(time)` counts a hit, `get_hits(time)` answers how many hits there were in the last `window`
-seconds, those after time - window. Times never go back. However many hits come, it holds one number a second of the
-window."""
+`HitCounter(window)`: `hit(time)` counts a hit, `get_hits(time)` answers how many hits there were in the last
+`window` seconds, those after time - window; none where the window is 0. Times never go back. However many hits come,
+it holds one number a second of the window."""
 
 import random
 from collections import deque

@@ -1,9 +1,10 @@
 """LSM tree with Bloom filters.
 
-A sorted map: `put(key, value)`, `get(key)` answers the value or None, `delete(key)`, `scan(low, high, limit)` answers
-the first pairs [key, value] with low <= key < high. Writes go to a small table in memory; a full one becomes a sorted
-run that is never changed but merged into the next level, so that every write is sequential (O'Neil et al., 1996). Each
-run has a Bloom filter (Bloom, 1970), which keeps nearly all vain look-ups away from it."""
+A sorted map: `put(key, value)`, `get(key)` answers the value or None, `delete(key)`, `scan(low, high, limit)`
+answers the first `limit` (0 or more) pairs [key, value] with low <= key < high. Writes go to a small table in
+memory; a full one becomes a sorted run that is never changed but merged into the next level, so that every write is
+sequential (O'Neil et al., 1996). Each run has a Bloom filter (Bloom, 1970), which keeps nearly all vain look-ups
+away from it."""
 
 import bisect
 import heapq

@@ -1,7 +1,8 @@
 """Max stack.
 
 A stack of numbers with `push`, `pop`, `top`, and besides `peek_max()`, the greatest number in it, and `pop_max()`,
-which takes out the greatest, of several the one nearest to the top. All but `push` need a stack that is not empty."""
+which takes out the greatest, of several the one nearest to the top, and answers it. All but `push` need a stack that
+is not empty."""
 
 import heapq
 import random

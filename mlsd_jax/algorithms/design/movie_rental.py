@@ -9,6 +9,7 @@ import heapq
 import random
 
 from mlsd_jax.algorithms.problem import Call, Problem
+from mlsd_jax.algorithms.sorted_list import SortedList
 
 SHOWN = 5
 
@@ -71,6 +72,34 @@ class MovieRentingSystem:
     return [[shop, movie] for _, shop, movie in self.out.least(SHOWN)]
 
 
+class SortedRenting:
+  """The same by sorted lists, in which what has left is not skipped but taken out: a binary search and a shift."""
+
+  def __init__(self, shops: int, entries: list[list[int]]):
+    self.price = {(shop, movie): price for shop, movie, price in entries}
+    self.inside: dict[int, SortedList] = {}
+    self.out = SortedList()
+    for shop, movie, price in entries:
+      self.inside.setdefault(movie, SortedList()).add((price, shop))
+
+  def search(self, movie: int) -> list[int]:
+    among = self.inside.get(movie, ())
+    return [among[place][1] for place in range(min(SHOWN, len(among)))]
+
+  def rent(self, shop: int, movie: int) -> None:
+    price = self.price[shop, movie]
+    self.inside[movie].remove((price, shop))
+    self.out.add((price, shop, movie))
+
+  def drop(self, shop: int, movie: int) -> None:
+    price = self.price[shop, movie]
+    self.out.remove((price, shop, movie))
+    self.inside[movie].add((price, shop))
+
+  def report(self) -> list[list[int]]:
+    return [[*self.out[place][1:]] for place in range(min(SHOWN, len(self.out)))]
+
+
 class Oracle:
   """Sorts all copies."""
 
@@ -114,6 +143,5 @@ def operations(rng: random.Random, count: int, size: int) -> list[Call]:
   return calls
 
 
-PROBLEM = Problem(
-  MovieRentingSystem, Oracle, operations, {'search': 'log n', 'rent': 'log n', 'drop': 'log n', 'report': 'log n'}
-)
+COMPLEXITY = {'search': 'log n', 'rent': 'log n', 'drop': 'log n', 'report': 'log n'}
+PROBLEM = Problem(MovieRentingSystem, Oracle, operations, COMPLEXITY, others={SortedRenting: COMPLEXITY})

@@ -1,7 +1,7 @@
 """Numbers in numbered containers.
 
-`change(index, number)` puts a number into a container in place of what is there; `find(number)` answers the lowest
-index whose container holds the number, -1 when none does."""
+`change(index, number)` puts a number into a container (0 or more) in place of what is there; `find(number)` answers
+the lowest index whose container holds the number, -1 when none does."""
 
 import heapq
 import random

@@ -1,11 +1,11 @@
 """Iterator that saves and restores its state.
 
-`ResumableIterator(spec)` gives the numbers of a spec one by one: a number gives itself, a list all that its items give,
-{"range": [start, stop]} the numbers of a range, {"repeat": [spec, times]} what a spec gives again and again, and
-{"zip": [a, b]} lists of one number of each until either ends. `next()` answers the next or raises StopIteration;
-`save()` keeps the state and answers its number, from 0 on; `restore(number)` goes back (or forth) to it, as often as
-wanted. A state is JSON, small whatever has been given or is still to come, and works in another process: `get_state()`
-and `set_state(state)` are there for that."""
+`ResumableIterator(spec)` gives the numbers of a spec one by one: a number gives itself, a list all that its items
+give, {"range": [start, stop]} the numbers of a range, {"repeat": [spec, times]} what a spec gives again and again
+(not at all for 0 times or fewer), and {"zip": [a, b]} lists of one number of each until either ends. `next()`
+answers the next or raises StopIteration; `save()` keeps the state and answers its number, from 0 on;
+`restore(number)` goes back (or forth) to it, as often as wanted. A state is JSON, small whatever has been given or
+is still to come, and works in another process: `get_state()` and `set_state(state)` are there for that."""
 
 import json
 import random
@@ -71,23 +71,27 @@ class _Repeat:
   def __init__(self, spec: Spec, times: int):
     self.spec, self.left = spec, times
     self.inner = _part(spec)
+    self.gave = False  # in this round
 
   def next(self) -> Any:
-    while self.left:
+    while self.left > 0:
       try:
-        return self.inner.next()
+        item = self.inner.next()
+        self.gave = True
+        return item
       except StopIteration:
-        self.left -= 1
-        self.inner = _part(self.spec)
+        # What gives nothing once gives nothing a thousand million times.
+        self.left = self.left - 1 if self.gave else 0
+        self.inner, self.gave = _part(self.spec), False
     raise StopIteration
 
   def state(self) -> Any:
-    return [self.left, self.inner.state()]
+    return [self.left, self.gave, self.inner.state()]
 
   def resume(self, state: Any) -> None:
-    self.left = state[0]
+    self.left, self.gave, inner = state
     self.inner = _part(self.spec)
-    self.inner.resume(state[1])
+    self.inner.resume(inner)
 
 
 class _Zip:

@@ -2,8 +2,8 @@
 
 `add(word)` appends a word to a text. `grams(n, skips)` answers all sequences of n of its words, in their order,
 between whose first and last at most `skips` words are left out, in the order of the places of their words; `last(n,
-skips)` only those that end with the latest word. n is 1 or more; skips of 0 are the usual n-grams. (Guthrie et al.,
-A Closer Look at Skip-gram Modelling, 2006.)"""
+skips)` only those that end with the latest word. n is 1 or more, skips 0 or more: 0 are the usual n-grams. (Guthrie
+et al., A Closer Look at Skip-gram Modelling, 2006.)"""
 
 import itertools
 import random

@@ -1,8 +1,8 @@
 """Rate limiter: sliding log.
 
 `SlidingLog(limit, window)`: `allow(user, time)` answers whether the user has had fewer than `limit` requests allowed
-in the last `window` milliseconds, those after time - window, and if so allows this one; with a limit of 0 it allows
-none. Times never go back."""
+in the last `window` milliseconds, those after time - window, and if so allows this one; with a limit of 0 or less it
+allows none, else with a window of 0 or less as many as come. Times never go back."""
 
 import random
 from collections import deque
@@ -18,7 +18,7 @@ class SlidingLog:
     self.times: dict[int, deque[int]] = {}
 
   def allow(self, user: int, time: int) -> bool:
-    if not self.limit:
+    if self.limit <= 0:
       return False
     times = self.times.get(user)
     if times is None:

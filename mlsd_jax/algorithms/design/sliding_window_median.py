@@ -1,7 +1,7 @@
 """Median of the last numbers of a stream.
 
-`SlidingWindowMedian(width)`: `add(number)` takes a number in and answers the median of the last `width` numbers, or of
-all while there are fewer (of an even count the mean of the two in the middle)."""
+`SlidingWindowMedian(width)`: `add(number)` takes a number in and answers the median of the last `width` (1 or more)
+numbers, or of all while there are fewer (of an even count the mean of the two in the middle)."""
 
 import random
 from collections import deque

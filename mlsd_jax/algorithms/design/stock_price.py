@@ -2,6 +2,7 @@
 
 `update(time, price)` records a price, or corrects the one recorded for that time. `current()` answers the price of the
 latest time, `maximum()` and `minimum()` the highest and lowest of all times. These need one record at least.
+Times and prices are 1 or more.
 """
 
 import heapq

@@ -1,7 +1,7 @@
 """Words at the end of a stream.
 
 `StreamChecker(words)`: `query(letter)` takes the next letter of a stream and answers whether the stream now ends in one
-of the words."""
+of the words, each of one letter or more."""
 
 import random
 from collections import deque
@@ -49,7 +49,7 @@ class Oracle:
 
   def __init__(self, words):
     self.words, self.text = words, ''
-    self.longest = max(map(len, words))
+    self.longest = max(map(len, words), default=0)
 
   def query(self, letter):
     self.text = (self.text + letter)[-self.longest :]

@@ -1,10 +1,10 @@
 """Text editor.
 
-A text with a cursor. `add_text(text)` types it at the cursor, `delete_text(k)` deletes up to k characters to the left
-and answers how many, `cursor_left(k)` and `cursor_right(k)` move the cursor by up to k and answer the last ten
-characters to its left. Every operation costs its k, whatever the length of the text. `undo()` and `redo()` take back
-and do again the latest change of the text (the cursor goes where it was); they answer whether there was one. A new
-change forgets what could be redone."""
+A text with a cursor; every k is 0 or more. `add_text(text)` types it at the cursor, `delete_text(k)` deletes up to k
+characters to the left and answers how many, `cursor_left(k)` and `cursor_right(k)` move the cursor by up to k and
+answer the last ten characters to its left. Every operation costs its k, whatever the length of the text. `undo()`
+and `redo()` take back and do again the latest change of the text (the cursor goes where it was); they answer whether
+there was one. A new change forgets what could be redone."""
 
 import random
 

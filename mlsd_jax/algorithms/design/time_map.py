@@ -1,8 +1,8 @@
 """Values by key and time, which may expire.
 
-`set(key, value, time, ttl)` records that from `time` on the key has the value, until `time` + `ttl` (not included; 0:
-for good). Times of one key grow. `get(key, time)` answers the latest value recorded at that time or before, '' when
-there is none or it has expired: an older value does not come back."""
+`set(key, value, time, ttl)` records that from `time` on the key has the value, until `time` + `ttl` (not included;
+0: for good, never negative). Times of one key grow. `get(key, time)` answers the latest value recorded at that time
+or before, '' when there is none or it has expired: an older value does not come back."""
 
 import bisect
 import random

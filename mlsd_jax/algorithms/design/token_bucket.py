@@ -1,9 +1,9 @@
 """Rate limiter: token bucket.
 
-`TokenBucket(capacity, refill)`: each user has a bucket of `capacity` tokens, full at first, into which one token comes
-every `refill` milliseconds until it is full. `allow(user, tokens, time)` takes that many tokens out and answers true,
-or, when there are too few, takes none and answers false. Times never go back. Nothing is rounded: a part of a token
-that has come is not lost."""
+`TokenBucket(capacity, refill)`: each user has a bucket of `capacity` tokens, full at first, into which one token
+comes every `refill` (1 or more) milliseconds until it is full. `allow(user, tokens, time)` takes that many tokens
+out and answers true, or, when there are too few, takes none and answers false. Times never go back. Nothing is
+rounded: a part of a token that has come is not lost."""
 
 import random
 

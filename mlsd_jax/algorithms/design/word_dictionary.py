@@ -1,7 +1,7 @@
 """Words with unknown letters.
 
-`add_word(word)` adds a word; `search(pattern)` answers whether a word matches, where '.' in the pattern stands for any
-letter. A search follows as many branches as its dots allow, whatever the number of words.
+`add_word(word)` adds a word of one letter or more; `search(pattern)` answers whether a word matches, where '.' in the
+pattern stands for any letter. A search follows as many branches as its dots allow, whatever the number of words.
 """
 
 import random

@@ -1,0 +1,1 @@
+"""Search autocomplete, handed in six times."""
