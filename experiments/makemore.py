@@ -24,6 +24,7 @@ from mlsd_jax.compilation import Program, train_program
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.words import WordList, load_words
 from mlsd_jax.errors import UserError
+from mlsd_jax.executor import ExecutorConfig
 from mlsd_jax.makemore import hyperparameter_search, ladder, loss_charts, statistics, task
 from mlsd_jax.makemore.new_words import novel_share
 from mlsd_jax.models.name_models import NameConfig
@@ -33,7 +34,7 @@ from mlsd_jax.training.loop import check_settings
 from mlsd_jax.training.optimizers import OptimizerConfig
 from mlsd_jax.training.step import refuse_microbatches
 
-FREE = ('sample', 'search', 'diagnose', *free_keys('train'))
+FREE = ('sample', 'search', 'diagnose', *sections.EXECUTOR, *free_keys('train'))
 
 
 def train(run: contract.Run) -> None:
@@ -129,10 +130,18 @@ def search_(run: contract.Run) -> None:
     context=settings.context,
     embed_dim=settings.embed_dim,
   )
-  with progress_bar(f'{len(trials)} trials', settings.steps, unit='steps') as advance:
-    losses = hyperparameter_search.search(
-      trials, words, config, steps=settings.steps, batch_size=settings.batch_size, on_steps=advance
-    )
+  executor, part = sections.read_executor(run.config), settings.part
+  if part or executor.kind != 'here':
+    with progress_bar(f'{len(trials)} trials', len(trials), unit='trials') as advance:
+      losses = hyperparameter_search.search_in_parts(
+        trials, words, config, run.workdir / 'search', part=part or math.ceil(len(trials) / (executor.workers or 2)),
+        steps=settings.steps, batch_size=settings.batch_size, config=executor, on_part=advance,
+      )  # fmt: skip
+  else:
+    with progress_bar(f'{len(trials)} trials', settings.steps, unit='steps') as advance:
+      losses = hyperparameter_search.search(
+        trials, words, config, steps=settings.steps, batch_size=settings.batch_size, on_steps=advance
+      )
   finder = hyperparameter_search.find_learning_rate(words, config)
   order = np.argsort(losses, kind='stable')
   run.print(f'{"validation loss":>16} {"learning rate":>14} {"units":>6} {"seed":>5}')
@@ -265,9 +274,11 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 def _idle(run: contract.Run) -> dict[str, str]:
   config = run.config
+  idle = sections.idle_cluster(config)
   if not config.ladder or not {*config.ladder} <= {*config.models}:
-    return {}  # which is a mistake of its own
-  return {f'models.{name}': f'config.ladder has no {name}' for name in config.models if name not in config.ladder}
+    return idle  # which is a mistake of its own
+  unused = (name for name in config.models if name not in config.ladder)
+  return idle | {f'models.{name}': f'config.ladder has no {name}' for name in unused}
 
 
 _TRAINED = ('data', 'seeds', 'models')  # what the rungs were trained with
@@ -275,7 +286,7 @@ MODES = {
   'train': contract.Mode(train, ('data', 'seeds', 'ladder', 'models', 'train', 'sample')),
   'sample': contract.Mode(sample, ('sample', 'ladder'), kept=_TRAINED),
   'score': contract.Mode(score, ('ladder',), kept=_TRAINED, flags=('word',)),
-  'search': contract.Mode(search_, ('data', 'search')),
+  'search': contract.Mode(search_, ('data', 'search', *sections.EXECUTOR)),
   'diagnose': contract.Mode(diagnose, ('data', 'diagnose')),
   'compile': compile_mode.mode(programs, ('data', 'seeds', 'ladder', 'models', 'train')),
 }
@@ -304,13 +315,14 @@ def _check_train(values: Mapping[str, Any], name: str) -> None:
 
 
 SECTIONS: dict[str, sections.Section] = {
-  '': sections.keys(seeds=Numbers, ladder=Names),
+  '': sections.keys(seeds=Numbers, ladder=Names, executor=sections.EXECUTOR_KIND),
   'data': sections.Words,
   'models.*': _check_rung,
   'train': _check_train,
   'sample': sections.NewWords,
   'search': sections.Search,
   'diagnose': sections.Diagnosis,
+  'cluster': sections.CLUSTER,
 }
 RENAMED = {'--config.words': '--config.data.source', '--config.split_seed': '--config.data.split_seed'}
 
@@ -320,6 +332,7 @@ CLASSES = (
   ('models.*', OptimizerConfig),
   ('search', NameConfig),
   ('search', TrainConfig),
+  ('cluster', ExecutorConfig),
 )
 
 

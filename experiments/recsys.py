@@ -23,10 +23,12 @@ from absl import flags
 from experiments import compile_mode, contract, sections
 from mlsd_jax import sealed
 from mlsd_jax.compilation import Program
+from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.errors import UserError
+from mlsd_jax.executor import ExecutorConfig
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
-from mlsd_jax.recsys import preparation, reasons, saved_state, serving, settings, training
+from mlsd_jax.recsys import batches, preparation, reasons, saved_state, serving, settings, training
 from mlsd_jax.recsys.funnel import Funnel, FunnelConfig
 from mlsd_jax.recsys.judging import judge, rankings, simulation, tables
 from mlsd_jax.recsys.known import snapshot
@@ -40,7 +42,7 @@ from mlsd_jax.schema import from_mapping
 from mlsd_jax.training.config import free_keys
 from mlsd_jax.training.loop import check_settings
 
-FREE = ('serve', *free_keys('tower.train', 'ranker.train'))
+FREE = ('serve', *sections.EXECUTOR, *free_keys('tower.train', 'ranker.train'))
 
 
 def train(run: contract.Run) -> None:
@@ -160,13 +162,17 @@ def recommend(run: contract.Run) -> None:
 
 def submit(run: contract.Run) -> None:
   """Twelve items for every user: Parquet by parts (a killed run goes on), then submission.csv as Kaggle requires it."""
-  state = saved_state.load(run.workdir / 'state')
-  folder = run.workdir / 'recommendations'
+  users = saved_state.load(run.workdir / 'state').users['id']
+  settings_, executor = run.config.serve, sections.read_executor(run.config)
   began = time.perf_counter()
-  made = serving.recommend_in_parts(state, np.arange(len(state.users)), folder, part=run.config.serve.part)
+  with progress_bar('recommending', len(users), unit='users') as advance:
+    parts = batches.recommend_all(
+      run.workdir / 'state', settings_.output or run.workdir / 'recommendations', part=settings_.part, config=executor,
+      on_part=advance,
+    )  # fmt: skip
   seconds = time.perf_counter() - began
-  written = readers.write_submission(folder, state.users['id'], run.workdir / 'submission.csv')
-  run.print(f'{made} parts made in {seconds:.0f} s; {run.workdir / "submission.csv"}: {written:,} users')
+  written = readers.write_submission(batches.paths(parts), users, run.workdir / 'submission.csv')
+  run.print(f'{parts.made} parts made in {seconds:.0f} s; {run.workdir / "submission.csv"}: {written:,} users')
 
 
 def simulate(run: contract.Run) -> None:
@@ -241,7 +247,8 @@ def _idle(run: contract.Run) -> dict[str, str]:
   of_source = {'promotions': 'completejourney', 'synthetic': 'synthetic', **of_table}
   if run.flags['mode'] == 'simulate':
     return {}
-  return {f'data.{key}': f'config.data.source is {source!r}' for key, of in of_source.items() if source != of}
+  idle = {f'data.{key}': f'config.data.source is {source!r}' for key, of in of_source.items() if source != of}
+  return idle | sections.idle_cluster(run.config)
 
 
 MODES = {
@@ -249,7 +256,7 @@ MODES = {
   'prepare': contract.Mode(prepare, ('data', 'funnel.weeks', 'funnel.skip')),
   'evaluate': contract.Mode(evaluate),
   'recommend': contract.Mode(recommend, ('serve.number',), flags=('user', 'exclude_bought')),
-  'submit': contract.Mode(submit, ('serve.part',)),
+  'submit': contract.Mode(submit, ('serve.part', 'serve.output', *sections.EXECUTOR)),
   'simulate': contract.Mode(simulate, ('data.synthetic',)),
   'compile': compile_mode.mode(
     programs, ('seed', 'data', 'funnel', 'tower', 'ranker'), flags=('num_items', 'num_users')
@@ -264,6 +271,7 @@ CLASSES = (
   ('ranker.model', SparseNNConfig),
   ('ranker.losses', LossConfig),
   ('data.synthetic', SyntheticConfig),
+  ('cluster', ExecutorConfig),
 )
 
 
@@ -272,13 +280,14 @@ def _seeded(cls: type) -> sections.Section:
 
 
 SECTIONS: dict[str, sections.Section] = {
-  '': sections.keys(seed=int),
+  '': sections.keys(seed=int, executor=sections.EXECUTOR_KIND),
   'data': settings.DataConfig,
   'data.synthetic': SyntheticConfig,
   'funnel': FunnelConfig,
   'tower': _seeded(TowerConfig),
   'ranker': _seeded(RankerConfig),
   'serve': sections.Serving,
+  'cluster': sections.CLUSTER,
 }
 
 

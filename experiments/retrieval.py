@@ -20,12 +20,14 @@ from absl import flags
 
 from experiments import contract, sections
 from experiments.retrieval_ask import ask, open_encoder, open_generator, open_searcher, search_config
+from experiments.retrieval_parts import collections, embedding_of, shards
 from mlsd_jax import files, sealed
 from mlsd_jax.ann import tuning
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.encoder import tensorboard as encoder_tensorboard
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.errors import UserError
+from mlsd_jax.executor import ExecutorConfig
 from mlsd_jax.printable import printable
 from mlsd_jax.retrieval import (
   answer_charts,
@@ -47,7 +49,17 @@ from mlsd_jax.schema import Positive, between, from_mapping
 
 type Collection = tuple[list[Page], judged_collections.Judged | None]
 
-FREE = ('search', 'cross_encoder', 'generator', 'evaluate', 'answer', 'tune', 'shard_size')
+FREE = (
+  'search',
+  'cross_encoder',
+  'generator',
+  'evaluate',
+  'answer',
+  'tune',
+  'shard_size',
+  'shards',
+  *sections.EXECUTOR,
+)
 
 
 def build(run: contract.Run) -> None:
@@ -122,7 +134,9 @@ def _index(run: contract.Run, pages: Sequence[Page], encoder: Encoder, name: str
   with contextlib.ExitStack() as stack:
     bar = lambda chunks: stack.enter_context(progress_bar('embedding', chunks, unit='chunks'))
     progress = Progress(warn=_warn, embedding=bar)
-    difference = build_store(pages, run.workdir / name, encoder, _build_config(run), progress, **options)
+    difference = build_store(
+      pages, run.workdir / name, encoder, _build_config(run), progress, embedding=embedding_of(run), **options
+    )
   seconds = time.perf_counter() - began
   run.print(
     f'{len(pages):,} pages ({difference.added:,} new, {difference.changed:,} changed, {difference.removed:,} gone), '
@@ -297,12 +311,15 @@ def _define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_string(
     'baseline', '', "for --mode=evaluate: another run's workdir; fails if a measure is worse", flag_values=values
   )
+  flags.DEFINE_list(
+    'collections', [], 'for --mode=collections: judged ones, by name, folder or file, with commas', flag_values=values
+  )
   flags.DEFINE_string('folder', '', 'for --mode=ask: only pages filed under it', flag_values=values)
 
 
 def _idle(run: contract.Run) -> dict[str, str]:
   config = run.config
-  idle: dict[str, str] = {}
+  idle = sections.idle_cluster(config)
   if not config.search.rerank:
     idle |= dict.fromkeys(('cross_encoder', 'search.rerank_weight'), 'config.search.rerank is 0')
   if config.search.expansion == 'none' and run.flags['mode'] != 'ask':
@@ -319,16 +336,29 @@ _SEARCH = ('search', 'cross_encoder', 'generator')
 _ANSWER = tuple(f'answer.{name}' for name in ('sentences', 'pages', 'min_confidence'))  # of what is judged
 _ASKED = tuple(f'evaluate.{name}' for name in ('known_items', 'max_queries', 'queries', 'qrels', 'seed'))
 MODES = {
-  'build': contract.Mode(build, ('data', *_INDEX, *_SEARCH, 'evaluate', *_ANSWER)),
+  'build': contract.Mode(build, ('data', *_INDEX, *_SEARCH, 'evaluate', *_ANSWER, *sections.EXECUTOR)),
   'ask': contract.Mode(ask, (*_SEARCH, 'answer'), kept=('encoder',), flags=('query', 'folder')),
-  'evaluate': contract.Mode(evaluate, (*_SEARCH, 'evaluate', *_ANSWER), kept=('data', *_INDEX), flags=('baseline',)),
-  'tune': contract.Mode(tune, ('search.pages', *_ASKED, 'tune'), kept=('data', *_INDEX)),
-  'update': contract.Mode(update, ('data', *_INDEX)),
+  'evaluate': contract.Mode(
+    evaluate,
+    (*_SEARCH, 'evaluate', *_ANSWER, *sections.EXECUTOR),
+    kept=('data', *_INDEX),
+    flags=('baseline',),
+  ),
+  'tune': contract.Mode(tune, ('search.pages', *_ASKED, 'tune', *sections.EXECUTOR), kept=('data', *_INDEX)),
+  'update': contract.Mode(update, ('data', *_INDEX, *sections.EXECUTOR)),
+  'shards': contract.Mode(shards, ('data', 'encoder', 'chunk', 'shards', *sections.EXECUTOR)),
+  'collections': contract.Mode(
+    collections, ('encoder', 'bm25', 'search.pages', *sections.EXECUTOR), flags=('collections',)
+  ),
   'tensorboard': contract.Mode(tensorboard, kept=('encoder',)),
 }
 SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(
-    shard_size=Positive, near_duplicate=Annotated[float, between(0, 1)], cross_encoder=str, generator=str
+    shard_size=Positive,
+    near_duplicate=Annotated[float, between(0, 1)],
+    cross_encoder=str,
+    generator=str,
+    executor=sections.EXECUTOR_KIND,
   ),
   'data': sections.Judged,
   'encoder': sections.OfEncoder,
@@ -340,6 +370,8 @@ SECTIONS: dict[str, sections.Section] = {
   'evaluate': sections.QueryEvaluation,
   'answer': sections.Answers,
   'tune': sections.Tuning,
+  'shards': sections.keys(number=Positive, output=str),
+  'cluster': sections.CLUSTER,
 }
 RENAMED = {
   '--config.corpus': '--config.data.source',
@@ -353,7 +385,7 @@ RENAMED = {
   '--mode=train': 'python -m experiments.encoder',
 }
 
-CLASSES = (('search', SearchConfig), ('chunk', ChunkConfig), ('bm25', BM25Config))
+CLASSES = (('search', SearchConfig), ('chunk', ChunkConfig), ('bm25', BM25Config), ('cluster', ExecutorConfig))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

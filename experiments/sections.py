@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from ml_collections import ConfigDict
 
 from experiments.modes import covers
+from mlsd_jax.executor import ExecutorConfig
+from mlsd_jax.executor.config import Kind
 from mlsd_jax.schema import Name, Names, Positive, Range, Share, above, at_least, between, from_mapping
 
 type Section = type | Callable[[Mapping[str, Any], str], object]
@@ -55,6 +57,28 @@ def with_values(cls: type, **known: Any) -> Section:
 def partly(cls: type, **others: Any) -> Section:
   """The class of a section that says only what differs; `others` are what it must have besides."""
   return lambda values, name: from_mapping(cls, {**others, **values}, name)
+
+
+EXECUTOR = ('executor', 'cluster')  # keys of what is computed in parts: they change no result
+CLUSTER = partly(ExecutorConfig)  # the section, to which `executor` adds the kind
+EXECUTOR_KIND = Kind
+
+
+def read_executor(config: ConfigDict) -> ExecutorConfig:
+  """Where a config has its parts computed."""
+  return from_mapping(ExecutorConfig, {'kind': config.executor, **config.cluster.to_dict()}, 'cluster')
+
+
+def idle_cluster(config: ConfigDict) -> dict[str, str]:
+  """What of `cluster` has no effect with the executor of a config."""
+  if config.executor == 'ray':
+    return {}
+  of_ray = dict.fromkeys(('gpus', 'tpus', 'memory_gigabytes', 'address', 'start_seconds'), 'ray')
+  others = {'here': dict.fromkeys(('workers', 'cpus', 'attempts'), 'processes or ray')}.get(config.executor, {})
+  return {
+    f'cluster.{key}': f'config.executor is {config.executor!r}, and not {of}'
+    for key, of in {**of_ray, **others}.items()
+  }
 
 
 def _matching(config: ConfigDict, pattern: str) -> list[str]:
@@ -162,6 +186,7 @@ class Search:
   steps: Positive
   batch_size: Positive
   seed: int
+  part: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,3 +254,4 @@ class Serving:
   requests: Positive
   number: Positive
   part: Positive
+  output: str = ''

@@ -4,6 +4,7 @@ python -m experiments.tokenizer                                              # 4
 python -m experiments.tokenizer --config.data.source='texts/*.jsonl' --config.vocab_size=50257 --workdir=runs/mine
 python -m experiments.tokenizer --mode=show --text='def copy(src, dst): ...'
 python -m experiments.tokenizer --mode=analyse [--gpt2=WORKDIR]             # what is wrong with it; patterns; dropout
+python -m experiments.tokenizer --mode=prepare --config.data.source=FOLDER   # token shards, part by part
 python -m experiments.tokenizer --mode=compare                               # bits a byte of a GPT trained on each
 """
 
@@ -22,17 +23,18 @@ from absl import flags
 from experiments import contract, sections
 from mlsd_jax import files, sealed, tokenizers
 from mlsd_jax.data.named_tokenizer import require_size
+from mlsd_jax.data.prepare_parts import prepare_parts
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.sources import Source, open_source
 from mlsd_jax.errors import UserError
-from mlsd_jax.schema import Names, Positive, above
+from mlsd_jax.schema import Names, Positive, Share, above
 from mlsd_jax.tokenizers import analysis, exchange, flaws, token_page, token_tables, tokenizer_json
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.merges import TIES
 from mlsd_jax.tokenizers.patterns import pattern_for
 from mlsd_jax.tokenizers.pieces import Counts, count_pieces
 
-FREE = ('data.workers', 'compare', 'sample_megabytes', 'language_model')
+FREE = ('data.workers', 'compare', 'sample_megabytes', 'language_model', 'shards', *sections.EXECUTOR)
 FREE_UNTIL_FINISHED = ('vocab_size', 'ties', 'special_tokens')  # what the counted pieces do not depend on
 _SAVE_EVERY = 2**28  # characters counted between two saves
 _TEXT = 'Tokenizers cut text: naïve café, 1999, def f(x): return x**2  # 日本語 😀'
@@ -175,6 +177,33 @@ def compare(run: contract.Run) -> None:
   files.write_json(run.workdir / 'compare.json', rows)
 
 
+def prepare(run: contract.Run) -> None:
+  """Token shards of the source by the tokenizer of the workdir, part by part; gpt2 reads them as tokens:FOLDER."""
+  own = run.workdir / 'tokenizer.json'
+  if not own.exists():
+    raise UserError(f'{run.workdir} holds no tokenizer; train one first, or copy a tokenizer.json there')
+  settings = run.config.shards
+  began = time.perf_counter()
+  with progress_bar('tokenizing', None) as advance:
+    parts = prepare_parts(
+      run.config.data.source,
+      tokenizers.load(own),
+      settings.output or run.workdir / 'tokens',
+      text_key=run.config.data.text_key,
+      val_fraction=settings.val_fraction,
+      part_bytes=settings.part_megabytes * 1e6,
+      config=sections.read_executor(run.config),
+      on_part=advance,
+    )
+  shards = [shard for note in parts.notes.values() for shard in note['shards'].values()]
+  tokens, size = (sum(shard[name] for shard in shards) for name in ('num_tokens', 'text_bytes'))
+  run.print(
+    f'{parts.path}: {len(parts.seals)} parts, {tokens:,} tokens of {size / 1e6:,.1f} MB; {parts.made} made now, '
+    f'{time.perf_counter() - began:.1f} s'
+  )
+  run.print(f'python -m experiments.gpt2 --config.data.source=tokens:{parts.path} reads them')
+
+
 def _counts(run: contract.Run, source: Source) -> Counts:
   """Counted pieces; a killed run goes on from what it saved last."""
   config, file = run.config, run.workdir / 'pieces.parquet'
@@ -274,6 +303,9 @@ MODES = {
   'train': contract.Mode(train, (*_COUNTED, *_LEARNED, 'compare', 'sample_megabytes')),
   'show': contract.Mode(show, ('compare',), flags=('text',)),
   'analyse': contract.Mode(analyse, (*_COUNTED, 'compare', 'sample_megabytes'), flags=('gpt2',)),
+  'prepare': contract.Mode(
+    prepare, ('data.source', 'data.path', 'data.text_key', 'shards', *sections.EXECUTOR)
+  ),
   'compare': contract.Mode(compare, ('data.source', 'data.path', 'data.text_key', 'language_model')),
 }
 SECTIONS: dict[str, sections.Section] = {
@@ -284,9 +316,12 @@ SECTIONS: dict[str, sections.Section] = {
     special_tokens=Names,
     compare=Names,
     sample_megabytes=Annotated[float, above(0)],
+    executor=sections.EXECUTOR_KIND,
   ),
   'data': sections.Documents,
   'language_model': sections.Comparison,
+  'shards': sections.keys(output=str, val_fraction=Share, part_megabytes=Annotated[float, above(0)]),
+  'cluster': sections.CLUSTER,
 }
 RENAMED = {
   '--config.source': '--config.data.source',
@@ -306,6 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     uses_jax=uses_jax,
     sections=SECTIONS,
     renamed=RENAMED,
+    idle=lambda run: sections.idle_cluster(run.config),
     argv=argv,
   )
 

@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from configs.executor_section import executor_section
 from configs.train_section import train_section
 
 
@@ -41,7 +42,9 @@ def base():
         'steps': 1000,
         'batch_size': 228,  # places, about as many as 32 names have
         'seed': 0,
+        'part': 0,  # trials that are trained together as one part; 0 is all of them
       },
+      **executor_section(),
       'diagnose': {'steps': 1000, 'learning_rate': 0.3},
     }
   )

@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from configs.executor_section import executor_section
 from configs.train_section import train_section
 
 
@@ -95,6 +96,12 @@ def base():
           optimizer=dict(rowwise, learning_rate=2e-3, table_learning_rate=3e-4),
         ),
       },
-      'serve': {'requests': 300, 'number': 12, 'part': 10_000},
+      'serve': {
+        'requests': 300,
+        'number': 12,
+        'part': 10_000,  # users of a file of --mode=submit
+        'output': '',  # where its files go: a folder or s3://BUCKET/PREFIX; '' is recommendations/ in the workdir
+      },
+      **executor_section(),
     }
   )

@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from configs.executor_section import executor_section
+
 
 def base() -> ConfigDict:
   """Corpus, encoder, index, search, evaluation, answers. Encoders are trained by experiments.encoder."""
@@ -42,5 +44,7 @@ def base() -> ConfigDict:
       },
       'answer': {'sentences': 3, 'pages': 5, 'min_confidence': 0.5, 'shown': 5},
       'tune': {'recall': 0.95, 'k': 10},
+      'shards': {'number': 4, 'output': ''},  # --mode=shards: of the index; '' is shards/ in the workdir, or s3://...
+      **executor_section(),
     }
   )

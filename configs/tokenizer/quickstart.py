@@ -7,6 +7,8 @@ Measured: 3.763 bytes a token on the text it learned from, trained in 0.8 s on t
 
 from ml_collections import ConfigDict
 
+from configs.executor_section import executor_section
+
 
 def get_config():
   return ConfigDict(
@@ -23,6 +25,12 @@ def get_config():
       'special_tokens': ('<|endoftext|>',),  # with the last ids
       'compare': ('gpt2', 'cl100k_base', 'o200k_base'),  # shown beside, where their ranks are at hand
       'sample_megabytes': 8,  # how much of the text is encoded to compare
+      'shards': {  # --mode=prepare: token shards of the source
+        'output': '',  # a folder or s3://BUCKET/PREFIX; '' is tokens/ in the workdir
+        'val_fraction': 0.1,  # of the documents
+        'part_megabytes': 256.0,  # of files that make a part
+      },
+      **executor_section(),
       'language_model': {  # --mode=compare
         'tokenizers': ('bytes', 'bpe:512', 'bpe:1024', 'bpe:2048', 'bpe:4096', 'unigram:2048'),
         'teraflops': 5.0,  # of training, for each

@@ -6,10 +6,11 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from mlsd_jax import folders, sealed
+from mlsd_jax.data.documents import Document
 from mlsd_jax.data.encoding import encode_chunks
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.shard_writer import EncodedSegment, Segment, write_part
@@ -120,11 +121,11 @@ def _prepare(
 ) -> None:
   for left_over in folder.glob('.*.tmp*'):  # of a process that was killed
     left_over.unlink()
-  dtype = 'uint16' if tokenizer.vocab_size <= 2**16 else 'uint32'
+  dtype = token_dtype(tokenizer)
   parts = _finished_parts(folder, identity, dtype, tokenizer.vocab_size)
   tokenizer.save(folder / TOKENIZER)
   if identity['split'] == 'documents':
-    segments = _by_document(source, identity['val_fraction'])
+    segments = by_document(source.documents(), identity['val_fraction'])
   else:
     segments = _contiguous(source, identity['val_fraction'])
   done = sum(part['segments'] for part in parts)
@@ -149,7 +150,7 @@ def _prepare(
     for name, shard in part['shards'].items():
       if shard['num_tokens']:
         splits[name].append(Shard(**shard))
-  _refuse_empty(source, splits, identity)
+  refuse_empty(source.name, splits, identity)
   first_token_bytes = {
     name: 0
     if not shards or shards[0].first_token == tokenizer.end_of_text
@@ -160,14 +161,15 @@ def _prepare(
   (folder / UNFINISHED).unlink(missing_ok=True)
 
 
-def _refuse_empty(source: Source, splits: dict[str, list[Shard]], identity: dict[str, Any]) -> None:
+def refuse_empty(source: str, splits: dict[str, list[Shard]], identity: dict[str, Any]) -> None:
+  """Raises UserError if a split that should hold text is empty."""
   if not any(splits.values()):
-    raise UserError(f'source {source.name} holds no text')
+    raise UserError(f'source {source} holds no text')
   val_fraction = identity['val_fraction']
   for name, share in (('train', 1 - val_fraction), ('val', val_fraction)):
     if share > 0 and not splits[name]:
       remedy = "use split='contiguous' or another val_fraction" if identity['split'] == 'documents' else 'raise it'
-      raise UserError(f'val_fraction {val_fraction} leaves the {name} split of {source.name} empty: {remedy}')
+      raise UserError(f'val_fraction {val_fraction} leaves the {name} split of {source} empty: {remedy}')
 
 
 def _finished_parts(
@@ -181,9 +183,15 @@ def _finished_parts(
   return content['parts']
 
 
-def _by_document(source: Source, val_fraction: float) -> Iterator[Segment]:
+def token_dtype(tokenizer: Tokenizer) -> str:
+  """Of the ids on disk."""
+  return 'uint16' if tokenizer.vocab_size <= 2**16 else 'uint32'
+
+
+def by_document(documents: Iterable[Document], val_fraction: float) -> Iterator[Segment]:
+  """Each document in the split that a hash of its text decides, so that equal ones fall in the same."""
   name = 'train'
-  for document in source.documents():
+  for document in documents:
     if not document.continued:
       digest = hashlib.blake2b(document.text.encode('utf-8', 'replace'), digest_size=8).digest()
       name = 'val' if int.from_bytes(digest) < val_fraction * 2**64 else 'train'
@@ -209,7 +217,7 @@ def _encoded(
   in_flight: list[list[Segment]] = []
 
   def texts() -> Iterator[list[str]]:
-    for chunk in _chunks(segments):
+    for chunk in chunked(segments):
       in_flight.append(chunk)
       yield [segment.text for segment in chunk]
 
@@ -221,7 +229,8 @@ def _encoded(
     advance(sum(encoded.num_bytes))
 
 
-def _chunks(segments: Iterator[Segment]) -> Iterator[list[Segment]]:
+def chunked(segments: Iterator[Segment]) -> Iterator[list[Segment]]:
+  """Segments in lists of about a megabyte, to be encoded together."""
   chunk: list[Segment] = []
   size = 0
   for segment in segments:

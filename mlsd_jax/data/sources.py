@@ -174,8 +174,21 @@ def _tell(line: str) -> None:
   print(line, file=sys.stderr)
 
 
-def _local(spec: str, roots: list[pathlib.Path], text_key: str, suffixes: list[str], links: bool) -> Source:
-  """Files and folders of the user's own. `links` are followed where they lead: the hub's cache is made of them."""
+def list_files(spec: str, text_key: str = _TEXT_KEY) -> list[pathlib.Path]:
+  """The files of a file, folder or glob that can be read as text, in the order in which a source reads them.
+
+  Raises:
+    UserError: there is none, or a `text_key` of what has no keys.
+  """
+  roots = _matching(spec)
+  if not roots:
+    raise UserError(f'no file, folder or glob {spec!r}: only what consists of files can be cut into parts')
+  return _list(spec, roots, text_key, list(SUFFIXES), links=False)
+
+
+def _list(
+  spec: str, roots: list[pathlib.Path], text_key: str, suffixes: list[str], *, links: bool
+) -> list[pathlib.Path]:
   paths: list[pathlib.Path] = []
   others: list[str] = []
   for root in roots:
@@ -193,6 +206,12 @@ def _local(spec: str, roots: list[pathlib.Path], text_key: str, suffixes: list[s
     _tell(f'{spec}: not read: {reading.by_suffix(others)}; what is read ends in {", ".join(suffixes)}')
   if not any(path.stat().st_size for path in paths):
     raise UserError(f'{spec} is empty')
+  return paths
+
+
+def _local(spec: str, roots: list[pathlib.Path], text_key: str, suffixes: list[str], links: bool) -> Source:
+  """Files and folders of the user's own. `links` are followed where they lead: the hub's cache is made of them."""
+  paths = _list(spec, roots, text_key, suffixes, links=links)
 
   def fingerprint() -> str:
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]

@@ -7,6 +7,7 @@ the next.
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +18,13 @@ import optax
 
 from mlsd_jax.data.words import WordList
 from mlsd_jax.errors import UserError
+from mlsd_jax.executor import ExecutorConfig, map_parts
+from mlsd_jax.executor.parts import fingerprint, numbered
 from mlsd_jax.models import name_models
 from mlsd_jax.models.name_models import NameConfig
+from mlsd_jax.training import devices
 
+_LOSSES = 'losses.npy'
 _CHUNK = 250  # steps between two looks at the progress
 _ADAM = optax.scale_by_adam(b1=0.9, b2=0.99)
 
@@ -100,6 +105,65 @@ def search(
   for group, (params, _) in zip(groups, states, strict=True):
     losses[group] = _evaluate(params, val, config.vocab_size)
   return np.where(np.isfinite(losses), losses, np.inf)
+
+
+def search_in_parts(
+  trials: Trials,
+  words: WordList,
+  model: NameConfig,
+  output: pathlib.Path,
+  *,
+  part: int,
+  steps: int,
+  batch_size: int,
+  config: ExecutorConfig | None = None,
+  on_part: Callable[[int], None] = lambda trials: None,
+) -> np.ndarray:
+  """`search`, by parts of `part` trials that are trained side by side, each by whoever is free (mlsd_jax/executor).
+
+  Losses are those of `search` up to the rounding of products that were of other sizes; the same parts give the same to
+  the bit, wherever they are made. A search that was killed goes on with the parts that are not there.
+
+  Args:
+    output: of the parts, losses.npy each.
+    on_part: called with the trials of each part that is made.
+
+  Raises:
+    UserError: as `search` and `map_parts`.
+  """
+  columns = {name: getattr(trials, name).tolist() for name in ('learning_rate', 'width', 'seed')}
+  identity = {
+    'trials': fingerprint(columns),
+    'words': fingerprint([words.train, words.val]),
+    'model': dataclasses.asdict(model),
+    'steps': steps,
+    'batch_size': batch_size,
+    'part': part,
+  }
+  tasks = [(start, min(start + part, len(trials))) for start in range(0, len(trials), part)]
+  parts = map_parts(
+    numbered(tasks), functools.partial(_Searcher, trials, words, model, steps, batch_size), output, identity=identity,
+    config=config, setup=devices.configure_backend, on_part=lambda name, note: on_part(note['trials']),
+  )  # fmt: skip
+  return np.concatenate([np.load(folder / _LOSSES) for folder in parts.folders()])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Searcher:
+  """A worker; see `search_in_parts`."""
+
+  trials: Trials
+  words: WordList
+  model: NameConfig
+  steps: int
+  batch_size: int
+
+  def __call__(self, chosen: tuple[int, int], folder: pathlib.Path) -> dict[str, Any]:
+    rows = slice(*chosen)
+    trials = Trials(self.trials.learning_rate[rows], self.trials.width[rows], self.trials.seed[rows])
+    losses = search(trials, self.words, self.model, steps=self.steps, batch_size=self.batch_size)
+    np.save(folder / _LOSSES, losses)
+    return {'trials': len(trials)}
 
 
 def places(words: WordList, chosen: tuple[str, ...], context: int) -> Places:

@@ -1,15 +1,11 @@
 """What answers a request: the funnel and what it knows of users and items, and `recommend` over them."""
 
 import dataclasses
-import hashlib
-import pathlib
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
-from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 from mlsd_jax.recsys import funnel
 from mlsd_jax.recsys.funnel import Funnel
@@ -19,8 +15,6 @@ from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages import features
 from mlsd_jax.recsys.stages.candidates import Candidates
 from mlsd_jax.recsys.stages.filters import Filter
-
-_AT_ONCE = 1000  # users, of a batch of recommendations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,51 +128,6 @@ def name_tables(dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
   """What of users and items is kept with a state: ids, names, the finest category."""
   finest = pl.col(dataset.categories[-1]) if dataset.categories else pl.lit(None, pl.String)
   return dataset.users.select('id'), dataset.items.select('id', 'name', finest.cast(pl.String).alias('category'))
-
-
-def recommend_in_parts(
-  state: State, users: Sequence[int] | np.ndarray, folder: pathlib.Path, *, k: int = 12, part: int = 10_000
-) -> int:
-  """Recommendations for many users as Parquet files of `part` users; those that are there whole are not made again.
-
-  Returns:
-    How many parts were made now.
-  """
-  users, count = np.asarray(users), 0
-  digest = hashlib.sha256(np.ascontiguousarray(users, np.int64).tobytes()).hexdigest()
-  made_for = {'version': state.version, 'users': digest, 'k': k, 'part': part}
-  note = folder / 'parts.json'
-  if note.exists() and sealed.read_json(note) != made_for:
-    raise UserError(
-      f'{folder} holds recommendations of another state or for other users; move it away to have them made anew'
-    )
-  sealed.write_json(note, made_for)
-  for number, first in enumerate(range(0, len(users), part)):
-    of_part = users[first : first + part]
-    made: list[pathlib.Path] = []
-
-    def make(target: pathlib.Path, of_part: np.ndarray = of_part, made: list[pathlib.Path] = made) -> None:
-      _recommend_table(state, of_part, k).write_parquet(target)
-      made.append(target)
-
-    sealed.cached_file(folder / f'part-{number:05d}.parquet', make)
-    count += len(made)
-  return count
-
-
-def _recommend_table(state: State, users: np.ndarray, k: int) -> pl.DataFrame:
-  """Ids of users, ranks from 1, ids of items, probabilities."""
-  answers = [recommend(state, users[i : i + _AT_ONCE], k) for i in range(0, len(users), _AT_ONCE)]
-  items = np.concatenate([answer.items for answer in answers])
-  probability = np.concatenate([answer.probability for answer in answers])
-  return pl.DataFrame(
-    {
-      'user': state.users['id'].gather(np.repeat(users, k)),
-      'rank': np.tile(np.arange(1, k + 1, dtype=np.int16), len(users)),
-      'item': state.items['id'].gather(np.maximum(items, 0).ravel()),
-      'probability': probability.ravel().astype(np.float32),
-    }
-  ).filter(pl.Series(items.ravel() >= 0))
 
 
 def measure_latency(state: State, requests: int, seed: int = 0) -> tuple[float, float]:

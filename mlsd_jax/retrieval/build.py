@@ -1,8 +1,7 @@
 """Pages made into a store (store.py): cut, embedded, indexed; what an earlier build did is not done again."""
 
-import collections
 import dataclasses
-import hashlib
+import functools
 import pathlib
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -13,9 +12,10 @@ import numpy as np
 from mlsd_jax.ann import Index
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.errors import UserError
+from mlsd_jax.executor import ExecutorConfig
 from mlsd_jax.retrieval import changes, near_duplicates
 from mlsd_jax.retrieval.bm25 import BM25, BM25Config
-from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_text, cut, whole_text
+from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_ids, chunk_text, cut, whole_text
 from mlsd_jax.retrieval.embeddings import EmbeddingStore, Encode
 from mlsd_jax.retrieval.pages import Page
 from mlsd_jax.retrieval.store import PAGE_COLUMNS, SIGNATURES, VECTORS, VERSION, Store, open_store
@@ -49,6 +49,44 @@ class Progress:
 
 
 @dataclasses.dataclass(frozen=True)
+class Embedding:
+  """Where texts are embedded; the default is by the encoder at hand.
+
+  Attributes:
+    executor: who does it.
+    make_encoder: the same encoder again, for processes that have it not; importable there.
+    setup: called in each of them before.
+  """
+
+  executor: ExecutorConfig = dataclasses.field(default_factory=ExecutorConfig)
+  make_encoder: Callable[[], Encoder] | None = None
+  setup: Callable[[], object] | None = None
+
+  def make_encode(self, encoder: Encoder) -> Callable[[], Encode]:
+    """What gives a worker its function from texts to vectors.
+
+    Raises:
+      UserError: the executor starts processes, and nothing says how they make the encoder.
+    """
+    if self.executor.kind in ('here', 'threads'):
+      return lambda: functools.partial(_encode, encoder)
+    if self.make_encoder is None:
+      raise UserError(f'executor {self.executor.kind!r} needs an encoder that other processes can make')
+    return functools.partial(_remade, self.make_encoder, encoder.fingerprint)
+
+
+def _encode(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
+  return encoder.encode(texts, 'passage')
+
+
+def _remade(make_encoder: Callable[[], Encoder], fingerprint: str) -> Encode:
+  encoder = make_encoder()
+  if encoder.fingerprint != fingerprint:
+    raise UserError(f'the encoder {encoder.name} that a worker has is not the one here: give all the same files')
+  return functools.partial(_encode, encoder)
+
+
+@dataclasses.dataclass(frozen=True)
 class Difference:
   """What a build changed: numbers of pages; how many texts of chunks were new, and how many chunks there are."""
 
@@ -67,6 +105,7 @@ def build_store(
   progress: Progress | None = None,
   *,
   borrow: pathlib.Path | None = None,
+  embedding: Embedding | None = None,
 ) -> Difference:
   """Makes `folder` hold these pages; what an earlier build of them did is not done again.
 
@@ -75,13 +114,14 @@ def build_store(
 
   Args:
     borrow: another such folder, whose embeddings are taken where it has them.
+    embedding: who embeds (but what goes into a log, which is little); by default this process does.
 
   Raises:
     UserError: there are no pages, another process, named by its id, builds there, or something cannot be written; what
       was there before stays in use.
   """
   with lock(folder):
-    return _build(pages, folder, encoder, config, progress or Progress(), borrow)
+    return _build(pages, folder, encoder, config, progress or Progress(), borrow, embedding or Embedding())
 
 
 def _build(
@@ -91,6 +131,7 @@ def _build(
   config: BuildConfig,
   progress: Progress,
   borrow: pathlib.Path | None,
+  embedding: Embedding,
 ) -> Difference:
   pages = list(pages)
   if not pages:
@@ -112,18 +153,12 @@ def _build(
   cuts = [_cut(page, known.get(digest), config.chunk, count) for page, digest in zip(pages, digests, strict=True)]
   texts = [text for each in cuts for text in each.texts]
   store = EmbeddingStore(folder / place, progress.warn)
-  encoded = 0
-
-  def encode(some: Sequence[str]) -> np.ndarray:
-    nonlocal encoded
-    encoded += len(some)
-    return encoder.encode(some, 'passage')
-
-  on_texts = progress.embedding(len(texts))
-  lenders = [lender, _Logged(before.logged_vectors()) if before is not None and same_encoder else None]
-  store.embed(
-    texts, _borrowing(_borrowing(encode, lenders[0]), lenders[1]), shard_size=config.shard_size, on_texts=on_texts
-  )
+  for other in (_Logged(before.logged_vectors()) if before is not None and same_encoder else None, lender):
+    _take_over(store, other, texts)
+  encoded = store.embed(
+    texts, embedding.make_encode(encoder), shard_size=config.shard_size, on_texts=progress.embedding(len(texts)),
+    config=embedding.executor, setup=embedding.setup,
+  )  # fmt: skip
   difference = Difference(
     added=len(new.keys() - old.keys()),
     changed=sum(old[id_] != digest for id_, digest in new.items() if id_ in old),
@@ -170,7 +205,7 @@ def update_store(
     if logged is not None:
       return logged
     kept = [page for page in before.pages() if page.id not in gone and page.id not in changed]
-    return _build([*kept, *changed.values()], folder, encoder, config, progress, None)
+    return _build([*kept, *changed.values()], folder, encoder, config, progress, None, Embedding())
 
 
 def _log(
@@ -199,7 +234,7 @@ def _log(
   if (chunks > rest) != before.several:  # then BM25 has an index of chunks, or none
     return None
   encoded = 0
-  ids = _chunk_ids(differ, cuts)
+  ids = chunk_ids(differ, [each.texts for each in cuts])
   vectors = np.zeros((len(texts), encoder.dim), np.float32)
   stay = np.isin(ids, before.ids)  # chunks of pages that have changed elsewhere
   if stay.any():
@@ -262,6 +297,13 @@ def _cut(page: Page, known: Sequence[Chunk] | None, config: ChunkConfig, count: 
   return _Cut(chunks, texts, shared, whole_text(page))
 
 
+def _take_over(store: EmbeddingStore, lender: EmbeddingStore | _Logged | None, texts: Sequence[str]) -> None:
+  """Copies the vectors that the lender has and the store has not."""
+  known = [text for text in dict.fromkeys(texts) if lender is not None and text in lender and text not in store]
+  if known and lender is not None:
+    store.put(known, lender.vectors(known))
+
+
 def _borrowing(encode: Encode, lender: EmbeddingStore | _Logged | None) -> Encode:
   if lender is None:
     return encode
@@ -314,7 +356,7 @@ def _write(
   try:
     with versions.write(f'generation-{max(numbers, default=0) + 1:06d}', note, leave_out=[VECTORS]) as unfinished:
       flat = [(row, chunk) for row, each in enumerate(cuts) for chunk in each.chunks]
-      ids = _chunk_ids(pages, cuts)
+      ids = chunk_ids(pages, [each.texts for each in cuts])
       groups = np.arange(len(pages), dtype=np.int32)
       if config.near_duplicate:
         signatures = _signatures(pages)
@@ -346,18 +388,6 @@ def _write(
   for path in folder.glob('generation-??????'):  # of a build that was killed, or of an earlier release
     if not versions.seal_path(path.name).exists():
       shutil.rmtree(path, ignore_errors=True)
-
-
-def _chunk_ids(pages: Sequence[Page], cuts: Sequence[_Cut]) -> np.ndarray:
-  """int64 [chunks], from page, folder and text: a chunk that stays keeps its id, whatever its row."""
-  digests: list[bytes] = []
-  for page, own in zip(pages, cuts, strict=True):
-    times: collections.Counter[str] = collections.Counter()  # of each text on this page
-    for text in own.texts:
-      times[text] += 1
-      whole = f'{page.id}\0{page.folder}\0{times[text]}\0{text}'.encode('utf-8', 'surrogatepass')
-      digests.append(hashlib.blake2b(whole, digest_size=8).digest())
-  return (np.frombuffer(b''.join(digests), np.uint64) >> np.uint64(1)).astype(np.int64)
 
 
 def _write_vectors(

@@ -5,10 +5,14 @@ headings above, then the span without markup.
 """
 
 import bisect
+import collections
 import dataclasses
+import hashlib
 import itertools
 import re
 from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.markdown import Block, read_markdown
@@ -226,3 +230,19 @@ def _halves(page: Page, start: int, end: int, room: int, count: Count) -> list[t
     pieces.append((position, stop, size))
     position, step = stop, room * 4
   return pieces
+
+
+def chunk_ids(pages: Sequence[Page], texts: Sequence[Sequence[str]]) -> np.ndarray:
+  """int64 [chunks], from page, folder and text: a chunk that stays keeps its id, whatever its row.
+
+  Args:
+    texts: of each page those of its chunks.
+  """
+  digests: list[bytes] = []
+  for page, own in zip(pages, texts, strict=True):
+    times: collections.Counter[str] = collections.Counter()  # of each text on this page
+    for text in own:
+      times[text] += 1
+      whole = f'{page.id}\0{page.folder}\0{times[text]}\0{text}'.encode('utf-8', 'surrogatepass')
+      digests.append(hashlib.blake2b(whole, digest_size=8).digest())
+  return (np.frombuffer(b''.join(digests), np.uint64) >> np.uint64(1)).astype(np.int64)

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 
 import numpy as np
-import polars as pl
 import pytest
 
 from mlsd_jax.errors import UserError
@@ -181,25 +180,6 @@ def test_the_reason_is_of_the_source_that_counted_most_in_the_blend(state, name)
       dataclasses.replace(state, funnel=trained), int(found.user[row]), int(found.item[row]), found.rank[row], names
     )
     assert _SAYS[name] in why.why
-
-
-def test_batches_go_on_where_they_stopped(state, tmp_path, caplog):
-  users = np.arange(25)
-  assert serving.recommend_in_parts(state, users, tmp_path, part=10) == 3
-  whole = pl.read_parquet(tmp_path / 'part-*.parquet')
-  assert whole.group_by('user').len()['len'].to_list() == [12] * 25
-  (tmp_path / 'part-00001.parquet').unlink()
-  assert serving.recommend_in_parts(state, users, tmp_path, part=10) == 1
-  assert pl.read_parquet(tmp_path / 'part-*.parquet').sort('user', 'rank').equals(whole.sort('user', 'rank'))
-  part = tmp_path / 'part-00002.parquet'
-  part.write_bytes(part.read_bytes()[:-9] + b'?' + part.read_bytes()[-8:])
-  assert serving.recommend_in_parts(state, users, tmp_path, part=10) == 1
-  assert caplog.messages == [f'{part} does not match its checksum: it is made anew']
-  assert pl.read_parquet(tmp_path / 'part-*.parquet').sort('user', 'rank').equals(whole.sort('user', 'rank'))
-  with pytest.raises(UserError, match='another state or for other users'):
-    serving.recommend_in_parts(state, users + 1, tmp_path, part=10)
-  with pytest.raises(UserError, match='another state or for other users'):
-    serving.recommend_in_parts(dataclasses.replace(state, version='other'), users, tmp_path, part=10)
 
 
 def test_a_day_closed_makes_purchases_less_likely(state):

@@ -229,7 +229,7 @@ def test_a_killed_build_goes_on_with_the_shards_it_wrote(tmp_path, pages, model)
   with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
     process.stdin.write(rows)
     process.stdin.close()
-    while process.poll() is None and not list(folder.glob('embeddings/*/shard-000002.json')):
+    while process.poll() is None and not list(folder.glob('embeddings/*/shard-000002.sha256.json')):
       time.sleep(0.001)
     process.kill()
   difference = build_store(pages, folder, encoder, CONFIG)

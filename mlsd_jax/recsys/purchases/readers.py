@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import os
 import pathlib
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -272,8 +273,11 @@ def read_online_retail(path: str | pathlib.Path) -> Dataset:
   )
 
 
-def write_submission(folder: pathlib.Path, users: pl.Series, target: pathlib.Path) -> int:
+def write_submission(parts: Sequence[pathlib.Path], users: pl.Series, target: pathlib.Path) -> int:
   """Kaggle's submission.csv (customer_id, prediction: up to 12 article ids with spaces between) of Parquet parts.
+
+  Args:
+    parts: files with the columns user, rank and item.
 
   Returns:
     The number of users written, each of `users` once and in that order.
@@ -282,7 +286,7 @@ def write_submission(folder: pathlib.Path, users: pl.Series, target: pathlib.Pat
     UserError: a user has no recommendation, or one that is not among `users`.
   """
   predictions = (
-    pl.scan_parquet(folder / 'part-*.parquet')
+    pl.scan_parquet(list(parts))
     .sort('user', 'rank')
     .group_by('user')
     .agg(pl.col('item').head(12).str.join(' ').alias('prediction'))
@@ -292,7 +296,9 @@ def write_submission(folder: pathlib.Path, users: pl.Series, target: pathlib.Pat
   )
   rows = table.collect(engine='streaming')
   if rows.height != len(users) or rows['prediction'].null_count():
-    raise UserError(f'{folder} does not hold recommendations for each of {len(users):,} users once')
+    raise UserError(
+      f'{len(parts)} parts such as {parts[0]} do not hold recommendations for each of {len(users):,} users once'
+    )
   with files.atomic_path(target) as temporary:
     rows.write_csv(temporary)
   return rows.height

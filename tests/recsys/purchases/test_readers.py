@@ -145,10 +145,12 @@ def test_online_retail_leaves_out_what_is_no_purchase(tmp_path):
 def test_a_submission_has_every_customer_once_in_order(tmp_path):
   found = pl.DataFrame({'user': ['b', 'a', 'a'], 'rank': [1, 2, 1], 'item': ['0007', '0002', '0001']})
   found.write_parquet(tmp_path / 'part-00000.parquet')
-  assert readers.write_submission(tmp_path, pl.Series(['a', 'b']), tmp_path / 'submission.csv') == 2
+  assert (
+    readers.write_submission([tmp_path / 'part-00000.parquet'], pl.Series(['a', 'b']), tmp_path / 'submission.csv') == 2
+  )
   assert (tmp_path / 'submission.csv').read_text() == 'customer_id,prediction\na,0001 0002\nb,0007\n'
   with pytest.raises(UserError, match='for each of 3 users'):
-    readers.write_submission(tmp_path, pl.Series(['a', 'b', 'c']), tmp_path / 'submission.csv')
+    readers.write_submission([tmp_path / 'part-00000.parquet'], pl.Series(['a', 'b', 'c']), tmp_path / 'submission.csv')
 
 
 @pytest.mark.skipif(
