@@ -31,7 +31,7 @@ from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.language_model import gpt2_folder, modern_folder, pretrained, text_scores
 from mlsd_jax.language_model.task import GPT_RULES, gpt_task
 from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, read_prompts, run_tokenizer
-from mlsd_jax.language_model.text_preparation import prepare_text
+from mlsd_jax.language_model.text_preparation import PREPARED, prepare_text
 from mlsd_jax.models import gpt
 from mlsd_jax.models.families import DecoderConfig, functions_of, kind_of, read_config
 from mlsd_jax.models.modern_gpt import ModernGPTConfig
@@ -341,9 +341,12 @@ def _of_start(config: Any) -> tuple[str, ...]:
 
 
 def _idle(run: contract.Run) -> dict[str, str]:
-  """A start from other parameters brings their model and tokenizer with it."""
-  spec = run.config.init_from
-  return dict.fromkeys(_of_start(run.config), f'a start from {spec} has its own') if spec else {}
+  """A start from other parameters brings their model and tokenizer with it, prepared tokens their tokenizer."""
+  spec, source = run.config.init_from, str(run.config.data.source)
+  idle = dict.fromkeys(_of_start(run.config), f'a start from {spec} has its own') if spec else {}
+  if source.startswith(PREPARED):
+    idle |= {f'data.{name}': f'{source} is tokens already' for name in ('tokenizer', *_TEXT[2:])}
+  return idle
 
 
 _OF_ANSWERS = (

@@ -303,9 +303,7 @@ MODES = {
   'train': contract.Mode(train, (*_COUNTED, *_LEARNED, 'compare', 'sample_megabytes')),
   'show': contract.Mode(show, ('compare',), flags=('text',)),
   'analyse': contract.Mode(analyse, (*_COUNTED, 'compare', 'sample_megabytes'), flags=('gpt2',)),
-  'prepare': contract.Mode(
-    prepare, ('data.source', 'data.path', 'data.text_key', 'shards', *sections.EXECUTOR)
-  ),
+  'prepare': contract.Mode(prepare, ('data.source', 'data.path', 'data.text_key', 'shards', *sections.EXECUTOR)),
   'compare': contract.Mode(compare, ('data.source', 'data.path', 'data.text_key', 'language_model')),
 }
 SECTIONS: dict[str, sections.Section] = {

@@ -7,7 +7,9 @@ from typing import Any
 from mlsd_jax.data.named_tokenizer import tokenizer_for
 from mlsd_jax.data.prepare import prepare
 from mlsd_jax.data.prepare_parts import local_tokens
+from mlsd_jax.data.shards import read_manifest
 from mlsd_jax.data.sources import open_source
+from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import Tokenizer
 
 PREPARED = 'tokens:'  # a source that is tokens already: of a folder, or of s3://... or gs://...
@@ -25,7 +27,11 @@ def prepare_text(config: Mapping[str, Any], tokenizer: Tokenizer | None = None) 
     UserError: whatever is wrong with the source, the tokenizer or the folder.
   """
   if str(config['source']).startswith(PREPARED):
-    return local_tokens(config['source'].removeprefix(PREPARED))
+    folder = local_tokens(config['source'].removeprefix(PREPARED))
+    identity = read_manifest(folder).identity
+    if tokenizer is not None and tokenizer.fingerprint != identity['tokenizer_fingerprint']:
+      raise UserError(f'{config["source"]} was prepared with {identity["tokenizer"]}, not with this {tokenizer.name}')
+    return folder
   source = open_source(config['source'], config['text_key'])
   if tokenizer is None:
     tokenizer = tokenizer_for(config['tokenizer'], source)
