@@ -59,6 +59,7 @@ def partly(cls: type, **others: Any) -> Section:
   return lambda values, name: from_mapping(cls, {**others, **values}, name)
 
 
+Port = Annotated[int, between(0, 65535)]
 EXECUTOR = ('executor', 'cluster')  # keys of what is computed in parts: they change no result
 CLUSTER = partly(ExecutorConfig)  # the section, to which `executor` adds the kind
 EXECUTOR_KIND = Kind

@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments import contract, makemore, retrieval_ask
+from experiments.listening import listen
 from mlsd_jax import sealed, tokenizers
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import chat_template, pretrained
@@ -232,7 +232,8 @@ def serve(run: contract.Run) -> None:
     run.print(f'{name}: nothing under {settings.runs}/{name}; {_command(name)} makes it')
   if not (services.texts or services.searches or services.recommenders or services.names or services.tokenizers):
     raise UserError(f'{settings.runs} holds no finished run; --mode=prepare makes a small one of each system')
-  _listen(run, settings, create_app(services, _limits(settings), renew_seconds=settings.renew_seconds))
+  app = create_app(services, _limits(settings), renew_seconds=settings.renew_seconds)
+  _listen(run, settings, app)
 
 
 def _add(system: System, workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
@@ -298,25 +299,8 @@ def _limits(settings: ServerConfig) -> Limits:
 
 
 def _listen(run: contract.Run, settings: ServerConfig, app: Any) -> None:
-  import uvicorn
-
-  listener = socket.socket(socket.AF_INET6 if ':' in settings.host else socket.AF_INET)
-  listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-  try:
-    listener.bind((settings.host, settings.port))
-  except (OSError, UnicodeError) as error:
-    listener.close()
-    why = error.strerror if isinstance(error, OSError) else 'no such host'
-    raise UserError(
-      f'config.host={settings.host!r} and config.port={settings.port} cannot be listened at: {why}'
-    ) from error
-  port = listener.getsockname()[1]
-  config = uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=round(settings.drain_seconds))
-  server = uvicorn.Server(config)
-  run.print(
-    f'http://{settings.host}:{port} answers when its models are compiled (/ready); /docs says what it understands'
-  )
-  server.run(sockets=[listener])
+  what = 'answers when its models are compiled (/ready); /docs says what it understands'
+  listen(run, settings.host, settings.port, app, drain_seconds=settings.drain_seconds, what=what)
 
 
 MODES = {
