@@ -159,8 +159,12 @@ class RemotePlace:
     store = self._files()
     try:
       yield store
-    except (UserError, FileNotFoundError):
+    except UserError:
       raise
+    except FileNotFoundError as error:
+      if what != 'write':
+        raise
+      raise UserError(f'cannot write {self.path}: {" ".join(str(error).split())[:300]}') from error
     except Exception as error:  # each store has errors of its own, of no common kind
       said = ' '.join(str(error).split())[:300] or type(error).__name__
       raise UserError(f'cannot {what} {self.path}: {said}') from error

@@ -47,7 +47,7 @@ def recommend_all(
   users = len(state.users)
   return map_parts(
     numbered([(first, min(first + part, users)) for first in range(0, users, part)]),
-    functools.partial(_Recommender.open, root, state.version, k),
+    functools.partial(Recommender.open, root, state.version, k),
     output,
     identity={'state': state.version, 'users': users, 'k': k, 'part': part},
     config=config,
@@ -62,14 +62,14 @@ def paths(parts: Parts) -> list[pathlib.Path]:
   return [folder / _FILE for folder in parts.folders()]
 
 
-class _Recommender:
+class Recommender:
   """A worker, which holds the state."""
 
   def __init__(self, state: serving.State, k: int):
     self._state, self._k = state, k
 
   @classmethod
-  def open(cls, root: pathlib.Path, version: str, k: int) -> '_Recommender':
+  def open(cls, root: pathlib.Path, version: str, k: int) -> 'Recommender':
     state = saved_state.load(root)
     if state.version != version:
       raise UserError(f'{root} holds state {state.version} by now, not {version}: run the same command again')

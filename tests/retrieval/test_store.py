@@ -158,7 +158,7 @@ def test_every_flipped_bit_is_named_and_the_generation_before_used(folder, pages
 
 
 def test_a_damaged_shard_of_embeddings_is_made_anew(folder, pages, encoder):
-  shard = sorted(folder.glob('embeddings/*/shard-*.npy'))[0]
+  shard = sorted(folder.glob('embeddings/*/shard-*/vectors.npy'))[0]
   content = bytearray(shard.read_bytes())
   content[-1] ^= 1
   shard.write_bytes(content)
