@@ -4,9 +4,9 @@ python benchmarks/executor.py                                             # Ray;
 python benchmarks/executor.py --executor=processes --chunks=2000 --users=5000 --task=embed
 python benchmarks/executor.py --task=kills --seconds=180                   # a worker killed every 30 s
 
-Both sides make the same parts, one side after the other; rates are of what is made after each worker's first part, whose
-time (the start of the workers, and compiling) is told apart. In this process XLA has all cores, as a user's has; a worker
-has --cpus. The ratio means something on a machine that does nothing else.
+Both sides make the same parts, one side after the other; rates are of what is made after each worker's first part,
+whose time (the start of the workers, and compiling) is told apart. In this process XLA has all cores, as usual; a
+worker has --cpus. The ratio means something on a machine that does nothing else.
 """
 
 import argparse
@@ -26,25 +26,7 @@ from mlsd_jax.executor.parts import numbered
 from mlsd_jax.recsys import batches
 from mlsd_jax.training import devices
 
-WORDS = [
-  'copy',
-  'move',
-  'folder',
-  'file',
-  'time',
-  'stamp',
-  'keep',
-  'return',
-  'value',
-  'list',
-  'sort',
-  'key',
-  'open',
-  'read',
-  'write',
-  'line',
-  'text',
-]
+WORDS = ('copy', 'move', 'folder', 'file', 'time', 'stamp', 'keep', 'return', 'value', 'list', 'sort', 'key', 'read')
 
 
 def texts_of(number: int) -> list[str]:

@@ -81,7 +81,7 @@ def commands_of(document):
       if node.get('command', [])[:2] == ['python', '-m']:
         found.append((node['command'][2], node.get('args', [])))
       if 'entrypoint' in node:
-        python, _, module, *arguments = shlex.split(node['entrypoint'])
+        _, _, module, *arguments = shlex.split(node['entrypoint'])
         found.append((module, arguments))
       node = list(node.values())
     for each in node if isinstance(node, list) else ():
