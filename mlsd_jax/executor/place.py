@@ -11,6 +11,7 @@ at all, its files are put first and the seal last, so that what was half uploade
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import pathlib
@@ -26,6 +27,8 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.sealed import Versions
 
 _SEAL = '.sha256.json'
+# Where a store lies and who asks: what a cached connection is of.
+_NAMED = ('AWS_ENDPOINT_URL', 'AWS_PROFILE', 'AWS_ACCESS_KEY_ID', 'GOOGLE_APPLICATION_CREDENTIALS')
 _NEEDS = {'s3': 's3fs', 'gs': 'gcsfs', 'gcs': 'gcsfs'}
 
 type Seal = dict[str, Any]  # {'note': ..., 'files': {name: {'bytes', 'sha256'}}}
@@ -138,11 +141,9 @@ class RemotePlace:
     return folders.cache_folder() / 'stores' / hashlib.sha256(self.path.encode()).hexdigest()[:16]
 
   def _files(self) -> Any:
-    import fsspec
-
     protocol = self.path.partition('://')[0]
     try:
-      return fsspec.filesystem(protocol, use_listings_cache=False, skip_instance_cache=True)
+      return _file_system(protocol, os.getpid(), tuple(os.environ.get(name) for name in _NAMED))
     except ImportError as error:
       raise UserError(
         f"{self.path} requires the package {_NEEDS.get(protocol, protocol)}: pip install 'mlsd-jax[stores]'"
@@ -267,6 +268,14 @@ class RemotePlace:
   def write_file(self, source: pathlib.Path, name: str) -> None:
     with self._asking('write') as store:
       store.put_file(str(source), self._at(name))
+
+
+@functools.lru_cache(maxsize=4)
+def _file_system(protocol: str, process: int, named: tuple[str | None, ...]) -> Any:
+  """One of each store and process: a new one takes seconds, to read what the store's client knows of its service."""
+  import fsspec
+
+  return fsspec.filesystem(protocol, use_listings_cache=False, skip_instance_cache=True)
 
 
 def _parsed(content: bytes, name: str) -> dict[str, Any]:

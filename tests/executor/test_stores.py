@@ -67,7 +67,7 @@ def contents(parts):
   ]
 
 
-@pytest.mark.parametrize('kind', ['here', 'processes'])
+@pytest.mark.parametrize('kind', ['here', pytest.param('processes', marks=pytest.mark.slow)])
 def test_parts_of_a_store_are_those_of_a_folder(kind, bucket, tmp_path):
   config = ExecutorConfig(kind, workers=2)
   parts = map_parts(TASKS, make_worker, bucket, identity={'a': 1}, config=config)

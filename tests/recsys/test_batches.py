@@ -43,6 +43,7 @@ def test_batches_go_on_where_they_stopped_and_are_of_one_state(state, root, tmp_
     batches.recommend_all(root, tmp_path, part=150)
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_to_the_bit(root, tmp_path, monkeypatch):
   monkeypatch.setenv('JAX_DISABLE_MOST_OPTIMIZATIONS', 'true')  # as tests/conftest.py has it for this process
   config = ExecutorConfig('processes', workers=2)
