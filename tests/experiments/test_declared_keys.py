@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import pathlib
 import sys
 import types
@@ -76,6 +77,7 @@ CALLS = {
     ['--mode=show', '--text=green'],
     ['--mode=analyse'],
     ['--mode=compare', '--workdir=c', OF_SONG[0], *COMPARED],
+    ['--mode=prepare', '--config.data.source=rows.jsonl', '--config.shards.val_fraction=0.5'],
   ],
   retrieval: [
     [*INDEX, *SMALL],
@@ -84,6 +86,8 @@ CALLS = {
     ['--mode=tune'],
     ['--mode=tensorboard'],
     ['--mode=update'],
+    ['--mode=shards', '--workdir=h', *INDEX, *SMALL, '--config.shards.number=2'],
+    ['--mode=collections', '--workdir=j', *SMALL, '--collections=judged'],
   ],
   encoder: [
     ['--workdir=e', '--config.data.source=w', *SMALL, *PAIRS, *TRAINER, '--config.cross_encoder.length=32'],
@@ -133,6 +137,18 @@ def runs(monkeypatch):
   monkeypatch.setattr(serve.subprocess, 'run', lambda command, check: types.SimpleNamespace(returncode=0))
 
 
+def write_judged(folder):
+  """A collection of three pages in BEIR's form."""
+  (folder / 'qrels').mkdir(parents=True)
+  subjects = ('copy a folder', 'send mail', 'parse dates')
+  rows = [{'_id': f'd{i}', 'title': each, 'text': f'How to {each}, in words.'} for i, each in enumerate(subjects)]
+  (folder / 'corpus.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+  asked = [{'_id': f'q{i}', 'text': each} for i, each in enumerate(subjects)]
+  (folder / 'queries.jsonl').write_text('\n'.join(map(json.dumps, asked)))
+  lines = ['query-id\tcorpus-id\tscore', *(f'q{i}\td{i}\t1' for i in range(3))]
+  (folder / 'qrels' / 'test.tsv').write_text('\n'.join(lines) + '\n')
+
+
 # An index of few chunks is searched exactly, and the mode says that there is nothing to tune in it.
 OF_LARGE_DATA = {'tune.k', 'tune.recall'}
 
@@ -140,6 +156,8 @@ OF_LARGE_DATA = {'tune.k', 'tune.recall'}
 @pytest.mark.parametrize('experiment', CALLS, ids=lambda experiment: experiment.__name__.split('.')[-1])
 def test_each_mode_reads_the_keys_that_it_declares(experiment, folder, request, capsys, monkeypatch):
   pathlib.Path('t.jinja').write_text('green')
+  pathlib.Path('rows.jsonl').write_text('\n'.join(f'{{"text": "{i} bottles"}}' for i in range(40)))
+  write_judged(pathlib.Path('judged'))
   monkeypatch.setattr(sys, 'stdin', io.StringIO('bottles\n'))
   if experiment in (retrieval, encoder):
     request.getfixturevalue('pages')
