@@ -291,7 +291,7 @@ def answer_batches(
     arrange: `sequences` or `pairs`.
   """
 
-  def batch(number: int, rows: slice) -> Batch:
+  def batch(number: int, rows: slice | np.ndarray) -> Batch:
     rng = np.random.default_rng([seed, number])
     # All sources are drawn, as what the generator gives next depends on them; only `rows` are encoded.
     return arrange(problem, problem.sources(rng, batch_size, held_out=False)[rows])

@@ -35,7 +35,7 @@ class Stream:
   that goes on at step 1,000, on one process or on eight, sees the batches it would have seen.
   """
 
-  def __init__(self, batch: Callable[[int, slice], Batch], *, ahead: bool = False):
+  def __init__(self, batch: Callable[[int, slice | np.ndarray], Batch], *, ahead: bool = False):
     """Streams batch(0), batch(1), ...
 
     Args:
@@ -47,7 +47,7 @@ class Stream:
     self.batch = batch
     self._ahead = ahead
 
-  def batches(self, start: int = 0, rows: slice = ALL_ROWS) -> Iterator[Batch]:
+  def batches(self, start: int = 0, rows: slice | np.ndarray = ALL_ROWS) -> Iterator[Batch]:
     """Rows `rows` of batch start, start + 1, ... without end."""
     first = self.batch(start, rows)
     yield first
@@ -70,7 +70,7 @@ class Stream:
 class BatchList:
   """A finite list of such batches, all of one shape (EvalData)."""
 
-  def __init__(self, length: int, batch: Callable[[int, slice], Batch]):
+  def __init__(self, length: int, batch: Callable[[int, slice | np.ndarray], Batch]):
     """Lists batch(0) to batch(length - 1).
 
     Args:
@@ -83,7 +83,7 @@ class BatchList:
   def __len__(self) -> int:
     return self._length
 
-  def batches(self, rows: slice = ALL_ROWS) -> Iterator[Batch]:
+  def batches(self, rows: slice | np.ndarray = ALL_ROWS) -> Iterator[Batch]:
     """Rows `rows` of every batch, in order."""
     yield from (self.batch(number, rows) for number in range(len(self)))
 
@@ -100,7 +100,7 @@ def shuffled(arrays: Batch, batch_size: int, seed: int = 0, arrange: Arrange | N
   def order(epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, 0, epoch]).permutation(count)
 
-  def batch(number: int, rows: slice) -> Batch:
+  def batch(number: int, rows: slice | np.ndarray) -> Batch:
     places = np.arange(number * batch_size, (number + 1) * batch_size)
     epochs = places // count
     parts = [order(epoch)[places[epochs == epoch] % count] for epoch in range(epochs[0], epochs[-1] + 1)]
@@ -122,7 +122,7 @@ def drawn(arrays: Batch, batch_size: int, seed: int = 0) -> Stream:
   def choices(block: int) -> np.ndarray:
     return np.random.default_rng([seed, block]).integers(count, size=(_DRAWN_AT_ONCE, batch_size))
 
-  def batch(number: int, rows: slice) -> Batch:
+  def batch(number: int, rows: slice | np.ndarray) -> Batch:
     chosen = choices(number // _DRAWN_AT_ONCE)[number % _DRAWN_AT_ONCE, rows]
     return {name: array[chosen] for name, array in arrays.items()}
 
@@ -143,7 +143,7 @@ def slices(arrays: Batch, batch_size: int, seed: int = 0) -> Stream:
     first = int(np.random.default_rng([seed, epoch]).integers(count))
     return first, np.random.default_rng([seed, 1, epoch]).permutation(count // size)
 
-  def batch(number: int, rows: slice) -> Batch:
+  def batch(number: int, rows: slice | np.ndarray) -> Batch:
     epoch, place = divmod(number, count // size)
     shift, order = epoch_of(epoch)
     first = (shift + int(order[place]) * size) % count
@@ -162,7 +162,7 @@ def padded(arrays: Batch, batch_size: int, arrange: Arrange | None = None) -> Ba
   """
   count = _count(arrays)
 
-  def batch(number: int, rows: slice) -> Batch:
+  def batch(number: int, rows: slice | np.ndarray) -> Batch:
     places = np.arange(number * batch_size, (number + 1) * batch_size)
     whole = {name: array[np.minimum(places, count - 1)] for name, array in arrays.items()}
     if arrange is not None:

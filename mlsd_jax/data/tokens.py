@@ -177,9 +177,9 @@ class TokenBatches(Stream):
     self._largest_offset = len(dataset) - 1 - self.windows_per_epoch * length
     self._order = grain.MapDataset.range(self.windows_per_epoch).shuffle(seed=seed).repeat()
 
-  def _read(self, number: int, rows: slice) -> Batch:
+  def _read(self, number: int, rows: slice | np.ndarray) -> Batch:
     first = number * self.batch_size
-    visits = range(first, first + self.batch_size)[rows]
+    visits = np.arange(first, first + self.batch_size)[rows].tolist()
     # One token more than targets: row[:-1] is what the model reads, row[1:] what it is to predict.
     return {'tokens': self._dataset.windows([self._start(visit) for visit in visits], self.length + 1)}
 
@@ -252,7 +252,7 @@ class EvalBatches(BatchList):
     self.target_bytes = round(dataset.target_bytes * self.num_targets / (len(dataset) - 1))
     super().__init__(math.ceil(self.num_windows / batch_size), self._read)
 
-  def _read(self, number: int, rows: slice) -> Batch:
+  def _read(self, number: int, rows: slice | np.ndarray) -> Batch:
     # The last window is moved back to end with the split; what it then shares with the one before weighs nothing again.
     window = (number * self.batch_size + np.arange(self.batch_size))[rows]
     start = np.minimum(window * self.stride, self._last_start)

@@ -6,6 +6,7 @@
 A model knows nothing of this file, and this file nothing of a model.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -153,12 +154,22 @@ def check_batch_size(batch_size: int, accumulation: int, mesh: Mesh) -> None:
     )
 
 
-def process_rows(batch_size: int, mesh: Mesh) -> slice:
-  """Which rows of a global batch this process must load: those that its devices hold."""
+def process_rows(batch_size: int, mesh: Mesh) -> slice | np.ndarray:
+  """Which rows of a global batch this process must load: those that its devices hold, in order.
+
+  Where the mesh goes to and fro between processes, as over the chips of a TPU slice, they do not lie together: then
+  their numbers, int64 [n].
+  """
   indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
-  starts = [index[0].indices(batch_size)[0] for index in indices if index]
-  stops = [index[0].indices(batch_size)[1] for index in indices if index]
-  return slice(min(starts), max(stops))
+  return _in_order({index[0].indices(batch_size)[:2] for index in indices if index})
+
+
+def _in_order(parts: set[tuple[int, int]]) -> slice | np.ndarray:
+  """Rows of parts [start, stop): a slice where they lie together."""
+  ordered = sorted(parts)
+  if all(before[1] == after[0] for before, after in itertools.pairwise(ordered)):
+    return slice(ordered[0][0], ordered[-1][1])
+  return np.concatenate([np.arange(*part) for part in ordered])
 
 
 def place_batch(batch: dict[str, np.ndarray], mesh: Mesh, *, leading: int = 0) -> dict[str, jax.Array]:

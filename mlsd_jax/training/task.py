@@ -72,7 +72,7 @@ def first_row(rows: int, axis_name: AxisName) -> jax.Array | int:
 class TrainData(Protocol):
   """An endless, seeded stream of global batches, addressable by number."""
 
-  def batches(self, start: int, rows: slice) -> Iterator[dict[str, np.ndarray]]:
+  def batches(self, start: int, rows: slice | np.ndarray) -> Iterator[dict[str, np.ndarray]]:
     """Rows `rows` of global batch number start, start + 1, ... without end.
 
     Batch i is the same whatever `start` and `rows` are: that is what makes a resumed run, and a run on another number
@@ -86,6 +86,6 @@ class EvalData(Protocol):
 
   def __len__(self) -> int: ...
 
-  def batches(self, rows: slice) -> Iterator[dict[str, np.ndarray]]:
+  def batches(self, rows: slice | np.ndarray) -> Iterator[dict[str, np.ndarray]]:
     """Rows `rows` of every global batch, in order."""
     ...

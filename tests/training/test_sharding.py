@@ -68,6 +68,18 @@ def test_placed_batch_holds_its_rows_in_order():
   assert sharding.process_rows(8, mesh) == slice(0, 8)
 
 
+@pytest.mark.parametrize(
+  ('parts', 'rows'),
+  [
+    ({(4, 6), (0, 2), (2, 4)}, [0, 1, 2, 3, 4, 5]),
+    ({(6, 8), (0, 2)}, [0, 1, 6, 7]),  # as of a host of a TPU slice, whose chips the mesh does not visit in a row
+    ({(2, 4)}, [2, 3]),
+  ],
+)
+def test_a_process_loads_the_rows_of_its_devices_and_no_others(parts, rows):
+  assert np.arange(8)[sharding._in_order(parts)].tolist() == rows
+
+
 def test_what_the_mesh_does_not_divide_is_named():
   mesh = sharding.make_mesh({'fsdp': 4, 'tensor': 2})
   rules = (('table$', ('rows', None)), ('kernel$', ('embed', 'heads')))

@@ -103,7 +103,7 @@ class TowerBatches(Stream):
     parts = np.array_split(visits, max(visits.shape[1] // 1024, 1), axis=1)
     return np.concatenate([span.factors.of_users(self.data.histories, part[1], part[0]) for part in parts]), which
 
-  def _batch(self, number: int, rows: slice) -> Batch:
+  def _batch(self, number: int, rows: slice | np.ndarray) -> Batch:
     epoch, place = divmod(number, len(self._order(0)))
     which, chosen = self._order(epoch)[place]
     span, (factors, visit) = self.spans[which], self._factors[which]
