@@ -268,7 +268,7 @@ def _per_device_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
       found = sharding.batch_axes_of(spec)
       others: tuple[str, ...] = sharding.BATCH_AXES
       if found is not None:
-        g = jax.lax.psum_scatter(g, found[1], scatter_dimension=found[0], tiled=True)
+        g = _sum_of_shard(g, found[1], found[0], merged=mesh.shape['tensor'] == 1)
         others = tuple(axis for axis in others if axis not in found[1])
       return jax.lax.psum(g, others) if others else g
 
@@ -290,6 +290,22 @@ def _per_device_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
     )(params, batch, key, distinct)
 
   return gradient
+
+
+def _sum_of_shard(g: jax.Array, axes: tuple[str, ...], dimension: int, *, merged: bool) -> jax.Array:
+  """The sum over devices of their own shard along a dimension.
+
+  Args:
+    merged: whether the dimensions before and behind may become one each. A TPU's compiler scatters arrays of up to
+      three dimensions; of others it reduces the whole on every device, and sends twice the bytes. (Dimensions of which
+      tensor splits one cannot be merged without gathering it.)
+  """
+  if not merged:
+    return jax.lax.psum_scatter(g, axes, scatter_dimension=dimension, tiled=True)
+  before, size, behind = g.shape[:dimension], g.shape[dimension], g.shape[dimension + 1 :]
+  whole = g.reshape(*[math.prod(before)] * bool(before), size, *[math.prod(behind)] * bool(behind))
+  own = jax.lax.psum_scatter(whole, axes, scatter_dimension=int(bool(before)), tiled=True)
+  return own.reshape(*before, own.shape[int(bool(before))], *behind)
 
 
 def _pmap_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
