@@ -7,15 +7,7 @@ import warnings
 import jax
 
 from mlsd_jax.folders import cache_folder
-
-# XLA's own matrix products on a CPU do bfloat16 fast in one layout only and the backward pass needs the others; oneDNN
-# does all three (docs/explanation/performance.md). The empty ynn list keeps another library from claiming the products
-# first.
-CPU_FLAGS = (
-  '--xla_cpu_use_onednn=true',
-  '--xla_cpu_experimental_onednn_custom_call=true',
-  '--xla_cpu_experimental_ynn_fusion_type=',
-)
+from mlsd_jax.training import compiler_flags
 
 # Dense bfloat16 (V100 and T4: float16) FLOP/s from the makers' data sheets, without sparsity. The first name found in
 # device_kind counts, so longer names come first.
@@ -49,12 +41,10 @@ def configure_backend(*, bfloat16: bool = False) -> None:
     bfloat16: whether the program computes in it, which on a CPU needs oneDNN. Programs with oneDNN calls cannot be
       kept in the compile cache (jaxlib 0.12), so float32 ones do without.
 
-  Flags that XLA_FLAGS already names are left as the user set them.
+  Flags that XLA_FLAGS and LIBTPU_INIT_ARGS already name are left as the user set them (compiler_flags.py).
   """
+  compiler_flags.set_flags(bfloat16=bfloat16)
   if bfloat16:
-    given = os.environ.get('XLA_FLAGS', '')
-    flags = [flag for flag in CPU_FLAGS if flag.split('=')[0] not in given]
-    os.environ['XLA_FLAGS'] = ' '.join([given, *flags]).strip()
     warnings.filterwarnings('ignore', 'Error writing persistent compilation cache entry', UserWarning)
   simulated = int(os.environ.get('JAX_NUM_CPU_DEVICES') or 1)
   if simulated > 1:
