@@ -72,19 +72,21 @@ def mode(
 
 def training_changes(config: ConfigDict, section: str = 'train', model: str = 'model') -> list[Change]:
   """What makes a language model's training smaller: what costs least time first, alone and then together."""
-  train, found = config[section], list[Change]()
+  train = config[section]
   shape = config[model] if model else {}
-  if shape.get('loss_chunks', 8) < 8:
-    found.append({f'{model}.loss_chunks': 8})
-  split = {f'{section}.mesh.data': 1, f'{section}.mesh.fsdp': -1}
+  chunks: list[Change] = [{f'{model}.loss_chunks': 8}] if shape.get('loss_chunks', 8) < 8 else []
   splits = train.mesh.get('data', 1) != 1 and train.step != 'pmap'
-  if splits:
-    found.append(split)
-  remat = [{f'{model}.remat': name} for name in ('dots', 'full') if shape.get('remat', 'full') not in (name, 'full')]
-  parts = [{f'{section}.accumulation': train.accumulation * factor} for factor in (2, 4, 8)]
-  found += [*remat, *parts]
-  most = {**(split if splits else {}), **(remat[-1] if remat else {})}
-  return found + [most | part for part in parts] if most else found
+  split: list[Change] = [{f'{section}.mesh.data': 1, f'{section}.mesh.fsdp': -1}] if splits else []
+  whole = shape.get('remat', 'full')
+  remat: list[Change] = [{f'{model}.remat': name} for name in ('dots', 'full') if whole not in (name, 'full')]
+  factors = [factor for factor in (2, 4, 8, 16) if train.batch_size % (train.accumulation * factor) == 0]
+  parts: list[Change] = [{f'{section}.accumulation': train.accumulation * factor} for factor in factors]
+  alone = [*chunks, *split, *remat, *parts]
+  kinds = [*chunks, *split, *remat[-1:]]
+  together: dict[str, Any] = {}
+  for kind in kinds:
+    together |= kind
+  return [*alone, *([together] if len(kinds) > 1 else []), *({**together, **part} for part in parts if together)]
 
 
 def vocabulary_size(tokenizer: str, workdir: pathlib.Path | None = None) -> int:
@@ -133,7 +135,7 @@ def _compile(run: Run, programs: Programs, changes: Callable[[ConfigDict], Seque
   hardware = open_hardware(run.flags['hardware'], f'python -m experiments.{run.name}')
   if hardware.platform != 'cpu':  # what is compiled for devices that are not here cannot be read back
     jax.config.update('jax_enable_compilation_cache', False)
-  run.print(f'compiled for {hardware.name}, not run: {_versions()}')
+  run.print(f'compiled for {hardware.name}, not run: {_versions()}{_flags_of(hardware.platform)}')
   rows = []
   for program in found:
     report = compile_program(program, hardware)
@@ -141,7 +143,7 @@ def _compile(run: Run, programs: Programs, changes: Callable[[ConfigDict], Seque
     rows.append(as_row(report) | {'versions': _versions()})
     if run.flags['report']:
       files.write_json(pathlib.Path(run.flags['report']), rows)
-    if report.fits or not report.needed or not run.flags['try_changes']:
+    if not report.is_too_large or not run.flags['try_changes']:
       continue
     for change, smaller in _tried(run, selected, changes, program.name, hardware):
       if smaller is not None and smaller.fits:
@@ -168,6 +170,12 @@ def _tried(run: Run, selected: Any, changes: Any, name: str, hardware: Any) -> I
 
 def _as_flags(change: Change) -> str:
   return ' '.join(f'--config.{key}={value}' for key, value in change.items())
+
+
+def _flags_of(platform: str) -> str:
+  from mlsd_jax.training.compiler_flags import of_platform
+
+  return ''.join(f'\n  {flag}' for flag in of_platform(platform))
 
 
 def _versions() -> str:

@@ -19,6 +19,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.training import sharding
 
 _SHOWN = 8  # of the largest temporaries
+_OUT_OF_MEMORY = 'out of memory'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +81,11 @@ class Report:
   peak: int = 0
   notes: Sequence[str] = ()
   largest: Sequence[tuple[int, Held]] = ()
+
+  @property
+  def is_too_large(self) -> bool:
+    """Whether memory is all that is against it."""
+    return not self.fits and (bool(self.needed) or self.failure.startswith(_OUT_OF_MEMORY))
 
 
 def compile_program(program: Program, hardware: Hardware) -> Report:
@@ -152,7 +158,7 @@ def _failure(error: Exception) -> dict[str, Any]:
   used = re.search(r'[Uu]sed ([\d.]+)([KMGT]) of ([\d.]+)([KMGT]) hbm', text)
   if used:
     needed = int(float(used[1]) * GIB / 1024 ** ('GMK'.find(used[2]) if used[2] in 'GMK' else -1))
-    return {'failure': f'out of memory: the compiler uses {used[1]} {used[2]}iB of {used[3]}', 'needed': needed}
+    return {'failure': f'{_OUT_OF_MEMORY}: the compiler uses {used[1]} {used[2]}iB of {used[3]}', 'needed': needed}
   if 'RESOURCE_EXHAUSTED' in text:
-    return {'failure': f'out of memory: {text[:240]}'}
+    return {'failure': f'{_OUT_OF_MEMORY}: {text[:240]}'}
   return {'failure': f'{type(error).__name__}: {text[:240]}'}
