@@ -27,7 +27,7 @@ class Collective:
     bytes: of the whole: what a gather ends with, what a reduction begins with, on one device.
     times: a step (a lower bound where the rounds of a loop are not known).
     in_loop: whether it is within a loop.
-    overlaps: whether it is split into a start and an end, so that others may run between them.
+    overlaps: whether products or kernels run between its start and its end.
     source: the line that it comes from.
   """
 
@@ -47,6 +47,7 @@ def find_collectives(module: Module, mesh: Mesh) -> list[Collective]:
   of_axes = _groups_of_axes(mesh)
   scattered = {name for name in module.computations if name.startswith('all-reduce-scatter')}
   asynchronous = _asynchronous(module)
+  hidden = _beside_work(module)
   found = []
   for run in module.runs():
     kind = _kind(run, scattered)
@@ -57,7 +58,7 @@ def find_collectives(module: Module, mesh: Mesh) -> list[Collective]:
     if all(len(group) == 1 for group in groups):
       continue
     axes = of_axes.get(frozenset(groups)) if kind != 'collective-permute' else _permuted_axes(groups, mesh)
-    overlaps = instruction.opcode.endswith('-start') or run.computation in asynchronous.starts
+    overlaps = (run.computation, instruction.name) in hidden or run.computation in asynchronous.starts
     dtype, size = _sent(run, kind, len(groups[0]))
     source = module.source(instruction)
     found.append(Collective(kind, axes or ('?',), dtype, size, run.times, run.loops > 0, overlaps, source))
@@ -93,6 +94,34 @@ def _asynchronous(module: Module) -> _Asynchronous:
     elif each.name.startswith('async-collective-done'):
       repeated |= {*each.called}
   return _Asynchronous(starts, repeated | {name for name in module.computations if name.startswith('async_collective')})
+
+
+def _beside_work(module: Module) -> set[tuple[str, str]]:
+  """Starts, as (computation, name), before whose end products or kernels are scheduled."""
+  found = set()
+  for name, instructions in module.computations.items():
+    open_starts: dict[str, bool] = {}
+    for each in instructions:
+      if each.opcode.removesuffix('-start') in KINDS and each.opcode.endswith('-start'):
+        open_starts[each.name] = False
+      elif each.opcode.endswith('-done'):
+        found |= {(name, operand) for operand in each.operands if open_starts.pop(operand, False)}
+      elif open_starts and _works(module, each):
+        open_starts = dict.fromkeys(open_starts, True)
+  return found
+
+
+def _works(module: Module, instruction: Instruction) -> bool:
+  """Whether it is a product or a kernel, or runs one."""
+  if instruction.opcode in ('dot', 'convolution'):
+    return True
+  if instruction.opcode == 'custom-call':
+    return (
+      re.search(r'custom_call_target="[^"]*(cublas|cudnn|fmha|triton|tpu_custom_call)', instruction.attributes)
+      is not None
+    )
+  inside = (module.computations.get(name, ()) for name in instruction.called)
+  return any(_works(module, each) for each in itertools.chain.from_iterable(inside))
 
 
 def _sent(run: Run, kind: str, ways: int) -> tuple[str, int]:

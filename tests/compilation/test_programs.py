@@ -6,11 +6,12 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from mlsd_jax.compilation import compile_program, count, describe, open_hardware
+from mlsd_jax.compilation import compile_program, count, describe, find_collectives, open_hardware
 from mlsd_jax.compilation.flops import count_flops
 from mlsd_jax.compilation.hlo import Module, parse_shapes
 from mlsd_jax.compilation.program import Program
 from mlsd_jax.errors import UserError
+from mlsd_jax.training import sharding
 
 ROWS, WIDTH, ROUNDS = 32, 256, 5
 
@@ -122,3 +123,36 @@ def test_sources_are_lines_of_the_library():
   module = Module(text)
   found = {module.source(run.instruction, 'tests/') for run in module.runs()}
   assert any(source.startswith('compilation/test_programs.py') for source in found), found
+
+
+def test_an_exchange_overlaps_where_products_run_before_its_end():
+  text = """HloModule x
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %c = f32[] add(%a, %b)
+}
+
+%product (p: f32[64,64]) -> f32[64,64] {
+  %p = f32[64,64]{1,0} parameter(0)
+  ROOT %d = f32[64,64]{1,0} dot(%p, %p), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+
+ENTRY %main (x: f32[64,64], y: f32[64,64]) -> f32[64,64] {
+  %x = f32[64,64]{1,0} parameter(0)
+  %y = f32[64,64]{1,0} parameter(1)
+  %first = f32[64,64]{1,0} all-reduce-start(%x), replica_groups=[1,8]<=[8], to_apply=%add
+  %fusion = f32[64,64]{1,0} fusion(%y), kind=kOutput, calls=%product
+  %first_end = f32[64,64]{1,0} all-reduce-done(%first)
+  %second = f32[64,64]{1,0} all-reduce-start(%fusion), replica_groups=[1,8]<=[8], to_apply=%add
+  %sum = f32[64,64]{1,0} add(%first_end, %y)
+  %second_end = f32[64,64]{1,0} all-reduce-done(%second)
+  ROOT %last = f32[64,64]{1,0} add(%second_end, %sum)
+}
+"""
+  mesh = sharding.make_mesh({'data': 8})
+  assert [(each.bytes, each.overlaps) for each in find_collectives(Module(text), mesh)] == [
+    (16384, True),
+    (16384, False),
+  ]
