@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments import contract
+from experiments.estimate_compiled import beside, compiled
 from mlsd_jax.errors import UserError
 from mlsd_jax.estimates import decoding, ladder, training, transformer
 from mlsd_jax.estimates.hardware import Hardware
@@ -75,7 +76,9 @@ def gpt_load(run: contract.Run, values: Mapping[str, Any]) -> decoding.Load:
 
 def estimate_gpt(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
   plan, load = gpt_plan(run, values), gpt_load(run, values)
-  return training.estimate(plan, hardware, values['mfu']) + decoding.estimate(plan.model, hardware, load)
+  found = compiled('gpt2', 'quickstart', plan, lambda other: gpt_plan(other, {'vocab_size': None}), hardware)
+  trained = beside(training.estimate(plan, hardware, values['mfu']), found)
+  return trained + decoding.estimate(plan.model, hardware, load)
 
 
 def estimate_mingpt(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments import contract, sections
+from experiments.estimate_compiled import beside, compiled
 from experiments.estimate_language import (
   estimate_gpt,
   estimate_makemore,
@@ -78,6 +79,12 @@ def encoder_plan(run: contract.Run) -> training.Plan:
     dtype=train.dtype,
     optimizer=train.optimizer.name,
   )
+
+
+def _encoder(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
+  plan = encoder_plan(run)
+  found = compiled('encoder', 'quickstart', plan, encoder_plan, hardware)
+  return beside(training.estimate(plan, hardware, values['mfu']), found)
 
 
 def _retrieval(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
@@ -253,7 +260,7 @@ SYSTEMS = {
     ('encoder.name', 'kind', 'pairs.negatives', 'cross_encoder', 'contrastive', 'masked_lm', *_TRAIN),
     _check_encoder,
     {'mfu': _MFU},
-    lambda run, values, hardware: training.estimate(encoder_plan(run), hardware, values['mfu']),
+    _encoder,
     lambda run, values, hardware: training.misfit(encoder_plan(run), hardware),
   ),
   'retrieval': System(

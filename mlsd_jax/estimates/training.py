@@ -115,6 +115,8 @@ def memory(plan: Plan, mesh: Mapping[str, int]) -> dict[str, float]:
 
   State is 16 B a parameter with Adam: 4 of the parameter, 4 of its gradient, 8 of the two moments. What is kept for the
   backward pass is of one microbatch. Logits are in the dtype of the pass, and in float32 once for the softmax.
+  Gradients of gathered weights are whole until they are scattered, in the dtype of the pass; their sum over
+  microbatches is float32, and scattered once a step.
   """
   own = parameters_on_device(plan.model, mesh)
   gathered = own * (mesh['fsdp'] if plan.model.width % mesh['fsdp'] == 0 else 1)
@@ -128,6 +130,7 @@ def memory(plan: Plan, mesh: Mapping[str, int]) -> dict[str, float]:
     'gradients': 4 * own,
     'optimiser': optimizer_bytes(plan.model, plan.optimizer) * own,
     'gathered weights': element * gathered if is_copy else 0.0,
+    'whole gradients': (element + 4 * (plan.accumulation > 1)) * gathered if gathered > own else 0.0,
     'activations': element * tokens * (kept / mesh['tensor'] + plan.model.width),
     'logits': tokens * logits / mesh['tensor'],
   }
@@ -225,6 +228,8 @@ def _memory(plan: Plan, hardware: Hardware, mesh: Mapping[str, int]) -> Group:
     'gradients': '4 B x parameters kept here',
     'optimiser': f'{optimizer_bytes(plan.model, plan.optimizer):.3g} B x parameters kept here ({plan.optimizer})',
     'gathered weights': f'{BYTES[plan.dtype]} B x N / tensor, the copy that the pass reads',
+    'whole gradients': f'{BYTES[plan.dtype]} B x N / tensor before they are scattered'
+    + (', 4 B of their sum over microbatches' if plan.accumulation > 1 else ''),
     'activations': f'{BYTES[plan.dtype]} B x tokens of a microbatch x L x (16 D), remat={plan.remat}'
     + ('' if plan.fused_attention else ', and H T / 2 of attention weights'),
     'logits': f'({BYTES[plan.dtype]} + 4) B x tokens x V / {plan.loss_chunks} chunks',
