@@ -68,8 +68,8 @@ def test_of_another_machine_mesh_or_model_there_is_no_row(say, arguments):
 
 
 def test_a_tpu_slice_is_so_many_chips(say):
-  entry = ENTRY | {'hardware': 'v5e:4x4', 'flags': [XL, '--config.model.attention=splash', '--program=train']}
-  assert '18 GB of temporaries' in say(XL, '--hardware=16xv5e', entries=[entry])[0]
+  entry = ENTRY | {'hardware': 'v6e:4x4', 'flags': [XL, '--config.model.attention=splash', '--program=train']}
+  assert '18 GB of temporaries' in say(XL, '--hardware=16xv6e', entries=[entry])[0]
 
 
 def test_what_does_not_compile_is_said(say):
