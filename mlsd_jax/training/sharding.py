@@ -118,6 +118,11 @@ def without_axis(spec: PartitionSpec, axis: str) -> PartitionSpec:
   return PartitionSpec(*(None if entry == axis else entry for entry in spec))
 
 
+def of_axis(spec: PartitionSpec, axis: str) -> PartitionSpec:
+  """`spec` with one mesh axis alone, where that stands by itself."""
+  return PartitionSpec(*(axis if entry == axis else None for entry in spec))
+
+
 def batch_axes_of(spec: PartitionSpec) -> tuple[int, tuple[str, ...]] | None:
   """(dimension, axes) of an array that is split over axes of the batch; None where those leave it whole."""
   for dimension, entry in enumerate(spec):

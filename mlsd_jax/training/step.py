@@ -253,55 +253,83 @@ def _per_device_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
   knowledge, not the trainer's.
   """
   grad = _weighted_loss(task, dtype, sharding.BATCH_AXES)
+  over_batch = PartitionSpec(sharding.BATCH_AXES)
 
-  def gradient(params, batch, key, distinct):
-    specs = jax.tree.map(
-      lambda spec: sharding.of_batch_axes(spec, mesh), sharding.tree_specs(params, task.sharding_rules, mesh)
+  def gather(x, spec):
+    found = sharding.batch_axes_of(spec)
+    # Cast before they are gathered and reduced before they are widened: half the bytes in bfloat16.
+    x = cast_floating(x, dtype)
+    return x if found is None else jax.lax.all_gather(x, found[1], axis=found[0], tiled=True)
+
+  def reduce(g, spec, like):
+    # What every device holds whole is summed over all; of what is split, each device keeps the sum of its own shard.
+    found = sharding.batch_axes_of(spec)
+    others: tuple[str, ...] = sharding.BATCH_AXES
+    if found is not None:
+      g = _sum_of_shard(g, found[1], found[0])
+      others = tuple(axis for axis in others if axis not in found[1])
+    return (jax.lax.psum(g, others) if others else g).astype(like.dtype)
+
+  def differentiate(whole, rows, key, distinct):
+    index = jax.lax.axis_index(sharding.BATCH_AXES)  # into the key, else all devices would draw the same masks
+    grads, metrics = _accumulate(grad, whole, rows, jax.random.fold_in(key, index), distinct, accumulation)
+    return grads, jax.lax.psum(metrics, sharding.BATCH_AXES)
+
+  def mapped(function, in_specs, out_specs, axes=sharding.BATCH_AXES):
+    # That parameters are alike on all devices is known from the specs, not from the loss: check_vma=False.
+    return jax.shard_map(
+      function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, axis_names=set(axes), check_vma=False
     )
 
-    def gather(x, spec):
-      found = sharding.batch_axes_of(spec)
-      return x if found is None else jax.lax.all_gather(x, found[1], axis=found[0], tiled=True)
-
-    def reduce(g, spec):
-      # What every device holds whole is summed over all; of what is split, each device keeps the sum of its own shard.
-      found = sharding.batch_axes_of(spec)
-      others: tuple[str, ...] = sharding.BATCH_AXES
-      if found is not None:
-        g = _sum_of_shard(g, found[1], found[0], merged=mesh.shape['tensor'] == 1)
-        others = tuple(axis for axis in others if axis not in found[1])
-      return jax.lax.psum(g, others) if others else g
+  def gradient(params, batch, key, distinct):
+    everywhere = sharding.tree_specs(params, task.sharding_rules, mesh)
+    specs = jax.tree.map(lambda spec: sharding.of_batch_axes(spec, mesh), everywhere)
+    by_rows = any(isinstance(entry, tuple) for spec in jax.tree.leaves(everywhere) for entry in spec)
+    if mesh.shape['tensor'] > 1 and not by_rows:  # rows over all axes are not in the order of any one
+      return in_three(params, batch, key, distinct, everywhere, specs)
 
     def device(shards, rows, key, distinct):
-      index = jax.lax.axis_index(sharding.BATCH_AXES)  # into the key, else all devices would draw the same masks
-      # Cast before they are gathered and reduced before they are widened: half the bytes in bfloat16.
-      whole = jax.tree.map(gather, cast_floating(shards, dtype), specs)
-      grads, metrics = _accumulate(grad, whole, rows, jax.random.fold_in(key, index), distinct, accumulation)
-      grads = jax.tree.map(lambda g, spec, x: reduce(g, spec).astype(x.dtype), grads, specs, shards)
-      return grads, jax.lax.psum(metrics, sharding.BATCH_AXES)
+      grads, metrics = differentiate(jax.tree.map(gather, shards, specs), rows, key, distinct)
+      return jax.tree.map(reduce, grads, specs, shards), metrics
 
-    return jax.shard_map(
-      device,
-      mesh=mesh,
-      in_specs=(specs, PartitionSpec(sharding.BATCH_AXES), PartitionSpec(), PartitionSpec()),
-      out_specs=(specs, PartitionSpec()),
-      axis_names=set(sharding.BATCH_AXES),
-      check_vma=False,  # that parameters are alike on all devices is known from `specs`, not from the loss
-    )(params, batch, key, distinct)
+    run = mapped(device, (specs, over_batch, PartitionSpec(), PartitionSpec()), (specs, PartitionSpec()))
+    return run(params, batch, key, distinct)
+
+  def in_three(params, batch, key, distinct, everywhere, specs):
+    # An exchange over one axis gathers its array over every axis that is left to the compiler. So exchanges stand by
+    # themselves, where none is; between them each device's own sum is a row of an array over all of them.
+    whole_specs = jax.tree.map(lambda spec: sharding.of_axis(spec, 'tensor'), everywhere)
+    rows_of = jax.tree.map(lambda spec: PartitionSpec(sharding.BATCH_AXES, *spec), whole_specs)
+    gather_all = mapped(
+      lambda shards: jax.tree.map(gather, shards, specs), (everywhere,), whole_specs, sharding.MESH_AXES
+    )
+
+    def device(whole, rows, key, distinct):
+      whole = jax.tree.map(jax.lax.with_sharding_constraint, whole, whole_specs)
+      grads, metrics = differentiate(whole, rows, key, distinct)
+      return jax.tree.map(lambda g: g[None], grads), metrics
+
+    differentiated = mapped(
+      device, (PartitionSpec(), over_batch, PartitionSpec(), PartitionSpec()), (over_batch, PartitionSpec())
+    )
+    reduce_all = mapped(
+      lambda grads, shards: jax.tree.map(lambda g, spec, x: reduce(g[0], spec, x), grads, specs, shards),
+      (rows_of, everywhere),
+      everywhere,
+      sharding.MESH_AXES,
+    )
+    grads, metrics = differentiated(gather_all(params), batch, key, distinct)
+    return reduce_all(grads, params), metrics
 
   return gradient
 
 
-def _sum_of_shard(g: jax.Array, axes: tuple[str, ...], dimension: int, *, merged: bool) -> jax.Array:
+def _sum_of_shard(g: jax.Array, axes: tuple[str, ...], dimension: int) -> jax.Array:
   """The sum over devices of their own shard along a dimension.
 
-  Args:
-    merged: whether the dimensions before and behind may become one each. A TPU's compiler scatters arrays of up to
-      three dimensions; of others it reduces the whole on every device, and sends twice the bytes. (Dimensions of which
-      tensor splits one cannot be merged without gathering it.)
+  What lies before and behind it is one dimension each meanwhile: a TPU's compiler scatters arrays of up to three; of
+  others it reduces the whole on every device, and sends twice the bytes.
   """
-  if not merged:
-    return jax.lax.psum_scatter(g, axes, scatter_dimension=dimension, tiled=True)
   before, size, behind = g.shape[:dimension], g.shape[dimension], g.shape[dimension + 1 :]
   whole = g.reshape(*[math.prod(before)] * bool(before), size, *[math.prod(behind)] * bool(behind))
   own = jax.lax.psum_scatter(whole, axes, scatter_dimension=int(bool(before)), tiled=True)

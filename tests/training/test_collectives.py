@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import pytest
 
 from mlsd_jax.compilation import compile_program, count, open_hardware, train_program
-from mlsd_jax.language_model.task import gpt_task
+from mlsd_jax.language_model.task import GPT_RULES, gpt_task
 from mlsd_jax.models import gpt
+from mlsd_jax.training import sharding
 from mlsd_jax.training.config import TrainConfig
 
 BATCH, LENGTH, WIDTH, VOCAB = 32, 128, 64, 1024
@@ -77,6 +78,18 @@ def test_heads_and_inner_widths_send_activations_alone(step):
   largest = max(report.collectives, key=lambda each: each.bytes)
   assert largest.bytes <= BATCH * LENGTH * WIDTH * 4  # an activation; logits are 16 times as many
   assert sent(report, 'all-gather', 'tensor') < 3 * LARGE, largest
+
+
+def test_over_fsdp_and_tensor_each_device_gathers_its_part_alone():
+  """Half of heads, inner widths and vocabulary, whole over fsdp: over tensor no parameter is sent."""
+  report = compiled('shard_map', {'fsdp': 4, 'tensor': 2})
+  params = jax.eval_shape(lambda: gpt.init(jax.random.key(0), MODEL))
+  specs = sharding.tree_specs(params, GPT_RULES, sharding.make_mesh({'fsdp': 4, 'tensor': 2}))
+  leaves = zip(jax.tree.leaves(params), jax.tree.leaves(specs), strict=True)
+  part = sum(leaf.size * 4 // (1 + ('tensor' in spec)) for leaf, spec in leaves if 'fsdp' in spec)
+  assert 0.99 * part < sent(report, 'all-gather', 'fsdp') < 1.01 * part
+  assert 0.99 * part < sent(report, 'reduce-scatter', 'fsdp') < 1.01 * part
+  assert sent(report, 'all-gather', 'tensor') < LARGE
 
 
 def test_temporaries_fall_with_remat_chunks_and_accumulation():
