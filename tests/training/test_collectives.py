@@ -107,5 +107,6 @@ def test_a_tpu_reduces_once_and_splits_its_fused_attention():
   model = dataclasses.replace(MODEL, attention='splash', num_heads=2, embed_dim=256)
   report = compiled('shard_map', {'fsdp': 4}, 'v5e:2x2', model, dtype='bfloat16')
   assert report.kernels
-  assert count(report.collectives, least=LARGE)['all-reduce', ('fsdp',)] == 0
+  # Matrices are scattered, of whatever dimensions; biases, norms and the few positions are summed together.
+  assert sent(report, 'all-reduce', 'fsdp') < 0.05 * sent(report, 'reduce-scatter', 'fsdp')
   assert {each.dtype for each in report.collectives if each.bytes >= LARGE} == {'bf16'}
