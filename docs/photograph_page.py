@@ -72,6 +72,10 @@ def gradients(page: Page) -> None:
   page.get_by_role('img', name='Graph of the expression').wait_for()
 
 
+def estimate(page: Page) -> None:
+  page.get_by_role('list', name='A training step').wait_for()
+
+
 def server(page: Page) -> None:
   page.get_by_role('row', name='Requests a second').wait_for()
   model = page.evaluate("fetch('v1/systems').then((answer) => answer.json())")['texts']['models'][0]['id']
@@ -91,7 +95,7 @@ PICTURES: dict[str, tuple[str, Callable[[Page], None], str, dict[str, int]]] = {
 }
 SECTIONS = {
   'write': write, 'ask': ask, 'citation': citation, 'recommend': recommend, 'buy': buy, 'tokenizers': tokenizers,
-  'names': names, 'gradients': gradients, 'server': server,
+  'names': names, 'gradients': gradients, 'estimate': estimate, 'server': server,
 }  # fmt: skip
 
 

@@ -14,9 +14,12 @@ from collections.abc import Mapping
 from mlsd_jax.errors import UserError
 
 # On demand: the midpoint of what specialised clouds ask (mercatus-ai.com/blog/cloud-gpu-pricing); Google's list for its
-# regions in the US (cloud.google.com); the least of 26 providers (packet.ai/blog/gpu-pricing-models-compared).
-_MARKET, _GOOGLE, _LEAST = (
+# regions in the US, read in SkyPilot's catalogue (skypilot-org/skypilot-catalog, catalogs/v8/gcp/vms.csv at commit
+# 006059e, read in November 2026: v5e $1.20, v5p $4.20, v6e $2.70 a chip); the least of 26 providers
+# (packet.ai/blog/gpu-pricing-models-compared).
+_MARKET, _GOOGLE, _G2, _LEAST = (
   'specialised clouds, May 2026',
+  'Google Cloud, US, read in November 2026',
   'as Google Cloud listed about 2025, not checked',
   'packet.ai, June 2026',
 )
@@ -91,7 +94,7 @@ DEVICES = {
     8,
     12.5e9,
     0.71,
-    _GOOGLE,
+    _G2,
   ),
   'b200': Device(
     'B200 SXM',

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 
+import httpx
 import jax
 import polars as pl
 import pytest
@@ -46,7 +47,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='no chromium is install
 
 EVIL = '<img src=x onerror="window.evil=1"><script>window.evil=1</script>&amp;'
 PHONE = {'width': 375, 'height': 740}
-SECTIONS = ('write', 'ask', 'recommend', 'tokenizers', 'names', 'gradients', 'server')
+SECTIONS = ('write', 'ask', 'recommend', 'tokenizers', 'names', 'gradients', 'estimate', 'server')
 
 
 class Hindered:
@@ -209,6 +210,8 @@ def fill_section(page, section):
     page.get_by_role('list', name='Names', exact=True).get_by_role('listitem').first.wait_for()
   elif section == 'gradients':
     page.get_by_role('img', name='Graph of the expression').wait_for()
+  elif section == 'estimate':
+    page.get_by_role('list', name='A training step').wait_for()
   else:
     page.get_by_role('row', name='Requests a second').wait_for()
 
@@ -333,6 +336,28 @@ def test_names_are_made_and_scored(open_page):
   page.get_by_role('button', name='Score').click()
   page.get_by_role('alert').locator('visible=true').wait_for()
   assert names.count() == 0
+  assert open_page.refused.pop() == 400
+
+
+def test_an_estimate_says_what_bounds_it_and_what_does_not_fit(open_page):
+  page = open_page('estimate')
+  page.get_by_text('It fits; compute bounds a training step.').wait_for()
+  told = httpx.post(f'{page.url.partition("/#")[0]}/v1/estimate', json={}).json()
+  shown = page.get_by_role('row').filter(has=page.get_by_role('rowheader', name='parameters N', exact=True))
+  row = next(row for group in told['groups'] for row in group['rows'] if row['name'] == 'parameters N')
+  assert shown.first.inner_text().split('\t')[1] == row['shown']
+  bars = page.get_by_role('list', name='A decoding step of one request').get_by_role('listitem')
+  assert bars.count() == 3
+  assert 'weights' in page.locator('.bounds .chosen').nth(1).inner_text()
+  page.get_by_label('Size', exact=True).select_option('GPT-2 1.5B')
+  assert page.get_by_label('Layers').input_value() == '48'
+  page.get_by_label('Device', exact=True).select_option('l4')
+  page.get_by_role('button', name='Estimate').click()
+  page.get_by_text('It does not fit.').wait_for()
+  page.get_by_label('Heads').fill('7')
+  page.get_by_role('button', name='Estimate').click()
+  page.get_by_text('embed_dim 1600 is not divisible by num_heads 7').wait_for()
+  assert page.locator('#estimate-out > *').count() == 0
   assert open_page.refused.pop() == 400
 
 

@@ -3,6 +3,7 @@
 import {get, onMissingKey} from './api.js';
 import {byId, count, el, say} from './dom.js';
 import * as ask from './ask.js';
+import * as estimate from './estimate.js';
 import * as gradients from './gradients.js';
 import * as names from './names.js';
 import * as recommend from './recommend.js';
@@ -18,6 +19,7 @@ const SECTIONS = {
   tokenizers: [tokenizers, 'tokenizers'],
   names: [names, 'names'],
   gradients: [gradients, null],
+  estimate: [estimate, null],
   server: [server, null],
 };
 
