@@ -18,7 +18,7 @@ from absl import flags
 
 from experiments import command_line, contract, estimate_pages
 from experiments.estimate_quiz import KEYS, QuizConfig, quiz
-from experiments.estimate_settings import read_settings
+from experiments.estimate_settings import check_range, read_settings
 from experiments.estimate_systems import SYSTEMS
 from mlsd_jax.errors import UserError
 from mlsd_jax.estimates import hardware, here, table, units
@@ -49,7 +49,9 @@ def _hardware(run: contract.Run) -> hardware.Hardware:
   count, name = hardware.split(run.flags['hardware'])
   price = run.flags['dollars_per_hour']
   if name != hardware.HERE:
-    return hardware.find(run.flags['hardware'], units.parse(price, 'dollars') if price else None)
+    dollars = units.parse(price, 'dollars') if price else None
+    check_range('dollars_per_hour', price, dollars)
+    return hardware.find(run.flags['hardware'], dollars)
   if price:
     raise UserError('--dollars_per_hour has no effect with --hardware=here, which costs nothing more')
   return hardware.Hardware(here.measure(), count)

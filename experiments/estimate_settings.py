@@ -10,6 +10,8 @@ from mlsd_jax.estimates import units
 from mlsd_jax.estimates.hardware import BYTES, Hardware
 from mlsd_jax.estimates.table import Group
 
+LEAST, MOST = 1e-9, 1e18  # of any number, in its base unit: bytes, seconds, a count
+
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
@@ -43,6 +45,16 @@ class System:
   default: str = 'quickstart'
 
 
+def check_range(name: str, text: str, value: float | None) -> None:
+  """Refuses a number so small or so large that nothing can be said; 0 is for others to judge.
+
+  Raises:
+    UserError: it is out of range.
+  """
+  if value and not LEAST <= value <= MOST:
+    raise UserError(f'--{name}={text} is out of range; estimates are made for {LEAST:g} to {MOST:g}')
+
+
 def read_settings(system: System, flags: Mapping[str, Any]) -> dict[str, Any]:
   """The values of a system's flags as numbers; None where a flag is left empty.
 
@@ -68,4 +80,7 @@ def read_settings(system: System, flags: Mapping[str, Any]) -> dict[str, Any]:
       raise UserError(f'--{name}={text} is more than the whole; a share is at most 1 or 100%')
     if name == 'mfu' and value is not None and value < 0.001:
       raise UserError(f'--mfu={text} is below 0.1%, of which no estimate is one')
+    check_range(name, text, value)
+    if setting.dimension == 'count' and value and value < 1:
+      raise UserError(f'--{name}={text} must be at least 1')
   return values

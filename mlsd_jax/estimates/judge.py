@@ -8,6 +8,7 @@ import math
 
 from mlsd_jax.estimates.table import Group, Row
 
+_MANY = 100_000  # servers
 CAGE_SECONDS = 0.0058  # of processor time that a run costs the judge (benchmarks/algorithms_judge.py)
 
 
@@ -45,6 +46,10 @@ def waiting_share(offered: float, servers: int) -> float:
   """Erlang C: the share of those who find all `servers` busy, `offered` = rate x seconds below servers."""
   if offered >= servers:
     return 1.0
+  if servers > _MANY:  # the limit for many servers (Halfin and Whitt, 1981), in place of as many steps
+    spare = (servers - offered) / math.sqrt(offered)
+    density = math.exp(-(min(spare, 30.0) ** 2) / 2) / math.sqrt(2 * math.pi)
+    return density / (density + spare * math.erfc(-spare / math.sqrt(2)) / 2)
   # Erlang B by its recursion, which neither overflows nor cancels; C follows from it.
   blocked = 1.0
   for n in range(1, servers + 1):

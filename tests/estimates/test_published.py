@@ -165,6 +165,8 @@ def test_workers_of_a_judge():
   assert judge.waiting_share(0.6, 1) == pytest.approx(0.6)
   assert judge.waiting_share(1.2, 2) == pytest.approx(2 * 0.36 / 1.6)
   assert judge.waiting_share(3.0, 2) == 1.0
+  steps, limit = judge.waiting_share(99_800, 100_000), judge.waiting_share(99_800, 100_001)
+  assert limit == pytest.approx(steps, rel=0.01)  # one server more, by the limit for many
 
 
 def test_memory_of_merges_goes_through_the_measured_points():

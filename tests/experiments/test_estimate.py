@@ -60,6 +60,13 @@ def test_what_does_not_fit_is_said_with_what_would(say):
     (('--qps=5 GB',), "--qps: '5 GB' is a size; a rate, such as 500 QPS or 20/s is asked for"),
     (('--mfu=1.4',), '--mfu=1.4 is more than the whole'),
     (('--mfu=0',), 'must be above 0'),
+    (('--mfu=1e-300',), '--mfu=1e-300 is below 0.1%'),
+    (
+      ('--system=algorithms', '--contestants=1e300'),
+      '--contestants=1e300 is out of range; estimates are',
+    ),
+    (('--dollars_per_hour=1e300',), '--dollars_per_hour=1e300 is out of range'),
+    (('--new_tokens=0.5',), '--new_tokens=0.5 must be at least 1'),
     (('--dollars_per_hour=5 ms',), 'is a time; an amount of money'),
     (('--documents=3M',), '--documents has no effect with --system=gpt2; it is read by --system=retrieval'),
     (('--config.train.mesh.fsdp=3', '--hardware=8xh100'), 'fsdp=3 x tensor=1 does not fit 8 devices'),
