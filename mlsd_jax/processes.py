@@ -7,8 +7,12 @@ import os
 import pathlib
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+_LOOK_SECONDS = 2.0
 
 
 def process_pool(workers: int, start: Callable[..., object] | None = None, *arguments: Any) -> Any:
@@ -26,14 +30,22 @@ def process_pool(workers: int, start: Callable[..., object] | None = None, *argu
   environment = {'PYTHONPATH': os.pathsep.join(path or str(pathlib.Path.cwd()) for path in sys.path)}
   context = loky.backend.get_context('loky')  # 'loky_init_main' would run the main module in the workers
   return loky.ProcessPoolExecutor(
-    workers, context=context, initializer=_start, initargs=(start, arguments), env=environment
+    workers, context=context, initializer=_start, initargs=(os.getpid(), start, arguments), env=environment
   )
 
 
-def _start(start: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
+def _start(parent: int, start: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
+  threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
   if start is not None:
     start(*arguments)
+
+
+def _end_with(parent: int) -> None:
+  """Ends this process once its parent was killed, which could not end it; else it would wait for work for ever."""
+  while os.getppid() == parent:
+    time.sleep(_LOOK_SECONDS)
+  os._exit(1)
 
 
 def map_in_order[X, Y](

@@ -176,6 +176,37 @@ map_parts(numbered(range(12)), make_worker, sys.argv[1], identity={}, config=Exe
 """
 
 
+WAITING = """
+import os, pathlib, sys, time
+from mlsd_jax.executor import ExecutorConfig, map_parts
+
+def make_worker():
+  def work(task, folder):
+    pathlib.Path(task, 'pid').write_text(str(os.getpid()))
+    time.sleep(600)
+  return work
+
+map_parts({'one': sys.argv[1]}, make_worker, sys.argv[1] + '/out', identity={}, config=ExecutorConfig('processes', 1))
+"""
+
+
+def test_workers_end_with_the_command_that_is_killed(tmp_path, start_process, within):
+  process = start_process([sys.executable, '-c', WAITING, str(tmp_path)])
+  end = time.monotonic() + within(60)
+  while not (tmp_path / 'pid').exists() or not (tmp_path / 'pid').read_text():
+    assert time.monotonic() < end
+    time.sleep(0.05)
+  worker = int((tmp_path / 'pid').read_text())
+  process.kill()
+  process.wait()
+  end = time.monotonic() + within(30)
+  with contextlib.suppress(ProcessLookupError):
+    while time.monotonic() < end:
+      os.kill(worker, 0)
+      time.sleep(0.1)
+    pytest.fail('the worker lives on')
+
+
 @pytest.mark.parametrize('kind', ['here', 'processes'])
 def test_a_run_that_is_killed_again_and_again_goes_on(kind, tmp_path, start_process, within):
   killed = 0
