@@ -346,7 +346,7 @@ MODES = {
   ),
   'tune': contract.Mode(tune, ('search.pages', *_ASKED, 'tune', *sections.EXECUTOR), kept=('data', *_INDEX)),
   'update': contract.Mode(update, ('data', *_INDEX, *sections.EXECUTOR)),
-  'shards': contract.Mode(shards, ('data', 'encoder', 'chunk', 'shards', *sections.EXECUTOR)),
+  'shards': contract.Mode(shards, ('data.source', 'data.path', 'encoder', 'chunk', 'shards', *sections.EXECUTOR)),
   'collections': contract.Mode(
     collections, ('encoder', 'bm25', 'search.pages', *sections.EXECUTOR), flags=('collections',)
   ),
