@@ -1,7 +1,6 @@
-"""The speedrun against the quickstart, and what each of its ingredients brings: same text, same cores, one run.
+"""The speedrun against the quickstart: same text, same cores, one run (its ingredients: speedrun_ablation.py).
 
     python benchmarks/speedrun.py                                   # both sides whole, and their steps timed in turn
-    python benchmarks/speedrun.py --table --seeds=3 --steps=800     # each ingredient alone taken out, alone put in
 
 Losses do not depend on what else the machine does; times do. So a step's time is taken of all variants in turn, a few
 steps of each at a time, and what is told is the median of the ratios. What is finished is kept in --out, and a run that
@@ -13,7 +12,7 @@ import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlsd_jax.training import devices
@@ -23,7 +22,7 @@ devices.configure_backend(bfloat16=False)
 import jax
 
 from experiments import config_files
-from mlsd_jax import figures, files
+from mlsd_jax import files
 from mlsd_jax.data.tokens import EvalBatches, TokenBatches
 from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.language_model.text import Text, open_prepared
@@ -36,34 +35,16 @@ from mlsd_jax.training.loop import fit
 from mlsd_jax.training.optimizers import make_optimizer
 from mlsd_jax.training.step import init_state, make_train_step
 
-# What makes the speedrun, each as what it is without.
-INGREDIENTS: dict[str, dict[str, Any]] = {
-  'Muon': {
-    'train.optimizer.name': 'adamw', 'train.optimizer.learning_rate': 0.004, 'train.optimizer.clip_norm': 1.0,
-    'train.optimizer.beta1': 0.9, 'train.optimizer.beta2': 0.99, 'train.optimizer.epsilon': 1e-8,
-  },
-  'WSD schedule': {'train.optimizer.schedule': 'cosine'},
-  'squared ReLU': {'model.activation': 'swiglu'},
-  'QK norm': {'model.qk_norm': False, 'model.attention_scale': 0.0},
-  'value residual': {'model.value_residual': False},
-  'value embeddings': {'model.value_embeddings': ()},
-  'zero outputs': {'model.zero_outputs': False},
-  'embedding norm': {'model.embedding_norm': False, 'model.embedding_stddev': 0.02},
-  'own head': {'model.tied_head': True},
-}  # fmt: skip
-
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--table', action='store_true', help='the ingredients in place of the two sides')
   parser.add_argument('--seeds', type=int, default=1)
-  parser.add_argument('--steps', type=int, default=0, help='of the table, at equal tokens; 0 is those of the config')
   parser.add_argument('--rounds', type=int, default=7, help='of timing')
   parser.add_argument('--quickstart_steps', type=int, default=0, help='0 is those of the config')
   parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('speedrun.json'))
   options = parser.parse_args()
   done: dict[str, Any] = files.read_json(options.out) if options.out.exists() else {}
-  variants = ingredients(options.steps) if options.table else sides(options.quickstart_steps)
+  variants = sides(options.quickstart_steps)
   text = open_prepared(prepare_text(variants['speedrun'].data))
   ratios = time_in_turn({name: (config, text) for name, config in variants.items()}, options.rounds)
   for name, config in variants.items():
@@ -84,8 +65,6 @@ def main() -> None:
     )
     done[f'{name}, time'] = ratios[name]
   files.write_json(options.out, done)
-  if options.table:
-    draw(done, variants, options, options.out.with_suffix('.png'))
 
 
 def first_of(variants: Mapping[str, Any]) -> str:
@@ -96,30 +75,6 @@ def sides(quickstart_steps: int) -> dict[str, Any]:
   found = {name: config_files.load_config(f'configs/gpt2/{name}.py')[1] for name in ('quickstart', 'speedrun')}
   found['quickstart'].train.steps = quickstart_steps or found['quickstart'].train.steps
   return found
-
-
-def ingredients(steps: int) -> dict[str, Any]:
-  """The speedrun, without each ingredient, with none, and with each alone."""
-
-  def variant(without: Sequence[str]) -> Any:
-    config = config_files.load_config('configs/gpt2/speedrun.py')[1]
-    config.train.steps = steps or config.train.steps
-    for name in without:
-      for key, value in INGREDIENTS[name].items():
-        *sections, last = key.split('.')
-        node = config
-        for section in sections:
-          node = node[section]
-        node[last] = value
-    return config
-
-  every = list(INGREDIENTS)
-  return {
-    'speedrun': variant([]),
-    **{f'without {name}': variant([name]) for name in every},
-    'none of them': variant(every),
-    **{f'{name} alone': variant([other for other in every if other != name]) for name in every},
-  }
 
 
 def parts(config: Any, text: Text, seed: int = 0):
@@ -138,7 +93,12 @@ def train(config: Any, text: Text, seed: int) -> float:
   return result.metrics['loss']
 
 
-def time_in_turn(variants: Mapping[str, tuple[Any, Text]], rounds: int, steps: int = 5) -> dict[str, float]:
+def time_in_turn(
+  variants: Mapping[str, tuple[Any, Text]],
+  rounds: int,
+  steps: int = 5,
+  clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
   """Time of a step of each, as the median over rounds of its ratio to the first one's of the round."""
   runs = {}
   for name, (config, text) in variants.items():
@@ -154,34 +114,13 @@ def time_in_turn(variants: Mapping[str, tuple[Any, Text]], rounds: int, steps: i
   seconds: dict[str, list[float]] = {name: [] for name in runs}
   for _ in range(rounds):
     for name, run in runs.items():
-      start = time.perf_counter()
+      start = clock()
       run[2] = jax.block_until_ready(run[0](run[2], run[1]))[0]
-      seconds[name].append((time.perf_counter() - start) / steps)
+      seconds[name].append((clock() - start) / steps)
   first = first_of(runs)
   print(f'a step of {first}: {statistics.median(seconds[first]) * 1000:.1f} ms (median of {rounds} rounds)', flush=True)
   pairs = {name: zip(own, seconds[first], strict=True) for name, own in seconds.items()}
   return {name: statistics.median(own / other for own, other in each) for name, each in pairs.items()}
-
-
-def draw(done: Mapping[str, Any], variants: Mapping[str, Any], options: argparse.Namespace, path: pathlib.Path) -> None:
-  """What the loss rises by without each ingredient, and what each alone takes from none of them."""
-  mean = lambda name: statistics.mean(
-    done[f'{name}, seed {seed}, {variants[name].train.steps} x {variants[name].train.batch_size}']
-    for seed in range(options.seeds)
-  )
-  names = list(INGREDIENTS)
-  with figures.figure(path, size=(8.0, 4.6), grid='x') as (_, ((axes,),)):
-    rows = range(len(names))
-    lost = [mean(f'without {name}') - mean('speedrun') for name in names]
-    won = [mean('none of them') - mean(f'{name} alone') for name in names]
-    axes.barh([row - 0.2 for row in rows], lost, 0.4, color=figures.OURS, label='lost without it')
-    axes.barh([row + 0.2 for row in rows], won, 0.4, color=figures.PALETTE[0], label='won by it alone')
-    axes.set_yticks(list(rows), names)
-    axes.invert_yaxis()
-    axes.axvline(0.0, color=figures.INK, linewidth=0.8)
-    axes.set(xlabel='validation loss, nats a token')
-    axes.set(title=f'What each ingredient of the speedrun brings, {variants["speedrun"].train.steps:,} steps')
-    axes.legend(loc='lower right')
 
 
 if __name__ == '__main__':

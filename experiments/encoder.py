@@ -194,7 +194,7 @@ def _generator(run: contract.Run) -> Callable[[str], str] | None:
     return None
   from mlsd_jax.language_model import pretrained
 
-  return pretrained.writer(run.config.generator)
+  return pretrained.writer(run.config.generator).line
 
 
 def _train(

@@ -4,12 +4,12 @@ python -m experiments.gpt2                                                # a sm
 python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py             # GPT-2 124M
 python -m experiments.gpt2 --mode=sample --workdir=runs/gpt2/quickstart --config.sample.prompt='def '
 python -m experiments.gpt2 --mode=import --init_from=hf:gpt2 --workdir=runs/gpt2/pretrained
+python -m experiments.gpt2 --config=configs/gpt2/sft.py --init_from=hf:FOLDER --config.data.source=messages.jsonl
 python -m experiments.gpt2 --mode=chat --workdir=runs/gpt2/smollm2         # with an imported instruct model
 python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py --mode=compile --hardware=8xh100   # will it fit there?
 """
 
 import dataclasses
-import math
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -18,19 +18,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from absl import flags
-from ml_collections import ConfigDict
 
-from experiments import compile_mode, contract, gpt2_chat, sections
+from experiments import compile_mode, contract, gpt2_chat, gpt2_scaling, gpt2_start, sections
+from experiments.gpt2_material import (
+  OF_TEXT,
+  ConversationMaterial,
+  TextMaterial,
+  find_template,
+  finite,
+  is_of_conversations,
+  kept_template,
+)
 from mlsd_jax import files, sealed
 from mlsd_jax.compilation import Program, Slots, decoding_programs, train_program
-from mlsd_jax.data.bigram_baseline import bigram_val_loss
-from mlsd_jax.data.tokens import EvalBatches, TokenBatches, TokenDataset
+from mlsd_jax.data.tokens import EvalBatches
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
-from mlsd_jax.language_model import gpt2_folder, modern_folder, pretrained, text_scores
+from mlsd_jax.language_model import gpt2_folder, lora, modern_folder, pretrained, text_scores
+from mlsd_jax.language_model.chat import exact_answers
+from mlsd_jax.language_model.chat_template import ChatTemplate
+from mlsd_jax.language_model.lora import LoraConfig, lora_task
 from mlsd_jax.language_model.task import GPT_RULES, gpt_task
-from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, read_prompts, run_tokenizer
+from mlsd_jax.language_model.text import keep_tokenizer, open_prepared, read_prompts, run_tokenizer
 from mlsd_jax.language_model.text_preparation import PREPARED, prepare_text
 from mlsd_jax.models import gpt
 from mlsd_jax.models.families import DecoderConfig, functions_of, kind_of, read_config
@@ -48,8 +58,6 @@ from mlsd_jax.training.step import cast_floating
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
 FREE = ('sample', 'chat', 'evaluate', 'data.folder', 'data.workers', *free_keys('train'))
 _NAMES = {'gpt': 'GPT', 'modern': 'Modern decoder'}
-# Fields of the model that a start from other parameters (init_from) brings with it.
-_FIXED_BY_PARAMETERS = {'gpt': gpt2_folder.OF_PARAMETERS, 'modern': modern_folder.OF_PARAMETERS}
 
 
 def train(run: contract.Run) -> None:
@@ -60,37 +68,49 @@ def train(run: contract.Run) -> None:
   _sampling(config.sample)
   run.check(FREE)
   finished = run.result()
+  if (run.workdir / gpt2_scaling.FILE).exists():
+    raise UserError(f'{run.workdir} holds a ladder of --mode=scaling: choose another --workdir')
   if finished:
     return run.print_finished(_summary(finished))
 
-  init_params, model, tokenizer = _start(config)
-  if model is not None and tokenizer is not None:
-    _write_model(config, model, tokenizer)
+  factors = from_mapping(LoraConfig, config.lora.to_dict(), 'lora')
+  lora.check(factors, settings.optimizer, config.init_from)
+  template = find_template(config) if is_of_conversations(config) else None
+  if template is not None:
+    gpt2_chat.read_tools(run)
+  start = gpt2_start.load(config, template)
+  if start is not None:
+    gpt2_start.write_model(config, start.model, start.tokenizer)
     run.check(FREE)
-  text = open_prepared(prepare_text(config.data, tokenizer))
-  if model is None:
-    model = _model(config, text.tokenizer)
-  read_prompts(config.sample.prompt, text.tokenizer)
-  train_data = TokenBatches(text.train, settings.batch_size, model.context_length, settings.seed)
-  eval_data = EvalBatches(text.val, settings.batch_size, model.context_length)
+  material: TextMaterial | ConversationMaterial
+  if template is not None and start is not None:
+    material = ConversationMaterial(config, template, start.tokenizer, start.model.context_length)
+  else:
+    material = TextMaterial(config, start.tokenizer if start else None)
+  model = start.model if start else read_config(config.model.to_dict(), vocab_size=material.tokenizer.vocab_size)
+  read_prompts(config.sample.prompt, material.tokenizer)
+  train_data, eval_data = material.batches(settings, model.context_length)
   task = gpt_task(model, batch_size=settings.batch_size, length=model.context_length)
   num_params = functions_of(model).num_params(jax.eval_shape(task.init, jax.random.key(0)))
-  run.claim(FREE)
-  keep_tokenizer(run.workdir, text.tokenizer)
-  _describe(run, text, model, num_params)
+  metadata, base = pretrained.metadata(model), start.params if start else None
+  if factors.rank and start is not None:
+    metadata, task, base = pretrained.metadata(model, factors, start.base), lora_task(task, base, factors), None
+  run.claim(FREE, material.fingerprints)
+  keep_tokenizer(run.workdir, material.tokenizer)
+  if template is not None and distributed.is_main():
+    template.save(run.workdir)
+  _describe(run, material, model, num_params)
+  if factors.rank:
+    trained = functions_of(model).num_params(jax.eval_shape(task.init, jax.random.key(0)))
+    run.print(f'LoRA of rank {factors.rank}: {trained:,} parameters are trained, {trained / num_params:.2%} of them')
 
-  result = fit(
-    task, train_data, eval_data, settings, run.workdir, init_params=init_params, metadata=pretrained.metadata(model)
-  )
+  result = fit(task, train_data, eval_data, settings, run.workdir, init_params=base, metadata=metadata)
   if result.interrupted:
     return None
-  bigram = bigram_val_loss(text.train, text.val, text.tokenizer.vocab_size)
   run.write_result(
     {
       'val_loss': result.metrics['loss'],
-      'bigram_val_loss': bigram,
-      'perplexity': _finite(text_scores.perplexity(result.metrics['loss'])),
-      'bits_per_byte': _bits_per_byte(result.metrics['loss'], text.val),
+      **material.scores(result.metrics['loss']),
       'num_params': num_params,
       'tokens_per_second': result.items_per_second,
       'train_seconds': result.train_seconds,
@@ -98,24 +118,42 @@ def train(run: contract.Run) -> None:
       **result.origin(),
     }
   )
-  _plot(run, {'uniform guess': math.log(text.tokenizer.vocab_size), 'bigram model': bigram})
+  _plot(run, material.baselines)
   if distributed.is_main():  # which alone has written the result by now
     run.print(_summary(run.result() or {}))
-  params = cast_floating(sharding.gather_to_host(result.params), DTYPES[settings.dtype])
-  return _sample(run, params, model, text.tokenizer)
+  whole = result.params if not factors.rank else lora.join(result.params, task.frozen, factors)
+  params = cast_floating(sharding.gather_to_host(whole), DTYPES[settings.dtype])
+  if template is None:
+    return _sample(run, params, model, material.tokenizer)
+  sampling = _sampling(config.sample)
+  return gpt2_chat.show(run, gpt2_chat.make_speaker(run, params, model, material.tokenizer, template, sampling))
 
 
 def evaluate(run: contract.Run) -> None:
-  """Scores a trained run: loss, perplexity, bits per byte; HellaSwag and LAMBADA files where given."""
+  """Scores a trained run, or what --init_from would start one from: loss, perplexity, bits per byte; HellaSwag and
+  LAMBADA files where given; of conversations, the share of answers that are right to the letter."""
   config = run.config
-  params, model, origin = pretrained.load_run(run.workdir)
-  tokenizer = run_tokenizer(run.workdir)
-  text = open_prepared(prepare_text(config.data, tokenizer))
-  stride = config.evaluate.stride or model.context_length
-  batches = EvalBatches(text.val, config.train.batch_size, model.context_length, stride)
-  score = text_scores.score_text(params, model, batches, num_bytes=batches.target_bytes)
-  values: dict[str, Any] = {'val_loss': score.loss, 'perplexity': _finite(score.perplexity)}
-  values |= {'bits_per_byte': score.bits_per_byte, 'window': model.context_length, 'stride': stride}
+  answers: list[tuple[str, str, bool]] = []
+  if is_of_conversations(config):
+    params, model, tokenizer, template, origin = _open_taught(run)
+    material = ConversationMaterial(config, template, tokenizer, model.context_length)
+    loss = material.loss(params, model, config.train.batch_size)
+    values: dict[str, Any] = {'val_loss': loss, 'perplexity': finite(text_scores.perplexity(loss))}
+    if config.evaluate.answers:
+      sampling = SamplingConfig(temperature=0.0)
+      speaker = gpt2_chat.make_speaker(run, params, model, tokenizer, template, sampling)
+      asked = material.found.val_messages[: config.evaluate.answers]
+      answers = exact_answers(speaker, asked, gpt2_chat.read_tools(run))
+      values |= {'exact': sum(right for *_, right in answers) / len(answers), 'answers': len(answers)}
+  else:
+    params, model, origin = pretrained.load_run(run.workdir)
+    tokenizer = run_tokenizer(run.workdir)
+    text = open_prepared(prepare_text(config.data, tokenizer))
+    stride = config.evaluate.stride or model.context_length
+    batches = EvalBatches(text.val, config.train.batch_size, model.context_length, stride)
+    score = text_scores.score_text(params, model, batches, num_bytes=batches.target_bytes)
+    values = {'val_loss': score.loss, 'perplexity': finite(score.perplexity)}
+    values |= {'bits_per_byte': score.bits_per_byte, 'window': model.context_length, 'stride': stride}
   if config.evaluate.hellaswag:
     choice = text_scores.hellaswag(params, model, tokenizer, config.evaluate.hellaswag)
     values |= {f'hellaswag_{name}': value for name, value in dataclasses.asdict(choice).items()}
@@ -124,12 +162,25 @@ def evaluate(run: contract.Run) -> None:
     values |= {f'choices_{name}': value for name, value in dataclasses.asdict(choice).items()}
   if config.evaluate.lambada:
     last_word = text_scores.lambada(params, model, tokenizer, config.evaluate.lambada)
-    values |= {f'lambada_{name}': _finite(value) for name, value in dataclasses.asdict(last_word).items()}
+    values |= {f'lambada_{name}': finite(value) for name, value in dataclasses.asdict(last_word).items()}
   sealed.write_json(run.workdir / 'eval.json', values | origin)
   run.print(
     '\n'.join(f'{name:<24} {"overflows" if value is None else f"{value:.6g}"}' for name, value in values.items())
   )
+  for question, answer, right in answers[:8]:
+    run.print(f'{"right" if right else "wrong"}: {question!r} -> {answer!r}')
   run.print(_of_checkpoint(origin))
+
+
+def _open_taught(run: contract.Run) -> tuple[Any, DecoderConfig, Tokenizer, ChatTemplate, dict[str, Any]]:
+  """A run that was taught conversations; where the workdir holds none, what a run there would start from."""
+  if run.stored is not None or not run.config.init_from:
+    params, model, origin = pretrained.load_run(run.workdir)
+    return params, model, run_tokenizer(run.workdir), kept_template(run), origin
+  template = find_template(run.config)
+  start = gpt2_start.load(run.config, template)
+  assert start is not None  # as init_from is given
+  return start.params, start.model, start.tokenizer, template, {'checkpoint_step': 0}
 
 
 def sample(run: contract.Run) -> None:
@@ -141,9 +192,16 @@ def sample(run: contract.Run) -> None:
 def chat(run: contract.Run) -> None:
   """Talks with a run's model: lines of the standard input are messages, answers are streamed."""
   sampling = _sampling(run.config.sample, ('max_new_tokens',))
-  gpt2_chat.read_template(run)
+  template = gpt2_chat.read_template(run)
+  gpt2_chat.read_tools(run)
   params, model, tokenizer = _load(run)
-  gpt2_chat.talk(run, cast_floating(params, DTYPES[run.config.train.dtype]), model, tokenizer, sampling)
+  params = cast_floating(params, DTYPES[run.config.train.dtype])
+  gpt2_chat.talk(run, gpt2_chat.make_speaker(run, params, model, tokenizer, template, sampling))
+
+
+def scaling(run: contract.Run) -> None:
+  """Trains sizes at equal operations, fits a law to their losses, and tests it on the next size."""
+  gpt2_scaling.scale(run, FREE)
 
 
 def export(run: contract.Run) -> None:
@@ -181,7 +239,7 @@ def import_(run: contract.Run) -> None:
   shorter = {'context_length': run.config.model.context_length} if 'model.context_length' in run.given else {}
   params, model, tokenizer = pretrained.load(spec, tokenizer=run.config.init_tokenizer, **shorter)
   run.config.init_from = spec
-  _write_model(run.config, model, tokenizer)
+  gpt2_start.write_model(run.config, model, tokenizer)
   run.claim()
   tokenizer.save(run.workdir / 'tokenizer.json')
   pretrained.save(run.workdir, params, model)
@@ -202,14 +260,6 @@ def programs(config: Any) -> list[Program]:
   return [train_program(task, settings, {'tokens': tokens}), *serving]
 
 
-def _write_model(config: Any, model: DecoderConfig, tokenizer: Tokenizer) -> None:
-  """config.json says what ran: the model and the tokenizer that were loaded."""
-  config.data.tokenizer = tokenizer.name
-  fields = dataclasses.asdict(model)
-  del fields['vocab_size']  # the tokenizer's
-  config.model = ConfigDict(fields if kind_of(model) == 'gpt' else {'kind': kind_of(model), **fields})
-
-
 def _settle(run: contract.Run) -> None:
   """--init_from is config.init_from; what such a start brings with it is as the workdir's run found it.
 
@@ -227,27 +277,6 @@ def _settle(run: contract.Run) -> None:
     section, name = key.split('.')
     if key not in run.given:
       run.config[section][name] = run.stored[section][name]
-
-
-def _model(config: Any, tokenizer: Tokenizer) -> DecoderConfig:
-  return read_config(config.model.to_dict(), vocab_size=tokenizer.vocab_size)
-
-
-def _start(config: Any) -> tuple[Any, DecoderConfig | None, Tokenizer | None]:
-  """Parameters to start from, their model and tokenizer; all None for a start from nothing."""
-  if not config.init_from:
-    if config.init_tokenizer:
-      raise UserError(
-        'init_tokenizer is of the folder that init_from=hf:FOLDER names; a run from nothing has data.tokenizer'
-      )
-    return None, None, None
-  params, model, tokenizer = pretrained.load(config.init_from, tokenizer=config.init_tokenizer)
-  kind = config.model.get('kind', 'gpt')
-  if kind_of(model) != kind:
-    fitting = {'modern': 'configs/gpt2/modern_cpu.py', 'gpt': 'configs/gpt2/finetune_shakespeare.py'}[kind_of(model)]
-    raise UserError(f'{config.init_from} is a model of kind {kind_of(model)}, the config is for {kind}: see {fitting}')
-  chosen = {name: config.model[name] for name in config.model if name not in ('kind', *_FIXED_BY_PARAMETERS[kind])}
-  return *pretrained.lay_out(params, model, **chosen), tokenizer
 
 
 def _load(run: contract.Run) -> tuple[Any, DecoderConfig, Tokenizer]:
@@ -290,24 +319,15 @@ def _sampling(config: Any, counts: Sequence[str] = ('num_samples', 'max_new_toke
   return from_mapping(SamplingConfig, {name: config[name] for name in names}, 'sample')
 
 
-def _describe(run: contract.Run, text: Text, model: DecoderConfig, num_params: int) -> None:
+def _describe(
+  run: contract.Run, material: TextMaterial | ConversationMaterial, model: DecoderConfig, num_params: int
+) -> None:
   devices = jax.devices()
   run.print(
-    f'{text.source}: {len(text.train):,} training and {len(text.val):,} validation tokens '
-    f'({text.tokenizer.name}, {text.tokenizer.vocab_size:,} ids)\n'
+    f'{material.describe()}\n'
     f'{_NAMES[kind_of(model)]} of {model.num_layers} layers, {model.num_heads} heads, {model.embed_dim} wide, '
     f'{model.context_length} tokens of context: {num_params:,} parameters on {len(devices)} x {devices[0].device_kind}'
   )
-
-
-def _finite(value: float) -> float | None:
-  """null in the JSON for a perplexity that overflows."""
-  return value if math.isfinite(value) else None
-
-
-def _bits_per_byte(loss: float, split: TokenDataset) -> float:
-  """Nats a token -> bits a byte of text, comparable between tokenizers."""
-  return loss * (len(split) - 1) / math.log(2) / split.target_bytes
 
 
 def _plot(run: contract.Run, baselines: dict[str, float]) -> None:
@@ -317,10 +337,12 @@ def _plot(run: contract.Run, baselines: dict[str, float]) -> None:
 
 
 def _summary(result: dict[str, Any]) -> str:
+  time = f'{result["train_seconds"]:.0f} s, {result["tokens_per_second"]:,.0f} tokens/s'
+  if 'conversations' in result:
+    return f'validation loss {result["val_loss"]:.4f} nats a token of the assistant, {time}'
   return (
     f'validation loss {result["val_loss"]:.4f} nats a token (bigram model {result["bigram_val_loss"]:.4f}), '
-    f'{result["bits_per_byte"]:.4f} bits a byte, {result["train_seconds"]:.0f} s, '
-    f'{result["tokens_per_second"]:,.0f} tokens/s'
+    f'{result["bits_per_byte"]:.4f} bits a byte, {time}'
   )
 
 
@@ -336,46 +358,79 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 def _of_start(config: Any) -> tuple[str, ...]:
   """Keys that a start from other parameters brings with it."""
-  fields = _FIXED_BY_PARAMETERS[config.model.get('kind', 'gpt')]
+  fields = gpt2_start.FIXED_BY_PARAMETERS[config.model.get('kind', 'gpt')]
   return ('data.tokenizer', *(f'model.{name}' for name in fields))
 
 
 def _idle(run: contract.Run) -> dict[str, str]:
-  """A start from other parameters brings their model and tokenizer with it, prepared tokens their tokenizer."""
-  spec, source = run.config.init_from, str(run.config.data.source)
-  idle = dict.fromkeys(_of_start(run.config), f'a start from {spec} has its own') if spec else {}
+  """A start from other parameters brings their model and tokenizer with it, and what is off has no settings."""
+  config = run.config
+  found = {}
+  if config.init_from:
+    found = dict.fromkeys(_of_start(config), f'a start from {config.init_from} has its own')
+  mode = run.flags['mode']
+  if is_of_conversations(config):
+    found |= dict.fromkeys((f'data.{name}' for name in OF_TEXT), 'conversations are read whole, each on a line')
+    found |= {'evaluate.stride': 'conversations are scored one by one'}
+    if mode == 'evaluate' and run.stored is not None:
+      found |= dict.fromkeys(('init_from', 'init_tokenizer', 'chat.template'), f'the run in {run.workdir} has its own')
+    if mode == 'evaluate' and not config.evaluate.answers:
+      found |= dict.fromkeys(_OF_SPEAKING, 'evaluate.answers=0 asks for no answer')
+  elif mode in ('train', 'evaluate'):
+    no_turns: tuple[str, ...] = ('chat.template', 'chat.tools', 'evaluate.answers')
+    if mode == 'evaluate':
+      no_turns += (*_OF_SPEAKING, 'init_from', 'init_tokenizer')
+    found |= dict.fromkeys(no_turns, 'data.format=text has no turns')
+  source = str(config.data.source)
   if source.startswith(PREPARED):
-    idle |= {f'data.{name}': f'{source} is tokens already' for name in ('tokenizer', *_TEXT[2:])}
-  return idle
+    names = ('tokenizer', *(name for name in _DATA if name not in ('source', 'path')))
+    found |= {f'data.{name}': f'{source} is tokens already' for name in names}
+  if not config.lora.rank:
+    found |= dict.fromkeys(('lora.alpha', 'lora.matrices'), 'lora.rank=0 trains all parameters')
+  return found
 
 
 _OF_ANSWERS = (
   'max_new_tokens', 'temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty', 'presence_penalty',
   'frequency_penalty', 'stop', 'seed',
 )  # fmt: skip
-_TEXT = ('source', 'path', 'text_key', 'val_fraction', 'split', 'folder', 'workers')
+_OF_SPEAKING = ('sample.max_new_tokens', 'sample.stop', 'chat.tools')
+_DATA = ('source', 'path', 'format', 'val_fraction', *OF_TEXT)
 MODES = {
   'train': contract.Mode(
-    train, ('data', 'model', 'train', 'sample', 'init_from', 'init_tokenizer'), flags=('init_from',)
+    train,
+    ('data', 'model', 'train', 'lora', 'sample', 'chat.template', 'chat.tools', 'init_from', 'init_tokenizer'),
+    flags=('init_from',),
   ),
-  'evaluate': contract.Mode(evaluate, (*(f'data.{name}' for name in _TEXT), 'train.batch_size', 'evaluate')),
+  'evaluate': contract.Mode(
+    evaluate,
+    (
+      *(f'data.{name}' for name in _DATA),
+      *('train.batch_size', 'evaluate', 'init_from', 'init_tokenizer'),
+      *('chat.tools', 'chat.template', 'sample.max_new_tokens', 'sample.stop'),
+    ),
+    flags=('init_from',),
+  ),
   'sample': contract.Mode(sample, ('sample', 'train.dtype')),
   'chat': contract.Mode(
     chat,
     ('chat', 'train.dtype', *(f'sample.{name}' for name in _OF_ANSWERS)),
   ),
+  'scaling': contract.Mode(scaling, ('data', 'model', 'train', 'scaling')),
   'export': contract.Mode(export, flags=('overwrite',)),
   'import': contract.Mode(import_, ('init_from', 'init_tokenizer', 'model.context_length'), flags=('init_from',)),
   'compile': compile_mode.mode(programs, ('data.tokenizer', 'model', 'train'), compile_mode.training_changes),
 }
 SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(init_from=str, init_tokenizer=str),
-  'data': sections.Text,
+  'data': sections.TextOrConversations,
   'model': lambda values, name: read_config(values, name, vocab_size=256),
   'train': TrainConfig,
+  'lora': LoraConfig,
+  'scaling': gpt2_scaling.ScalingConfig,
   'evaluate': sections.TextEvaluation,
   'sample': sections.sample_with(SamplingConfig),
-  'chat': sections.keys(system=str, template=str),
+  'chat': sections.keys(system=str, template=str, tools=tuple[str, ...]),
 }
 RENAMED = {
   '--config.eval': '--config.evaluate',
@@ -387,6 +442,8 @@ CLASSES = (
   ('model', gpt.GPTConfig),
   ('model', ModernGPTConfig),
   ('model.rotary', RotaryConfig),
+  ('lora', LoraConfig),
+  ('scaling', gpt2_scaling.ScalingConfig),
   ('sample', SamplingConfig),
 )
 

@@ -1,13 +1,15 @@
 """Opening an index of experiments.retrieval with all that searches it, and asking it from a terminal."""
 
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from experiments import contract, process
 from mlsd_jax import sealed
 from mlsd_jax.encoder.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
 from mlsd_jax.errors import UserError
+from mlsd_jax.printable import printable
 from mlsd_jax.retrieval import answers, calibration, expansion, store, terminal
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
 from mlsd_jax.schema import from_mapping
@@ -30,6 +32,9 @@ def ask(run: contract.Run) -> None:
     f'{time.perf_counter() - started:.1f} s'
   )
 
+  def tell(sentence: str) -> None:
+    print(printable(sentence), flush=True)
+
   def respond(query: str) -> None:
     began = time.perf_counter()
     found = searcher.search(
@@ -44,7 +49,8 @@ def ask(run: contract.Run) -> None:
       min_confidence=settings.min_confidence,
       sentences=settings.sentences,
       pages=settings.pages,
-      write=write if run.config.generator else None,
+      write=write,
+      on_sentence=tell if write and sys.stdout.isatty() else None,
     )
     seconds = time.perf_counter() - began
     terminal.show(searcher, query, found, said, shown=settings.shown, seconds=seconds)
@@ -91,8 +97,8 @@ def read_calibration(run: contract.Run) -> calibration.Calibration:
   return calibration.Calibration(tuple(written['weights']), written['offset'])
 
 
-def open_generator(run: contract.Run) -> Callable[[str], str] | None:
-  """The project's own GPT as a function from a prompt to what it goes on with."""
+def open_generator(run: contract.Run) -> Any:
+  """The language model that the config names, a pretrained.Writer, or None."""
   if not run.config.generator:
     return None
   from mlsd_jax.language_model import pretrained

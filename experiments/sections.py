@@ -134,6 +134,11 @@ class Text(Documents):
 
 
 @dataclasses.dataclass(frozen=True)
+class TextOrConversations(Text):
+  format: Literal['text', 'conversations'] = 'text'
+
+
+@dataclasses.dataclass(frozen=True)
 class Words(Source):
   split_seed: int = 42
 
@@ -167,6 +172,7 @@ class TextEvaluation:
   hellaswag: str
   lambada: str
   choices: str
+  answers: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

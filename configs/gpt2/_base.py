@@ -1,8 +1,11 @@
 """What the GPT-2 variants share; a variant changes what it names."""
 
+import dataclasses
+
 from ml_collections import ConfigDict
 
 from configs.train_section import train_section
+from mlsd_jax.language_model.lora import LoraConfig
 
 
 def base() -> ConfigDict:
@@ -12,6 +15,7 @@ def base() -> ConfigDict:
       'data': {
         'source': 'hf:openwebtext',  # a name of data/sources.py, a local file or folder, tfds:NAME, hf:FOLDER
         'path': '',  # a file or folder of your own; the same as naming it as source
+        'format': 'text',  # or conversations: JSONL of {"messages": [...]}, of which the assistant's words are learnt
         'tokenizer': 'gpt2',  # bytes, char, bpe:N, unigram:N (learned from the source), cl100k_base, ..., or a file
         'text_key': 'text',  # the key or column of JSONL and Parquet that holds the text
         'val_fraction': 0.0005,
@@ -40,10 +44,19 @@ def base() -> ConfigDict:
         eval_every=1000,
         checkpoint_every=1000,
       ),
+      'lora': dataclasses.asdict(LoraConfig()),
+      'scaling': {
+        'depths': (1, 2, 3, 4),  # of --mode=scaling: a model of depth d has d layers and heads,
+        'width': 32,  # and is d times as wide as this
+        'budgets': (1e12, 2e12, 4e12),  # operations of a training; each size is trained at each
+        'next_depth': 5,  # what the law has not seen, and predicts
+        'next_budget': 8e12,
+      },
       'evaluate': {
         'stride': 0,  # of the windows; 0 is the context: every token scored once, with what precedes it there
         'hellaswag': '',  # local JSONL files for --mode=evaluate
         'lambada': '',
+        'answers': 0,  # of conversations: how many held-out ones are answered, and compared to the letter
         'choices': '',  # {"context", "choices", "label"} a line, scored as lm-evaluation-harness scores them
       },
       'sample': {
@@ -62,7 +75,8 @@ def base() -> ConfigDict:
       },
       'chat': {
         'system': '',  # what --mode=chat tells the model before the first message
-        'template': '',  # a Jinja file; '' is the template that the run keeps
+        'tools': (),  # that the model may call: calculator
+        'template': '',  # a Jinja file, or chatml; '' is the template of the run, or of what it starts from
       },
       'init_from': '',  # hf:FOLDER_OR_NAME, or a workdir of ours: start from its parameters
       'init_tokenizer': '',  # of a Hugging Face folder that has none: bytes, gpt2, cl100k_base, ..., or a file

@@ -5,7 +5,9 @@
 Written for jit over 8 GPUs, data parallel (docs/how-to/cluster.md). 162 M parameters, of which 124 M are in matrix
 products: the head is not tied. modded-nanogpt's target for this size is a validation loss of 3.28 on FineWeb.
 Not run: no cluster was at hand. Cost by arithmetic (flops_per_token): 2.2e+18 FLOP, or eleven minutes of eight H100 at
-40% of their peak.
+40% of their peak. Published for the same target and machine: llm.c's recipe 45 minutes and 10 B tokens; with Muon,
+rotary positions, QK norm and squared ReLU 15.2 minutes (modded-nanogpt's fifth record, October 2024); its record of
+June 2026 under 90 seconds and 0.4 B tokens, with float8, schedules of windows and much else that is not here.
 On TPU: --config.model.attention=splash. On other devices: --config.model.attention=xla.
 FineWeb is read from a folder of Parquet files (huggingface.co/datasets/HuggingFaceFW/fineweb):
 --config.data.source=hf:/path/to/fineweb.

@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ FILE = 'chat_template.json'  # of a workdir
 JINJA, CONFIG, MAP = 'chat_template.jinja', 'tokenizer_config.json', 'special_tokens_map.json'  # of Hugging Face's
 ROLES = ('system', 'user', 'assistant', 'tool')
 _MARK = '\ufdd1'  # a noncharacter, put into what would be taken for a special token
+_SPECIAL = r'<\|[^|<>\s]+\|>'  # how the field spells them
+_BEGIN, _END = '\ufdd2', '\ufdd3'  # around what a template marks by {% generation %}
 
 type Message = Mapping[str, Any]  # {'role': one of ROLES, 'content': text, ...}
 
@@ -43,6 +46,11 @@ class ChatTemplate:
     Raises:
       UserError: a message is none, or the template refuses the conversation or is none itself.
     """
+    text = self._render(messages, reply=reply, **more)
+    return text.replace(_BEGIN, '').replace(_END, '')
+
+  def _render(self, messages: Sequence[Message], *, reply: bool = False, **more: Any) -> str:
+    """The same, with marks around what the template says is the assistant's."""
     check_messages(messages)
     # They are asked for by `{% if tools %}`, and by name in no template that does not know them.
     variables = {'tools': None, 'documents': None, **self.tokens, **more}
@@ -60,19 +68,69 @@ class ChatTemplate:
     except jinja2.TemplateError as error:
       raise UserError(f'the chat template is no Jinja template: {_one_line(error)}') from error
 
-  def encode(self, messages: Sequence[Message], tokenizer: tokenizers.Tokenizer, **options: Any) -> np.ndarray:
-    """The int32 ids of the conversation: special tokens of the template are their ids, those of a message are text.
+  def render_parts(self, messages: Sequence[Message], tokenizer: tokenizers.Tokenizer) -> list[tuple[str, bool]]:
+    """The conversation in parts for `encode_text`, each with whether the assistant says it, to the end of its turn.
 
-    (Of a message that spells '<|im_end|>' Hugging Face makes the token that ends it.)
+    By {% generation %} where the template has it. Else a message of the assistant's is what follows the place where
+    the template would ask for it; white space behind the token that ends it is not its own.
+
+    Raises:
+      UserError: as `render`, or what the assistant says cannot be told apart.
     """
     special = getattr(tokenizer, 'special_tokens', {})
-    hidden = [token for token in special if token not in getattr(tokenizer, 'added', ())]
-    text = self.render([_mark(message, hidden) for message in messages], **options)
+    safe = [_mark(message, self._hidden(tokenizer)) for message in messages]
+    text = self._render(safe)
+    if _BEGIN in text:
+      cut = re.split(f'{_BEGIN}(.*?){_END}', text, flags=re.DOTALL)
+      return [(each, bool(i % 2)) for i, each in enumerate(cut) if each]
+    parts: list[tuple[str, bool]] = []
+    done = 0
+    for number, message in enumerate(safe):
+      if message['role'] != 'assistant':
+        continue
+      until = self._render(safe[: number + 1])
+      if number:
+        before = self._render(safe[:number], reply=True)
+      else:  # it is asked for behind no message: what stands before its words is the template's
+        before = until[: until.find(message.get('content') or '')]
+      if not (until.startswith(before) and text.startswith(until) and len(before) >= done):
+        raise UserError(
+          f'the chat template writes message {number} otherwise when it asks for it or goes on behind it, so that the '
+          "assistant's words cannot be told apart: put {% generation %} ... {% endgeneration %} around them"
+        )
+      said = until[len(before) :]
+      if said.rstrip().endswith(tuple(special)):
+        said = said.rstrip()
+      parts += [(text[done : len(before)], False), (said, True)]
+      done = len(before) + len(said)
+    return [(part, is_answer) for part, is_answer in [*parts, (text[done:], False)] if part]
+
+  def encode_text(self, text: str, tokenizer: tokenizers.Tokenizer) -> np.ndarray:
+    """The int32 ids of a rendered text whose messages were marked: see `encode`."""
+    special = getattr(tokenizer, 'special_tokens', {})
     parts = [
       np.array([special[part]], np.int32) if part in special else tokenizer.encode(part.replace(_MARK, ''))
       for part in split_at(text, special)
     ]
     return np.concatenate([np.empty(0, np.int32), *parts])
+
+  def _hidden(self, tokenizer: tokenizers.Tokenizer) -> list[str]:
+    """The special tokens that a message does not hold as such."""
+    special = getattr(tokenizer, 'special_tokens', {})
+    return [token for token in special if token not in getattr(tokenizer, 'added', ())]
+
+  def special_words(self) -> list[str]:
+    """What the template writes that looks like a token of its own, such as <|im_start|>, in the order of the source."""
+    named = [token for token in self.tokens.values() if re.fullmatch(_SPECIAL, token)]
+    return list(dict.fromkeys([*re.findall(_SPECIAL, self.source), *named]))
+
+  def encode(self, messages: Sequence[Message], tokenizer: tokenizers.Tokenizer, **options: Any) -> np.ndarray:
+    """The int32 ids of the conversation: special tokens of the template are their ids, those of a message are text.
+
+    (Of a message that spells '<|im_end|>' Hugging Face makes the token that ends it.)
+    """
+    hidden = self._hidden(tokenizer)
+    return self.encode_text(self.render([_mark(message, hidden) for message in messages], **options), tokenizer)
 
   def turn_end(self, tokenizer: tokenizers.Tokenizer) -> int | None:
     """The special token that ends an assistant's message, or None if the template has no such token."""
@@ -93,6 +151,20 @@ CHATML = ChatTemplate(
   "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
   '{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
 )
+
+
+def named(given: str) -> ChatTemplate:
+  """'chatml', or a Jinja file.
+
+  Raises:
+    UserError: there is no such file, or it is no text.
+  """
+  if given == 'chatml':
+    return CHATML
+  try:
+    return ChatTemplate(pathlib.Path(given).read_text(encoding='utf-8'))
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(f'config.chat.template={given}: {error}') from error
 
 
 def load_of_run(workdir: pathlib.Path) -> ChatTemplate | None:
@@ -140,6 +212,7 @@ def check_messages(messages: Sequence[Message]) -> None:
 def _mark(message: Message, special: Sequence[str]) -> dict[str, Any]:
   content = message.get('content')
   if isinstance(content, str):
+    content = re.sub(f'[{_BEGIN}{_END}]', '', content)
     for token in sorted(special, key=len, reverse=True):
       content = content.replace(token, token[:1] + _MARK + token[1:])
   return {**message, 'content': content}
@@ -156,8 +229,9 @@ def _environment() -> Any:
     tags = {'generation'}  # noqa: RUF012 (Jinja's own form)
 
     def parse(self, parser):
-      parser.stream.skip(1)
-      return parser.parse_statements(('name:endgeneration',), drop_needle=True)
+      line = next(parser.stream).lineno
+      mark = lambda text: jinja2.nodes.Output([jinja2.nodes.TemplateData(text)], lineno=line)
+      return [mark(_BEGIN), *parser.parse_statements(('name:endgeneration',), drop_needle=True), mark(_END)]
 
   environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
     trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, Generation]

@@ -44,14 +44,14 @@ def sharding_rules(config: DecoderConfig) -> Rules:
 
 def gpt_task(config: DecoderConfig, *, batch_size: int, length: int) -> Task:
   """Trains a GPT, of its paper, partial or modern, on {'tokens': [B, length + 1]}, with optional 'weights' [B, length]
-  on the targets.
+  on the targets, and 'documents' [B, length] where a row holds several (not for a partial one).
 
   Dropout is on in training when config.dropout > 0.
   """
   model = functions_of(config)
   return _next_token_task(
     lambda key: model.init(key, config),
-    lambda params, tokens, targets, key: model.token_losses(params, tokens, targets, config, key=key),
+    lambda params, *inputs, **options: model.token_losses(params, *inputs, config, **options),
     rules=sharding_rules(config),
     flops_per_token=model.flops_per_token(config, length),
     tokens_per_batch=batch_size * length,
@@ -63,7 +63,7 @@ def bigram_task(config: bigram.BigramConfig, *, batch_size: int, length: int) ->
   """Trains a bigram table on the batches of `gpt_task`."""
   return _next_token_task(
     lambda key: bigram.init(key, config),
-    lambda params, tokens, targets, _: bigram.token_losses(params, tokens, targets, config),
+    lambda params, tokens, targets, **_: bigram.token_losses(params, tokens, targets, config),
     rules=(),
     flops_per_token=6.0 * config.vocab_size**2,
     tokens_per_batch=batch_size * length,
@@ -73,17 +73,18 @@ def bigram_task(config: bigram.BigramConfig, *, batch_size: int, length: int) ->
 
 def _next_token_task(
   init: Callable[[jax.Array], Any],
-  nll: Callable[[Any, jax.Array, jax.Array, jax.Array | None], jax.Array],
+  nll: Callable[..., jax.Array],
   *,
   rules: Rules,
   flops_per_token: float,
   tokens_per_batch: int,
   random: bool,
 ) -> Task:
-  """The task of any model with a cross-entropy [B, T] of (params, tokens, targets, key)."""
+  """The task of any model with a cross-entropy [B, T] of (params, tokens, targets, key=, documents_BT=)."""
 
   def token_losses(params, batch, key):
-    nll_BT = nll(params, batch['tokens'][:, :-1], batch['tokens'][:, 1:], key)
+    packed = {'documents_BT': batch['documents']} if 'documents' in batch else {}
+    nll_BT = nll(params, batch['tokens'][:, :-1], batch['tokens'][:, 1:], key=key, **packed)
     weights_BT = batch.get('weights', jnp.ones(nll_BT.shape, jnp.float32))
     return {'loss': (jnp.sum(nll_BT * weights_BT), jnp.sum(weights_BT))}
 

@@ -77,6 +77,27 @@ def attend(
   return map_kernel(functools.partial(_attend_splash, window=window), q_BTHK, k_BSHK, v_BSHK)
 
 
+def document_mask(documents_BT: jax.Array, window: int = 0) -> jax.Array:
+  """Causal attention inside each document of a packed row, bool [B, T, T] for `attend`.
+
+  Args:
+    documents_BT: the number of the document that each token is of; tokens of one lie side by side.
+    window: as in `attend`.
+  """
+  length = documents_BT.shape[1]
+  seen_TS = jnp.tril(jnp.ones((length, length), bool))
+  if window:
+    seen_TS &= ~jnp.tril(jnp.ones((length, length), bool), -window)
+  return seen_TS & (documents_BT[:, :, None] == documents_BT[:, None, :])
+
+
+def document_positions(documents_BT: jax.Array) -> jax.Array:
+  """The place of each token in its own document, int32 [B, T], from 0; see `document_mask`."""
+  places_T = jnp.arange(documents_BT.shape[1])
+  begins_BT = jnp.pad(documents_BT[:, 1:] != documents_BT[:, :-1], ((0, 0), (1, 0)))
+  return places_T - jax.lax.cummax(jnp.where(begins_BT, places_T, 0), axis=1)
+
+
 def weights(q_BTHK: jax.Array, k_BSHK: jax.Array, mask_BTS: jax.Array | None = None, window: int = 0) -> jax.Array:
   """softmax(q k' / sqrt(K)) itself, float32 [B, H, T, S]; without a mask the queries are the last of the keys."""
   queries, keys = q_BTHK.shape[1], k_BSHK.shape[1]

@@ -208,24 +208,27 @@ class GPT(nnx.Module):
     x_BTD = self.token_embedding[...][tokens_BT] + self.position_embedding[...][positions_BT]
     return layers.dropout(x_BTD, self.config.dropout, key)
 
-  def hidden(self, tokens_BT, key=None):
-    """Final-norm hidden states [B, T, D] of a whole sequence."""
+  def hidden(self, tokens_BT, key=None, documents_BT=None):
+    """Final-norm hidden states [B, T, D] of a whole sequence, or of several documents in a row (attention.py)."""
     chex.assert_rank(tokens_BT, 2)
     chex.assert_type(tokens_BT, int)
     length, config = tokens_BT.shape[1], self.config
     if length > config.context_length:
       raise ValueError(f'a sequence of {length} tokens is longer than the {config.context_length} positions')
     keys = [None] * (config.num_layers + 1) if key is None else jax.random.split(key, config.num_layers + 1)
-    x_BTD = self.embed(tokens_BT, jnp.arange(length), keys[0])
+    packed = documents_BT is not None
+    mask_BTS = attention.document_mask(documents_BT) if packed else None
+    positions_BT = attention.document_positions(documents_BT) if packed else jnp.arange(length)
+    x_BTD = self.embed(tokens_BT, positions_BT, keys[0])
     if config.scan_layers:
       graphdef, stacked = nnx.split(self.blocks)
       run = _make_block_runner(graphdef, config.remat)
       scanned_keys = None if key is None else keys[1:]
-      x_BTD, _ = jax.lax.scan(lambda x, xs: (run(xs[0], x, xs[1]), None), x_BTD, (stacked, scanned_keys))
+      x_BTD, _ = jax.lax.scan(lambda x, xs: (run(xs[0], x, xs[1], mask_BTS), None), x_BTD, (stacked, scanned_keys))
     else:
       for block, block_key in zip(self.blocks, keys[1:], strict=True):
         graphdef, state = nnx.split(block)
-        x_BTD = _make_block_runner(graphdef, config.remat)(state, x_BTD, block_key)
+        x_BTD = _make_block_runner(graphdef, config.remat)(state, x_BTD, block_key, mask_BTS)
     return self.final_norm(x_BTD)
 
   def logits(self, hidden_BTD):
@@ -233,9 +236,9 @@ class GPT(nnx.Module):
     # The logits are cut, not the table: a GPU would copy all of it for every token.
     return jnp.einsum('BTD,VD->BTV', hidden_BTD, self.token_embedding[...])[..., : self.config.vocab_size]
 
-  def token_losses(self, tokens_BT, targets_BT, key=None):
+  def token_losses(self, tokens_BT, targets_BT, key=None, documents_BT=None):
     config = self.config
-    hidden_BTD = self.hidden(tokens_BT, key)
+    hidden_BTD = self.hidden(tokens_BT, key, documents_BT)
     chex.assert_equal_shape([tokens_BT, targets_BT])
     return linear_cross_entropy(
       hidden_BTD, self.token_embedding[...], targets_BT, vocab_size=config.vocab_size, chunks=config.loss_chunks
@@ -264,10 +267,11 @@ class GPT(nnx.Module):
 
 
 def _make_block_runner(graphdef, remat: str):
-  """(state, x, key) -> x as a pure function, so that it can be scanned and rematerialised."""
+  """(state, x, key, mask) -> x as a pure function, so that it can be scanned and rematerialised."""
 
-  def run(state, x_BTD, key):
-    return nnx.merge(graphdef, state)(x_BTD, key)[0]
+  def run(state, x_BTD, key, mask_BTS):
+    packed = {} if mask_BTS is None else {'mask_BTS': mask_BTS}  # which the blocks of partial_gpt.py do not know
+    return nnx.merge(graphdef, state)(x_BTD, key, **packed)[0]
 
   return run if remat == 'none' else jax.checkpoint(run, policy=REMAT_POLICIES[remat])
 
@@ -289,10 +293,15 @@ def apply(params: adapter.Params, tokens_BT: jax.Array, config: GPTConfig, *, ke
 
 
 def token_losses(
-  params: adapter.Params, tokens_BT: jax.Array, targets_BT: jax.Array, config: GPTConfig, *, key=None
+  params: adapter.Params, tokens_BT: jax.Array, targets_BT: jax.Array, config: GPTConfig, *, key=None, documents_BT=None
 ) -> jax.Array:
-  """Cross-entropy [B, T] in nats of each target, float32, through chunked logits (config.loss_chunks)."""
-  return bind(params, config).token_losses(tokens_BT, targets_BT, key)
+  """Cross-entropy [B, T] in nats of each target, float32, through chunked logits (config.loss_chunks).
+
+  Args:
+    documents_BT: the document of each token, where a row holds several: attention does not cross from one to another,
+      and positions begin anew. Attention is then plain XLA's, whatever config.attention says.
+  """
+  return bind(params, config).token_losses(tokens_BT, targets_BT, key, documents_BT)
 
 
 def init_cache(config: GPTConfig, rows: int, slots: int, dtype=jnp.float32) -> Cache:

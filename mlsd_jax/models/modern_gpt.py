@@ -166,7 +166,7 @@ class Attention(nnx.Module):
     self.mix = ValueMix(start) if len(start) > 1 else None
     self.window, self.config = window, config
 
-  def __call__(self, x_BTD, positions, past=None, first_BTGK=None, embedded_BTGK=None):
+  def __call__(self, x_BTD, positions, past=None, first_BTGK=None, embedded_BTGK=None, documents_BT=None):
     """`past` is (keys, values, index_B, row) of a cache; returns the output, the (updated) past, and the values.
 
     `first_BTGK` are the values of the first layer, and of the first layer itself its own.
@@ -188,7 +188,10 @@ class Attention(nnx.Module):
       held = attention.update_cache(keys_RGKS, values_RGSK, k_BTGK, v_BTGK, index_B, row)
       y_BTHK = attention.attend_cached(q_BTHK, *held, index_B, row, self.window)
       return self.out(y_BTHK), held, own_BTGK
-    y_BTHK = attention.attend(q_BTHK, k_BTGK, v_BTGK, implementation=self.config.attention, window=self.window)
+    mask_BTS = None if documents_BT is None else attention.document_mask(documents_BT, self.window)
+    y_BTHK = attention.attend(
+      q_BTHK, k_BTGK, v_BTGK, implementation=self.config.attention, mask_BTS=mask_BTS, window=self.window
+    )
     return self.out(y_BTHK), None, own_BTGK
 
 
@@ -224,8 +227,8 @@ class Block(nnx.Module):
     self.norm_2 = RMSNorm(config.embed_dim, config)
     self.mlp = MLP(config, rngs)
 
-  def __call__(self, x_BTD, positions, past=None, first_BTGK=None, embedded_BTGK=None):
-    y_BTD, past, own_BTGK = self.attention(self.norm_1(x_BTD), positions, past, first_BTGK, embedded_BTGK)
+  def __call__(self, x_BTD, positions, past=None, first_BTGK=None, embedded_BTGK=None, documents_BT=None):
+    y_BTD, past, own_BTGK = self.attention(self.norm_1(x_BTD), positions, past, first_BTGK, embedded_BTGK, documents_BT)
     x_BTD = x_BTD + y_BTD
     return x_BTD + self.mlp(self.norm_2(x_BTD)), past, own_BTGK
 
@@ -261,27 +264,30 @@ class ModernGPT(nnx.Module):
       found[layer] = table[...][tokens_BT].reshape(*tokens_BT.shape, config.kv_heads, config.width_of_head)
     return found
 
-  def hidden(self, tokens_BT):
-    """Final-norm hidden states [B, T, D] of a whole sequence."""
+  def hidden(self, tokens_BT, documents_BT=None):
+    """Final-norm hidden states [B, T, D] of a whole sequence, or of several documents in a row (attention.py)."""
     chex.assert_rank(tokens_BT, 2)
     chex.assert_type(tokens_BT, int)
     length, config = tokens_BT.shape[1], self.config
     if length > config.context_length:
       raise ValueError(f'a sequence of {length} tokens is longer than the context of {config.context_length}')
-    x_BTD, positions_T = self.embed(tokens_BT), jnp.arange(length)
+    x_BTD = self.embed(tokens_BT)
+    positions = jnp.arange(length) if documents_BT is None else attention.document_positions(documents_BT)
     if config.scan_layers:
       graphdef, stacked = nnx.split(self.blocks)
       run = _make_block_runner(graphdef, config.remat)
       # The first layer stands before the scan, as it is the one whose values the others are given.
-      x_BTD, first_BTGK = run(jax.tree.map(lambda leaf: leaf[0], stacked), x_BTD, positions_T)
+      first = jax.tree.map(lambda leaf: leaf[0], stacked)
+      x_BTD, first_BTGK = run(first, x_BTD, positions, documents_BT=documents_BT)
       rest = jax.tree.map(lambda leaf: leaf[1:], stacked)
-      x_BTD, _ = jax.lax.scan(lambda x, state: (run(state, x, positions_T, first_BTGK)[0], None), x_BTD, rest)
+      step = lambda x, state: (run(state, x, positions, first_BTGK, documents_BT=documents_BT)[0], None)
+      x_BTD, _ = jax.lax.scan(step, x_BTD, rest)
     else:
       first_BTGK = None
       for block, embedded_BTGK in zip(self.blocks, self.embed_values(tokens_BT), strict=True):
         graphdef, state = nnx.split(block)
         run = _make_block_runner(graphdef, config.remat)
-        x_BTD, own_BTGK = run(state, x_BTD, positions_T, first_BTGK, embedded_BTGK)
+        x_BTD, own_BTGK = run(state, x_BTD, positions, first_BTGK, embedded_BTGK, documents_BT)
         first_BTGK = own_BTGK if first_BTGK is None else first_BTGK
     return self.final_norm(x_BTD)
 
@@ -294,9 +300,9 @@ class ModernGPT(nnx.Module):
     logits_BTV = jnp.einsum('BTD,VD->BTV', hidden_BTD, self.output_table)[..., : self.config.vocab_size]
     return cap_logits(logits_BTV, self.config.logit_softcap)
 
-  def token_losses(self, tokens_BT, targets_BT):
+  def token_losses(self, tokens_BT, targets_BT, documents_BT=None):
     config = self.config
-    hidden_BTD = self.hidden(tokens_BT)
+    hidden_BTD = self.hidden(tokens_BT, documents_BT)
     chex.assert_equal_shape([tokens_BT, targets_BT])
     return linear_cross_entropy(
       hidden_BTD,
@@ -334,8 +340,8 @@ class ModernGPT(nnx.Module):
 def _make_block_runner(graphdef, remat: str):
   """(state, x, positions, ...) -> (x, values) as a pure function, so that it can be scanned and rematerialised."""
 
-  def run(state, x_BTD, positions_T, first_BTGK=None, embedded_BTGK=None):
-    x_BTD, _, own_BTGK = nnx.merge(graphdef, state)(x_BTD, positions_T, None, first_BTGK, embedded_BTGK)
+  def run(state, x_BTD, positions, first_BTGK=None, embedded_BTGK=None, documents_BT=None):
+    x_BTD, _, own_BTGK = nnx.merge(graphdef, state)(x_BTD, positions, None, first_BTGK, embedded_BTGK, documents_BT)
     return x_BTD, own_BTGK
 
   return run if remat == 'none' else jax.checkpoint(run, policy=REMAT_POLICIES[remat])
@@ -358,10 +364,16 @@ def apply(params: adapter.Params, tokens_BT: jax.Array, config: ModernGPTConfig,
 
 
 def token_losses(
-  params: adapter.Params, tokens_BT: jax.Array, targets_BT: jax.Array, config: ModernGPTConfig, *, key=None
+  params: adapter.Params,
+  tokens_BT: jax.Array,
+  targets_BT: jax.Array,
+  config: ModernGPTConfig,
+  *,
+  key=None,
+  documents_BT=None,
 ) -> jax.Array:
   """As gpt.token_losses."""
-  return bind(params, config).token_losses(tokens_BT, targets_BT)
+  return bind(params, config).token_losses(tokens_BT, targets_BT, documents_BT)
 
 
 def init_cache(config: ModernGPTConfig, rows: int, slots: int, dtype=jnp.float32) -> Cache:

@@ -14,6 +14,7 @@ from mlsd_jax.retrieval.questions import Question
 from mlsd_jax.retrieval.search import Found, Hit, Searcher
 from mlsd_jax.retrieval.sentence_scores import Candidate, Reader, needed, span_of, top_order
 from mlsd_jax.retrieval.store import Store
+from mlsd_jax.retrieval.written import Write, Written, write_answer
 
 __all__ = ['Answer', 'Calibration', 'Citation', 'answer', 'distinct', 'prompt', 'signals']
 
@@ -41,7 +42,8 @@ class Answer:
     citations: the best sentence first; empty if nothing was found.
     confidence: probability that the corpus answers such a query; None without a calibration.
     abstains: the confidence is below what was asked for, so `citations` should not be taken for an answer.
-    text: written by a language model from the citations; '' without one.
+    text: written by a language model from the citations, the sentences that they hold (written.py); '' without one.
+    dropped: the sentences that they do not.
     signals: what the confidence was made of.
   """
 
@@ -49,6 +51,7 @@ class Answer:
   confidence: float | None
   abstains: bool
   text: str = ''
+  dropped: Sequence[str] = ()
   signals: Signals = NOTHING
 
 
@@ -61,7 +64,8 @@ def answer(
   min_confidence: float = 0.5,
   sentences: int = 3,
   pages: int = 5,
-  write: Callable[[str], str] | None = None,
+  write: Write | None = None,
+  on_sentence: Callable[[str], None] | None = None,
 ) -> Answer:
   """Picks the sentences that fit the query best from the first pages found, each page's near duplicates left out.
 
@@ -69,6 +73,7 @@ def answer(
     min_confidence: below it the answer abstains.
     pages: how many of the first pages are read.
     write: a language model, prompt to continuation; it is given the citations and the query.
+    on_sentence: called with each sentence of it that the citations hold, as it is written; see written.write_answer.
   """
   reader = _reader(searcher.store)
   candidates = reader.score(query, _relative(distinct(searcher, found)[:pages]))
@@ -76,8 +81,11 @@ def answer(
   told = signals(reader, query, found, candidates)
   confidence = calibration(told) if calibration else None
   abstains = not citations or (confidence is not None and confidence < min_confidence)
-  text = write(prompt(query, citations)).strip() if write and not abstains else ''
-  return Answer(citations, confidence, abstains, text, told)
+  text = Written()
+  if write and not abstains:
+    sources = [f'{each.title}: {each.text}' for each in citations]
+    text = write_answer(write, prompt(query, citations), query, sources, on_sentence)
+  return Answer(citations, confidence, abstains, text.text, text.dropped, told)
 
 
 def signals(reader: Reader, query: str, found: Found, candidates: Sequence[Candidate]) -> Signals:
@@ -116,7 +124,7 @@ def distinct(searcher: Searcher, found: Found) -> list:
 def prompt(query: str, citations: Sequence[Citation]) -> str:
   """What a language model is asked to continue."""
   sources = '\n'.join(f'[{i}] {each.title}: {each.text}' for i, each in enumerate(citations, start=1))
-  return f'Sources:\n{sources}\n\nQuestion: {query}\nAnswer, with the sources in brackets:'
+  return f'Sources:\n{sources}\n\nQuestion: {query}\nAnswer from the sources alone, each sentence with their numbers:'
 
 
 def _relative(hits: Sequence[Hit]) -> list[tuple[int, float]]:

@@ -33,6 +33,9 @@ def show(searcher: Searcher, query: str, found: Found, answer: Answer, *, shown:
     console.print(as_text(f'Answer{confidence}', 'bold'))
     if answer.text:
       console.print(as_text(answer.text))
+    if answer.dropped:
+      left_out = f'({len(answer.dropped)} of what was written left out: the sources that it cites do not say it)'
+      console.print(as_text(left_out, 'dim'))
     for number, each in enumerate(answer.citations, start=1):
       console.print(marked(_shorten(each.text, _CITED)), as_text(f'[{number}]', 'cyan'), sep=' ')
     for number, each in enumerate(answer.citations, start=1):

@@ -23,7 +23,14 @@ from mlsd_jax.training.preemption import Preemption
 from mlsd_jax.training.prefetch import prefetch
 from mlsd_jax.training.profiler import Trace
 from mlsd_jax.training.progress import Progress
-from mlsd_jax.training.step import TrainState, init_state, make_eval_step, make_train_step, state_shardings
+from mlsd_jax.training.step import (
+  TrainState,
+  init_state,
+  make_eval_step,
+  make_train_step,
+  place_frozen,
+  state_shardings,
+)
 from mlsd_jax.training.step_log import StepLog
 from mlsd_jax.training.task import EvalData, Task, TrainData
 
@@ -129,6 +136,7 @@ class _Run:
       by_rows=config.optimizer.by_rows,
     )
     self.eval_step = make_eval_step(task, self.mesh, dtype=dtype)
+    self.frozen = place_frozen(task, self.mesh)
     self.checkpoints = Checkpoints(workdir / 'checkpoints', keep=config.keep_checkpoints, metadata=metadata)
     self.best = Checkpoints(workdir / 'best', keep=1, metadata=metadata)
     self.best_loss = math.inf
@@ -197,7 +205,7 @@ class _Run:
     batches = prefetch(self._batches(train_data, step))
     try:
       for count, batch in batches:
-        state, metrics = self.train_step(state, batch)  # returns at once; the devices work on
+        state, metrics = self.train_step(state, batch, *self.frozen)  # returns at once; the devices work on
         step += count  # counted here, as asking the state for it would wait for them
         log.add(step, metrics)
         if trace:
@@ -246,7 +254,8 @@ class _Run:
     return metrics
 
   def _metrics(self, params: Any, eval_data: EvalData) -> dict[str, float]:
-    return evaluate(self.eval_step, params, eval_data, self.config.batch_size, self.mesh)
+    step = lambda params, batch: self.eval_step(params, batch, *self.frozen)
+    return evaluate(step, params, eval_data, self.config.batch_size, self.mesh)
 
   def finish(self, state: TrainState, eval_data: EvalData | None) -> tuple[Any, dict[str, float], int]:
     """The parameters to report, their metrics on the evaluation data, and their step."""

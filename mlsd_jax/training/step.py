@@ -72,7 +72,7 @@ def make_train_step(
   dtype: Any = jnp.float32,
   by_rows: bool = False,
 ) -> jax.stages.Wrapped:
-  """(state, batches) -> (state, metrics), compiled; `state` is donated.
+  """(state, batches, *place_frozen) -> (state, metrics), compiled; `state` is donated.
 
   `batches` has a leading axis of steps: all of them run in one dispatch. Every metric is a (sum, weight) pair of arrays
   with that leading axis; 'grad_norm' (before clipping) is added.
@@ -97,13 +97,16 @@ def make_train_step(
   elif kind == 'shard_map' and _ways(mesh) == 1 < mesh.size:
     gradient_of = _global_gradient  # the batch is on one (group of) devices, and there is nothing to be written out
 
-  def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+  def one_step(frozen: Any, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     # Large tables give way to the few rows that the batch looks up: the optimiser then passes over those alone.
     distinct = row_updates.find_distinct(task, state.params, batch) if by_rows else {}
     params, opt_state = row_updates.take((state.params, state.opt_state), distinct)
     gradient = gradient_of(task, mesh, accumulation, dtype)
     # The key is a function of the step alone: a run that was stopped draws the dropout masks it would have drawn.
-    grads, metrics = gradient(params, batch, jax.random.fold_in(state.key, state.step), distinct)
+    whole = params if task.join is None else {'trained': params, 'frozen': frozen}
+    grads, metrics = gradient(whole, batch, jax.random.fold_in(state.key, state.step), distinct)
+    # What is frozen has zeros here, which nobody reads: the compiler leaves them out.
+    grads = grads if task.join is None else grads['trained']
     weight = metrics['loss'][1]
     # Divided only here, by the weight of the whole batch: means of unlike parts do not average to the mean of all.
     # Where nothing of it counts, the gradient is zero.
@@ -114,17 +117,36 @@ def make_train_step(
     metrics['grad_norm'] = (optax.tree.norm(grads), jnp.ones(()))
     return TrainState(state.step + 1, params, opt_state, state.key), metrics
 
-  def many_steps(state: TrainState, batches: Batch) -> tuple[TrainState, Metrics]:
+  def many_steps(state: TrainState, batches: Batch, frozen: Any = None) -> tuple[TrainState, Metrics]:
+    step = functools.partial(one_step, frozen)
     with _known_mesh(mesh, kind):
       if jax.tree.leaves(batches)[0].shape[0] == 1:  # a scan of length one costs a copy of the state
-        state, metrics = one_step(state, jax.tree.map(lambda x: x[0], batches))
+        state, metrics = step(state, jax.tree.map(lambda x: x[0], batches))
         return state, jax.tree.map(lambda x: x[None], metrics)
-      return jax.lax.scan(one_step, state, batches)  # a loop inside the program: Python starts it once for all steps
+      return jax.lax.scan(step, state, batches)  # a loop inside the program: Python starts it once for all steps
 
   abstract = jax.eval_shape(lambda key: init_state(task, optimizer, key), jax.random.key(0))
   shardings = state_shardings(abstract, task, mesh)
   # Donated: the new state is written over the old one, for which there would often be no second place in memory.
   return jax.jit(many_steps, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
+
+
+def place_frozen(task: Task, mesh: Mesh) -> tuple[Any, ...]:
+  """What the steps of a task take behind state and batches (parameters and batch): what it has frozen, on the mesh."""
+  if task.join is None:
+    return ()
+  shardings = sharding.tree_shardings(task.frozen, task.sharding_rules, mesh)
+  return (jax.jit(lambda tree: tree, out_shardings=shardings)(task.frozen),)
+
+
+def _whole(task: Task) -> Callable[[Any], Any]:
+  """Parameters of the model, of those that are trained and those that are not; only the first have a gradient."""
+  join = task.join
+  return (
+    (lambda params: params)
+    if join is None
+    else lambda both: join(both['trained'], jax.lax.stop_gradient(both['frozen']))
+  )
 
 
 def _ways(mesh: Mesh) -> int:
@@ -163,10 +185,11 @@ def refuse_microbatches(accumulation: int) -> None:
     )
 
 
-def make_eval_step(task: Task, mesh: Mesh, *, dtype: Any = jnp.float32) -> Callable[[Any, Batch], Metrics]:
-  """(params, batch) -> metrics as (sum, weight) pairs, compiled."""
+def make_eval_step(task: Task, mesh: Mesh, *, dtype: Any = jnp.float32) -> Callable[..., Metrics]:
+  """(params, batch, *place_frozen) -> metrics as (sum, weight) pairs, compiled."""
 
-  def evaluate(params, batch):
+  def evaluate(params, batch, frozen=None):
+    params = params if task.join is None else task.join(params, frozen)
     with _known_mesh(mesh):
       return task.evaluate(_gathered(cast_floating(params, dtype), task, mesh), batch)
 
@@ -177,10 +200,11 @@ def _weighted_loss(task: Task, dtype: Any, axis_name: AxisName = ()):
   """The gradient of the *sum* over items, so that parts of a batch add up whatever their weights."""
   options = {'axis_name': axis_name} if task.whole_batch else {}
   loss_of_tables = row_updates.looking_up(task)
+  whole = _whole(task)
 
   def loss(params, batch, key, distinct):
     # The cast is differentiated too: the gradient has the dtype of what is handed in.
-    mean, metrics = loss_of_tables(cast_floating(params, dtype), batch, key, distinct, **options)
+    mean, metrics = loss_of_tables(cast_floating(whole(params), dtype), batch, key, distinct, **options)
     return mean * jax.lax.stop_gradient(metrics['loss'][1]), metrics
 
   gradient = jax.grad(loss, has_aux=True)
@@ -257,8 +281,9 @@ def _per_device_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
 
   def gather(x, spec):
     found = sharding.batch_axes_of(spec)
-    # Cast before they are gathered and reduced before they are widened: half the bytes in bfloat16.
-    x = cast_floating(x, dtype)
+    # Cast before they are gathered and reduced before they are widened: half the bytes in bfloat16. (Not what is yet to
+    # be joined, whose sum would lose in it what the smaller part adds.)
+    x = cast_floating(x, dtype) if task.join is None else x
     return x if found is None else jax.lax.all_gather(x, found[1], axis=found[0], tiled=True)
 
   def reduce(g, spec, like):
@@ -344,7 +369,8 @@ def _pmap_gradient(task: Task, mesh: Mesh, accumulation: int, dtype: Any):
   def device(params, rows, key_and_distinct):
     key, distinct = key_and_distinct
     key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))  # else all devices would draw the same masks
-    found = _accumulate(grad, cast_floating(params, dtype), rows, key, distinct, accumulation)
+    params = cast_floating(params, dtype) if task.join is None else params
+    found = _accumulate(grad, params, rows, key, distinct, accumulation)
     grads, metrics = jax.lax.psum(found, axis_name)
     return jax.tree.map(lambda g, x: g.astype(x.dtype), grads, params), metrics
 

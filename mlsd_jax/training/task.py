@@ -29,6 +29,10 @@ class Task:
     lookups: batch -> ids [n] by the path of a table. Where given, `loss` finds at those paths not the tables but the
       rows that were looked up, [n, D]; where the optimiser allows it, these rows alone are then updated
       (row_updates.py). `evaluate` has the tables.
+    frozen: parameters that are not trained, laid out over devices by the same rules. `init` then makes those that are,
+      and `join` the model's of both; gradients, optimiser state and checkpoints are of the trained ones alone, and
+      `loss` and `evaluate` have what `join` made, in the dtype of the pass.
+    join: (trained, frozen) -> parameters of the model.
     sharding_rules: parameter path -> logical axes, see training/sharding.py.
     whole_batch: whether an item's loss depends on the other items of its batch (negatives of the batch, batch
       normalisation). `loss` then takes `axis_name` too: () where it is handed the whole batch, else the mesh axes over
@@ -42,6 +46,8 @@ class Task:
   loss: Callable[..., tuple[jax.Array, Metrics]]
   evaluate: Callable[[Any, Batch], Metrics]
   lookups: Callable[[Batch], dict[str, jax.Array]] | None = None
+  frozen: Any = None
+  join: Callable[[Any, Any], Any] | None = None
   sharding_rules: Rules = ()
   whole_batch: bool = False
   flops_per_batch: float = 0.0

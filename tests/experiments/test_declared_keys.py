@@ -42,6 +42,14 @@ pytestmark = pytest.mark.slow
 
 LRU = '--problem=lru_cache'
 COMPILE = '--mode=compile', '--hardware=8xcpu', '--workdir=n'
+TAUGHT = [
+  *('--config=configs/gpt2/sft.py:gpt', '--workdir=taught', '--init_from=w', '--config.chat.template=t.jinja'),
+  *config(data__source='talks.jsonl', data__val_fraction=0.4, model__context_length=16, train__dtype='float32'),
+]
+LAW = config(
+  scaling__depths='(1, 2)', scaling__width=8, scaling__budgets='(2e8, 3e8, 4e8)', scaling__next_depth=3,
+  scaling__next_budget=5e8, train__batch_size=8, train__eval_every=0, train__checkpoint_every=0, train__log_every=0,
+)  # fmt: skip
 CALLS = {
   gpt2: [
     [*GPT, *TRAINER, *SAMPLE],
@@ -51,6 +59,9 @@ CALLS = {
     ['--mode=chat', '--config.chat.template=t.jinja', *SAMPLE[:1]],
     ['--mode=import', '--init_from=w', '--workdir=imported', '--config.model.context_length=8'],
     ['--init_from=w', '--workdir=tuned', *TRAINER, *SAMPLE, *GPT[:1], *GPT[2:4]],
+    [*TAUGHT, *TRAINER, *SAMPLE, '--config.sample.prompt=green'],
+    ['--mode=evaluate', '--workdir=taught', '--config.evaluate.answers=2'],
+    ['--mode=scaling', '--workdir=l', *LAW, *GPT[:4]],
     [*COMPILE, *GPT[1:2], *GPT[3:], *TRAINER],
   ],
   mingpt: [
@@ -155,7 +166,12 @@ OF_LARGE_DATA = {'tune.k', 'tune.recall'}
 
 @pytest.mark.parametrize('experiment', CALLS, ids=lambda experiment: experiment.__name__.split('.')[-1])
 def test_each_mode_reads_the_keys_that_it_declares(experiment, folder, request, capsys, monkeypatch):
-  pathlib.Path('t.jinja').write_text('green')
+  pathlib.Path('t.jinja').write_text('{% for m in messages %}{{ m.content }} {% endfor %}')
+  pathlib.Path('talks.jsonl').write_text(
+    ''.join(
+      f'[{{"role": "user", "content": "green"}}, {{"role": "assistant", "content": "wall {i}"}}]\n' for i in range(20)
+    )
+  )
   pathlib.Path('rows.jsonl').write_text('\n'.join(f'{{"text": "{i} bottles"}}' for i in range(40)))
   write_judged(pathlib.Path('judged'))
   monkeypatch.setattr(sys, 'stdin', io.StringIO('bottles\n'))

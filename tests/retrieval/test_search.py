@@ -119,9 +119,10 @@ def test_it_abstains_below_the_calibrated_threshold(searcher):
   found = searcher.search(query)
   sure, unsure = (Calibration((0.0,) * len(PRIOR.weights), offset) for offset in (4.0, -4.0))
   asked = []
-  write = lambda prompt: asked.append(prompt) or ' said so [1] '
+  write = lambda prompt: asked.append(prompt) or ' Drawing circles [1]. Elephants said so [1]. '
   answered = answers.answer(searcher, query, found, calibration=sure, write=write)
-  assert (answered.abstains, answered.text) == (False, 'said so [1]')
+  assert (answered.abstains, answered.text) == (False, 'Drawing circles [1].')
+  assert answered.dropped == ('Elephants said so [1].',)
   assert query in asked[0]
   assert answered.citations[0].text in asked[0]
   silent = answers.answer(searcher, query, found, calibration=unsure, write=write)
