@@ -25,6 +25,7 @@ from mlsd_jax.encoder.length_batches import Shapes, padded, pair_ids, text_ids
 from mlsd_jax.encoder.model_folder import MINILM, Loaded
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
+from mlsd_jax.tokenizers.sentencepiece import SentencePieceTokenizer
 from mlsd_jax.tokenizers.wordpiece import PREFIX, UNKNOWN
 from mlsd_jax.training import sharding
 
@@ -154,6 +155,8 @@ class Encoder(_Batched):
     Han and the like are words, though, where the vocabulary has nearly all of a text's.
     """
     tokenizer = self.model.tokenizer
+    if isinstance(tokenizer, SentencePieceTokenizer):
+      return tokenizer.known_share(text)
     pieces = [tokenizer.vocabulary[id_] for id_ in tokenizer.first_ids(text, None)]
     letters = sum(not letter.isspace() for letter in text)
     has_all = pieces.count(UNKNOWN) <= _FEW_UNKNOWN * len(pieces)
@@ -228,4 +231,5 @@ def _embed(params, tokens_BT, lengths_B, config, pooling):
 @functools.partial(jax.jit, static_argnums=(4, 5))
 def _score(params, tokens_BT, lengths_B, firsts_B, config, pooling):
   types_BT = (jnp.arange(tokens_BT.shape[1]) >= firsts_B[:, None]).astype(jnp.int32)
+  types_BT = jnp.minimum(types_BT, config.num_types - 1)  # XLM-R has one for both
   return bert.score(params, tokens_BT, _mask(tokens_BT, lengths_B), types_BT, config)

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mlsd_jax.data.batches import Arrange, Batch
-from mlsd_jax.encoder.length_batches import pair_ids, text_ids
+from mlsd_jax.encoder.length_batches import EncoderTokenizer, pair_ids, text_ids
 from mlsd_jax.errors import UserError
-from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 
 MASKED_SHARE = 0.15
 
@@ -32,7 +31,7 @@ class Ranked(NamedTuple):
 
 def pair_arrays(
   pairs: Sequence[Pair],
-  tokenizer: WordPieceTokenizer,
+  tokenizer: EncoderTokenizer,
   *,
   query_prefix: str,
   passage_prefix: str,
@@ -56,7 +55,7 @@ def pair_arrays(
   }
 
 
-def ranked_arrays(lists: Sequence[Ranked], tokenizer: WordPieceTokenizer, *, length: int) -> Batch:
+def ranked_arrays(lists: Sequence[Ranked], tokenizer: EncoderTokenizer, *, length: int) -> Batch:
   """Of cross_encoder_task.
 
   Raises:
@@ -74,7 +73,7 @@ def ranked_arrays(lists: Sequence[Ranked], tokenizer: WordPieceTokenizer, *, len
   }
 
 
-def text_arrays(texts: Sequence[str], tokenizer: WordPieceTokenizer, *, length: int) -> Batch:
+def text_arrays(texts: Sequence[str], tokenizer: EncoderTokenizer, *, length: int) -> Batch:
   """Of masked_lm_task before words are masked: each text in pieces of `length`, the last padded.
 
   Raises:
@@ -90,7 +89,7 @@ def text_arrays(texts: Sequence[str], tokenizer: WordPieceTokenizer, *, length: 
   return {'tokens': _filled(pieces, length)}
 
 
-def masker(tokenizer: WordPieceTokenizer) -> Arrange:
+def masker(tokenizer: EncoderTokenizer) -> Arrange:
   """Chooses 15% of a text's tokens: 80% become [MASK], 10% any token, 10% stay (Devlin et al. 2018, section 3.1).
 
   Raises:

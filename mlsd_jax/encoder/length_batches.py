@@ -5,7 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mlsd_jax.tokenizers.sentencepiece import SentencePieceTokenizer
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
+
+type EncoderTokenizer = WordPieceTokenizer | SentencePieceTokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,21 +49,22 @@ class Shapes:
       start += rows
 
 
-def text_ids(tokenizer: WordPieceTokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
+def text_ids(tokenizer: EncoderTokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
   """[CLS] text [SEP] of each text, cut to `max_length` ids."""
   cls, sep = tokenizer.special_tokens['[CLS]'], tokenizer.special_tokens['[SEP]']
   return [[cls, *tokenizer.first_ids(text, max_length - 2), sep] for text in texts]
 
 
 def pair_ids(
-  tokenizer: WordPieceTokenizer, pairs: Sequence[tuple[str, str]], max_length: int
+  tokenizer: EncoderTokenizer, pairs: Sequence[tuple[str, str]], max_length: int
 ) -> tuple[list[list[int]], list[int]]:
-  """[CLS] first [SEP] second [SEP] of each pair, and how many ids belong to the first segment.
+  """[CLS] first [SEP] second [SEP] of each pair, [SEP] twice between them in XLM-R, and how long the first segment is.
 
   The longer text of a pair is cut first, until both are of one length (as Hugging Face's 'longest_first').
   """
   cls, sep = tokenizer.special_tokens['[CLS]'], tokenizer.special_tokens['[SEP]']
-  room = max_length - 3
+  between = [sep] * tokenizer.separators
+  room = max_length - 2 - len(between)
   firsts = {text: tokenizer.first_ids(text, room) for text in {first for first, _ in pairs}}
   seconds = {text: tokenizer.first_ids(text, room) for text in {second for _, second in pairs}}
   rows, split = [], []
@@ -75,12 +79,12 @@ def pair_ids(
         first, second = first[: half + odd], second[:half]
       else:
         first, second = first[:half], second[: half + odd]
-    rows.append([cls, *first, sep, *second, sep])
-    split.append(len(first) + 2)
+    rows.append([cls, *first, *between, *second, sep])
+    split.append(len(first) + 1 + len(between))
   return rows, split
 
 
-def _longer(tokenizer: WordPieceTokenizer, one: str, other: str) -> bool:
+def _longer(tokenizer: EncoderTokenizer, one: str, other: str) -> bool:
   return len(tokenizer.first_ids(one, None)) > len(tokenizer.first_ids(other, None))
 
 

@@ -17,12 +17,12 @@ from mlsd_jax.data.batches import Arrange, Batch, padded, shuffled
 from mlsd_jax.encoder import examples as encoder_data
 from mlsd_jax.encoder.encoder import CrossEncoder, Encoder
 from mlsd_jax.encoder.examples import Pair, Ranked
+from mlsd_jax.encoder.length_batches import EncoderTokenizer
 from mlsd_jax.encoder.model_folder import Loaded
 from mlsd_jax.encoder.tasks import contrastive_task, cross_encoder_task, masked_lm_task
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
 from mlsd_jax.schema import Dropout, Positive, at_least
-from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import Result, fit
 from mlsd_jax.training.step import refuse_microbatches
@@ -127,7 +127,7 @@ def batch_shapes(config: Settings, passages: int) -> dict[str, jax.ShapeDtypeStr
   return {**texts, 'passage_ids': integers(passages), 'weights': floats()}
 
 
-def fresh_encoder(name: str, config: bert.BertConfig, tokenizer: WordPieceTokenizer, *, seed: int = 0) -> Encoder:
+def fresh_encoder(name: str, config: bert.BertConfig, tokenizer: EncoderTokenizer, *, seed: int = 0) -> Encoder:
   """An untrained encoder of `config`, with mean pooling and no prefixes."""
   params = jax.device_get(jax.jit(bert.init, static_argnums=1)(jax.random.key(seed), config))
   return Encoder(Loaded(name, params, config, tokenizer, 'mean', config.context_length, '', ''))

@@ -46,6 +46,8 @@ class BertConfig:
   norm_epsilon: float = 1e-12
   dropout: float = 0.0  # on embeddings, attention weights and both residual branches; the paper trains with 0.1
   heads: tuple[str, ...] = ()  # which of HEADS the parameters hold, in that order
+  # The row of the first token's position: 2 in XLM-R. (Not shown, so that BERT's fingerprints are what they were.)
+  first_position: int = dataclasses.field(default=0, repr=False)
 
   def __post_init__(self):
     if self.embed_dim % self.num_heads:
@@ -102,7 +104,7 @@ class Bert(nnx.Module):
     width = config.embed_dim
     table = lambda rows: nnx.Param(0.02 * jax.random.normal(rngs.params(), (rows, width)))
     self.token_embedding = table(config.vocab_size)
-    self.position_embedding = table(config.context_length)
+    self.position_embedding = table(config.context_length + config.first_position)
     self.type_embedding = table(config.num_types)
     self.embedding_norm = layers.LayerNorm(width, epsilon=config.norm_epsilon)
     self.blocks = nnx.List([Block(config, rngs) for _ in range(config.num_layers)])
@@ -116,13 +118,14 @@ class Bert(nnx.Module):
 
   def hidden(self, tokens_BT, mask_BT, types_BT=None, key=None):
     length, config = tokens_BT.shape[1], self.config
+    first = config.first_position
     if length > config.context_length:
       raise ValueError(f'a sequence of {length} tokens is longer than the {config.context_length} positions')
     keys = [None] * (config.num_layers + 1) if key is None else jax.random.split(key, config.num_layers + 1)
     # Scopes are named as the parameters are, so that a profile or a graph shows an operation where its weights lie.
     with jax.named_scope('embedding'):
       types_BTD = self.type_embedding[0] if types_BT is None else self.type_embedding[...][types_BT]
-      x_BTD = self.token_embedding[...][tokens_BT] + (self.position_embedding[:length] + types_BTD)
+      x_BTD = self.token_embedding[...][tokens_BT] + (self.position_embedding[first : first + length] + types_BTD)
       x_BTD = layers.dropout(self.embedding_norm(x_BTD), config.dropout, keys[0])
     for n, (block, block_key) in enumerate(zip(self.blocks, keys[1:], strict=True)):
       with jax.named_scope(f'blocks/{n}'):

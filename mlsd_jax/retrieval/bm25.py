@@ -7,6 +7,7 @@ keeps them, Lu 2024, arXiv:2407.03618, save a division and have to be computed a
 
 import collections
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -168,6 +169,14 @@ class BM25:
       if len(rows):
         found.append((rows, counts))
     return found
+
+  def texts_with(self, term: str) -> np.ndarray:
+    """int: the places of the texts that have a term."""
+    return np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in self._find(term))])
+
+  def vocabulary(self) -> Iterator[str]:
+    """The terms, those of texts that are gone among them."""
+    return itertools.chain.from_iterable(part.numbers for part, _ in self._parts)
 
   def _idf(self, number: int) -> float:
     return float(np.log1p((self.size - number + 0.5) / (number + 0.5)))

@@ -4,11 +4,12 @@ import textwrap
 
 from mlsd_jax.printable import as_text
 from mlsd_jax.retrieval.answers import Answer, distinct
+from mlsd_jax.retrieval.as_typed import Marker, Speller, facets
 from mlsd_jax.retrieval.chunking import plain_span
 from mlsd_jax.retrieval.search import Found, Searcher
-from mlsd_jax.retrieval.terms import Analyzer, spans
 
-_SNIPPET, _CITED = 240, 400  # characters
+_CITED = 400  # characters
+_FOLDERS = 8
 
 
 def show(searcher: Searcher, query: str, found: Found, answer: Answer, *, shown: int, seconds: float) -> None:
@@ -16,15 +17,16 @@ def show(searcher: Searcher, query: str, found: Found, answer: Answer, *, shown:
   from rich.console import Console
 
   console = Console(highlight=False, soft_wrap=True, markup=False)
-  analyze = Analyzer(stem=True)
-  words = set(analyze(query))
+  marker = Marker(query)
 
   def marked(text: str) -> object:
     line = as_text(text)
-    for start, end in spans(line.plain):
-      if not words.isdisjoint(analyze(line.plain[start:end])):
-        line.stylize('bold yellow', start, end)
+    for start, end in marker.marks(line.plain):
+      line.stylize('bold yellow', start, end)
     return line
+
+  if meant := Speller(searcher.store).suggest(query):
+    console.print(as_text(f'Did you mean: {meant}', 'bold'))
 
   confidence = '' if answer.confidence is None else f' (confidence {answer.confidence:.2f})'
   if answer.abstains:
@@ -46,8 +48,11 @@ def show(searcher: Searcher, query: str, found: Found, answer: Answer, *, shown:
     title = page.title or page.id
     where = f'  {page.id}' if page.id != title else ''
     console.print(as_text(f'{rank}. {title}', 'bold'), as_text(f'{hit.score:.3f}{where}', 'dim'), sep='  ')
-    body = ' '.join(plain_span(page, chunk.start, chunk.end).split())
-    console.print(as_text('   '), marked(_shorten(body, _SNIPPET)), sep='')
+    body = plain_span(page, chunk.start, chunk.end)
+    console.print(as_text('   '), marked(marker.snippet(body).text), sep='')
+  if folders := facets(searcher.store, found.hits):
+    named = ', '.join(f'{name} ({number})' for name, number in folders[:_FOLDERS])
+    console.print(as_text(f'in {named}' + (', ...' if len(folders) > _FOLDERS else ''), 'dim'))
   stages = ', '.join(f'{name} {spent:.1f}' for name, spent in found.milliseconds.items())
   console.print(as_text(f'{1000 * seconds:.0f} ms in all (search: {stages})', 'dim'))
 

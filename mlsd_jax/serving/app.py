@@ -219,12 +219,12 @@ def _add_rerank(app: FastAPI, services: Services, limits: Limits) -> None:
 def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics) -> None:
   @app.post('/v1/search')
   async def search(body: SearchRequest, request: Request) -> dict[str, Any]:
-    """Pages of a corpus, best first, and what each stage took."""
+    """Pages of a corpus, best first, folders that they are in, a query that may be meant, and what each stage took."""
     service = find(services.searches, body.model)
-    work = service.search(body.query, folder=body.folder)
-    found, pages = await answer_while_there(request, work, limits.deadline_seconds)
+    work = service.search(body.query, folder=body.folder, number=body.number)
+    found, told = await answer_while_there(request, work, limits.deadline_seconds)
     _observe(metrics, service.name, found.milliseconds)
-    return {'query': body.query, 'pages': pages[: body.number], 'milliseconds': dict(found.milliseconds)}
+    return {'query': body.query, **told, 'milliseconds': dict(found.milliseconds)}
 
   @app.get('/v1/pages/{page_id:path}')
   def show_page(page_id: str, model: Annotated[str | None, Query(max_length=1000)] = None) -> dict[str, Any]:

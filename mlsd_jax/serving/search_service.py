@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mlsd_jax.retrieval import answers
+from mlsd_jax.retrieval.as_typed import Marker, Speller, facets
 from mlsd_jax.retrieval.search import Found, Searcher
 from mlsd_jax.serving.errors import ApiError, too_busy
 
@@ -42,22 +43,25 @@ class SearchService:
     self._rewrite, self._write = rewrite, write
     self.name, self.searcher, self.calibration, self.config = name, searcher, calibration, config or AskConfig()
     self._thread, self._waiting, self._max_waiting = ThreadPoolExecutor(1, f'search in {name}'), 0, max_waiting
+    self._speller = Speller(searcher.store)
     self._rows = {id_: row for row, id_ in enumerate(searcher.store.page_ids)}
 
   @property
   def waiting(self) -> int:
     return self._waiting
 
-  async def search(self, query: str, *, folder: str = '') -> tuple[Found, list[dict[str, Any]]]:
-    """What was found, and the pages of the last stage, best first.
+  async def search(self, query: str, *, folder: str = '', number: int = 100) -> tuple[Found, dict[str, Any]]:
+    """What was found, and of it 'pages', the best first, 'folders' and 'did_you_mean'.
 
-    Of each its id, title, score, the chunk that fits best, and its rank (from 1) in each stage that has it.
+    Of each page its id, title, folder, score, the chunk that fits best, a snippet of it with the places of the query's
+    words, and its rank (from 1) in each stage that has it; how many of all that were found each folder has; the query
+    in words of the corpus, '' if it has them all or none like them.
 
     Raises:
       UserError: an empty query, a folder without pages.
       ApiError: too many requests wait (429).
     """
-    return await self._in_thread(self._search, query, folder)
+    return await self._in_thread(self._search, query, folder, number)
 
   async def ask(self, query: str, *, folder: str = '') -> tuple[Found, answers.Answer]:
     """What was found, and what the corpus says; errors as `search`."""
@@ -89,21 +93,26 @@ class SearchService:
     finally:
       self._waiting -= 1
 
-  def _search(self, query: str, folder: str) -> tuple[Found, list[dict[str, Any]]]:
+  def _search(self, query: str, folder: str, number: int) -> tuple[Found, dict[str, Any]]:
     found = self.searcher.search(query, rewrites=self._rewrite(query), folder=folder)
     store = self.searcher.store
     ranks = {stage: {hit.page: rank for rank, hit in enumerate(hits, 1)} for stage, hits in found.stages.items()}
+    marker = Marker(query)
+    texts = [store.chunk_text(hit.chunk) for hit in found.hits[:number]]
     pages = [
       {
         'id': store.page_ids[hit.page],
         'title': store.titles[hit.page],
+        'folder': store.folders[hit.page],
         'score': hit.score,
-        'text': store.chunk_text(hit.chunk),
+        'text': text,
+        'snippet': dataclasses.asdict(marker.snippet(text)),
         'ranks': {stage: rank[hit.page] for stage, rank in ranks.items() if hit.page in rank},
       }
-      for hit in found.hits
+      for hit, text in zip(found.hits[:number], texts, strict=True)
     ]
-    return found, pages
+    folders = [{'folder': name, 'pages': count} for name, count in facets(store, found.hits)]
+    return found, {'pages': pages, 'folders': folders, 'did_you_mean': self._speller.suggest(query)}
 
   def _ask(self, query: str, folder: str) -> tuple[Found, answers.Answer]:
     found = self.searcher.search(query, rewrites=self._rewrite(query), folder=folder)

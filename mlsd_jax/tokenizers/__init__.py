@@ -8,6 +8,7 @@ from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.byte_level import ByteTokenizer
 from mlsd_jax.tokenizers.character import CharacterTokenizer
 from mlsd_jax.tokenizers.openai import ENCODINGS, TiktokenTokenizer
+from mlsd_jax.tokenizers.sentencepiece import SentencePieceTokenizer
 from mlsd_jax.tokenizers.unigram import UnigramTokenizer
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 
@@ -15,6 +16,7 @@ __all__ = [
   'BPETokenizer',
   'ByteTokenizer',
   'CharacterTokenizer',
+  'SentencePieceTokenizer',
   'StreamDecoder',
   'TiktokenTokenizer',
   'Tokenizer',
@@ -27,7 +29,7 @@ KINDS: dict[str, type[Tokenizer]] = {
   tokenizer.kind: tokenizer
   for tokenizer in (
     *(ByteTokenizer, CharacterTokenizer, BPETokenizer, UnigramTokenizer, WordPieceTokenizer),
-    TiktokenTokenizer,
+    *(SentencePieceTokenizer, TiktokenTokenizer),
   )
 }
 

@@ -39,10 +39,12 @@ class WordPieceTokenizer(base.Tokenizer):
     lowercase: letters are lowered and accents go (as in BERT's uncased models).
     ids: id of each piece.
     special_tokens: id of each of SPECIAL_TOKENS that the vocabulary holds.
+    separators: how many stand between the two texts of a pair.
   """
 
   kind = 'wordpiece'
   end_of_text = None
+  separators = 1
 
   def __init__(self, vocabulary: Sequence[str], *, lowercase: bool = True):
     """Raises: UserError: a piece comes twice, or there is no [UNK]."""

@@ -53,6 +53,16 @@ def test_pages_are_those_of_the_library(ask, searcher):
   assert said['milliseconds']
 
 
+def test_what_a_search_box_shows(ask):
+  said = ask('/v1/search', {'query': 'copied archivse', 'number': 1}).json()
+  assert said['did_you_mean'] == 'copied archives'
+  assert said['folders'] == [{'folder': 'a', 'pages': 4}]
+  (page,) = said['pages']
+  snippet = page['snippet']
+  assert 'copied' in [snippet['text'][start:end] for start, end in snippet['marks']]
+  assert (page['folder'], ask('/v1/search', {'query': 'archives'}).json()['did_you_mean']) == ('a', '')
+
+
 def test_citations_are_those_of_the_library_and_as_many_as_set(ask, searcher):
   expected = answers.answer(searcher, 'archives', searcher.search('archives'), sentences=1, pages=2)
   said = ask('/v1/ask', {'query': 'archives'}, config=AskConfig(sentences=1, pages=2)).json()

@@ -13,7 +13,7 @@ export function begin(models) {
   choose(byId('ask-model'), models.map((each) => each.id));
   byId('ask-form').addEventListener('submit', (event) => {
     event.preventDefault();
-    ask();
+    ask('');
   });
   byId('page-close').addEventListener('click', () => byId('page').close());
   byId('page').addEventListener('click', (event) => {
@@ -22,10 +22,11 @@ export function begin(models) {
   byId('page').addEventListener('close', () => opener?.focus());
 }
 
-async function ask() {
+// `folder`: '' for all pages, or one that they are filed under.
+async function ask(folder) {
   const isLatest = next();
   const model = byId('ask-model').value;
-  const body = {query: byId('ask-query').value, model};
+  const body = {query: byId('ask-query').value, model, folder};
   alertIn('ask-error', '');
   say('ask-status', 'Looking…');
   try {
@@ -35,7 +36,7 @@ async function ask() {
     ]);
     if (!isLatest()) return;
     showAnswer(said, model);
-    showFound(found, model);
+    showFound(found, model, folder);
     say('ask-status', said.abstains ? 'The pages do not seem to know.' : `Answered from ${count(said.citations.length, 'sentence')}.`);
   } catch (error) {
     if (!isLatest()) return;
@@ -64,20 +65,42 @@ function showAnswer(said, model) {
   }
 }
 
-function showFound(found, model) {
+function showFound(found, model, folder) {
   const card = byId('ask-found');
   card.hidden = false;
   const took = Object.entries(found.milliseconds).map(([stage, value]) => el('li', {}, `${STAGES[stage] ?? stage} ${milliseconds(value)}`));
   card.replaceChildren(
     el('h3', {}, 'Pages found'),
+    found.did_you_mean && el('p', {}, 'Did you mean ', el('button', {type: 'button', class: 'link', onclick: () => {
+      byId('ask-query').value = found.did_you_mean;
+      ask(folder);
+    }}, found.did_you_mean), '?'),
+    ...folders(found.folders, folder),
     el('ul', {class: 'tags stages', 'aria-label': 'Time of each stage'}, ...took),
     el('ol', {class: 'hits'}, ...found.pages.map((page) => el('li', {},
       el('button', {type: 'button', class: 'link', onclick: (event) => open(event.currentTarget, {page_id: page.id}, model)},
         page.title || page.id),
-      el('p', {class: 'snippet'}, page.text.slice(0, 400)),
+      el('p', {class: 'snippet'}, ...snippet(page.snippet)),
       el('ul', {class: 'tags', 'aria-label': 'Rank in each stage'},
         ...Object.entries(page.ranks).map(([stage, rank]) => el('li', {}, `${STAGES[stage] ?? stage} #${rank}`)))))),
   );
+}
+
+// Where the pages are filed: each name asks again within it.
+function folders(counts, chosen) {
+  if (!chosen && counts.length < 2) return [];
+  const within = (name, text) => el('li', {}, el('button', {type: 'button', class: 'link', onclick: () => ask(name)}, text));
+  return [el('ul', {class: 'tags', 'aria-label': 'Folders of the pages found'},
+    chosen && within('', `only ${chosen}: show all`),
+    ...counts.slice(0, SHOWN).filter((each) => each.folder !== chosen).map((each) => within(each.folder, `${each.folder} (${each.pages})`)))];
+}
+
+// Places count characters, of which JavaScript takes some for two.
+function snippet({text, marks}) {
+  const characters = [...text];
+  const cut = (start, end) => characters.slice(start, end).join('');
+  const ends = [0, ...marks.map(([, end]) => end)];
+  return [...marks.flatMap(([start, end], i) => [cut(ends[i], start), el('mark', {}, cut(start, end))]), cut(ends.at(-1))];
 }
 
 async function open(from, {page_id: id, start, end}, model) {
