@@ -117,6 +117,7 @@ def launch(
       _set_up_jax(run, values)
     else:
       _check_is_one_process(values)
+    ended: object = None  # as it stays where the reader of our output has gone
     with _quiet_exit(), _claim_taken_back(run):
       ended = goes_by.function(run)
     for line in run.overruled:  # a mistake is one line, so that they follow what went well

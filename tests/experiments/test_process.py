@@ -135,6 +135,19 @@ def test_output_to_a_full_disk_is_one_line_and_leaves_nothing(start, tmp_path):
   assert not (tmp_path / 'runs').exists()
 
 
+def test_a_reader_that_has_read_enough_is_no_error(start):
+  """As `... | head -1` closes its end."""
+  process = start(
+    LAUNCH.format(work=indented("print('first', flush=True)\ninput()\nfor _ in range(9999): print('more')"))
+  )
+  assert process.stdout.readline() == b'first\n'
+  process.stdout.close()
+  process.stdin.write(b'\n')
+  process.stdin.close()
+  assert process.wait() == 0
+  assert process.stderr.read() == b''
+
+
 def test_closed_output_is_one_line(start, tmp_path):
   process = start(PRINT, without='>&-')
   assert process.wait() == 2

@@ -11,8 +11,8 @@ def read_ids(rows: pl.LazyFrame, name: str) -> tuple[pl.Expr, tuple[str, ...]]:
   """A column of ids as text without blanks around, and lines on what was done to them.
 
   Whole numbers became decimals (17850.0) where one was missing in a table of them. Where all ids are so, or an id is
-  there both ways, they lose their .0; otherwise they are names. Ids that differ in leading zeros or capitals alone stay
-  apart, which is said.
+  there both ways, they lose their .0; otherwise they are names. Ids that differ in leading zeros or capitals alone, or
+  in no way that can be seen, stay apart, which is said.
   """
   what = name.removesuffix('_id')
   bare = pl.col(name).cast(pl.String)
@@ -32,13 +32,14 @@ def read_ids(rows: pl.LazyFrame, name: str) -> tuple[pl.Expr, tuple[str, ...]]:
     read = pl.when(read.str.contains(_DECIMAL)).then(read.str.replace(r'\.0+$', '')).otherwise(read)
     if not _say_nothing(others):
       notes += _tell(decimals, f'{what} ids that end in .0 beside others, read without it')
-  looks = pl.col('text').str.to_lowercase().str.replace(r'^0+(\w)', '$1')
+  seen = pl.col('text').str.normalize('NFKC').str.replace_all(r'\p{Cf}', '').str.strip_chars()
+  looks = seen.str.to_lowercase().str.replace(r'^0+(\w)', '$1')
   alike = known.select('text').unique().with_columns(looks.alias('looks')).filter(pl.col('looks').is_duplicated())
   if alike.height:
     pair = alike.sort('looks', 'text')['text'].head(2).to_list()
     notes.append(
-      f'{what} ids that differ only in leading zeros or capitals count as different: {alike.height:,}, '
-      f'such as {pair[0]!r} and {pair[1]!r}'
+      f'{what} ids that differ only in leading zeros, capitals or how characters are encoded count as different: '
+      f'{alike.height:,}, such as {pair[0]!a} and {pair[1]!a}'
     )
   return read.alias(name), tuple(notes)
 

@@ -313,12 +313,22 @@ def test_ids_written_in_two_ways_are_one_and_it_is_said(tmp_path):
   )
 
 
-@pytest.mark.parametrize(('first', 'second'), [('017', '17'), ('85123A', '85123a')])
+@pytest.mark.parametrize(
+  ('first', 'second'),
+  [
+    ('017', '17'),
+    ('85123A', '85123a'),
+    ('Jose\u0301', 'Jos\u00e9'),  # a letter and its accent, or both in one character
+    ('a1', 'a1\u200b'),  # a blank of no width
+    ('12', '\uff11\uff12'),  # digits as wide as Chinese characters
+  ],
+)
 def test_ids_that_look_alike_stay_apart_and_it_is_said(tmp_path, first, second):
   data = own_table.read_table(_table(tmp_path, what=[first, second, 'z']), COLUMNS)
   assert data.num_items == 3
   assert data.notes == (
-    f'item ids that differ only in leading zeros or capitals count as different: 2, such as {first!r} and {second!r}',
+    'item ids that differ only in leading zeros, capitals or how characters are encoded count as different: 2, '
+    f'such as {first!a} and {second!a}',
   )
 
 
