@@ -242,7 +242,7 @@ def _show_answers(run: contract.Run, judged: AnswerReport, plots: pathlib.Path) 
   sealed.write_json(run.workdir / 'calibration.json', dataclasses.asdict(judged.calibration))
   name = run.config.data.source.rpartition('/')[2]
   first = judged.right[:, 0] if judged.right is not None and len(judged.right) == len(judged.known) else None
-  answer_charts.reliability(judged.known, judged.hidden, plots / 'reliability.png', name)
+  answer_charts.reliability(judged.known, judged.hidden, plots / 'reliability.png', f'Is the page there? {name}')
   answer_charts.risk_coverage(
     judged.known, judged.hidden, first, judged.min_confidence, plots / 'risk_coverage.png', name
   )

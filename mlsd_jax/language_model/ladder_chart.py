@@ -46,7 +46,8 @@ def draw_by_time(curves: Mapping[str, Sequence[Record]], path: pathlib.Path, *, 
     curves: label -> records of metrics.jsonl.
   """
   plt = figures.pyplot()
-  colours = plt.get_cmap('viridis')(np.linspace(0.0, 0.88, max(len(curves), 1)))
+  # As far as the scale is dark enough for labels in it.
+  colours = plt.get_cmap('viridis')(np.linspace(0.0, 0.72, max(len(curves), 1)))
   with figures.figure(path, size=(8.5, 5), dpi=120) as (_, ((axes,),)):
     ends = []
     for (label, records), colour in zip(curves.items(), colours, strict=True):
