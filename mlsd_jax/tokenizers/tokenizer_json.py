@@ -193,6 +193,14 @@ def _made(
   letter_of = {vocab[letter]: letter for letter in byte_of}
   if len(letter_of) != 256 or any(type(number) is not int or number < 0 for number in vocab.values()):
     raise UserError(f'{path}: ids are not whole numbers from 0 on, one each')
+  token_of: dict[int, str] = {}
+  for token, number in vocab.items():
+    if token_of.setdefault(number, token) != token:
+      raise UserError(f'{path}: {token_of[number]!r} and {token!r} both have the id {number}')
+  for pair in pairs:
+    unknown = next((token for token in (*pair, ''.join(pair)) if token not in vocab), None)
+    if unknown is not None:
+      raise UserError(f'{path}: the merge {" ".join(pair)!r} has {unknown!r}, which has no id')
   made = [vocab[left + right] for left, right in pairs]
   within = {*ids, *made}
   if max(within) >= len({*vocab.values(), *special.values()}):

@@ -162,7 +162,8 @@ def test_characters_cannot_be_expressed(tmp_path):
     (lambda c: c['model'].update(type='WordPiece'), 'model WordPiece'),
     (lambda c: c.update(normalizer={'type': 'NFKC'}), 'NFKC'),
     (lambda c: c.update(pre_tokenizer={'type': 'Whitespace'}), r"cannot read pre-tokenizers \['Whitespace'\]"),
-    (lambda c: c['model']['merges'].append(['x', 'nowhere']), 'no whole tokenizer.json'),
+    (lambda c: c['model']['merges'].append(['x', 'nowhere']), "the merge 'x nowhere' has 'nowhere', which has no id"),
+    (lambda c: c['model']['vocab'].update(zzz=max(c['model']['vocab'].values())), "and 'zzz' both have the id"),
     (lambda c: c['model']['vocab'].update(a=999), '256 bytes'),
     (lambda c: c.pop('model'), 'no whole tokenizer.json'),
   ],
@@ -269,7 +270,7 @@ def test_what_ends_a_text_is_what_their_files_say(tmp_path, file, content, form)
   [
     (lambda f: (f / 'merges.txt').unlink(), r'half of a tokenizer: merges\.txt is not beside it'),
     (lambda f: (f / 'merges.txt').write_text('#version: 0.2\na b c\n'), "the merge 'a b c' is not of two tokens"),
-    (lambda f: (f / 'merges.txt').write_text('q nowhere\n'), 'no whole vocab.json'),
+    (lambda f: (f / 'merges.txt').write_text('q nowhere\n'), "the merge 'q nowhere' has 'nowhere', which has no id"),
     (lambda f: (f / 'merges.txt').write_bytes(b'\xff'), 'is not UTF-8'),
     (lambda f: (f / 'vocab.json').write_text('{"a": 0}'), '255 of the 256 bytes have no id'),
     (lambda f: (f / 'vocab.json').write_text('[]'), 'vocab.json'),
