@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 FOLDER = pathlib.Path(__file__).resolve().parent / 'images'
-DESK, TALL, PHONE = {'width': 1240, 'height': 860}, {'width': 1240, 'height': 930}, {'width': 375, 'height': 812}
+DESK, TALL, HIGH, PHONE = ({'width': w, 'height': h} for w, h in ((1240, 860), (1240, 930), (1240, 1060), (375, 812)))
 SCALE = 1.5  # picture points a point of the page
 COLOURS = 128  # of a picture: text on plain ground needs no more
 
@@ -36,6 +36,20 @@ def write(page: Page) -> None:
   page.get_by_role('button', name='Write').click()
   page.get_by_text('tokens/s').wait_for()
   page.locator('#write-text .token').nth(6).click()
+
+
+def attention(page: Page) -> None:
+  page.get_by_label('Text').locator('visible=true').fill('ROMEO: I thank thee, and thy')
+  page.get_by_role('button', name='Look').click()
+  page.locator('#attention-heads button').last.click()
+  page.locator('#attention-map svg').wait_for()
+
+
+def judge(page: Page) -> None:
+  page.get_by_label('Problem').select_option('2044/A')
+  page.get_by_label('Program', exact=True).fill('for _ in range(int(input())):\n  n = int(input())\n  print(n - 1)\n')
+  page.get_by_role('button', name='Judge it').click()
+  page.locator('#judge-cases tr').first.wait_for()
 
 
 def ask(page: Page) -> None:
@@ -87,14 +101,17 @@ def server(page: Page) -> None:
 # The pictures of the documentation: name -> section, what is done there, dark or light, the window.
 PICTURES: dict[str, tuple[str, Callable[[Page], None], str, dict[str, int]]] = {
   'write': ('write', write, 'light', TALL),
+  'attention': ('attention', attention, 'light', TALL),
   'ask': ('ask', citation, 'light', DESK),
   'recommend': ('recommend', buy, 'light', DESK),
   'tokenizers': ('tokenizers', tokenizers, 'dark', DESK),
+  'judge': ('judge', judge, 'dark', HIGH),
   'server': ('server', server, 'dark', DESK),
   'phone': ('write', write, 'light', PHONE),
 }
 SECTIONS = {
-  'write': write, 'ask': ask, 'citation': citation, 'recommend': recommend, 'buy': buy, 'tokenizers': tokenizers,
+  'write': write, 'attention': attention, 'judge': judge,
+  'ask': ask, 'citation': citation, 'recommend': recommend, 'buy': buy, 'tokenizers': tokenizers,
   'names': names, 'gradients': gradients, 'estimate': estimate, 'server': server,
 }  # fmt: skip
 

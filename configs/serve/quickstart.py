@@ -27,5 +27,6 @@ def get_config():
       'cors_origins': (),  # web pages of other sites that may ask
       'renew_seconds': 10.0,  # after which newer versions of runs are looked for; 0 is never
       'dtype': 'float32',  # of language models: or bfloat16
+      'judge': False,  # judges programs that strangers send, where the judge's cage has all its layers
     }
   )

@@ -13,7 +13,7 @@ import os
 import pathlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mlsd_jax.errors import UserError
 
@@ -44,12 +44,21 @@ class AppendLog:
     """
     with open(path, 'wb') as file:
       os.fsync(file.fileno())
-    folder = os.open(path.parent, os.O_RDONLY)  # a name too is only there when its folder is on the disk
-    try:
-      os.fsync(folder)
-    finally:
-      os.close(folder)
+    _sync_folder(path.parent)
     return cls(path, magic)
+
+  def rewrite(self, bodies: Sequence[bytes]) -> None:
+    """Puts these records in the place of all that there are, at once: whatever is killed, it is the old log or the new.
+
+    Raises:
+      OSError: the disk is full, or the folder cannot be written; the log is as it was.
+    """
+    made = self.create(self.path.with_name(f'{self.path.name}.new'), self._magic)  # over what a killed process left
+    if bodies:
+      made.append(*bodies)
+    made.path.replace(self.path)
+    self._size, self.torn = made._size, 0
+    _sync_folder(self.path.parent)
 
   def records(self) -> Iterator[bytes]:
     """Reads all bodies in order; the next `append` goes behind the last whole one.
@@ -103,6 +112,15 @@ class AppendLog:
   def _head(self, body: bytes) -> bytes:
     head = _HEAD.pack(self._magic, len(body), zlib.crc32(body), 0)[:-4]
     return head + struct.pack('<I', zlib.crc32(head))
+
+
+def _sync_folder(path: pathlib.Path) -> None:
+  """A name is only there when its folder is on the disk."""
+  folder = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(folder)
+  finally:
+    os.close(folder)
 
 
 def _only_zeros(file) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 import mlsd_jax
 from mlsd_jax.serving import chat, completions, embeddings
+from mlsd_jax.serving.attention_maps import heads_of
 from mlsd_jax.serving.error_answers import handle_errors
 from mlsd_jax.serving.errors import ApiError
 from mlsd_jax.serving.estimating import list_hardware, show_estimate
@@ -25,8 +26,6 @@ from mlsd_jax.serving.requests import (
   DetokenizeRequest,
   EmbeddingRequest,
   EstimateRequest,
-  ExpressionRequest,
-  NamesRequest,
   RerankRequest,
   RollbackRequest,
   SearchRequest,
@@ -36,17 +35,18 @@ from mlsd_jax.serving.requests import (
 )
 from mlsd_jax.serving.services import Services, find, name_models
 from mlsd_jax.serving.shop_routes import add_shop
-from mlsd_jax.serving.small_systems import name_words, show_graph
+from mlsd_jax.serving.small_routes import add_small_systems
 from mlsd_jax.serving.text_service import token_text
 from mlsd_jax.serving.waiting import answer_while_there
 from mlsd_jax.serving.web_page import add_page
 
 _FACTS: dict[str, Callable[[Any], dict[str, Any]]] = {  # what is told of each service, beside its name
-  'texts': lambda each: {'context_length': each.max_length},
+  'texts': lambda each: {'context_length': each.max_length, 'attention': heads_of(each)},
   'vectors': lambda each: {'dimensions': each.encoder.dim},
   'searches': lambda each: {'pages': len(each.searcher.store.page_ids), 'chunks': each.searcher.store.num_chunks},
   'recommenders': lambda each: {'users': len(each.view.users), 'items': len(each.view.items)},
   'names': lambda each: {'rungs': list(each.models)},
+  'judges': lambda each: {},
   'tokenizers': lambda each: {'vocab_size': each.vocab_size},
 }
 
@@ -69,9 +69,8 @@ def create_app(services: Services, limits: Limits | None = None, *, renew_second
       is_ready = False
     for text in services.texts.values():
       text.close()
-    for kind in (services.vectors, services.searches, services.recommenders, services.names):
-      for other in kind.values():
-        await other.close()
+    for other in _others(services):
+      await other.close()
 
   app = FastAPI(title='mlsd_jax', version=mlsd_jax.__version__, lifespan=life)
   handle_errors(app, metrics)
@@ -104,14 +103,14 @@ def create_app(services: Services, limits: Limits | None = None, *, renew_second
     for name, recommender in services.recommenders.items():
       if recommender.monitor is not None:
         metrics.tell_monitor(name, await asyncio.to_thread(recommender.monitor.figures))
-    for kind in (services.vectors, services.searches, services.recommenders, services.names):
-      for name, other in kind.items():
-        metrics.waiting.labels(name).set(other.waiting)
+    for other in _others(services):
+      metrics.waiting.labels(other.name).set(other.waiting)
     return Response(metrics.text(), media_type='text/plain; version=0.0.4')
 
   _add_openai(app, services, limits, metrics)
   _add_rerank(app, services, limits)
   _add_own(app, services, limits, metrics)
+  add_small_systems(app, services, limits)
   add_shop(app, services, limits, metrics)
 
   @app.post('/v1/models/rollback')
@@ -122,6 +121,12 @@ def create_app(services: Services, limits: Limits | None = None, *, renew_second
 
   add_page(app)
   return app
+
+
+def _others(services: Services) -> Iterator[Any]:
+  """All services that are closed and waited for but those that write."""
+  for kind in (services.vectors, services.searches, services.recommenders, services.names, services.judges):
+    yield from kind.values()
 
 
 def _begin(service: Any, metrics: Metrics) -> None:
@@ -262,12 +267,6 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     """The text of ids."""
     return {'text': find(services.tokenizers, body.model).decode(body.tokens)}
 
-  @app.post('/v1/names')
-  async def names(body: NamesRequest, request: Request) -> dict[str, Any]:
-    """New words of a makemore run, or what each letter of given ones costs."""
-    work = name_words(body, find(services.names, body.model))
-    return await answer_while_there(request, work, limits.deadline_seconds)
-
   @app.get('/v1/estimate')
   async def estimated_hardware() -> dict[str, Any]:
     """The devices that an estimate may be requested for: peaks, memory, bandwidths, listed prices."""
@@ -277,12 +276,6 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
   def estimate(body: EstimateRequest) -> dict[str, Any]:
     """What a GPT-2 takes to train and to serve on given hardware: quantities, formulas, what bounds it."""
     return show_estimate(body)
-
-  @app.post('/v1/micrograd')
-  def micrograd(body: ExpressionRequest) -> dict[str, Any]:
-    """The graph of an expression, the value of each node and its gradient."""
-    # Not async: FastAPI calls it in a thread, so that a drawing keeps nobody else waiting.
-    return show_graph(body)
 
 
 def _observe(metrics: Metrics, name: str, milliseconds: Mapping[str, float]) -> None:

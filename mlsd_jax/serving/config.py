@@ -24,3 +24,4 @@ class ServerConfig:
   cors_origins: tuple[str, ...] = ()  # web pages of other sites that may ask
   renew_seconds: Annotated[float, at_least(0)] = 10.0  # after which newer versions of runs are looked for; 0 is never
   dtype: Literal['float32', 'bfloat16'] = 'float32'  # of language models
+  judge: bool = False  # judges programs that strangers send, where the judge's cage has all its layers

@@ -12,8 +12,8 @@ from mlsd_jax.serving.limits import Door, Limits
 from mlsd_jax.serving.metrics import Metrics
 from mlsd_jax.serving.web_page import PAGE_PATHS
 
-# For probes, which have no key, and for the page, which asks for one.
-_OPEN = frozenset(('/health', '/ready', '/metrics')) | PAGE_PATHS
+# For probes, which have no key, and for the page, which asks for one; the schema says nothing of what is served.
+_OPEN = frozenset(('/health', '/ready', '/metrics', '/openapi.json', '/docs')) | PAGE_PATHS
 _LINGER_SECONDS = 10.0  # that a body which is too long is read on, and thrown away
 
 

@@ -240,6 +240,21 @@ class ExpressionRequest(Body):
   svg: bool = False
 
 
+class AttentionRequest(Body):
+  """POST /v1/attention."""
+
+  text: Annotated[str, Field(min_length=1, max_length=10_000)]
+  model: str | None = None
+
+
+class JudgeRequest(Body):
+  """POST /v1/judge."""
+
+  problem: Annotated[str, Field(max_length=1000)]
+  source: Annotated[str, Field(min_length=1, max_length=2**16)]
+  language: Literal['python', 'cpp', 'c', 'java', 'rust', 'javascript'] = 'python'
+
+
 _Size = Annotated[int, Field(ge=1, le=2**20)]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from mlsd_jax.serving.answers import AnswerLog
 from mlsd_jax.serving.errors import ApiError
+from mlsd_jax.serving.judge_service import JudgeService
 from mlsd_jax.serving.name_service import NameService
 from mlsd_jax.serving.recommend_service import RecommendService
 from mlsd_jax.serving.replacement import KINDS, Source
@@ -31,6 +32,7 @@ class Services:
   searches: dict[str, SearchService] = dataclasses.field(default_factory=dict)
   recommenders: dict[str, RecommendService] = dataclasses.field(default_factory=dict)
   names: dict[str, NameService] = dataclasses.field(default_factory=dict)
+  judges: dict[str, JudgeService] = dataclasses.field(default_factory=dict)
   tokenizers: dict[str, Tokenizer] = dataclasses.field(default_factory=dict)
   commands: dict[str, str] = dataclasses.field(default_factory=dict)
   shops: dict[str, tuple[Shop, AnswerLog]] = dataclasses.field(default_factory=dict)

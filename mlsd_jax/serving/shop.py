@@ -1,7 +1,7 @@
 """What happens in a shop while it is served: every event is in a log before anybody is told so, and then counted.
 
     STATE/RECOMMENDER/events.log     JSON records in order: the shop's clock, which version was first served when,
-                                     events, new items
+                                     events, new items; ids of events that builds have taken in
 
 One thread writes and counts: it takes all that has come meanwhile at once, so that many events share one fsync.
 """
@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import logging
 import math
 import pathlib
 import threading
@@ -37,6 +38,8 @@ _AHEAD = 300  # seconds that a client's clock may be ahead
 _LIVE = 30 * DAY  # a shop whose last purchase is longer ago than this goes on from there, not from today
 _AT_ONCE = 10_000  # events of one write
 _WARM = (1, 8, 64)  # users of a batch
+_COMPACT = 1000  # events that builds have taken in, from which on the log is written without them
+_logger = logging.getLogger(__name__)
 _TICK_SECONDS = 30.0  # after which an idle shop looks whether its day is over
 
 
@@ -89,14 +92,18 @@ class Shop:
     folder: pathlib.Path,
     *,
     wall: Callable[[], float] = time.time,
+    compact: int = _COMPACT,
   ):
     """Opens or begins the log in `folder`, and counts what is in it.
+
+    Args:
+      compact: so many events that the last two builds have among their own purchases leave the log, but for their ids.
 
     Raises:
       UserError: the folder cannot be written or another server writes there, the log is damaged, the state is one of an
         earlier release.
     """
-    self._wall = wall
+    self._wall, self._compact_from = wall, compact
     self.listener: Callable[[Sequence[Event]], None] = lambda events: None
     self._held = contextlib.ExitStack()
     self._held.enter_context(lock(folder))
@@ -123,7 +130,10 @@ class Shop:
       self._write(records)
     self._behind = int(records[0]['clock'])
     self._ids = {record['event']['id'] for record in records if 'event' in record}
+    self._ids.update(*(record['ids'] for record in records if 'ids' in record))
     self._count(state, records)
+    served = [record['version'] for record in records if 'version' in record]
+    self._compact(records, {state.version, *served[-2:]} if len(served) > 1 else set())
 
   def _count(self, state: State, records: list[dict[str, Any]]) -> None:
     """Makes the live state of a build and the log's records."""
@@ -148,6 +158,27 @@ class Shop:
     for users in _WARM:  # compiled before anybody is answered from it
       recommend(live.view.state, np.zeros(users, np.int64))
     self._live, self.version = live, state.version
+
+  def _compact(self, records: list[dict[str, Any]], builds: set[str]) -> None:
+    """Writes the log without the events that each of these builds, by version, has among its own purchases.
+
+    Their ids stay: whoever sends one again is told that it was counted. A log that cannot be written anew stays.
+    """
+    places = [at for at, record in enumerate(records) if record.get('version') in builds]
+    if not places:
+      return
+    first, cut = places[0], min(records[at]['cut'] for at in places)
+    is_absorbed = lambda at, record: at < first and 'event' in record and record['event']['time'] < cut
+    absorbed = [record['event']['id'] for at, record in enumerate(records) if is_absorbed(at, record)]
+    if len(absorbed) < self._compact_from:
+      return
+    ids = [id_ for record in records for id_ in record.get('ids', ())] + absorbed
+    left = [record for at, record in enumerate(records) if not is_absorbed(at, record) and 'ids' not in record]
+    bodies = [to_json(record, self._log.path).encode() for record in (left[0], {'ids': ids}, *left[1:])]
+    try:
+      self._log.rewrite(bodies)
+    except OSError as error:
+      _logger.warning('%s is not compacted: %s', self._log.path.name, error.strerror)
 
   def _next_cut(self, cut: int) -> int:
     """The first end of a day of the shop's after now, days being counted from `cut`."""
@@ -242,7 +273,9 @@ class Shop:
         new = self._take(batch)
         for each in batch:
           if each.build is not None and each.build.version != self.version:
-            self._count(each.build, [json.loads(body) for body in self._log.records()])
+            records, before = [json.loads(body) for body in self._log.records()], self.version
+            self._count(each.build, records)
+            self._compact(records, {before, each.build.version})  # the one before may be put back
       except Exception as error:
         for each in batch:
           unwritten = isinstance(error, UserError) and each.build is None

@@ -68,6 +68,7 @@ class TextService:
   Attributes:
     name: by which requests ask for it.
     created: Unix time of the model.
+    decoder, params: the model.
     template: of conversations, or None.
   """
 
@@ -95,6 +96,7 @@ class TextService:
     """
     self.name, self.tokenizer, self.created = name, tokenizer, created or int(time.time())
     self.decoder = make_decoder(config, tokenizer.vocab_size)
+    self.params = params
     self.template = template
     self._max_waiting, self._slots = max_waiting, slots
     self._engine = Engine(self.decoder, params, slots=slots, end_of_text=tokenizer.end_of_text, **options)

@@ -11,12 +11,16 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
-from experiments import serve
+from experiments import mingpt, serve, serve_systems
 from mlsd_jax import sealed
+from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import pretrained
 from mlsd_jax.models import gpt
+from mlsd_jax.serving import Services
+from mlsd_jax.serving.attention_maps import heads_of
 from mlsd_jax.serving.config import ServerConfig
 from mlsd_jax.tokenizers import ByteTokenizer
+from tests.experiments.tiny_runs import MINGPT
 
 
 @pytest.fixture
@@ -101,6 +105,29 @@ def test_nothing_to_serve_and_no_place_to_listen_are_one_line(runs, capsys):
   assert err.count('\n') == 1
 
 
+def test_a_ladder_is_served_a_model_a_rung(folder, monkeypatch, capsys):
+  assert mingpt.main(['--workdir=runs/mingpt/own', "--config.parts=('ladder',)", *MINGPT]) == 0
+  services = Services()
+  serve_systems.SYSTEMS['mingpt'].open(folder / 'runs/mingpt/own', 'mingpt/own', ServerConfig(slots=1), services)
+  assert list(services.texts) == ['mingpt/own/one_head']
+  assert list(services.tokenizers) == ['mingpt/own']
+  assert heads_of(services.texts['mingpt/own/one_head']) == {'layers': 1, 'heads': 1, 'tokens': 8}
+  assert serve_systems.SYSTEMS['mingpt'].is_finished(folder / 'runs/mingpt/own')
+  sealed.write_json(folder / 'runs/mingpt/own/result.json', {'adder': 1.0})  # a run whose parts have no ladder
+  assert not serve_systems.SYSTEMS['mingpt'].is_finished(folder / 'runs/mingpt/own')
+
+
+def test_the_judge_is_served_only_where_its_cage_is_whole(runs, monkeypatch, capsys):
+  def lacks(**options):
+    raise UserError('the judge serves only where its cage is whole, and here it is without Landlock')
+
+  monkeypatch.setattr(serve.JudgeService, 'open', lacks)
+  assert serve.main([f'--config.runs={runs}', '--config.slots=2', '--config.judge=True']) == 2
+  assert capsys.readouterr().err == (
+    'error: the judge serves only where its cage is whole, and here it is without Landlock\n'
+  )
+
+
 def test_prepare_makes_what_is_missing(runs, monkeypatch, capsys):
   commands = []
 
@@ -110,6 +137,7 @@ def test_prepare_makes_what_is_missing(runs, monkeypatch, capsys):
   monkeypatch.setattr(serve.subprocess, 'run', lambda command, check: commands.append(command[1:]) or Done)
   assert serve.main(['--mode=prepare', f'--config.runs={runs}']) == 0
   assert commands == [
+    ['-m', 'experiments.mingpt', '--workdir=runs/mingpt/quickstart'],
     ['-m', 'experiments.retrieval', '--workdir=runs/retrieval/quickstart'],
     ['-m', 'experiments.recsys', '--config=configs/recsys/synthetic.py', '--workdir=runs/recsys/quickstart'],
     ['-m', 'experiments.makemore', '--workdir=runs/makemore/quickstart'],

@@ -217,3 +217,51 @@ def test_a_build_counts_no_purchase_twice(shop, clock, tmp_path):
   third = Shop(newer, tmp_path, wall=clock)
   assert bought(third) == 2
   third.close()
+
+
+def test_what_two_builds_have_taken_in_leaves_the_log_and_its_ids_stay(shop, clock, tmp_path):
+  """Counts are those of a log that is never compacted, whichever of the two builds is served, and killed in between."""
+  cut = shop.snapshot.cut
+  users, items = shop.users['id'].to_list(), shop.items['id'].to_list()
+  folders = {'compacted': 5, 'whole': 10**9}
+
+  def post(opened, numbers, moment):
+    made = [opened.make_event(users[n % 9], items[n % 7], moment + n, id=f'{n}') for n in numbers]
+    return asyncio.run(opened.post(made))
+
+  def counts(opened):
+    return opened.view.state.snapshot.column('item', 'n'), opened.view.state.snapshot.column('user', 'n')
+
+  def newer(state, opened, version, at):
+    built = dataclasses.replace(state, purchases=opened._live.dataset(), version=version)
+    return live_state.rebuild(built, built.purchases, at)
+
+  sizes, found = {}, {}
+  for name, compact in folders.items():
+    folder = tmp_path / name
+    first = Shop(shop, folder, wall=clock, compact=compact)
+    post(first, range(20), cut + 100)
+    second = newer(shop, first, '2', cut + 200)
+    first.replace(second)
+    assert post(first, range(20, 24), cut + 210) == 4
+    before = (folder / 'events.log').stat().st_size
+    first.replace(shop)  # put back: the first build has none of them
+    found[name, 'back'] = counts(first)
+    first.replace(second)
+    third = newer(second, first, '3', cut + 300)
+    first.replace(third)
+    (folder / 'events.log.new').write_bytes(b'half')  # as a kill in the middle of a compaction leaves it
+    sizes[name] = (folder / 'events.log').stat().st_size / before
+    assert post(first, range(22, 28), cut + 310) == 4  # 22 and 23 are known
+    assert post(first, range(3), cut + 100) == 0
+    first.replace(second)  # which has the first twenty, and counts those that came after it
+    found[name, 'second'] = counts(first)
+    first.close()
+    again = Shop(third, folder, wall=clock, compact=compact)
+    found[name, 'again'] = counts(again)
+    assert post(again, range(28), cut + 100) == 0
+    again.close()
+  for state in ('back', 'second', 'again'):
+    for one, other in zip(found['compacted', state], found['whole', state], strict=True):
+      np.testing.assert_array_equal(one, other)
+  assert sizes['compacted'] < 0.5 < 1 < sizes['whole']

@@ -1,5 +1,6 @@
 """A log that only grows: what was acknowledged is there, in order, whatever is killed, cut or flipped."""
 
+import errno
 import os
 import pathlib
 import signal
@@ -108,3 +109,51 @@ def test_whoever_is_killed_loses_nothing_that_was_acknowledged(tmp_path):
     found = read(path)
     assert len(found) > acknowledged
     assert all(body == str(number).encode() * 2000 for number, body in enumerate(found))
+
+
+def test_a_log_that_is_rewritten_is_the_old_or_the_new_whatever_is_killed(tmp_path):
+  """A child rewrites and appends, prints how far it is, and is killed at some moment."""
+  child = (
+    'import pathlib, sys\n'
+    'from mlsd_jax.sealed.append_log import AppendLog\n'
+    'log = AppendLog(pathlib.Path(sys.argv[1]), b"TST1")\n'
+    'last = [*log.records()][-1:]\n'
+    'number = int(last[0][:9]) if last else 0\n'
+    'while True:\n'
+    '  number += 1\n'
+    '  log.append(b"%09d" % number * 3000)\n'
+    '  log.rewrite([b"%09d" % n * 3000 for n in range(max(number - 3, 1), number + 1)])\n'
+    '  print(number, flush=True)\n'
+  )
+  path = AppendLog.create(tmp_path / 'events.log', MAGIC).path
+  for pause in (0.0, 0.001, 0.004, 0.01):
+    process = subprocess.Popen([sys.executable, '-c', child, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    acknowledged = int(process.stdout.readline())
+    time.sleep(pause)
+    process.send_signal(signal.SIGKILL)
+    acknowledged = int((process.stdout.read().splitlines() or [acknowledged])[-1])
+    process.wait()
+    process.stdout.close()
+    found = [int(body[:9]) for body in read(path)]
+    assert found[-1] in (acknowledged, acknowledged + 1)
+    assert found == list(range(found[0], found[-1] + 1))
+    assert found[0] <= max(acknowledged - 3, 1)
+
+
+def test_a_rewrite_that_fails_changes_nothing(tmp_path, monkeypatch):
+  log = AppendLog.create(tmp_path / 'events.log', MAGIC)
+  log.append(*BODIES)
+
+  def refuse(descriptor):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr(os, 'fsync', refuse)
+  with pytest.raises(OSError, match='No space left'):
+    log.rewrite([b'other'])
+  monkeypatch.undo()
+  assert read(log.path) == BODIES
+  log.append(b'more')
+  log.rewrite([b'a', b'b'])
+  log.append(b'c')
+  assert read(log.path) == [b'a', b'b', b'c']

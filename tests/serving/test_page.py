@@ -17,6 +17,7 @@ import pytest
 import uvicorn
 
 from mlsd_jax.data.words import WordList
+from mlsd_jax.errors import UserError
 from mlsd_jax.makemore import new_words, task
 from mlsd_jax.makemore.ladder import Trained
 from mlsd_jax.models import name_models
@@ -36,6 +37,7 @@ from mlsd_jax.serving import (
   TextService,
   create_app,
 )
+from mlsd_jax.serving.judge_service import JudgeService
 from mlsd_jax.tokenizers import ByteTokenizer
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 from tests.recsys.conftest import made, shop, state  # noqa: F401 (fixtures)
@@ -47,7 +49,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason='no chromium is install
 
 EVIL = '<img src=x onerror="window.evil=1"><script>window.evil=1</script>&amp;'
 PHONE = {'width': 375, 'height': 740}
-SECTIONS = ('write', 'ask', 'recommend', 'tokenizers', 'names', 'gradients', 'estimate', 'server')
+SECTIONS = ('write', 'attention', 'ask', 'recommend', 'tokenizers', 'names', 'gradients', 'judge', 'estimate', 'server')
 
 
 class Hindered:
@@ -117,7 +119,16 @@ def _names():
 
 
 @pytest.fixture(scope='module')
-def address(params, small_encoder, shop, tmp_path_factory):  # noqa: F811
+def cage():
+  """A judge, or why there is none here."""
+  try:
+    return JudgeService.open()
+  except UserError as error:
+    return str(error)
+
+
+@pytest.fixture(scope='module')
+def address(params, small_encoder, shop, cage, tmp_path_factory):  # noqa: F811
   named = pl.lit(EVIL) + pl.col('id').cast(pl.String)
   items, known = (table.with_columns(name=named) for table in (shop.items, shop.purchases.items))
   built = dataclasses.replace(shop, items=items, purchases=dataclasses.replace(shop.purchases, items=known))
@@ -129,6 +140,7 @@ def address(params, small_encoder, shop, tmp_path_factory):  # noqa: F811
     searches=_searches(small_encoder, tmp_path_factory.mktemp('store') / 'store'),
     recommenders={'shop': recommender},
     names={'names': _names()},
+    judges={} if isinstance(cage, str) else {'judge': cage},
     tokenizers={'bytes': ByteTokenizer(), 'pieces': WordPieceTokenizer.train(['the cat and the hat'] * 3, 60)},
   )
   with serving(services) as address:
@@ -212,12 +224,23 @@ def fill_section(page, section):
     page.get_by_role('img', name='Graph of the expression').wait_for()
   elif section == 'estimate':
     page.get_by_role('list', name='A training step').wait_for()
+  elif section == 'attention':
+    page.get_by_label('Text').locator('visible=true').fill(EVIL[:20] + 'é')
+    page.get_by_role('button', name='Look').click()
+    page.get_by_text('22 tokens, 1 layer of 2 heads').wait_for()
+  elif section == 'judge':
+    page.get_by_label('Problem').select_option('2044/A')
+    page.get_by_label('Program', exact=True).fill(f'print({EVIL!r})')
+    page.get_by_role('button', name='Judge it').click()
+    page.get_by_role('heading', name='WA wrong answer').wait_for()
   else:
     page.get_by_role('row', name='Requests a second').wait_for()
 
 
 @pytest.mark.parametrize('section', SECTIONS)
-def test_a_section_is_accessible_light_dark_and_on_a_phone(open_page, section):
+def test_a_section_is_accessible_light_dark_and_on_a_phone(open_page, section, cage):
+  if section == 'judge' and isinstance(cage, str):
+    pytest.skip(cage)
   page = open_page(section)
   fill_section(page, section)
   check_with_axe(page)
@@ -359,6 +382,40 @@ def test_an_estimate_says_what_bounds_it_and_what_does_not_fit(open_page):
   page.get_by_text('embed_dim 1600 is not divisible by num_heads 7').wait_for()
   assert page.locator('#estimate-out > *').count() == 0
   assert open_page.refused.pop() == 400
+
+
+def test_a_head_and_a_token_are_chosen_on_the_map(open_page):
+  page = open_page('attention')
+  with page.expect_response('**/v1/attention') as answer:
+    fill_section(page, 'attention')
+  weights = answer.value.json()['weights']
+  page.get_by_role('button', name='1.2: layer 1, head 2').click()
+  page.get_by_role('heading', name='Layer 1, head 2').wait_for()
+  page.get_by_role('group', name='One token').get_by_role('button').nth(7).click()
+  rows = page.get_by_role('list', name='What the token looks at most').get_by_role('listitem')
+  row = weights[0][1][7]
+  most = max(range(8), key=row.__getitem__)
+  assert rows.first.locator('code .muted').inner_text().strip() == str(most + 1)
+  assert rows.count() == 5
+  assert page.locator('#attention-map rect').count() == sum(each >= 0.004 for line in weights[0][1] for each in line)
+  page.get_by_label('Text').locator('visible=true').fill('x' * 65)
+  page.get_by_role('button', name='Look').click()
+  page.get_by_role('alert').get_by_text('the text has 65 tokens; 1 to 64 can be shown').wait_for()
+  assert open_page.refused.pop() == 400
+
+
+def test_a_program_is_judged_and_a_class_begins_with_its_methods(open_page, cage):
+  if isinstance(cage, str):
+    pytest.skip(cage)
+  page = open_page('judge')
+  fill_section(page, 'judge')
+  assert page.get_by_role('row').filter(has_text='WA').count() >= 1
+  page.get_by_label('Problem').select_option('lru_cache')
+  assert page.get_by_label('Program', exact=True).input_value().startswith('class LRUCache:')
+  assert page.get_by_label('Language').locator('option').all_inner_texts() == ['Python']
+  page.get_by_label('Program', exact=True).fill('def')
+  page.get_by_role('button', name='Judge it').click()
+  page.get_by_role('region', name='What the compiler said').get_by_text('SyntaxError').wait_for()
 
 
 def test_an_expression_is_drawn_with_its_gradients(open_page):

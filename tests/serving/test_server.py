@@ -49,6 +49,7 @@ def test_a_search_where_there_is_none_is_refused(client):
 def test_keys_sizes_and_rates(make_client):
   client = make_client(Limits(api_keys=('first', 'second'), max_body_bytes=1000, requests_per_minute=3))
   assert client.get('/health').status_code == 200
+  assert '/v1/completions' in client.get('/openapi.json').json()['paths']  # to which the page has a link
   assert client.get('/v1/models').status_code == 401
   wrong = client.get('/v1/models', headers={'Authorization': 'Bearer third'})
   assert (wrong.status_code, wrong.json()['error']['type']) == (401, 'authentication_error')

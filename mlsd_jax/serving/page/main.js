@@ -4,7 +4,9 @@ import {get, onMissingKey} from './api.js';
 import {byId, count, el, say} from './dom.js';
 import * as ask from './ask.js';
 import * as estimate from './estimate.js';
+import * as attention from './attention.js';
 import * as gradients from './gradients.js';
+import * as judge from './judge.js';
 import * as names from './names.js';
 import * as recommend from './recommend.js';
 import * as server from './server.js';
@@ -14,12 +16,14 @@ import * as write from './write.js';
 // Section -> its module, and the kind of system of /v1/systems that it needs.
 const SECTIONS = {
   write: [write, 'texts'],
+  attention: [attention, 'texts'],
   ask: [ask, 'searches'],
   recommend: [recommend, 'recommenders'],
   tokenizers: [tokenizers, 'tokenizers'],
   names: [names, 'names'],
   gradients: [gradients, null],
   estimate: [estimate, null],
+  judge: [judge, 'judges'],
   server: [server, null],
 };
 
