@@ -103,8 +103,7 @@ class JudgeService:
         raise UserError(str(error).replace(f'{folder}/', '')) from None
     told = report.to_json()
     del told['program']
-    complaint = told['compile_error']
-    return {'problem': problem} | told | {'compile_error': complaint and complaint[:_SHOWN]}
+    return {'problem': problem} | told | {'compile_error': _complaint(told['compile_error'])}
 
   def _report(self, problem: str, path: pathlib.Path, folder: pathlib.Path) -> Report:
     if problem in problems():
@@ -137,6 +136,14 @@ def _problems() -> list[dict[str, Any]]:
     about = {'statement': statement.strip(), 'start': '', 'samples': samples}
     told.append({'name': name, 'kind': 'contest', 'title': title.rstrip('.')} | about)
   return told
+
+
+def _complaint(said: str | None) -> str | None:
+  """What a compiler says of the program; not where it lies in the cage, nor how our check of Python came upon it."""
+  if said is None:
+    return None
+  own = said[said.rindex('  File "') :] if said.startswith('Traceback') and '  File "' in said else said
+  return own.replace('/program/source/', '').strip()[:_SHOWN]
 
 
 def _skeleton(solution: type) -> str:

@@ -76,6 +76,13 @@ def test_what_a_program_may_not_is_a_verdict(client, source, verdict):
   assert verdicts(client, '2044/A', source)[0] == verdict
 
 
+def test_a_compiler_is_told_without_what_stands_around_it(client):
+  told = client.post('/v1/judge', json={'problem': '2044/A', 'source': 'x = (\n'}).json()
+  assert told['compile_error'].startswith('File "solution.py", line 1')
+  assert told['compile_error'].endswith("SyntaxError: '(' was never closed")
+  assert told['cases'] == []
+
+
 def test_problems_are_told_without_their_answers(client):
   told = client.get('/v1/judge').json()
   named = {each['name']: each for each in told['problems']}
