@@ -9,6 +9,7 @@ import asyncio
 import collections
 import dataclasses
 import logging
+import math
 import queue
 import threading
 import time
@@ -26,6 +27,7 @@ from mlsd_jax.language_model.chat_template import ChatTemplate
 from mlsd_jax.serving.errors import too_busy
 from mlsd_jax.tokenizers import Tokenizer
 
+_LATEST = 32  # texts by whose ends a refused client is told when to come again
 _logger = logging.getLogger(__name__)
 
 
@@ -104,6 +106,7 @@ class TextService:
     self._waiting: collections.OrderedDict[str, collections.deque[_Text]] = collections.OrderedDict()
     self._running: dict[int, _Text] = {}
     self._unfinished = 0
+    self._ended: collections.deque[float] = collections.deque(maxlen=_LATEST)
     self._lock = threading.Lock()
     self._thread = threading.Thread(target=self._serve, name=f'engine of {name}', daemon=True)
     self._is_closing = False
@@ -156,7 +159,7 @@ class TextService:
       self.check(request)
     with self._lock:
       if self._is_closing or (self._unfinished and self._unfinished + len(requests) > self._slots + self._max_waiting):
-        raise too_busy(self.name)
+        raise too_busy(self.name, self._seconds_a_text())
       self._unfinished += len(requests)
     loop = asyncio.get_running_loop()
     pieces: asyncio.Queue[tuple[int, Piece | BaseException]] = asyncio.Queue()
@@ -187,6 +190,12 @@ class TextService:
     finally:
       for text in texts:
         text.is_cancelled = True
+
+  def _seconds_a_text(self) -> int:
+    """After which a place is free, as texts have ended lately: what a client that is refused is told, 1 to 60."""
+    ended = list(self._ended)
+    apart = (ended[-1] - ended[0]) / (len(ended) - 1) if len(ended) > 1 else 0.0
+    return min(max(math.ceil(apart), 1), 60)
 
   def _serve(self) -> None:
     """The thread: takes requests in, steps, tells."""
@@ -267,6 +276,7 @@ class TextService:
       self._running.pop(text.number, None)
     with self._lock:
       self._unfinished -= 1
+      self._ended.append(time.monotonic())
     if error is not None:
       text.tell(error if isinstance(error, UserError) else RuntimeError('the model failed'))
 
