@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from mlsd_jax.recsys.purchases.events import DAY
 from mlsd_jax.serving import RecommendService, Services, Shop, create_app
-from mlsd_jax.serving.monitoring import psi
+from mlsd_jax.serving.monitoring import INPUTS, excess, psi
 
 
 class Clock:
@@ -41,15 +41,42 @@ def test_psi_is_its_definition():
   assert psi(then, np.full(100, 9.0)) > 1
 
 
+def test_chance_alone_is_no_drift():
+  """Of two samples of one population the index is chance, and what is left without its mean is near nothing."""
+  rng = np.random.default_rng(0)
+  whole, left = np.zeros(200), np.zeros(200)
+  for trial in range(200):
+    then, now = rng.normal(size=250), rng.normal(size=150)
+    whole[trial], left[trial] = psi(then, now), excess(then, now, 250, 150)
+  assert whole.mean() == pytest.approx(9 * (1 / 250 + 1 / 150), rel=0.15)
+  assert np.mean(whole) > 4 * np.mean(left)
+  assert excess(then, rng.normal(1, size=150), 250, 150) == pytest.approx(psi(then, then + 1), rel=0.4)
+
+
+def _ask_all(client, shop):
+  """Everybody whom the reference is of asks once; how many."""
+  lately = np.flatnonzero(shop.snapshot.column('user', 'n30')[: len(shop.users)] > 0)
+  for user in lately:
+    client.post('/v1/recommend', json={'user': shop.users['id'][int(user)]})
+  return len(lately)
+
+
+def test_whom_the_build_knew_are_no_drift_in_inputs_and_scores(shop):
+  """At the moment of the build: a day later the ages of all that is known are others."""
+  service = RecommendService('shop', shop)
+  with TestClient(create_app(Services(recommenders={'shop': service}))) as client:
+    _ask_all(client, shop)
+    drift = client.get('/v1/monitoring').json()['drift']
+  assert set(drift) == {*INPUTS, 'score'}
+  assert max(drift.values()) < 0.01
+
+
 def test_drift_is_of_who_asks(served, shop):
   client, _, _ = served
   drift = lambda: client.get('/v1/monitoring').json()['drift']
   assert set(drift().values()) == {None}
-  for user in shop.users['id'][:150]:
-    client.post('/v1/recommend', json={'user': user})
-  usual = drift()
-  assert usual['n'] < 0.15  # of 150 users drawn from the same: about bins / 150 by chance alone
-  assert usual['score'] < 0.25  # a day has gone by, and weights of chance are no smooth function
+  asked = _ask_all(client, shop)
+  assert drift()['n'] < 0.01  # the number of purchases is no matter of days
   counts = shop.snapshot.column('user', 'n')[: len(shop.users)]
   busiest = int(np.argmax(counts))
   for _ in range(150):
@@ -57,7 +84,7 @@ def test_drift_is_of_who_asks(served, shop):
   assert drift()['n'] > 0.25
   for number in range(50):
     client.post('/v1/recommend', json={'user': f'nobody {number}'})
-  assert client.get('/v1/monitoring').json()['unknown_users'] == pytest.approx(50 / 350)
+  assert client.get('/v1/monitoring').json()['unknown_users'] == pytest.approx(50 / (asked + 200))
   assert f'mlsd_drift_psi{{model="shop",what="n"}} {drift()["n"]}' in client.get('/metrics').text
 
 
