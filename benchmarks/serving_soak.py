@@ -233,7 +233,9 @@ def disturb(server: Server, load: Load, runs: pathlib.Path, seconds: float, rss:
       _, what = plan.pop(0)
       if what == 'kill':
         server.kill()
-        print(f'{passed:5.0f} s: killed; ready again after {server.start():.1f} s', flush=True)
+        away = server.start()
+        began += away  # shares are of the time in which there is a server
+        print(f'{passed:5.0f} s: killed; ready again after {away:.1f} s', flush=True)
       elif what in load.answers.systems:
         _replace(what, runs, load)
         print(f'{passed:5.0f} s: another version of {what}', flush=True)
