@@ -71,12 +71,12 @@ def test_every_setting_is_read(runs, monkeypatch):
   shop.parent.mkdir(parents=True)
   shop.write_text('{}')
   state = types.SimpleNamespace(purchases=True)
-  monkeypatch.setattr(serve.saved_state, 'load', lambda folder: state)
-  monkeypatch.setattr(serve, 'Shop', lambda state, folder: folder)
-  monkeypatch.setattr(serve, 'AnswerLog', lambda folder: folder)
+  monkeypatch.setattr(serve_systems.saved_state, 'load', lambda folder: state)
+  monkeypatch.setattr(serve_systems, 'Shop', lambda state, folder: folder)
+  monkeypatch.setattr(serve_systems, 'AnswerLog', lambda folder: folder)
   opened = []
   monkeypatch.setattr(
-    serve,
+    serve_systems,
     'RecommendService',
     lambda name, state, **options: opened.append(options) or types.SimpleNamespace(rules=None, view=None),
   )
