@@ -143,7 +143,7 @@ class Load:
     while not self.stop.is_set():
       self.server.is_up.wait(1)
       (name,) = rng.choices([*self._asks, 'broken', 'vanish'], [*chances, 4, 4])
-      began = time.perf_counter()
+      began, life = time.perf_counter(), self.server.process
       outcome = 'right'
       try:
         if name == 'broken':
@@ -154,7 +154,7 @@ class Load:
           self._asks[name][2](self.answers, self._post, rng)
       except NoServerError as error:
         outcome = 'no server'
-        if self.server.is_up.is_set():
+        if self.server.is_up.is_set() and life is self.server.process:
           outcome = 'cut off'
           self._tell_wrong(f'{name}: {error}')
       except Exception as error:  # a wrong one, or an answer of another shape
@@ -193,8 +193,9 @@ class Load:
     path, body = rng.choice(BROKEN)
     life = self.server.process
     if rng.random() < 0.3:  # less than the header says, then nothing more
-      with socket.create_connection(('127.0.0.1', self.server.port), timeout=60) as raw:
-        raw.sendall(f'POST {path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body) + 9}\r\n\r\n'.encode() + body)
+      self._send_and_go(
+        f'POST {path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body) + 9}\r\n\r\n'.encode() + body
+      )
       return
     try:
       status, told = self.server.request('POST', path, body)
@@ -209,12 +210,16 @@ class Load:
     body = {'model': 'gpt2/quickstart', 'prompt': 'a' * rng.randrange(1, 90), 'max_tokens': 100, 'n': 2}
     data = json.dumps(body | {'stream': rng.random() < 0.7}).encode()
     fields = f'Host: here\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n'
+    self._send_and_go(f'POST /v1/completions HTTP/1.1\r\n{fields}'.encode() + data, rng)
+
+  def _send_and_go(self, sent: bytes, rng: random.Random | None = None) -> None:
+    """Reads little of the answer, or nothing, and closes or resets the connection."""
     try:
       with socket.create_connection(('127.0.0.1', self.server.port), timeout=60) as raw:
-        raw.sendall(f'POST /v1/completions HTTP/1.1\r\n{fields}'.encode() + data)
-        if rng.random() < 0.7:
+        raw.sendall(sent)
+        if rng and rng.random() < 0.7:
           raw.recv(rng.randrange(1, 2000))
-        if rng.random() < 0.5:  # not closed: reset
+        if rng and rng.random() < 0.5:
           raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\x01\0\0\0\0\0\0\0')
     except OSError as error:
       raise NoServerError(repr(error)) from error
