@@ -151,4 +151,4 @@ def score(trained: Funnel, union: Union) -> Scored:
   """A union through the blend and the ranker."""
   best, dense = select(union, trained.blend, trained.keep)
   inputs = trained.scorer.inputs(union.snapshot, best, dense)
-  return Scored(best, inputs, trained.scorer(inputs))
+  return Scored(best, inputs, trained.scorer(inputs, trained.keep))

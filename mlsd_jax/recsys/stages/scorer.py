@@ -5,6 +5,7 @@ Names: N candidates, U users, F dense features.
 
 import copy
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import chex
@@ -20,6 +21,8 @@ from mlsd_jax.recsys.stages.candidates import Candidates
 _apply = jax.jit(sparsenn.apply, static_argnames='config')
 
 _ROWS = 1 << 11  # scored at once: what they become fits a core's cache, and three times as many a second go through
+_LEAST = 64  # of them in a batch
+_WASTE = 1.5  # times the candidates that a batch may hold, filled up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,25 +100,61 @@ class Scorer:
     """What it sees of candidates: `dense` [N, F] with what belongs to their users."""
     return ranker_inputs(snapshot, candidates, dense, self.user_codes, self.config.bag_length)
 
-  def __call__(self, inputs: RankerInputs) -> np.ndarray:
-    """Logits [N, heads], at the natural rate, for a week with as many open days as it has."""
-    parts = []
-    for first in range(0, len(inputs.item), _ROWS):
-      part = slice(first, first + _ROWS)
-      user = inputs.row[part]
-      # Few shapes, each compiled once: powers of two, from what one request has up.
-      padded = max(128, 1 << (len(user) - 1).bit_length())
-      rows = {
-        'dense': inputs.dense[part],
-        'item': inputs.item[part],
-        'user_codes': inputs.user_codes[user],
-        'bag': inputs.bags[user],
+  def __call__(self, inputs: RankerInputs, width: int = 0) -> np.ndarray:
+    """Logits [N, heads], at the natural rate, for a week with as many open days as it has.
+
+    Args:
+      width: candidates that most users have, whose shape is compiled; 0 where nothing is known of that.
+    """
+    logits = np.zeros((len(inputs.item), len(HEADS)), np.float32)
+    for rows, slots, users, of_each in _shapes(inputs.row, width):
+      # Each user's candidates one under the other, filled up to `of_each`: a bag is then looked up once a user.
+      size = len(users) * of_each
+      batch = {
+        'dense': _spread(inputs.dense[rows], slots, size),
+        'item': _spread(inputs.item[rows], slots, size),
+        'user_codes': inputs.user_codes[users],
+        'bag': inputs.bags[users],
       }
-      rows = {name: np.pad(x, ((0, padded - len(user)), *[(0, 0)] * (x.ndim - 1))) for name, x in rows.items()}
-      parts.append(np.asarray(_apply(self.params, rows, *self._tables, self.config))[: len(user)])
-    logits = np.concatenate(parts) if parts else np.zeros((0, len(HEADS)), np.float32)
+      logits[rows] = np.asarray(_apply(self.params, batch, *self._tables, self.config))[slots]
     logits[:, 0] += inputs.open_log
     return logits
+
+
+def _shapes(row: np.ndarray, width: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray, int]]:
+  """How N candidates of users `row` [N], which ascend, are laid out in few shapes, each of which is compiled once.
+
+  Yields:
+    (candidates, their places [n] in a batch, users [U] of the batch, its candidates a user)
+  """
+  begins = np.flatnonzero(np.diff(row, prepend=-1))
+  sizes = np.diff(begins, append=len(row))
+  most = int(sizes.max(initial=1))
+  of_each = width
+  while of_each // 2 >= max(most, _LEAST):
+    of_each //= 2
+  if of_each < most:
+    of_each = max(_LEAST, 1 << (most - 1).bit_length())
+  if len(sizes) > 1 and _WASTE * len(row) < len(sizes) * of_each:  # so few of each that every row has a user of its own
+    begins, sizes, of_each = np.arange(len(row)), np.ones(len(row), np.int64), 1
+  at_once = max(1, 1 << max(_ROWS // of_each, 1).bit_length() - 1)
+  for first in range(0, len(begins), at_once):
+    last = min(first + at_once, len(begins))
+    rows = slice(int(begins[first]), int(begins[last]) if last < len(begins) else len(row))
+    place = np.arange(rows.start, rows.stop) - np.repeat(begins[first:last], sizes[first:last])
+    slots = np.repeat(np.arange(last - first) * of_each, sizes[first:last]) + place
+    users = row[begins[first:last]]
+    padded = min(at_once, max(_LEAST if of_each == 1 else 1, 1 << (len(users) - 1).bit_length()))
+    yield rows, slots, np.resize(users, padded), of_each
+
+
+def _spread(values: np.ndarray, slots: np.ndarray, size: int) -> np.ndarray:
+  """[size, ...] with `values` at `slots`, zeros elsewhere."""
+  if len(values) == size:  # slots ascend, and all are taken
+    return values
+  out = np.zeros((size, *values.shape[1:]), values.dtype)
+  out[slots] = values
+  return out
 
 
 def ranker_inputs(
