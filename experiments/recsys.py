@@ -3,6 +3,7 @@
 python -m experiments.recsys                                            # the funnel on a year of real purchases
 python -m experiments.recsys --mode=recommend --user=900                # what a household gets, from where, and why
 python -m experiments.recsys --mode=evaluate                            # by segment; paired tests, calibration
+python -m experiments.recsys --mode=backtest --workdir=DIR              # weeks left out by funnel.skip, with spread
 python -m experiments.recsys --mode=submit                              # every user's twelve as submission.csv
 python -m experiments.recsys --mode=simulate                            # known truth: recovery, off-policy estimates
 python -m experiments.recsys --config=configs/recsys/hm.py --config.data.path=FOLDER
@@ -28,9 +29,10 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.executor import ExecutorConfig
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
+from mlsd_jax.recsys import backtest as backtest_weeks
 from mlsd_jax.recsys import batches, preparation, reasons, saved_state, serving, settings, training
 from mlsd_jax.recsys.funnel import Funnel, FunnelConfig
-from mlsd_jax.recsys.judging import judge, rankings, simulation, tables
+from mlsd_jax.recsys.judging import breakdown, judge, rankings, simulation, tables
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import readers, weeks
 from mlsd_jax.recsys.purchases.generator import SyntheticConfig
@@ -114,7 +116,7 @@ def prepare(run: contract.Run) -> None:
 
 
 def evaluate(run: contract.Run) -> None:
-  """Segments, paired tests, coverage, novelty and calibration of a finished run."""
+  """Segments, paired tests, what lists are like, rare items and calibration of a finished run."""
   path = run.workdir / 'evaluation.parquet'
   if not path.exists():
     raise UserError(f'{run.workdir} holds no evaluation; run --mode=train first')
@@ -127,8 +129,32 @@ def evaluate(run: contract.Run) -> None:
     if {first, second} <= set(table['stage']):
       for metric in ('map@12', 'recall@1000'):
         run.print(tables.format_comparison(table, first, second, metric))
+  for name, form in (('lists', breakdown.format_lists), ('rare_items', breakdown.format_rare_items)):
+    if (run.workdir / f'{name}.parquet').exists():  # a run of before there were such tables has none
+      run.print('\n' + form(pl.read_parquet(run.workdir / f'{name}.parquet')))
   names = ('normalized_entropy', 'calibration_error_share', 'base_rate', 'coverage@12', 'novelty_bits')
   run.print('\n' + '\n'.join(f'{name:<24} {result[name]:.4f}' for name in names if result.get(name) is not None))
+
+
+def backtest(run: contract.Run) -> None:
+  """The weeks that a finished run left out (config.funnel.skip), each judged on its own, with their spread."""
+  skip = run.config.funnel.skip
+  if not skip:
+    raise UserError(
+      f'{run.workdir} learnt from all of its purchases; train with --config.funnel.skip=4 in a --workdir of its own, '
+      'so that there are weeks to judge'
+    )
+  state, recommender = saved_state.load(run.workdir / 'state'), settings.read_recommender(run.config)
+  with run.config.unlocked():
+    run.config.funnel.skip = 0
+  data = settings.read_dataset(run.config)
+  cuts = weeks.list_cuts(data, skip)[::-1]
+  if len(state.users) != data.num_users or state.snapshot.cut != int(data.before(cuts[0])['time'][-1]) + 1:
+    raise UserError(f'{run.workdir} was trained on other purchases than {data.name} has now')
+  table = backtest_weeks.judge_weeks(data, cuts, state, recommender.funnel, run.print)
+  sealed.write_file(run.workdir / 'backtest.parquet', table.write_parquet)
+  run.print('\n' + backtest_weeks.format_weeks(table))
+  run.print('\n' + backtest_weeks.format_segments(table, ('blend', 'ranker')))
 
 
 def recommend(run: contract.Run) -> None:
@@ -255,6 +281,7 @@ MODES = {
   'train': contract.Mode(train, ('seed', 'data', 'funnel', 'tower', 'ranker', 'serve.requests')),
   'prepare': contract.Mode(prepare, ('data', 'funnel.weeks', 'funnel.skip')),
   'evaluate': contract.Mode(evaluate),
+  'backtest': contract.Mode(backtest, kept=('data', 'funnel')),
   'recommend': contract.Mode(recommend, ('serve.number',), flags=('user', 'exclude_bought')),
   'submit': contract.Mode(submit, ('serve.part', 'serve.output', *sections.EXECUTOR)),
   'simulate': contract.Mode(simulate, ('data.synthetic',)),

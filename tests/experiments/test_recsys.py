@@ -67,6 +67,7 @@ def folder(tmp_path_factory):
 def test_from_files_to_a_submission(folder, tmp_path, capsys):
   workdir = tmp_path / 'run'
   first = ['--config=configs/recsys/hm.py', f'--config.data.path={folder}', f'--workdir={workdir}', *TINY]
+  first.append('--config.funnel.skip=2')
   assert recsys.main([*first[:4], '--mode=prepare']) == 0
   assert recsys.main(first) == 0
   out = capsys.readouterr().out
@@ -83,7 +84,10 @@ def test_from_files_to_a_submission(folder, tmp_path, capsys):
   assert recsys.main(again) == 0
   assert 'is finished' in capsys.readouterr().out
   assert recsys.main([*again, '--mode=evaluate']) == 0
-  assert 'heavy' in capsys.readouterr().out
+  shown = capsys.readouterr().out
+  assert all(text in shown for text in ('heavy', 'popularity_lift', 'sold before'))
+  assert recsys.main([*again, '--mode=backtest']) == 0
+  assert '2 weeks' in capsys.readouterr().out
   assert recsys.main([*again, '--mode=recommend', '--user=u7']) == 0
   assert 'bought lately' in capsys.readouterr().out
   assert recsys.main([*again, '--mode=recommend', '--user=nobody']) == 0
@@ -110,6 +114,7 @@ def test_from_files_to_a_submission(folder, tmp_path, capsys):
     (['--config.ranker.losses.bce=-x'], 'bce'),
     (['--mode=recommend', '--user=1'], 'no trained recommender'),
     (['--mode=evaluate'], 'holds no evaluation'),
+    (['--mode=backtest'], 'train with --config.funnel.skip=4'),
   ],
 )
 def test_mistakes_are_one_line(flags, message, tmp_path, capsys):

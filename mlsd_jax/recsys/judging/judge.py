@@ -8,7 +8,7 @@ import numpy as np
 
 from mlsd_jax import ranking_measures, sealed
 from mlsd_jax.recsys.funnel import Week
-from mlsd_jax.recsys.judging import charts, measures, tables
+from mlsd_jax.recsys.judging import breakdown, charts, measures, tables
 from mlsd_jax.recsys.judging.rankings import Ranked
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
@@ -22,11 +22,17 @@ _SOLD = 20  # in 90 days: what an item on the map has at least
 def judge(
   data: Dataset, week: Week, ranked: Ranked, workdir: pathlib.Path, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-  """Tells the funnel's table, writes evaluation.parquet and plots/, returns the numbers of result.json."""
-  table = tables.measure_per_user(
-    ranked, week.targets, data.num_items, weeks.segment_users(data.before(week.targets.cut), data.num_users)
-  )
-  sealed.write_file(workdir / 'evaluation.parquet', table.write_parquet)
+  """Tells the funnel's table, writes its parts as Parquet and plots/, returns the numbers of result.json."""
+  segments = weeks.segment_users(data.before(week.targets.cut), data.num_users)
+  table = tables.measure_per_user(ranked, week.targets, data.num_items, segments)
+  snapshot = week.union.snapshot
+  written = {
+    'lists': breakdown.describe_lists(ranked, week.targets, snapshot, segments),
+    'rare_items': breakdown.judge_rare_items(ranked, week.targets, snapshot),
+    'evaluation': table,
+  }
+  for name, each in written.items():
+    sealed.write_file(workdir / f'{name}.parquet', each.write_parquet)
   estimates = tables.estimate_means(table)
   everyone = len(weeks.find_targets(data, week.targets.cut).users)
   if len(ranked.users) < everyone:

@@ -46,6 +46,41 @@ def novelty(ranking: np.ndarray, counts: np.ndarray, k: int = 12) -> float:
   return float(-np.log2(share[shown]).mean()) if len(shown) else 0.0
 
 
+def diversity(ranking: np.ndarray, categories: np.ndarray, k: int = 12) -> float:
+  """Share of the pairs of a list's first k that are of two categories, mean over lists (Ziegler et al. 2005).
+
+  Args:
+    categories: [I] codes. NaN where no list holds two items.
+  """
+  shown = ranking[:, :k]
+  there = (shown[:, :, None] >= 0) & (shown[:, None] >= 0) & np.tri(shown.shape[1], k=-1, dtype=bool)
+  codes = categories[np.maximum(shown, 0)]
+  pairs = there.sum((1, 2))
+  differ = (there & (codes[:, :, None] != codes[:, None])).sum((1, 2))
+  return float((differ[pairs > 0] / pairs[pairs > 0]).mean()) if pairs.any() else float('nan')
+
+
+def popularity_lift(users: np.ndarray, ranking: np.ndarray, targets: Targets, counts: np.ndarray, k: int = 12) -> float:
+  """By how much more popular the first k are than what the users bought: (GAP shown - GAP bought) / GAP bought, a GAP
+  being the mean over users of the mean purchases of their items (Abdollahpouri et al. 2019, arXiv:1907.13286).
+
+  0 is as popular as what is bought, 1 twice as popular. NaN where no user bought anything that was bought before.
+
+  Args:
+    users: [U] of each row of the ranking.
+    counts: [I] purchases of each item before.
+  """
+  shown = ranking[:, :k]
+  listed = (shown >= 0).sum(1)
+  of_lists = np.where(shown >= 0, counts[np.maximum(shown, 0)], 0.0).sum(1)[listed > 0] / listed[listed > 0]
+  place = np.minimum(np.searchsorted(users, targets.user), max(len(users) - 1, 0))
+  mine = users[place] == targets.user if len(users) else np.zeros(len(targets.user), bool)
+  number = np.bincount(place[mine], minlength=len(users))
+  bought = np.bincount(place[mine], counts[targets.item[mine]], minlength=len(users))[number > 0] / number[number > 0]
+  usual = float(bought.mean()) if len(bought) else 0.0
+  return float(of_lists.mean() / usual - 1) if usual and len(of_lists) else float('nan')
+
+
 def binary_ndcg(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
   """nDCG@k [U]: every purchase gains one."""
   return ndcg(hits, (np.arange(k) < relevant[:, None]).astype(float), k)

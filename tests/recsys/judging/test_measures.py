@@ -1,5 +1,6 @@
 """Metrics against plain loops written from their definitions; intervals and tests against what is known of them."""
 
+import itertools
 import math
 
 import chex
@@ -83,3 +84,22 @@ def test_coverage_and_novelty():
   ranking = np.array([[0, 1, -1], [1, 0, 2]], np.int32)
   assert measures.coverage(ranking, 10, k=2) == 0.2
   assert measures.novelty(ranking, np.array([4, 2, 2]), k=2) == pytest.approx((1 + 2) / 2)
+
+
+@given(cases, st.integers(1, ITEMS))
+def test_diversity_and_popularity_are_their_definitions(users, k):
+  rng = np.random.default_rng(0)
+  counts, codes = rng.integers(1, 50, ITEMS).astype(float), rng.integers(0, 3, ITEMS)
+  ranking = np.full((len(users), ITEMS), -1, np.int32)
+  for row, (order, _, known) in enumerate(users):
+    ranking[row, :known] = order[:known]
+  lists = [list(order[: min(known, k)]) for order, _, known in users]
+  pairs = [[codes[a] != codes[b] for a, b in itertools.combinations(each, 2)] for each in lists if len(each) > 1]
+  expected = np.mean([np.mean(each) for each in pairs]) if pairs else np.nan
+  np.testing.assert_allclose(measures.diversity(ranking, codes, k), expected)
+  ids = np.arange(len(users), dtype=np.int32)
+  targets = _targets({row: bought for row, (_, bought, _) in enumerate(users)})
+  usual = np.mean([counts[list(bought)].mean() for _, bought, _ in users])
+  shown = [counts[each].mean() for each in lists if each]
+  lift = np.mean(shown) / usual - 1 if shown else np.nan
+  np.testing.assert_allclose(measures.popularity_lift(ids, ranking, targets, counts, k), lift, rtol=1e-6)
