@@ -36,9 +36,10 @@ from mlsd_jax.recsys.judging import breakdown, judge, rankings, simulation, tabl
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import readers, weeks
 from mlsd_jax.recsys.purchases.generator import SyntheticConfig
-from mlsd_jax.recsys.stages import calibration
+from mlsd_jax.recsys.stages import trees
 from mlsd_jax.recsys.stages.ranker import LossConfig
 from mlsd_jax.recsys.stages.tower_data import code_items, code_users
+from mlsd_jax.recsys.stages.trees import TreesConfig
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.training.config import free_keys
@@ -53,6 +54,8 @@ def train(run: contract.Run) -> None:
   recommender = settings.read_recommender(config)
   for trainer in (recommender.tower.train, recommender.ranker.train):
     check_settings(trainer)
+  if recommender.ranker.kind != 'sparsenn':
+    trees.check_installed()
   run.check(FREE)
   data, number = settings.read_dataset(config), recommender.funnel.weeks
   # What was trained on other purchases, whose users and items have other numbers, must not go on with these; nor is
@@ -72,18 +75,20 @@ def train(run: contract.Run) -> None:
     return None
   groups, ready = prepared
   run.print(f'\nranker: {len(groups):,} users and weeks, {int(groups.arrays["weights"].sum()):,} candidates')
-  scorer, fitted = training.train_ranker(
-    groups, code_items(data), code_users(data), recommender.ranker, run.workdir / 'ranker'
+  found = training.train_rankers(
+    groups, ready.samples, code_items(data), code_users(data), recommender.ranker, run.workdir / 'ranker', run.print
   )
-  if fitted.interrupted:
+  if found is None:
     return None
-  del groups, prepared
+  scorer, of_ranker = found
+  del groups, prepared, found
   trained = Funnel(
     recommender.funnel.per_source,
     recommender.funnel.keep,
     ready.retriever,
     ready.blend,
-    calibration.calibrate(scorer, ready.samples, warn=run.print),
+    scorer,
+    recommender.funnel.newcomers,
   )
   if not ready.week.union.snapshot.buys_again:
     run.print('nobody buys a thing twice here: sources and baselines leave out what a user has')
@@ -93,7 +98,7 @@ def train(run: contract.Run) -> None:
   judge.draw_items(data, ready.week, trained.retriever.items, plots)
   judge.draw_training(run.workdir / 'tower' / str(cuts[-1]), plots)
   now, histories = int(data.events['time'][-1]) + 1, ready.histories
-  values |= {**ready.origin, **fitted.origin('ranker_')}
+  values |= {**ready.origin, **of_ranker}
   del ready, ranked  # at full size what serves needs their room
   preparation.release_memory()  # the first figure leaves a cycle behind, through whose frames all of it would stay
   trained = dataclasses.replace(trained, retriever=trained.retriever.renewed(histories, now))
@@ -130,8 +135,10 @@ def evaluate(run: contract.Run) -> None:
       for metric in ('map@12', 'recall@1000'):
         run.print(tables.format_comparison(table, first, second, metric))
   for name, form in (('lists', breakdown.format_lists), ('rare_items', breakdown.format_rare_items)):
-    if (run.workdir / f'{name}.parquet').exists():  # a run of before there were such tables has none
-      run.print('\n' + form(pl.read_parquet(run.workdir / f'{name}.parquet')))
+    part = run.workdir / f'{name}.parquet'
+    if part.exists():  # a run of before there were such tables has none
+      sealed.check_file(part)
+      run.print('\n' + form(pl.read_parquet(part)))
   names = ('normalized_entropy', 'calibration_error_share', 'base_rate', 'coverage@12', 'novelty_bits')
   run.print('\n' + '\n'.join(f'{name:<24} {result[name]:.4f}' for name in names if result.get(name) is not None))
 
@@ -144,14 +151,14 @@ def backtest(run: contract.Run) -> None:
       f'{run.workdir} learnt from all of its purchases; train with --config.funnel.skip=4 in a --workdir of its own, '
       'so that there are weeks to judge'
     )
-  state, recommender = saved_state.load(run.workdir / 'state'), settings.read_recommender(run.config)
+  state, config = saved_state.load(run.workdir / 'state'), settings.read_funnel(run.config)
   with run.config.unlocked():
     run.config.funnel.skip = 0
   data = settings.read_dataset(run.config)
   cuts = weeks.list_cuts(data, skip)[::-1]
   if len(state.users) != data.num_users or state.snapshot.cut != int(data.before(cuts[0])['time'][-1]) + 1:
     raise UserError(f'{run.workdir} was trained on other purchases than {data.name} has now')
-  table = backtest_weeks.judge_weeks(data, cuts, state, recommender.funnel, run.print)
+  table = backtest_weeks.judge_weeks(data, cuts, state, config, run.print)
   sealed.write_file(run.workdir / 'backtest.parquet', table.write_parquet)
   run.print('\n' + backtest_weeks.format_weeks(table))
   run.print('\n' + backtest_weeks.format_segments(table, ('blend', 'ranker')))
@@ -267,13 +274,16 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 
 def _idle(run: contract.Run) -> dict[str, str]:
-  """What belongs to another source of purchases."""
+  """What belongs to another source of purchases, or to another ranker."""
   source = run.config.data.source
   of_table = dict.fromkeys(('columns', 'categories', 'decimal', 'date_order', 'min_rating'), 'table')
   of_source = {'promotions': 'completejourney', 'synthetic': 'synthetic', **of_table}
   if run.flags['mode'] == 'simulate':
     return {}
   idle = {f'data.{key}': f'config.data.source is {source!r}' for key, of in of_source.items() if source != of}
+  kind = run.config.ranker.kind
+  others = {'sparsenn': ('trees',), 'lightgbm': ('losses', 'epochs')}.get(kind, ())
+  idle |= {f'ranker.{key}': f'config.ranker.kind is {kind!r}' for key in others}
   return idle | sections.idle_cluster(run.config)
 
 
@@ -297,6 +307,7 @@ CLASSES = (
   ('ranker', RankerConfig),
   ('ranker.model', SparseNNConfig),
   ('ranker.losses', LossConfig),
+  ('ranker.trees', TreesConfig),
   ('data.synthetic', SyntheticConfig),
   ('cluster', ExecutorConfig),
 )

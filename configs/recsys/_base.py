@@ -35,6 +35,7 @@ def base():
         'weeks': 20,  # on which the ranker is trained, those before the one held out
         'keep': 300,  # candidates of a user that the ranker sees
         'group': 96,  # of them in training
+        'newcomers': 'blend',  # or ranker: whose order users without any purchase get
         'skip': 0,  # weeks left out at the end, to judge on an earlier one
         'users': 10_000,  # of each week, drawn where more bought (of the ranker's, what its updates see); 0 for all
         'per_source': {
@@ -75,6 +76,8 @@ def base():
         ),
       },
       'ranker': {
+        'kind': 'sparsenn',  # or lightgbm (uv sync --extra trees), or average: of both
+        'trees': {'rounds': 300, 'learning_rate': 0.04, 'num_leaves': 31, 'min_data_in_leaf': 100},
         'epochs': 3.0,  # at most, through the groups
         'losses': {'bce': 1.0, 'pairwise': 3.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05},
         'model': {

@@ -15,12 +15,15 @@ from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.purchases.weeks import Targets
 from mlsd_jax.recsys.stages import blend, features, user_slices
 from mlsd_jax.recsys.stages.blend import Blend
-from mlsd_jax.recsys.stages.candidates import SOURCES, Candidates, Source, collect
+from mlsd_jax.recsys.stages.candidates import SOURCES, Candidates, Source, collect, sort_best_first
 from mlsd_jax.recsys.stages.fill_up import fill_up
 from mlsd_jax.recsys.stages.filters import Filter
-from mlsd_jax.recsys.stages.scorer import RankerInputs, Scorer
+from mlsd_jax.recsys.stages.scorer import RankerInputs
 from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
+from mlsd_jax.recsys.stages.trees import Ranker
 from mlsd_jax.schema import Positive, at_least
+
+NEWCOMERS = ('blend', 'ranker')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +38,7 @@ class FunnelConfig:
     keep: of the union that the blend passes to the ranker.
     group: candidates of a user and week that the ranker is trained on.
     skip: weeks at the end of the data that are left out altogether, so that an earlier one is held out.
+    newcomers: 'blend' or 'ranker', whose order users without any purchase get (see `score`).
   """
 
   per_source: Mapping[str, int]
@@ -43,8 +47,11 @@ class FunnelConfig:
   group: Annotated[int, at_least(2)] = 96  # a purchase and another
   skip: int = 0
   users: int = 0
+  newcomers: str = 'blend'
 
   def __post_init__(self):
+    if self.newcomers not in NEWCOMERS:
+      raise UserError(f'config.funnel.newcomers={self.newcomers!r} is not one of {", ".join(NEWCOMERS)}')
     if not any(self.per_source.values()):
       raise UserError('config.funnel.per_source: one source at least must name candidates')
 
@@ -58,13 +65,15 @@ class Funnel:
     keep: see FunnelConfig.
     retriever: the towers, with factors and index as of a cut.
     scorer: the ranker, its probabilities put right (stages/calibration.py).
+    newcomers: see FunnelConfig.
   """
 
   per_source: Mapping[str, int]
   keep: int
   retriever: Retriever
   blend: Blend
-  scorer: Scorer
+  scorer: Ranker
+  newcomers: str = 'blend'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +105,7 @@ class Week:
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-  """What the blend kept of a union, and the ranker's logits [N, heads] of it."""
+  """What the blend kept of a union, and its logits [N, heads]."""
 
   candidates: Candidates
   inputs: RankerInputs
@@ -147,8 +156,26 @@ def select(union: Union, by: Blend, keep: int) -> tuple[Candidates, np.ndarray]:
   return Candidates.join(best), np.concatenate(dense)
 
 
+def order_newcomers(logits: np.ndarray, candidates: Candidates, by: np.ndarray, new: np.ndarray) -> np.ndarray:
+  """Logits [N, heads] of which those of users `new` [U] bool are dealt out anew: the greatest to the best by `by` [N].
+
+  What a user without a history buys depends on nothing but the items and the week. A ranker of many parameters takes
+  what sold in the weeks it learnt from by heart; the blend, of few, does not. What is predicted stays as much.
+  """
+  chosen = np.flatnonzero(new[candidates.row])
+  if not len(chosen):
+    return logits
+  row, out = candidates.row[chosen], logits.copy()
+  out[chosen[sort_best_first(row, by[chosen])]] = logits[chosen[sort_best_first(row, logits[chosen, 0])]]
+  return out
+
+
 def score(trained: Funnel, union: Union) -> Scored:
-  """A union through the blend and the ranker."""
+  """A union through the blend and the ranker; see `order_newcomers` for users without a history."""
   best, dense = select(union, trained.blend, trained.keep)
   inputs = trained.scorer.inputs(union.snapshot, best, dense)
-  return Scored(best, inputs, trained.scorer(inputs, trained.keep))
+  logits = trained.scorer(inputs, trained.keep)
+  new = union.snapshot.column('user', 'n')[best.users] == 0
+  if trained.newcomers == 'blend' and new.any():
+    logits = order_newcomers(logits, best, trained.blend.score(blend.compute_signals(union.snapshot, best)), new)
+  return Scored(best, inputs, logits)

@@ -1,7 +1,7 @@
 """What answers a request, on disk: the snapshot, both models and the index as one version of a folder.
 
-    STATE/VERSION/              snapshot/, index/, tower.safetensors, ranker.safetensors, *.npy, users and items,
-                                purchases/ (what it was made from, for a server that counts what is bought after)
+    STATE/VERSION/              snapshot/, index/, tower.safetensors, ranker.safetensors, trees.txt, *.npy, users,
+                                items, purchases/ (what it was made from, for a server that counts what is bought after)
     STATE/VERSION.sha256.json   its settings and checksums
     STATE/current.json          names the version that serves
 
@@ -35,6 +35,7 @@ from mlsd_jax.recsys.stages.factors import Factors
 from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_data import TowerData
 from mlsd_jax.recsys.stages.tower_source import Retriever, build_index
+from mlsd_jax.recsys.stages.trees import AverageScorer, Ranker, TreeScorer
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.sealed import Versions, lock
 
@@ -55,11 +56,15 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
     UserError: it cannot be written, or another process, named by its id, writes there.
   """
   retriever, scorer, blend = state.funnel.retriever, state.funnel.scorer, state.funnel.blend
-  ranker = _flat(scorer.params)
+  parts = scorer.parts if isinstance(scorer, AverageScorer) else (scorer,)
+  neural = next((part for part in parts if isinstance(part, Scorer)), None)
+  trees = next((part for part in parts if isinstance(part, TreeScorer)), None)
+  ranker = _flat(neural.params) if neural else {}
   digest = hashlib.sha256(b''.join(np.ascontiguousarray(ranker[name]).tobytes() for name in sorted(ranker)))
+  digest.update(trees.text.encode() if trees else b'')
   arrays = {
     'codes': scorer.codes,
-    'edges': scorer.edges,
+    'edges': neural.edges if neural else np.zeros((0, 2), np.float32),
     'user_codes': scorer.user_codes,
     'blend_weights': blend.weights,
     'blend_edges': blend.edges,
@@ -74,9 +79,12 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
   note = {
     'layout': _LAYOUT,
     'tower': dataclasses.asdict(retriever.config),
-    'ranker': dataclasses.asdict(scorer.config),
+    'ranker': dataclasses.asdict(neural.config) if neural else None,
+    'trees': list(trees.line) if trees else None,
+    'average': list(scorer.line) if isinstance(scorer, AverageScorer) else None,
     'per_source': dict(state.funnel.per_source),
     'keep': state.funnel.keep,
+    'newcomers': state.funnel.newcomers,
     'origin': state.histories.origin,
     'filters': True,  # the index can
   } | dict(described)
@@ -90,6 +98,8 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
           np.save(folder / f'{name}.npy', array)
         for name, params in (('tower', _flat(retriever.params)), ('ranker', ranker)):
           safetensors.numpy.save_file(params, folder / f'{name}.safetensors')
+        if trees:
+          (folder / 'trees.txt').write_text(trees.text)
         for name, table in (('users', state.users), ('items', state.items)):
           table.write_parquet(folder / f'{name}.parquet')
         if state.purchases is not None:
@@ -119,9 +129,7 @@ def _open(folder: pathlib.Path, described: Mapping[str, Any]) -> State:
   if described.get('layout') != _LAYOUT:
     raise UserError(f'{folder.parent} was saved in another layout; train again in a new --workdir')
   array = lambda name: snapshot.mapped(folder / f'{name}.npy')
-  lists = lambda values: {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
-  tower = from_mapping(TwoTowerConfig, lists(described['tower']), 'tower')
-  ranker = from_mapping(SparseNNConfig, lists(described['ranker']), 'ranker')
+  tower = from_mapping(TwoTowerConfig, _tuples(described['tower']), 'tower')
   params = {name: _nested(safetensors.numpy.load_file(folder / f'{name}.safetensors')) for name in ('tower', 'ranker')}
   codes, user_codes = np.asarray(array('codes')), np.asarray(array('user_codes'))
   histories = Histories(array('history_start'), array('history_item'), array('history_time'), described['origin'])
@@ -137,7 +145,8 @@ def _open(folder: pathlib.Path, described: Mapping[str, Any]) -> State:
       keep=described['keep'],
       retriever=Retriever(params['tower'], tower, data, array('item_vectors'), index),
       blend=Blend(np.asarray(array('blend_weights')), np.asarray(array('blend_edges'))),
-      scorer=Scorer(params['ranker'], ranker, codes, user_codes, np.asarray(array('edges'))),
+      scorer=_open_ranker(folder, described, params['ranker'], codes, user_codes),
+      newcomers=described.get('newcomers', 'ranker'),  # whose order they had before it was asked
     ),
     snapshot=snapshot.load(folder / 'snapshot'),
     histories=histories,
@@ -146,6 +155,27 @@ def _open(folder: pathlib.Path, described: Mapping[str, Any]) -> State:
     version=folder.name,
     purchases=saved_purchases.load(folder / 'purchases') if (folder / 'purchases').is_dir() else None,
   )
+
+
+def _open_ranker(
+  folder: pathlib.Path, described: Mapping[str, Any], params: Any, codes: np.ndarray, user_codes: np.ndarray
+) -> Ranker:
+  parts: list[Scorer | TreeScorer] = []
+  if described['ranker'] is not None:
+    config = from_mapping(SparseNNConfig, _tuples(described['ranker']), 'ranker')
+    parts.append(Scorer(params, config, codes, user_codes, np.asarray(snapshot.mapped(folder / 'edges.npy'))))
+  if described.get('trees'):  # a state of before there were trees says nothing of them
+    slope, shift = described['trees']
+    parts.append(TreeScorer((folder / 'trees.txt').read_text(), codes, user_codes, (slope, shift)))
+  if not described.get('average'):
+    return parts[0]
+  slope, shift = described['average']
+  return AverageScorer(parts, (slope, shift))
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+  """JSON's lists as tuples."""
+  return {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
 
 
 def _flat(params: Any) -> dict[str, np.ndarray]:

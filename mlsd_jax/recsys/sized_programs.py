@@ -51,7 +51,8 @@ def list_programs(config: RecommenderConfig, sizes: Sizes) -> list[Program]:
   """'train towers', 'train ranker', 'user vectors' and 'ranking' (the candidates of a batch of users)."""
   codes = np.zeros((sizes.num_items + 1, len(sizes.item_columns)), np.int32)
   described = {'num_items': sizes.num_items, 'code_sizes': sizes.item_columns, 'user_sizes': sizes.of_users}
-  return [*_tower_programs(config, codes, described), *_ranker_programs(config, codes, described)]
+  of_ranker = [] if config.ranker.kind == 'lightgbm' else _ranker_programs(config, codes, described)
+  return [*_tower_programs(config, codes, described), *of_ranker]
 
 
 def _tower_programs(config: RecommenderConfig, codes: np.ndarray, described: dict[str, Any]) -> list[Program]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import jax
@@ -17,16 +17,19 @@ from mlsd_jax.recsys.known.snapshot import RECENT
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
-from mlsd_jax.recsys.stages import features, ranker, tower_examples, towers
+from mlsd_jax.recsys.stages import calibration, features, ranker, tower_examples, towers
+from mlsd_jax.recsys.stages.calibration import CalibrationSample
 from mlsd_jax.recsys.stages.factors import Factors
 from mlsd_jax.recsys.stages.ranker import Groups, LossConfig
 from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_examples import TowerBatches, held_out_users
 from mlsd_jax.recsys.stages.tower_source import Retriever
+from mlsd_jax.recsys.stages.trees import AverageScorer, Ranker, TreesConfig, TreeScorer
 from mlsd_jax.schema import above, from_mapping
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import Result, fit
 
+KINDS = ('sparsenn', 'lightgbm', 'average')  # of the ranker; the last is the mean of the others
 _BATCHES = 4  # of a span of the towers' examples, at least
 
 
@@ -78,6 +81,7 @@ class RankerConfig:
   """The ranker and its training.
 
   Attributes:
+    kind: one of KINDS.
     model: what SparseNNConfig has, but for what follows from the data.
     epochs: no more updates than go through the groups so often.
   """
@@ -86,8 +90,12 @@ class RankerConfig:
   train: TrainConfig
   losses: LossConfig = dataclasses.field(default_factory=LossConfig)
   epochs: Annotated[float, above(0)] = 3.0
+  kind: str = 'sparsenn'
+  trees: TreesConfig = dataclasses.field(default_factory=TreesConfig)
 
   def __post_init__(self):
+    if self.kind not in KINDS:
+      raise UserError(f'config.ranker.kind={self.kind!r} is not one of {", ".join(KINDS)}')
     if self.bag_length > RECENT:
       raise UserError(f'config.ranker.model.bag_length={self.bag_length}: {RECENT} items of a user are kept at most')
 
@@ -193,3 +201,37 @@ def train_ranker(
   batches = slices(groups.arrays, train.batch_size, train.seed)
   result = fit(task, batches, None, train, folder, metadata={'model': 'sparsenn', 'config': dataclasses.asdict(model)})
   return Scorer(jax.device_get(result.params), model, codes, user_codes, bounds), result
+
+
+def train_rankers(
+  groups: Groups,
+  samples: Sequence[CalibrationSample],
+  codes: np.ndarray,
+  user_codes: np.ndarray,
+  config: RankerConfig,
+  folder: pathlib.Path,
+  tell: Callable[[str], None] = print,
+) -> tuple[Ranker, dict[str, Any]] | None:
+  """The ranker of `config.kind`, its probabilities put right on `samples`; None if requested to stop.
+
+  Args:
+    codes, user_codes: see `train_ranker`.
+
+  Returns:
+    (ranker, whose parameters it has: ranker_checkpoint_step and so on, where there are any)
+  """
+  parts: list[Scorer | TreeScorer] = []
+  origin: dict[str, Any] = {}
+  if config.kind != 'lightgbm':
+    scorer, fitted = train_ranker(groups, codes, user_codes, config, folder)
+    if fitted.interrupted:
+      return None
+    parts.append(calibration.calibrate(scorer, samples, warn=tell))
+    origin = fitted.origin('ranker_')
+  if config.kind != 'sparsenn':
+    tell(f'{config.trees.rounds} trees')
+    trees = TreeScorer.fit(groups, codes, user_codes, config.trees, config.train.seed)
+    parts.append(calibration.calibrate(trees, samples, warn=tell))
+  if len(parts) == 1:
+    return parts[0], origin
+  return calibration.calibrate(AverageScorer(parts), samples, warn=tell), origin

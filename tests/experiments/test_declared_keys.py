@@ -107,8 +107,9 @@ CALLS = {
   ],
   recsys: [
     ['--mode=prepare', SYNTHETIC, *SHOP, *FUNNEL],
-    [SYNTHETIC, *SHOP, *FUNNEL, *TINY],
+    [SYNTHETIC, *SHOP, *FUNNEL, *TINY, '--config.funnel.skip=1', '--config.ranker.kind=average'],
     ['--mode=evaluate'],
+    ['--mode=backtest'],
     ['--mode=recommend', '--user=u1'],
     ['--mode=submit'],
     ['--mode=simulate', SYNTHETIC, *SHOP, '--workdir=s'],

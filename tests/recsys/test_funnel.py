@@ -1,5 +1,7 @@
 """Requests, training weeks and the week held out go through one funnel."""
 
+import dataclasses
+
 import chex
 import numpy as np
 import polars as pl
@@ -93,3 +95,18 @@ def test_where_nobody_buys_twice_sources_and_baselines_leave_out_what_a_user_has
       assert bought.any() == again
     if not again:
       np.testing.assert_array_equal(ranked['repurchase + popular'], ranked['popular'])
+
+
+def test_who_is_new_gets_the_order_of_the_blend_and_as_much_is_predicted(state):
+  users = np.append(np.arange(5), len(state.users))  # the last is nobody we know
+  gathered = (state.snapshot, state.histories, users, state.funnel.per_source, state.funnel.retriever)
+  union = funnel.gather(*gathered)
+  plain = funnel.score(dataclasses.replace(state.funnel, newcomers='ranker'), union)
+  scored = funnel.score(state.funnel, union)
+  new = plain.candidates.row == 5
+  np.testing.assert_array_equal(plain.logits[~new], scored.logits[~new])
+  np.testing.assert_array_equal(np.sort(plain.logits[new], 0), np.sort(scored.logits[new], 0))
+  by_blend = union.candidates.ranked(state.funnel.blend.score(union.signals), state.funnel.keep)[5]
+  by_logits = scored.candidates.ranked(scored.logits[:, 0], state.funnel.keep)[5]
+  np.testing.assert_array_equal(by_blend, by_logits)
+  assert (plain.candidates.ranked(plain.logits[:, 0], state.funnel.keep)[5] != by_blend).any()

@@ -13,7 +13,6 @@ import polars as pl
 from mlsd_jax.models import two_tower
 from mlsd_jax.recsys.purchases.events import Dataset, encode, vocabulary
 from mlsd_jax.recsys.serving import State
-from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_data import BUCKETS, MIN_COUNT
 
 _SPARE = 256  # rows: a new item needs no other shapes, so that nothing is compiled, until they are used up
@@ -50,13 +49,7 @@ def grow(state: State, number: int) -> State:
       config=dataclasses.replace(retriever.config, num_items=capacity),
       data=dataclasses.replace(data, codes=codes, factors=factors),
     ),
-    scorer=Scorer(
-      pad(scorer.params),
-      dataclasses.replace(scorer.config, num_items=capacity),
-      codes,
-      scorer.user_codes,
-      scorer.edges,
-    ),
+    scorer=scorer.with_items(codes),
   )
   return dataclasses.replace(state, funnel=funnel)
 
@@ -90,6 +83,6 @@ def add_items(state: State, built: Dataset, items: pl.DataFrame) -> State:
       data=dataclasses.replace(data, codes=codes, factors=factors),
       items=np.concatenate([retriever.items[:first], np.asarray(made)]),
     ),
-    scorer=Scorer(scorer.params, scorer.config, codes, scorer.user_codes, scorer.edges),
+    scorer=scorer.with_items(codes),
   )
   return dataclasses.replace(state, funnel=funnel)

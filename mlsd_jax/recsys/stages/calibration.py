@@ -10,6 +10,7 @@ import scipy.optimize
 import scipy.special
 
 from mlsd_jax.recsys.stages.scorer import RankerInputs, Scorer
+from mlsd_jax.recsys.stages.trees import AverageScorer, TreeScorer
 
 _logger = logging.getLogger(__name__)
 
@@ -145,9 +146,9 @@ class CalibrationSample:
     return cls(inputs.take(chosen), bought[chosen], weight)
 
 
-def calibrate(
-  scorer: Scorer, samples: Sequence[CalibrationSample], *, warn: Callable[[str], None] = _logger.warning
-) -> Scorer:
+def calibrate[R: (Scorer, TreeScorer, AverageScorer)](
+  scorer: R, samples: Sequence[CalibrationSample], *, warn: Callable[[str], None] = _logger.warning
+) -> R:
   """The ranker with its probabilities put right on some weeks: trained on more, it has the rate of all of them.
 
   Args:

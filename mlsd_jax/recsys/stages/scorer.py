@@ -87,6 +87,16 @@ class Scorer:
     other.user_codes = user_codes
     return other
 
+  def with_items(self, codes: np.ndarray) -> 'Scorer':
+    """The same ranker for the items of `codes`; who is new has the embedding of no item beside those of its columns."""
+    params, config, more = self.params, self.config, len(codes) - 1 - self.config.num_items
+    if more > 0:
+      if config.sparse:
+        table = np.asarray(params['item_table'])[: config.num_items + 1]  # without the rows that fill it up
+        params = params | {'item_table': jax.device_put(np.concatenate([table, np.repeat(table[:1], more, axis=0)]))}
+      config = dataclasses.replace(config, num_items=len(codes) - 1)
+    return Scorer(params, config, codes, self.user_codes, self.edges)
+
   def calibrated(self, slope: float, shift: float) -> 'Scorer':
     """The same ranker with slope * logit + shift as the logit of a purchase; folded into the last layer."""
     out = self.params['out']
