@@ -32,12 +32,15 @@ def read_pages(spec: str, warn: Callable[[str], None]) -> Iterator[Page]:
   Raises:
     UserError: there is no such corpus, it holds no page, two pages share an id, or a given file cannot be read.
   """
-  seen: set[str] = set()
-  for read in _read(spec, warn):
+  seen: dict[str, int] = {}
+  for number, read in enumerate(_read(spec, warn), 1):
     page = Page(*map(well_formed, dataclasses.astuple(read)))
     if page.id in seen:
-      raise UserError(f'{spec}: two pages have the id {page.id!r}; ids must be unique')
-    seen.add(page.id)
+      raise UserError(
+        f'{spec}: two pages have the id {page.id!r}, the page {number} ({page.title[:60]!r}) and the page '
+        f'{seen[page.id]} before it; ids must be unique'
+      )
+    seen[page.id] = number
     yield page
   if not seen:
     raise UserError(f'{spec} holds no page; files ending in {", ".join(SUFFIXES)} are read')

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import regex
 
-VERSION = 3  # of the terms: an index holds those of the version it was made with
+VERSION = 4  # of the terms: an index holds those of the version it was made with
 _CACHED = 2**18  # pieces of text between white space whose terms are remembered,
 _LONGEST = 32  # if they are no longer than this; longer ones hardly come twice
 
@@ -27,6 +27,7 @@ _WORD = r"""(?P<dot>(?:^|(?<=[\s(\[{<,;:/"'`*=|]))\.(?=\p{L}))?(?P<word>\b\w.*?\
 _RUNS = regex.compile(rf'(?V1)({_UNSPACED}+)')
 _WORDS = regex.compile(rf'(?V1sw){_WORD}')
 _SPANS = regex.compile(rf'(?V1sw){_UNSPACED}\p{{M}}*|{_WORD}')
+_INITIALS = regex.compile(r'(?<![\w&])\w{1,3}(?:&\w{1,3})+(?![\w&;])')  # AT&T, R&D, Q&A; no &amp; of HTML
 _HANGUL = regex.compile(r'\p{Hangul}+')
 # Scripts with a stemmer of Snowball's: that of the language which most texts in them are of.
 _STEMMERS = tuple(
@@ -60,7 +61,7 @@ class Analyzer:
 
   A word is a term, stemmed and without stop words if so asked. What it joins are terms as well, if they have two
   characters: the parts of snake_case, node.js, l'avion. Names such as C++, C#, .NET and numbers such as 3.12 are
-  whole; C++ is no C, but .NET is also net.
+  whole; C++ is no C, but .NET is also net. AT&T and R&D are terms beside the words in them.
   """
 
   def __init__(self, stem: bool):
@@ -117,6 +118,8 @@ class Analyzer:
 
   def _words(self, text: str) -> list[str]:
     terms: list[str] = []
+    if '&' in text:
+      terms += _INITIALS.findall(text)
     for found in _WORDS.finditer(text):
       dot, word, sign = found.group('dot', 'word', 'sign')
       terms += self._plain(word) if word.isalnum() and not dot and not sign else self._of_word(word, dot, sign)
@@ -158,7 +161,9 @@ def _fold(text: str) -> str:
   if text.isascii():
     return text.lower()
   text = _IGNORABLE.sub('', text.translate(_SPELLINGS))
-  return unicodedata.normalize('NFKC', unicodedata.normalize('NFKC', text).casefold())
+  folded = unicodedata.normalize('NFKC', text).casefold()
+  # A Turkish capital i with its dot folds to an i and a dot of its own, which no one types.
+  return unicodedata.normalize('NFKC', folded).replace('i\u0307', 'i')
 
 
 def _ngrams(run: str) -> Iterator[str]:

@@ -119,6 +119,8 @@ def test_parameters_without_a_meaning_are_refused(values):
     ('สวัสดี', {'สวั', 'วัส', 'สดี'}),
     ('한국어는', {'한국', '국어', '한국어는'}),
     ('iPhone手机 API를', {'iphone', '手机', 'api'}),
+    ('AT&T, Q&A and R&D', {'at&t', 'q&a', 'r&d'}),
+    ('İstanbul DİYARBAKIR', {'istanbul', 'diyarbakir'}),
     ('co\u00adop می\u200cشود Straße', {'coop', 'میشود', 'strasse'}),
   ],
 )
@@ -145,7 +147,7 @@ def test_other_forms_of_a_word_find_it(query, text):
 @pytest.mark.parametrize(
   ('query', 'right', 'wrong'),
   [('C', 'C', 'C++'), ('C', 'C', 'R'), ('C++', 'C++', 'C'), ('C#', 'C#', 'C'), ('F#', 'F#', 'C#'),
-   ('3.12', '3.12', '12'), ('.NET', '.NET', 'net'), ('node.js', 'node.js', 'node')],
+   ('AT&T', 'AT&T', 'MT&T'), ('3.12', '3.12', '12'), ('.NET', '.NET', 'net'), ('node.js', 'node.js', 'node')],
 )  # fmt: skip
 def test_a_name_finds_its_own(query, right, wrong):
   texts = [f'programming in {wrong} for all', f'programming in {right} for all']

@@ -107,7 +107,7 @@ def test_a_corpus_without_a_page_is_an_error(tmp_path):
 
 def test_ids_that_collide_are_an_error(tmp_path):
   (tmp_path / 'rows.jsonl').write_text('{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}\n')
-  with pytest.raises(UserError, match="two pages have the id 'a'"):
+  with pytest.raises(UserError, match=r"two pages have the id 'a', the page 2 \(.*\) and the page 1"):
     read(tmp_path)
 
 
