@@ -41,10 +41,10 @@ def list_(run: contract.Run) -> None:
   config = run.config
   allowed = limits(run)
   run.check(FREE)
-  finished, path = run.result(), run.workdir / 'metrics.jsonl'
+  finished, metrics = run.result(), run.workdir / 'metrics.jsonl'
   if finished:
-    sealed.check_file(path)
-    _print_rows([row for _, row in reading.strict(reading.json_lines(path))])
+    sealed.check_file(metrics)
+    _print_rows([row for _, row in reading.strict(reading.json_lines(metrics))])
     return run.print_finished(_summary(finished))
   run.claim(FREE)
   began = time.perf_counter()
@@ -67,7 +67,7 @@ def list_(run: contract.Run) -> None:
       if found.verdict != 'AC':
         verdict_table.print_report(console(), found)
   _print_rows(rows)
-  sealed.write_file(path, lambda target: files.write_json_lines(target, rows))
+  sealed.write_file(metrics, lambda target: files.write_json_lines(target, rows))
   passed = sum(row['verdict'] == 'AC' for row in rows)
   run.write_result(
     {

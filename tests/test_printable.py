@@ -66,7 +66,12 @@ def run_of(tmp_path):
 def show_answer(tmp_path, monkeypatch):
   page = Page(HOSTILE, HOSTILE, HOSTILE, format=MARKDOWN)
   store = types.SimpleNamespace(
-    groups=np.zeros(1, int), page=lambda row: page, chunk=lambda row: Chunk(0, len(HOSTILE))
+    groups=np.zeros(1, int),
+    page=lambda row: page,
+    chunk=lambda row: Chunk(0, len(HOSTILE)),
+    manifest={'config': {'bm25': {'stem': True}}},
+    folders=[HOSTILE],
+    bm25_pages=types.SimpleNamespace(texts_with=lambda term: np.zeros(0, int), vocabulary=list),
   )
   citation = Citation(HOSTILE, HOSTILE, 0, 5, HOSTILE, 0.5)
   found = Found({'hybrid': [Hit(0, 0, 1.0)]}, {'bm25': 1.0})

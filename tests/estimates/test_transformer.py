@@ -29,7 +29,8 @@ def test_parameters_of_every_config_are_those_of_a_real_model(name):
   model = importlib.import_module(f'configs.gpt2.{name}').get_config().model.to_dict()
   other: dict = {'qkv_bias': True} if model.get('kind') == 'modern' else {'use_bias': False}
   for changes in ({'num_layers': 1}, {'num_layers': 3, **other}, {'num_layers': 2, 'vocab_multiple': 64}):
-    agree(model | changes)
+    named = [layer for layer in model.get('value_embeddings', ()) if layer < changes['num_layers']]
+    agree(model | changes | ({'value_embeddings': tuple(named)} if named or 'value_embeddings' in model else {}))
 
 
 def agree(section):

@@ -68,7 +68,7 @@ def test_interpreted_gives_the_same_result(call, tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (["--config.datasets=('swirl',)"], "no data set 'swirl'; there are moons, circles, spiral"),
+    (["--config.datasets=('swirl',)"], "--config.datasets names 'swirl'; there are moons, circles, spiral"),
     (['--config.datasets=()'], 'datasets is empty'),
     (['--config.engine=steam'], 'compiled or interpreted'),
     (['--config.moons.steps=0'], 'steps must be at least 1'),

@@ -33,7 +33,8 @@ def call(tmp_path, monkeypatch, capsys):
     reads = [mode for mode, part in experiment.MODES.items() if modes.covers(part.reads, key)]
     for mode, part in experiment.MODES.items():
       monkeypatch.setitem(experiment.MODES, mode, dataclasses.replace(part, function=lambda run: None))
-    source = ['--config.data.source=synthetic'] if name == 'recsys' and key != 'data.source' else []
+    read = modes.covers(experiment.MODES[reads[0]].reads, 'data.source')
+    source = ['--config.data.source=synthetic'] if name == 'recsys' and key != 'data.source' and read else []
     code = experiment.main([f'--mode={reads[0]}', f'--config.{key}={value}', *source])
     return code, capsys.readouterr().err
 

@@ -377,7 +377,7 @@ def test_an_estimate_says_what_bounds_it_and_what_does_not_fit(open_page):
   page.get_by_label('Device', exact=True).select_option('l4')
   page.get_by_role('button', name='Estimate').click()
   page.get_by_text('It does not fit.').wait_for()
-  page.get_by_label('Heads').fill('7')
+  page.get_by_label('Heads', exact=True).fill('7')
   page.get_by_role('button', name='Estimate').click()
   page.get_by_text('embed_dim 1600 is not divisible by num_heads 7').wait_for()
   assert page.locator('#estimate-out > *').count() == 0
@@ -412,7 +412,7 @@ def test_a_program_is_judged_and_a_class_begins_with_its_methods(open_page, cage
   assert page.get_by_role('row').filter(has_text='WA').count() >= 1
   page.get_by_label('Problem').select_option('lru_cache')
   assert page.get_by_label('Program', exact=True).input_value().startswith('class LRUCache:')
-  assert page.get_by_label('Language').locator('option').all_inner_texts() == ['Python']
+  assert page.locator('#judge-language option').all_inner_texts() == ['Python']
   page.get_by_label('Program', exact=True).fill('def')
   page.get_by_role('button', name='Judge it').click()
   page.get_by_role('region', name='What the compiler said').get_by_text('SyntaxError').wait_for()
@@ -500,7 +500,7 @@ def test_a_key_is_asked_for_and_what_is_not_served_names_its_command(open_page):
     page.keyboard.press('Enter')
     page.get_by_text('1 tokenizer').wait_for()  # the first section that is served
     page.get_by_role('link', name='Write').click()
-    page.get_by_text('python -m experiments.gpt2').wait_for()
+    page.get_by_role('region', name='Write').get_by_text('python -m experiments.gpt2').wait_for()
     check_with_axe(page)
     assert 'secret' not in page.evaluate('JSON.stringify([localStorage, sessionStorage, document.cookie])')
     assert set(open_page.refused) == {401}
