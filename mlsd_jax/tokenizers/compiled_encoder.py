@@ -4,8 +4,8 @@ What a regular expression engine does for any pattern, a scanner does for four o
 and most pieces are one token, which is one look into the table. A piece that is not is merged as tiktoken does it, the
 lowest rank first, and what came out is found again by where the same piece stood before. The ids are tiktoken's.
 
-Compiling takes seconds once; the machine code is kept beside this file or in the user cache. So short texts are not
-worth it: fast.py decides.
+Compiling takes seconds once; the machine code is kept in the cache folder, if that can be written. So short texts are
+not worth it: fast.py decides.
 """
 
 import dataclasses
@@ -15,7 +15,10 @@ from typing import Any
 import numba
 import numpy as np
 
-KINDS = {'gpt2': 0, 'cl100k': 1, 'gpt4': 2, 'o200k': 3}  # names of PATTERNS that the scanner knows
+from mlsd_jax.folders import cache_folder
+from mlsd_jax.tokenizers import fast
+
+KINDS = {name: number for number, name in enumerate(fast.COMPILED)}
 _GPT2, _CL100K, _GPT4, _O200K = KINDS.values()
 
 # Bits of a character's class. Which characters have one is asked of tiktoken's own engine, so that both know the same
@@ -34,6 +37,20 @@ _LONG_S = 0x17F  # the one letter that is an s where case does not count
 
 _OFFSET, _PRIME, _SHIFT = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3), np.uint64(32)  # FNV-1a, 64 bits
 _REMEMBERED = 1 << 16  # places for pieces that are several tokens, of a long text
+
+
+def _jit() -> Any:
+  """numba.njit, which keeps machine code in the cache folder; where no folder can be written, each process compiles."""
+  settings: Any = numba.config
+  settings.CACHE_DIR = settings.CACHE_DIR or str(cache_folder() / 'numba')  # NUMBA_CACHE_DIR, if that is set
+  try:
+    numba.njit(cache=True)(lambda: 0)
+  except RuntimeError:
+    return numba.njit
+  return functools.partial(numba.njit, cache=True)
+
+
+_compiled = _jit()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +142,7 @@ class CompiledEncoder:
     return np.concatenate([*parts, ids[before:count]])
 
 
-@numba.njit(cache=True)
+@_compiled
 def _hash(data, start, end):
   found = _OFFSET
   for place in range(start, end):
@@ -133,7 +150,7 @@ def _hash(data, start, end):
   return found ^ (found >> _SHIFT)
 
 
-@numba.njit(cache=True)
+@_compiled
 def _fill(table, tags, blob, starts):
   mask = np.uint64(len(table) - 1)
   for token in range(len(starts) - 1):
@@ -145,7 +162,7 @@ def _fill(table, tags, blob, starts):
     tags[place] = np.uint32(found >> _SHIFT)
 
 
-@numba.njit(cache=True)
+@_compiled
 def _same(left, left_start, right, right_start, length):
   place = 0
   while place < length and left[left_start + place] == right[right_start + place]:
@@ -153,7 +170,7 @@ def _same(left, left_start, right, right_start, length):
   return place == length
 
 
-@numba.njit(cache=True)
+@_compiled
 def _look_up(data, start, end, found, table, tags, blob, starts):
   """The number of the token data[start:end], whose hash is `found`; -1 if it is none."""
   mask = np.uint64(len(table) - 1)
@@ -169,7 +186,7 @@ def _look_up(data, start, end, found, table, tags, blob, starts):
   return -1
 
 
-@numba.njit(cache=True)
+@_compiled
 def _merge(data, start, end, table, tags, blob, starts, ranks, ids, count, begins, worth):
   """Writes the ids of data[start:end] behind ids[:count]; returns the new count.
 
@@ -206,7 +223,7 @@ def _merge(data, start, end, table, tags, blob, starts, ranks, ids, count, begin
   return count
 
 
-@numba.njit(cache=True)
+@_compiled
 def _character(data, place):
   """The code point at `place` of well-formed UTF-8, and how many bytes it has."""
   first = np.int32(data[place])
@@ -220,7 +237,7 @@ def _character(data, place):
   return upper | (data[place + 2] & 0x3F) << 6 | (data[place + 3] & 0x3F), 4
 
 
-@numba.njit(cache=True)
+@_compiled
 def _run(data, place, bits, classes):
   """Where the run of characters with one of `bits` ends that begins at `place`."""
   while place < len(data):
@@ -231,7 +248,7 @@ def _run(data, place, bits, classes):
   return place
 
 
-@numba.njit(cache=True)
+@_compiled
 def _contraction(data, place, any_case):
   """Where 's, 't, 're, 've, 'm, 'll or 'd ends, if one begins at `place`; else `place`."""
   if place + 1 >= len(data) or data[place] != 39:
@@ -252,7 +269,7 @@ def _contraction(data, place, any_case):
   return place
 
 
-@numba.njit(cache=True)
+@_compiled
 def _cased_word(data, place, classes):
   """Where upper case and then at least one of lower case ends, of o200k's letters and marks; `place` if there is none.
 
@@ -271,7 +288,7 @@ def _cased_word(data, place, classes):
   return end if end > ahead else last_lower
 
 
-@numba.njit(cache=True)
+@_compiled
 def _space(data, place, kind, classes):
   """Where the piece of white space at `place` ends."""
   end, previous, last_break = place, place, place
@@ -291,7 +308,7 @@ def _space(data, place, kind, classes):
   return end if end == len(data) or previous == place else previous
 
 
-@numba.njit(cache=True)
+@_compiled
 def _gpt2_piece(data, place, classes):
   """Where the piece at `place` ends."""
   end = _contraction(data, place, False)
@@ -312,7 +329,7 @@ def _gpt2_piece(data, place, classes):
   return _space(data, place, _GPT2, classes)
 
 
-@numba.njit(cache=True)
+@_compiled
 def _others(data, place, classes):
   """Where a run of what is no letter, number or space ends."""
   while place < len(data):
@@ -323,7 +340,7 @@ def _others(data, place, classes):
   return place
 
 
-@numba.njit(cache=True)
+@_compiled
 def _modern_piece(data, place, kind, classes):
   """Where the piece of cl100k, gpt4 or o200k at `place` ends."""
   point, length = _character(data, place)
@@ -369,7 +386,7 @@ def _modern_piece(data, place, kind, classes):
   return _space(data, place, kind, classes)
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled(nogil=True)
 def _encode(data, kind, classes, table, tags, blob, starts, ranks, ids, long):
   """Writes ids; returns how many, and how many pieces are too long, of which `long` says where ids are missing."""
   remembered = 16

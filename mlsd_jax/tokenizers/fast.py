@@ -18,7 +18,7 @@ from mlsd_jax.tokenizers.patterns import Pattern
 WORTH_COMPILING = 10_000_000
 _encoded: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # characters, by encoding
 _encoders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-_PATTERNS = ('gpt2', 'cl100k', 'gpt4', 'o200k')  # that the compiled encoder knows
+COMPILED = ('gpt2', 'cl100k', 'gpt4', 'o200k')  # names of PATTERNS that the compiled encoder knows
 
 
 def encode(encoding: Any, pattern: Pattern, text: str) -> np.ndarray:
@@ -37,10 +37,10 @@ def encode(encoding: Any, pattern: Pattern, text: str) -> np.ndarray:
 def _compiled(encoding: Any, pattern: Pattern, characters: int) -> Any:
   """The compiled encoder of `encoding`, once it pays; None before, and for a pattern that it does not know."""
   encoder = _encoders.get(encoding)
-  if encoder is not None or pattern.name not in _PATTERNS:
+  if encoder is not None or pattern.name not in COMPILED:
     return encoder
   _encoded[encoding] = _encoded.get(encoding, 0) + characters
-  if _encoded[encoding] < WORTH_COMPILING:
+  if _encoded[encoding] < WORTH_COMPILING or any(bytes([byte]) not in encoding._mergeable_ranks for byte in range(256)):
     return None
   from mlsd_jax.tokenizers import compiled_encoder
 
