@@ -19,9 +19,8 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from experiments import compile_mode, contract, gpt2_chat, gpt2_scaling, gpt2_start, sections
+from experiments import compile_mode, contract, gpt2_chat, gpt2_keys, gpt2_scaling, gpt2_start, sections
 from experiments.gpt2_material import (
-  OF_TEXT,
   ConversationMaterial,
   TextMaterial,
   find_template,
@@ -41,7 +40,7 @@ from mlsd_jax.language_model.chat_template import ChatTemplate
 from mlsd_jax.language_model.lora import LoraConfig, lora_task
 from mlsd_jax.language_model.task import GPT_RULES, gpt_task
 from mlsd_jax.language_model.text import keep_tokenizer, open_prepared, read_prompts, run_tokenizer
-from mlsd_jax.language_model.text_preparation import PREPARED, prepare_text
+from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models import gpt
 from mlsd_jax.models.families import DecoderConfig, functions_of, kind_of, read_config
 from mlsd_jax.models.modern_gpt import ModernGPTConfig
@@ -273,7 +272,7 @@ def _settle(run: contract.Run) -> None:
     run.config.init_from = run.flags['init_from']
   if run.stored is None or not run.config.init_from or run.stored['init_from'] != run.config.init_from:
     return
-  for key in _of_start(run.config):
+  for key in gpt2_keys.of_start(run.config):
     section, name = key.split('.')
     if key not in run.given:
       run.config[section][name] = run.stored[section][name]
@@ -356,46 +355,6 @@ def _define_flags(values: flags.FlagValues) -> None:
   compile_mode.define_flags(values)
 
 
-def _of_start(config: Any) -> tuple[str, ...]:
-  """Keys that a start from other parameters brings with it."""
-  fields = gpt2_start.FIXED_BY_PARAMETERS[config.model.get('kind', 'gpt')]
-  return ('data.tokenizer', *(f'model.{name}' for name in fields))
-
-
-def _idle(run: contract.Run) -> dict[str, str]:
-  """A start from other parameters brings their model and tokenizer with it, and what is off has no settings."""
-  config = run.config
-  found = {}
-  if config.init_from:
-    found = dict.fromkeys(_of_start(config), f'a start from {config.init_from} has its own')
-  mode = run.flags['mode']
-  if is_of_conversations(config):
-    found |= dict.fromkeys((f'data.{name}' for name in OF_TEXT), 'conversations are read whole, each on a line')
-    found |= {'evaluate.stride': 'conversations are scored one by one'}
-    if mode == 'evaluate' and run.stored is not None:
-      found |= dict.fromkeys(('init_from', 'init_tokenizer', 'chat.template'), f'the run in {run.workdir} has its own')
-    if mode == 'evaluate' and not config.evaluate.answers:
-      found |= dict.fromkeys(_OF_SPEAKING, 'evaluate.answers=0 asks for no answer')
-  elif mode in ('train', 'evaluate'):
-    no_turns: tuple[str, ...] = ('chat.template', 'chat.tools', 'evaluate.answers')
-    if mode == 'evaluate':
-      no_turns += (*_OF_SPEAKING, 'init_from', 'init_tokenizer')
-    found |= dict.fromkeys(no_turns, 'data.format=text has no turns')
-  source = str(config.data.source)
-  if source.startswith(PREPARED):
-    names = ('tokenizer', *(name for name in _DATA if name not in ('source', 'path')))
-    found |= {f'data.{name}': f'{source} is tokens already' for name in names}
-  if not config.lora.rank:
-    found |= dict.fromkeys(('lora.alpha', 'lora.matrices'), 'lora.rank=0 trains all parameters')
-  return found
-
-
-_OF_ANSWERS = (
-  'max_new_tokens', 'temperature', 'top_k', 'top_p', 'min_p', 'repetition_penalty', 'presence_penalty',
-  'frequency_penalty', 'stop', 'seed',
-)  # fmt: skip
-_OF_SPEAKING = ('sample.max_new_tokens', 'sample.stop', 'chat.tools')
-_DATA = ('source', 'path', 'format', 'val_fraction', *OF_TEXT)
 MODES = {
   'train': contract.Mode(
     train,
@@ -405,7 +364,7 @@ MODES = {
   'evaluate': contract.Mode(
     evaluate,
     (
-      *(f'data.{name}' for name in _DATA),
+      *(f'data.{name}' for name in gpt2_keys.DATA),
       *('train.batch_size', 'evaluate', 'init_from', 'init_tokenizer'),
       *('chat.tools', 'chat.template', 'sample.max_new_tokens', 'sample.stop'),
     ),
@@ -414,7 +373,7 @@ MODES = {
   'sample': contract.Mode(sample, ('sample', 'train.dtype')),
   'chat': contract.Mode(
     chat,
-    ('chat', 'train.dtype', *(f'sample.{name}' for name in _OF_ANSWERS)),
+    ('chat', 'train.dtype', *(f'sample.{name}' for name in gpt2_keys.OF_ANSWERS)),
   ),
   'scaling': contract.Mode(scaling, ('data', 'model', 'train', 'scaling')),
   'export': contract.Mode(export, flags=('overwrite',)),
@@ -456,7 +415,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     define_flags=_define_flags,
     renamed=RENAMED,
     settle=_settle,
-    idle=_idle,
+    idle=gpt2_keys.idle,
     sections=SECTIONS,
     classes=CLASSES,
     repeated=('sample.prompt',),
