@@ -100,6 +100,14 @@ def run(pair: Pair, options: argparse.Namespace) -> list[table.Row]:
   return [table.make_row(pair.name, json.loads(text), others) for text in lines]
 
 
+def is_there(path: pathlib.Path) -> bool:
+  """Whether a file is there; UserError if that cannot be known."""
+  try:
+    return path.exists()
+  except OSError as error:
+    raise UserError(f'{path} cannot be read: {error.strerror}') from error
+
+
 def say(text: str) -> None:
   print(text, flush=True)
 
@@ -118,7 +126,11 @@ def main(argv: list[str] | None = None) -> int:
     before = pages.read(options.against)[1] if options.against else []
     here = machine.describe()
     out = options.out or (None if options.quick else pages.MEASURED / f'{here.slug}.json')
-    rows = {row.key: row for row in pages.read(out)[1]} if out and out.exists() else {}
+    rows = {row.key: row for row in pages.read(out)[1]} if out and is_there(out) else {}
+    if out:
+      with files.atomic_path(out.with_name(f'.{out.name}.tried')):  # that it can be written, before an hour's work
+        pass
+      out.with_name(f'.{out.name}.tried').unlink()
   except UserError as error:
     print(error, file=sys.stderr)
     return 2

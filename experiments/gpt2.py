@@ -94,6 +94,7 @@ def train(run: contract.Run) -> None:
   metadata, base = pretrained.metadata(model), start.params if start else None
   if factors.rank and start is not None:
     metadata, task, base = pretrained.metadata(model, factors, start.base), lora_task(task, base, factors), None
+  jax.eval_shape(task.init, jax.random.key(0))  # matrices that a LoRA names and the model lacks
   run.claim(FREE, material.fingerprints)
   keep_tokenizer(run.workdir, material.tokenizer)
   if template is not None and distributed.is_main():

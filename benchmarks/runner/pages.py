@@ -1,5 +1,6 @@
 """Where tables are kept: JSON by machine, and one section of the documentation made from all of them."""
 
+import math
 import pathlib
 import re
 
@@ -22,9 +23,23 @@ def read(path: pathlib.Path) -> tuple[dict, list[table.Row]]:
   """
   try:
     document = files.read_json(path)
-    return document, [table.Row(**row) for row in document['rows']]
-  except (OSError, TypeError, KeyError, ValueError) as error:
+    rows = [table.Row(**row) for row in document['rows']]
+    if not rows or not all(map(_is_whole, rows)) or not isinstance(document['versions'], dict):
+      raise ValueError('no rows, or figures that are none')
+    return document | {'machine': str(document['machine']), 'date': str(document['date'])}, rows
+  except (OSError, TypeError, KeyError, ValueError, AttributeError) as error:
     raise UserError(f'{path} is no table of python -m benchmarks: {error}') from error
+
+
+def _is_whole(row: table.Row) -> bool:
+  texts, figures = (
+    (row.pair, row.what, row.against, row.unit),
+    (row.ours, row.peer, row.ratio, row.low, row.high, row.others),
+  )
+  figures += () if row.of_limit is None else (row.of_limit,)
+  return all(isinstance(each, str) for each in texts) and all(
+    isinstance(each, int | float) and math.isfinite(each) for each in figures
+  )
 
 
 def section() -> str:

@@ -4,12 +4,14 @@ Nothing else calls tiktoken's core, as it does not come through everything.
 """
 
 import itertools
+import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from mlsd_jax import folders
 from mlsd_jax.tokenizers import base
 from mlsd_jax.tokenizers.patterns import Pattern
 
@@ -17,7 +19,7 @@ from mlsd_jax.tokenizers.patterns import Pattern
 # machine): as long as tiktoken takes for this many characters.
 WORTH_COMPILING = 10_000_000
 _encoded: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # characters, by encoding
-_encoders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_encoders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # None: it could not be made
 COMPILED = ('gpt2', 'cl100k', 'gpt4', 'o200k')  # names of PATTERNS that the compiled encoder knows
 
 
@@ -36,15 +38,22 @@ def encode(encoding: Any, pattern: Pattern, text: str) -> np.ndarray:
 
 def _compiled(encoding: Any, pattern: Pattern, characters: int) -> Any:
   """The compiled encoder of `encoding`, once it pays; None before, and for a pattern that it does not know."""
-  encoder = _encoders.get(encoding)
-  if encoder is not None or pattern.name not in COMPILED:
-    return encoder
+  if encoding in _encoders or pattern.name not in COMPILED:
+    return _encoders.get(encoding)
   _encoded[encoding] = _encoded.get(encoding, 0) + characters
   if _encoded[encoding] < WORTH_COMPILING or any(bytes([byte]) not in encoding._mergeable_ranks for byte in range(256)):
     return None
-  from mlsd_jax.tokenizers import compiled_encoder
+  # Numba reads and writes machine code without a checksum: where its files are damaged or the disk is full, anything may
+  # be raised. The ids do not hang on it, only their speed does.
+  try:
+    from mlsd_jax.tokenizers import compiled_encoder
 
-  _encoders[encoding] = encoder = compiled_encoder.CompiledEncoder(encoding, pattern.name)
+    encoder = compiled_encoder.CompiledEncoder(encoding, pattern.name)
+    encoder.encode('It compiles, or loads.')
+  except Exception:
+    encoder = None
+    shutil.rmtree(folders.cache_folder() / 'numba', ignore_errors=True)  # the next process compiles anew
+  _encoders[encoding] = encoder
   return encoder
 
 

@@ -1,5 +1,9 @@
 """The compiled encoder gives tiktoken's ids: for each pattern that it knows, on what the patterns are about."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tiktoken
@@ -95,3 +99,27 @@ def test_a_pattern_that_it_does_not_know_is_left_to_tiktoken(monkeypatch):
   tokenizer = BPETokenizer.train([PROSE * 20], 400, pattern=r'\w+|\W+', special_tokens=())
   assert tokenizer.encode(PROSE).tolist() == tokenizer.encode_readably(PROSE)
   assert tokenizer._encoding not in fast._encoders
+
+
+def test_damaged_machine_code_costs_speed_and_nothing_else(tmp_path):
+  """Numba's files are read without a checksum; they are dropped, and tiktoken encodes."""
+  program = (
+    'from mlsd_jax.tokenizers import BPETokenizer, fast\n'
+    f'text = {PROSE!r}\n'
+    'tokenizer = BPETokenizer.train([text * 20], 400, pattern="gpt4", special_tokens=())\n'
+    'fast.WORTH_COMPILING = 0\n'
+    'assert tokenizer.encode(text).tolist() == tokenizer.encode_readably(text)\n'
+    'print(fast._encoders[tokenizer._encoding] is not None)\n'
+  )
+  run = lambda: subprocess.run(
+    [sys.executable, '-c', program],
+    env=os.environ | {'MLSD_CACHE_DIR': str(tmp_path)},
+    capture_output=True,
+    text=True,
+    check=True,
+  ).stdout.strip()
+  assert run() == 'True'
+  for code in (tmp_path / 'numba').rglob('*.nbc'):
+    code.write_bytes(code.read_bytes()[:100])
+  assert run() == 'False'
+  assert not (tmp_path / 'numba').exists()
