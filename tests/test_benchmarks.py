@@ -118,13 +118,42 @@ def test_against_a_table_that_was_faster_fails(made, tmp_path, capsys):
   assert 'fell: rate: 3.00 times as fast, 4.00 before' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('text', [None, '{}', '[]', '{"rows": [{"pair": "a"}]}', 'no JSON'])
+GOOD = {'pair': 'a', 'what': 'b', 'ours': 1.0, 'peer': 2.0, 'against': 'c', 'unit': 'ms', 'ratio': 2.0, 'low': 2.0}
+GOOD |= {'high': 2.0, 'of_limit': None, 'others': 0.0}
+
+
+def damaged(**row):
+  return json.dumps({'machine': 'm', 'date': 'd', 'versions': {}, 'rows': [GOOD | row]})
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    *(
+      None,
+      '{}',
+      '[]',
+      '{"rows": [{"pair": "a"}]}',
+      'no JSON',
+      '{"machine": "", "date": "", "versions": {}, "rows": []}',
+    ),
+    *(damaged(ratio='2.0'), damaged(ratio=None), damaged(low=float('nan')), damaged(pair=['a']), damaged(more=1)),
+  ],
+)
 def test_a_file_that_is_no_table_is_refused_before_work(made, tmp_path, capsys, text):
   path = tmp_path / 'table.json'
   if text is not None:
     path.write_text(text)
   assert made.main([f'--against={path}']) == 2
   assert str(path) in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_work(made, tmp_path, capsys):
+  (tmp_path / 'file').write_text('')
+  assert made.main([f'--out={tmp_path}/file/table.json']) == 2
+  read = capsys.readouterr()
+  assert read.err.count('\n') == 1
+  assert '==' not in read.out
 
 
 def test_page_shows_the_tables_that_are_kept(runner):

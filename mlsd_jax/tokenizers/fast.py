@@ -43,8 +43,8 @@ def _compiled(encoding: Any, pattern: Pattern, characters: int) -> Any:
   _encoded[encoding] = _encoded.get(encoding, 0) + characters
   if _encoded[encoding] < WORTH_COMPILING or any(bytes([byte]) not in encoding._mergeable_ranks for byte in range(256)):
     return None
-  # Numba reads and writes machine code without a checksum: where its files are damaged or the disk is full, anything may
-  # be raised. The ids do not hang on it, only their speed does.
+  # Numba reads and writes machine code without a checksum: where its files are damaged or the disk is full, anything
+  # may be raised. The ids do not hang on it, only their speed does.
   try:
     from mlsd_jax.tokenizers import compiled_encoder
 
