@@ -123,4 +123,4 @@ def test_bad_input_is_one_line(call, tmp_path, arguments, said):
   code, _, err = call('--workdir=w', *arguments)
   assert (code, err.count('\n')) == (2, 1), given
   assert said in err
-  assert not (tmp_path / 'w' / 'checkpoints').exists()
+  assert not (tmp_path / 'w' / 'config.json').exists()  # nothing was claimed
