@@ -153,6 +153,10 @@ def _claim(place: LocalPlace | RemotePlace, identity: Mapping[str, Any], names: 
   found = place.read_json(_PARTS)
   if found is None:
     place.write_json(_PARTS, wanted)
+  elif not isinstance(found.get('identity'), dict):
+    raise UserError(
+      f'{place.path}/{_PARTS} is damaged: delete it and run the same command again; parts that are made stay'
+    )
   elif found != wanted:
     keys = [key for key in {**found['identity'], **wanted['identity']}
             if found['identity'].get(key) != wanted['identity'].get(key)]  # fmt: skip
@@ -181,7 +185,11 @@ def _whole(place: LocalPlace | RemotePlace, parts: Mapping[str, Any], warn: Call
 
 def _finish(place: LocalPlace | RemotePlace, identity: Mapping[str, Any], seals: Mapping[str, Seal]) -> None:
   manifest = json.loads(json.dumps({'identity': dict(identity), 'parts': dict(seals)}))
-  if place.read_json(_MANIFEST) != manifest:
+  try:
+    there = place.read_json(_MANIFEST)
+  except UserError:  # damaged, but all that it says is said by the seals
+    there = None
+  if there != manifest:
     place.write_json(_MANIFEST, manifest)
 
 

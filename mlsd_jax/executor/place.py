@@ -59,13 +59,16 @@ class LocalPlace:
       yield
 
   def seal(self, name: str) -> Seal | None:
-    """What was sealed of a part; None if there is none."""
+    """What was sealed of a part; None if there is none, or none that can be read."""
     path = self.versions.seal_path(name)
-    return sealed.read_json(path) if path.exists() else None
+    try:
+      return sealed.read_json(path) if path.exists() else None
+    except UserError:  # damaged: `damage` tells of it
+      return None
 
   def sealed(self) -> dict[str, Seal]:
-    """All parts that there are."""
-    return {name: sealed.read_json(self.versions.seal_path(name)) for name in self.versions.sealed()}
+    """All parts that there are; {} for a seal that cannot be read, of which `damage` tells."""
+    return {name: self.seal(name) or {} for name in self.versions.sealed()}
 
   def damage(self, name: str, _: Seal) -> str | None:
     """What is wrong with a sealed part."""

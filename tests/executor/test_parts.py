@@ -81,6 +81,22 @@ def test_what_is_there_is_not_made_again_and_what_is_damaged_is(tmp_path):
   assert made_in(tmp_path) == [1, 1, 1, 3, 4, 4, 5]
 
 
+@pytest.mark.parametrize('text', ['', '{', '{"note": 3}', '[]'])
+def test_a_damaged_seal_costs_its_part_and_a_damaged_list_of_all_nothing(text, tmp_path):
+  make = lambda warn=pytest.fail: map_parts(TASKS, squares(), tmp_path, identity={}, warn=warn)
+  first = texts(make())
+  (tmp_path / 'part-00001.sha256.json').write_text(text)
+  warnings: list[str] = []
+  assert make(warnings.append).made == 1
+  assert 'part-00001' in warnings[0]
+  (tmp_path / 'made.json').write_text(text)
+  assert make().made == 0
+  assert texts(open_parts(tmp_path)) == first
+  (tmp_path / 'parts.json').write_text(text)
+  with pytest.raises(UserError, match=r'parts\.json'):
+    make()
+
+
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_users_mistake_is_raised_as_it_is_and_what_is_made_stays(kind, tmp_path):
   config = ExecutorConfig(kind, workers=1)
