@@ -105,7 +105,9 @@ def check(folder: pathlib.Path, shards: Iterable[Shard], dtype: str, vocab_size:
 
   damage = sealed.damage(folder, stated, inspect=largest_id)
   if damage:
-    raise UserError(f'shard {damage}: delete {folder} and prepare again')
+    in_parts = any('/' in file for file in stated)  # of --mode=prepare, which makes a damaged part anew
+    remedy = 'prepare again, which makes that part anew' if in_parts else f'delete {folder} and prepare again'
+    raise UserError(f'shard {damage}: {remedy}')
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> str:

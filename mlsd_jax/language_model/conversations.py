@@ -88,6 +88,8 @@ def read(
     splits[share < val_fraction].append(taught)
     if share < val_fraction:
       held_out.append(messages)
+  if not any(splits.values()):
+    raise UserError(f'{path} holds no conversation')
   for is_val, name in ((False, 'training'), (True, 'validation')):
     if not splits[is_val]:
       raise UserError(f'data.val_fraction={val_fraction} leaves the {name} split of {path} empty: choose another')

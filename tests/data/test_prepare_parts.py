@@ -54,6 +54,20 @@ def test_in_order_the_parts_are_what_one_preparation_writes(config, folder, toke
   assert prepare_parts(str(folder), tokenizer, tmp_path / 'parts', part_bytes=3000).made == 0
 
 
+def test_a_flipped_byte_is_told_with_what_makes_its_part_anew(folder, tokenizer, tmp_path):
+  make = lambda: prepare_parts(str(folder), tokenizer, tmp_path, part_bytes=3000)
+  make()
+  whole = splits(tmp_path)
+  path = next((tmp_path / 'part-00001').glob('train*'))
+  data = bytearray(path.read_bytes())
+  data[7] ^= 1
+  path.write_bytes(bytes(data))
+  with pytest.raises(UserError, match='prepare again, which makes that part anew'):
+    splits(tmp_path)
+  assert make().made == 1
+  np.testing.assert_array_equal(splits(tmp_path)['train'], whole['train'])
+
+
 def test_until_the_last_part_is_there_nothing_can_be_opened(folder, tokenizer, tmp_path, monkeypatch):
   def fails(*arguments):
     raise UserError('stop')

@@ -158,6 +158,11 @@ def test_what_cannot_be_taught_is_told_with_its_line(tmp_path, line, said):
     conversations.read(_write(tmp_path / 'talks.jsonl', good, line), CHATML, TOKENIZER, 100, 0.5)
 
 
+def test_a_file_without_a_conversation_is_told(tmp_path):
+  with pytest.raises(UserError, match=r'none\.jsonl holds no conversation'):
+    conversations.read(_write(tmp_path / 'none.jsonl'), CHATML, TOKENIZER, 100, 0.5)
+
+
 PEER = """
 import json, sys
 from tokenizers import Tokenizer, models, pre_tokenizers, decoders
