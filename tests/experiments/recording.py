@@ -103,10 +103,15 @@ class Call:
 def calls_of(experiment):
   """Yields a list to which every mode of `experiment` that is run to its end adds a `Call`."""
   made: list[Call] = []
+  launched, launch = {}, contract.launch
+
+  def launch_noted(*args, idle=lambda run: {}, **kwargs):
+    launched['idle'] = idle
+    return launch(*args, idle=idle, **kwargs)
 
   def recorded(name, mode):
     def function(run):
-      idle = tuple(getattr(experiment, '_idle', lambda run: {})(run))
+      idle = tuple(launched['idle'](run))
       with noting(run.config) as noted, pytest.MonkeyPatch.context() as patch:
         for method in ('check', 'claim', 'print_finished'):  # which take the whole config, as config.json does
           patch.setattr(contract.Run, method, _unseen(getattr(contract.Run, method), noted))
@@ -119,6 +124,7 @@ def calls_of(experiment):
     return dataclasses.replace(mode, function=function)
 
   with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(contract, 'launch', launch_noted)
     for name, mode in list(experiment.MODES.items()):
       patch.setitem(experiment.MODES, name, recorded(name, mode))
     yield made
