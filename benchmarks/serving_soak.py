@@ -156,19 +156,21 @@ class Load:
         outcome = 'no server'
         if self.server.is_up.is_set() and life is self.server.process:
           outcome = 'cut off'
-          self._tell_wrong(f'{name}: {error}')
+          self.tell_wrong(f'{name}: {error}')
       except Exception as error:  # a wrong one, or an answer of another shape
         outcome = 'wrong'
-        self._tell_wrong(f'{name}: {error if isinstance(error, WrongAnswerError) else repr(error)}')
+        self.tell_wrong(f'{name}: {error if isinstance(error, WrongAnswerError) else repr(error)}')
       with self._lock:
         self.counts[name, outcome] += 1
         if outcome == 'right':
           self.seconds[name].append(time.perf_counter() - began)
 
-  def _tell_wrong(self, message: str) -> None:
+  def tell_wrong(self, message: str) -> str:
+    """Notes it for the report, and gives it back."""
     with self._lock:
       self.wrong.append(message[:500])
       print(f'wrong: {message[:300]}', flush=True)
+    return message
 
   def _post(self, path: str, body: Any) -> tuple[int, Any]:
     """Until the server is there and has room; what was sent before may have been counted."""
@@ -275,6 +277,7 @@ def stop_while_it_streams(server: Server) -> str:
   streaming.join(60)
   code = server.process.wait(60)
   check(bool(told) and told[-1] == '[DONE]', f'the stream was cut off: {told[-1:]}')
+  check(code == 0, f'the server was told to stop, and ended with exit code {code}')
   return f'exit code {code}'
 
 
@@ -314,7 +317,10 @@ def soak(options: argparse.Namespace, folder: pathlib.Path) -> int:
       for client in clients:
         client.join(_WAIT)
       lost, twice = settle(server, load)
-      ending = stop_while_it_streams(server) if 'gpt2' in systems else ''
+      try:
+        ending = stop_while_it_streams(server) if 'gpt2' in systems else ''
+      except WrongAnswerError as error:
+        ending = load.tell_wrong(str(error))
     finally:
       server.process.kill()
   return report(options, load, done, rss, lost, twice, ending)

@@ -1,12 +1,42 @@
 """An ASGI app behind a socket, until the process is stopped."""
 
+import contextlib
+import os
+import signal
 import socket
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
-from experiments import contract
+from experiments import contract, process
 from mlsd_jax.errors import UserError
 
 
+@contextlib.contextmanager
+def ends_at_once() -> Iterator[None]:
+  """Within it SIGTERM ends the process at once, with exit code 0: nothing is under way before a server listens.
+
+  It has a handler of its own for containers, whose process 1 passes over signals that it has none for.
+  """
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  before = signal.signal(signal.SIGTERM, lambda *_: _leave())
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, before)
+
+
+def _leave() -> None:
+  with contextlib.suppress(RuntimeError, OSError):  # it was in the middle of printing, or nobody reads
+    sys.stdout.flush()
+  os._exit(0)
+
+
+@ends_at_once()
 def listen(
   run: contract.Run,
   host: str,
@@ -17,6 +47,9 @@ def listen(
   what: str = 'answers; /docs says what',
 ) -> None:
   """Answers at HOST:PORT; SIGTERM and Ctrl-C let answers under way be finished.
+
+  Returns after SIGTERM, so that the exit code is 0: it is how Kubernetes, systemd and Docker stop what is well, and
+  another code is shown as a failure there. Before models are compiled nothing is under way, and either ends it at once.
 
   Args:
     port: 0 takes a free one.
@@ -35,6 +68,17 @@ def listen(
     listener.close()
     why = error.strerror if isinstance(error, OSError) else 'no such host'
     raise UserError(f'config.host={host!r} and config.port={port} cannot be listened at: {why}') from error
-  server = uvicorn.Server(uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=round(drain_seconds)))
+
+  class Server(uvicorn.Server):
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+      """uvicorn's own raises the signal again once it has drained: right for Ctrl-C, which is code 130."""
+      if not self.started:  # which uvicorn would wait for
+        _leave() if sig == signal.SIGTERM else process.leave()
+      elif sig == signal.SIGTERM:
+        self.should_exit = True
+      else:
+        super().handle_exit(sig, frame)
+
+  server = Server(uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=round(drain_seconds)))
   run.print(f'http://{host}:{listener.getsockname()[1]} {what}')
   server.run(sockets=[listener])

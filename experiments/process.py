@@ -32,7 +32,7 @@ def begin() -> None:
   for stream in (sys.stdout, sys.stderr):
     if stream is not None:
       stream.reconfigure(errors='shown_escaped')  # type: ignore[union-attr]
-  signal.signal(signal.SIGINT, lambda *_: _leave())
+  signal.signal(signal.SIGINT, lambda *_: leave())
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def interruptible() -> Iterator[None]:
     yield
   finally:
     sys.unraisablehook = hook
-    signal.signal(signal.SIGINT, lambda *_: _leave())
+    signal.signal(signal.SIGINT, lambda *_: leave())
 
 
 def answer_at_once() -> None:
@@ -86,7 +86,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
   global _asked
   _asked += 1
   if _asked > 1:
-    _leave()
+    leave()
   raise KeyboardInterrupt
 
 
@@ -102,7 +102,8 @@ def _raise_again(unraisable: Any) -> None:
   return timer.start()
 
 
-def _leave() -> None:
+def leave() -> None:
+  """Ends the process at once, as Ctrl-C does."""
   with contextlib.suppress(OSError):
     os.write(2, b'interrupted\n')
   os._exit(INTERRUPTED)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from experiments import contract
-from experiments.listening import listen
+from experiments.listening import ends_at_once, listen
 from experiments.serve_systems import SYSTEMS, System
 from mlsd_jax.errors import UserError
 from mlsd_jax.schema import from_mapping
@@ -29,6 +29,7 @@ from mlsd_jax.serving.replacement import Source
 KEYS = 'MLSD_API_KEYS'
 
 
+@ends_at_once()  # while models are opened; what listens lets answers under way be finished
 def serve(run: contract.Run) -> None:
   """Serves what it finds, until it is stopped: SIGTERM and Ctrl-C let answers under way be finished."""
   settings = from_mapping(ServerConfig, run.config.to_dict(), '')

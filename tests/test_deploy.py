@@ -44,7 +44,8 @@ def test_kubernetes_starts_the_server_as_its_probes_and_limits_expect(started_wi
   settings = started_with(CONTAINER['args'])
   (port,) = CONTAINER['ports']
   assert (settings.host, settings.port) == ('0.0.0.0', port['containerPort'])
-  assert settings.drain_seconds < pod['terminationGracePeriodSeconds']
+  sleep, seconds = CONTAINER['lifecycle']['preStop']['exec']['command']
+  assert (sleep, settings.drain_seconds + float(seconds) < pod['terminationGracePeriodSeconds']) == ('sleep', True)
   mounts = {mount['mountPath']: mount.get('readOnly', False) for mount in CONTAINER['volumeMounts']}
   assert mounts[settings.runs]
   assert not mounts[settings.state]  # what happens while it serves is written

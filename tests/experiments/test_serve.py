@@ -8,7 +8,6 @@ import types
 
 import jax
 import pytest
-import uvicorn
 from starlette.testclient import TestClient
 
 from experiments import mingpt, serve, serve_systems
@@ -65,8 +64,7 @@ def test_every_setting_is_read(runs, monkeypatch):
     return look_up(settings, name)
 
   monkeypatch.setattr(ServerConfig, '__getattribute__', note)
-  monkeypatch.setattr(uvicorn, 'Config', lambda app, **options: app)
-  monkeypatch.setattr(uvicorn, 'Server', lambda app: types.SimpleNamespace(run=lambda sockets: sockets[0].close()))
+  monkeypatch.setattr(serve, 'listen', lambda *_, **options: None)
   shop = pathlib.Path('runs/recsys/shop/state/current.json')
   shop.parent.mkdir(parents=True)
   shop.write_text('{}')
