@@ -6,6 +6,7 @@ python -m experiments.recsys --mode=evaluate                            # by seg
 python -m experiments.recsys --mode=backtest --workdir=DIR              # weeks left out by funnel.skip, with spread
 python -m experiments.recsys --mode=submit                              # every user's twelve as submission.csv
 python -m experiments.recsys --mode=simulate                            # known truth: recovery, off-policy estimates
+python -m experiments.recsys --mode=ratings --config.data.path=FILE     # how many stars: RMSE beside a bias baseline
 python -m experiments.recsys --config=configs/recsys/hm.py --config.data.path=FOLDER
 """
 
@@ -30,12 +31,13 @@ from mlsd_jax.executor import ExecutorConfig
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys import backtest as backtest_weeks
-from mlsd_jax.recsys import batches, preparation, reasons, saved_state, serving, settings, training
+from mlsd_jax.recsys import batches, preparation, ratings, reasons, saved_state, serving, settings, training
 from mlsd_jax.recsys.funnel import Funnel, FunnelConfig
 from mlsd_jax.recsys.judging import breakdown, judge, rankings, simulation, tables
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import readers, weeks
 from mlsd_jax.recsys.purchases.generator import SyntheticConfig
+from mlsd_jax.recsys.ratings import RatingsConfig
 from mlsd_jax.recsys.stages import trees
 from mlsd_jax.recsys.stages.ranker import LossConfig
 from mlsd_jax.recsys.stages.tower_data import code_items, code_users
@@ -45,7 +47,7 @@ from mlsd_jax.schema import from_mapping
 from mlsd_jax.training.config import free_keys
 from mlsd_jax.training.loop import check_settings
 
-FREE = ('serve', *sections.EXECUTOR, *free_keys('tower.train', 'ranker.train'))
+FREE = ('serve', 'ratings', *sections.EXECUTOR, *free_keys('tower.train', 'ranker.train'))
 
 
 def train(run: contract.Run) -> None:
@@ -208,6 +210,19 @@ def submit(run: contract.Run) -> None:
   run.print(f'{parts.made} parts made in {seconds:.0f} s; {run.workdir / "submission.csv"}: {written:,} users')
 
 
+def rate(run: contract.Run) -> None:
+  """Each user's latest ratings, predicted by biases alone and by biases with factors."""
+  config = from_mapping(RatingsConfig, run.config.ratings.to_dict(), 'ratings')
+  data = settings.read_ratings(run.config)
+  judged = ratings.judge(data, config)
+  run.print('\n'.join(data.notes))
+  run.print(
+    f'{data.name}: {data.num_users:,} users, {data.num_items:,} items, {judged.known:,} ratings learnt, the latest '
+    f'{judged.latest:,} judged; penalty {judged.penalty:g}\n'
+  )
+  run.print(ratings.format_table(judged))
+
+
 def simulate(run: contract.Run) -> None:
   """Purchases with a known cause: how much of it the funnel finds, and whether off-policy estimates are right."""
   shop = from_mapping(SyntheticConfig, run.config.data.synthetic.to_dict(), 'data.synthetic')
@@ -280,6 +295,8 @@ def _idle(run: contract.Run) -> dict[str, str]:
   of_source = {'promotions': 'completejourney', 'synthetic': 'synthetic', **of_table}
   if run.flags['mode'] == 'simulate':
     return {}
+  if run.flags['mode'] == 'ratings':
+    return {'data.min_rating': '--mode=ratings takes every rating as it is'}
   idle = {f'data.{key}': f'config.data.source is {source!r}' for key, of in of_source.items() if source != of}
   kind = run.config.ranker.kind
   others = {'sparsenn': ('trees',), 'lightgbm': ('losses', 'epochs')}.get(kind, ())
@@ -294,6 +311,7 @@ MODES = {
   'backtest': contract.Mode(backtest, kept=('data', 'funnel')),
   'recommend': contract.Mode(recommend, ('serve.number',), flags=('user', 'exclude_bought')),
   'submit': contract.Mode(submit, ('serve.part', 'serve.output', *sections.EXECUTOR)),
+  'ratings': contract.Mode(rate, ('data', 'ratings')),
   'simulate': contract.Mode(simulate, ('data.synthetic',)),
   'compile': compile_mode.mode(
     programs, ('seed', 'data', 'funnel', 'tower', 'ranker'), flags=('num_items', 'num_users')
@@ -309,6 +327,7 @@ CLASSES = (
   ('ranker.losses', LossConfig),
   ('ranker.trees', TreesConfig),
   ('data.synthetic', SyntheticConfig),
+  ('ratings', RatingsConfig),
   ('cluster', ExecutorConfig),
 )
 
@@ -324,6 +343,7 @@ SECTIONS: dict[str, sections.Section] = {
   'funnel': FunnelConfig,
   'tower': _seeded(TowerConfig),
   'ranker': _seeded(RankerConfig),
+  'ratings': RatingsConfig,
   'serve': sections.Serving,
   'cluster': sections.CLUSTER,
 }

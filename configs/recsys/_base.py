@@ -99,6 +99,11 @@ def base():
           optimizer=dict(rowwise, learning_rate=2e-3, table_learning_rate=3e-4),
         ),
       },
+      'ratings': {  # --mode=ratings
+        'factors': 16,  # of a user and an item; 0 leaves biases alone
+        'rounds': 12,
+        'held_out': 0.1,  # of each user's ratings, the latest
+      },
       'serve': {
         'requests': 300,
         'number': 12,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,23 +64,41 @@ class DataConfig:
     return Reading(self.decimal, self.date_order, least)
 
 
+def read_ratings(config: Any) -> Dataset:
+  """The table of `config.data` with the rating of each line.
+
+  Raises:
+    UserError: purchases of another kind, no column of ratings, or a file that cannot be read.
+  """
+  data = read_data(config)
+  if data.source != 'table' or not data.path:
+    raise UserError('ratings are read of a table: --config.data.path=FILE --config.data.columns.rating=NAME')
+  reading = dataclasses.replace(data.reading, ratings=True)
+  return _readable(config, lambda: own_table.read_table(data.path, data.columns, data.category_names, reading))
+
+
 def read_dataset(config: Any) -> Dataset:
   """The purchases of `config.data`, without the last `config.funnel.skip` weeks.
 
   Raises:
     UserError: an unknown source, a source that requires a path, or a file that cannot be read.
   """
-  try:
-    data = _read(config)
-  except (pl.exceptions.PolarsError, OSError, EOFError) as error:
-    what = next(iter(str(error).splitlines()), type(error).__name__)
-    raise UserError(f'{config.data.path or config.data.source} cannot be read: {what}') from error
+  data = _readable(config, lambda: _read(config))
   if not config.funnel.skip:
     return data
   earlier = data.until(int(data.events['time'][-1]) + 1 - config.funnel.skip * weeks.WEEK)
   if not earlier.events.height:
     raise UserError(f'config.funnel.skip={config.funnel.skip} leaves no purchase of {data.name}')
   return earlier
+
+
+def _readable(config: Any, read: Callable[[], Dataset]) -> Dataset:
+  """What `read` reads; raises UserError where a file cannot be read."""
+  try:
+    return read()
+  except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+    what = next(iter(str(error).splitlines()), type(error).__name__)
+    raise UserError(f'{config.data.path or config.data.source} cannot be read: {what}') from error
 
 
 def _read(config: Any) -> Dataset:

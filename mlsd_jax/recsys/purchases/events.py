@@ -1,6 +1,7 @@
 """Purchases as one table, whatever they were read from.
 
     events   user i32, item i32, time i64 (seconds since 1970), price f32, quantity f32, place i32; sorted by time
+             (and rating f32 where ratings were asked for)
     users    id (text), then attributes; row u is user u
     items    id (text), name, then attributes; row i is item i
 
@@ -116,8 +117,9 @@ def make_dataset(
   """A Dataset of events that name their users and items by id.
 
   Args:
-    events: user_id, item_id, time (see times.py); price, quantity and place where there are any. Order does not matter.
-      A price that is missing, NaN or below 0 becomes 0, which features take as unknown.
+    events: user_id, item_id, time (see times.py); price, quantity and place where there are any, and a rating, which is
+      a further column of the events then. Order does not matter. A price that is missing, NaN or below 0 becomes 0,
+      which features take as unknown.
     users: a table with `id`; None makes it from the events. Ids there must be unique, and an event must not name one
       that is not there.
     items: the same of the items.
@@ -139,7 +141,8 @@ def make_dataset(
     *(pl.lit(value).alias(column) for column, value in defaults.items() if column not in names),
   )
   seconds = times.parse_seconds(lazy, name, date_order)
-  named = lazy.select('user_id', 'item_id', seconds, *defaults)
+  rated = ('rating',) if 'rating' in names else ()
+  named = lazy.select('user_id', 'item_id', seconds, *defaults, *rated)
   users = _described(named, 'user_id', users, f'users of {name}')
   items = _described(named, 'item_id', items, f'items of {name}')
   if 'name' not in items.columns:
@@ -156,8 +159,11 @@ def make_dataset(
       pl.col('price').cast(pl.Float32, strict=False).fill_null(0).fill_nan(0).clip(0),
       pl.col('quantity').cast(pl.Float32, strict=False).fill_null(1).fill_nan(1),
       place.replace_strict(places, pl.int_range(len(places), eager=True), return_dtype=pl.Int32),
+      *(pl.col(name).cast(pl.Float32) for name in rated),
     )
-    .sort('time', 'user', 'item', 'quantity', 'price', 'place')  # by all, so that each reading gives the same order
+    .sort(
+      'time', 'user', 'item', 'quantity', 'price', 'place', *rated
+    )  # by all, so that each reading gives the same order
     .collect(engine='streaming')
   )
   rows = named.select(pl.len()).collect().item()

@@ -30,11 +30,13 @@ class Reading:
     decimal: 'point' or 'comma', whichever its numbers have; '' finds it out, column by column.
     date_order: 'day' or 'month', whichever comes first in its dates; '' finds it out.
     min_rating: a rating below is no event; None where every line is one.
+    ratings: whether each line's rating is a column of what is read, and lines without one are left out.
   """
 
   decimal: str = ''
   date_order: str = ''
   min_rating: float | None = None
+  ratings: bool = False
 
   def __post_init__(self):
     for name, known in (('decimal', tuple(numbers.DECIMALS)), ('date_order', times.ORDERS)):
@@ -71,7 +73,9 @@ def read_table(
   if unknown:
     raise UserError(f'config.data.columns.{unknown[0]} is not one of {", ".join(COLUMNS)}')
   chosen = {ours: columns.get(ours) or (ours if ours in names else '') for ours in COLUMNS}
-  if reading.min_rating is None and chosen['rating']:
+  if reading.ratings and not chosen['rating']:
+    raise UserError(f'say which column is the rating: --config.data.columns.rating=; {path} has {", ".join(names)}')
+  if reading.min_rating is None and chosen['rating'] and not reading.ratings:
     if columns.get('rating'):
       raise UserError('config.data.columns.rating also requires --config.data.min_rating=, from which on a line counts')
     chosen['rating'] = ''
@@ -113,7 +117,7 @@ def _dataset(
   reasons = missing | {'with a time of 0, which says nothing': zero} | _no_purchases(read, reading)
   events, left_out = leave_out(events.with_columns(user, item), reasons)
   events = events.with_columns(numbers_.value.alias(name) for name, numbers_ in read.items())
-  events = events.drop(name for name in ('rating',) if name in present)
+  events = events.drop(name for name in ('rating',) if name in present and not reading.ratings)
   notes += (*of_users, *of_items, *left_out, *_describe_prices(events, 'price' in read))
   described = [f'category:{name}' for name in categories]
   described += ['name'] if 'name' in present and 'name' not in categories else []
@@ -137,8 +141,9 @@ def _no_purchases(read: Mapping[str, Numbers], reading: Reading) -> dict[str, pl
   reasons = {}
   if 'quantity' in read:
     reasons['of no or a negative quantity'] = read['quantity'].value.fill_null(1) <= 0
-  if 'rating' in read and reading.min_rating is not None:
+  if 'rating' in read:
     reasons['without a rating'] = read['rating'].value.is_null()
+  if 'rating' in read and reading.min_rating is not None:
     reasons[f'rated below {reading.min_rating:g}'] = read['rating'].value < reading.min_rating
   return reasons
 
