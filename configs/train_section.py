@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from mlsd_jax.training.config import TrainConfig
-from mlsd_jax.training.optimizers import OptimizerConfig
+from mlsd_jax.training.config import OptimizerConfig, TrainConfig
 
 
 def train_section(*, omit: Collection[str] = (), **changes: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ _VOCAB = Setting('', 'count', 'tokens of the vocabulary, where data.tokenizer do
 _MFU = Setting('40%', 'share', 'share of the peak that products reach')
 SHOPS = {'hm': (1_371_980, 105_542), 'completejourney': (2_469, 92_331)}  # users and items
 LEVELS = {'hm': 4, 'completejourney': 4, 'synthetic': 2}  # columns that describe an item
-# Parts of encoders' names that say their published size (models/bert.py).
+# Parts of encoders' names that say their published size (models/bert_config.py).
 ENCODERS = {
   'minilm-l6': 'minilm-l6',
   'e5-small': 'e5-small',
@@ -45,15 +45,16 @@ def encoder_sizes(name: str) -> transformer.Transformer:
   Raises:
     UserError: it is no folder and no name that is known.
   """
-  from mlsd_jax.encoder import model_folder
-  from mlsd_jax.models import bert
+  from mlsd_jax.models import bert_config
 
   if pathlib.Path(name).is_dir():
+    from mlsd_jax.encoder import model_folder
+
     return transformer.of_bert(dataclasses.asdict(model_folder.read_config(name)))
   size = next((size for part, size in ENCODERS.items() if part in name.lower()), None)
   if size is None:
     raise UserError(f'encoder.name={name!r} is no folder, and its name tells no size; {", ".join(ENCODERS)} do')
-  return transformer.of_bert(dataclasses.asdict(bert.BertConfig()) | bert.SIZES[size])
+  return transformer.of_bert(dataclasses.asdict(bert_config.BertConfig()) | bert_config.SIZES[size])
 
 
 def encoder_plan(run: contract.Run) -> training.Plan:
@@ -193,7 +194,7 @@ def _algorithms(run: contract.Run, values: Mapping[str, Any], hardware: Hardware
 
 
 def _check_gpt() -> Mapping[str, sections.Section]:
-  from mlsd_jax.models.families import read_config
+  from mlsd_jax.models.decoder_config import read_config
   from mlsd_jax.training.config import TrainConfig
 
   return {'model': lambda values, name: read_config(values, name, vocab_size=256), 'train': TrainConfig}

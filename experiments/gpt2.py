@@ -49,10 +49,10 @@ from mlsd_jax.printable import printable
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed, plots, sharding
-from mlsd_jax.training.config import DTYPES, TrainConfig, free_keys
+from mlsd_jax.training.config import TrainConfig, free_keys
 from mlsd_jax.training.loop import check_settings, fit
 from mlsd_jax.training.metrics import read_metrics
-from mlsd_jax.training.step import cast_floating
+from mlsd_jax.training.step import DTYPES, cast_floating
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
 FREE = ('sample', 'chat', 'evaluate', 'data.folder', 'data.workers', *free_keys('train'))

@@ -28,8 +28,7 @@ from mlsd_jax.serving import (
 )
 from mlsd_jax.serving.config import ServerConfig
 from mlsd_jax.serving.search_service import AskConfig
-from mlsd_jax.training.config import DTYPES
-from mlsd_jax.training.step import cast_floating
+from mlsd_jax.training.step import DTYPES, cast_floating
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from configs.train_section import train_section
-from mlsd_jax.language_model.lora import LoraConfig
+from mlsd_jax.language_model.lora_config import LoraConfig
 
 
 def base() -> ConfigDict:

@@ -5,7 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from configs.gpt2 import _base
-from mlsd_jax.models.modern_gpt import ModernGPTConfig
+from mlsd_jax.models.decoder_config import ModernGPTConfig
 
 
 def base() -> ConfigDict:

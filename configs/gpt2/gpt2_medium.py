@@ -11,7 +11,7 @@ likewise with --config.data.source=hf:/path/to/fineweb.
 """
 
 from configs.gpt2._base import base
-from mlsd_jax.models.gpt import SIZES
+from mlsd_jax.models.decoder_config import SIZES
 
 
 def get_config():

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from mlsd_jax.compilation.program import Program
 from mlsd_jax.training import sharding, step
-from mlsd_jax.training.config import DTYPES, TrainConfig
+from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.optimizers import make_optimizer
 from mlsd_jax.training.task import Task
 
@@ -35,7 +35,7 @@ def train_program(task: Task, config: TrainConfig, batch: BatchShapes, name: str
       mesh,
       kind=config.step,
       accumulation=config.accumulation,
-      dtype=DTYPES[config.dtype],
+      dtype=step.DTYPES[config.dtype],
       by_rows=config.optimizer.by_rows,
     )
     make = functools.partial(step.init_state, task, optimizer, rng=config.rng)

@@ -22,7 +22,6 @@ import numpy as np
 from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.models import attention, families, gpt
 from mlsd_jax.training import sharding, step
-from mlsd_jax.training.config import DTYPES
 from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
 
 type Clock = Callable[[], float]
@@ -85,7 +84,7 @@ def compile_train_step(
   mesh = sharding.make_mesh({'data': 1}, jax.devices()[:1])
   state = jax.jit(functools.partial(step.init_state, task, optimizer))(jax.random.key(0))
   state = jax.device_put(state, sharding.replicated(mesh))
-  program = step.make_train_step(task, optimizer, mesh, accumulation=accumulation, dtype=DTYPES[dtype])
+  program = step.make_train_step(task, optimizer, mesh, accumulation=accumulation, dtype=step.DTYPES[dtype])
   tokens = np.random.default_rng(0).integers(0, vocab_size, (steps, batch_size, length + 1)).astype(np.int32)
   batch = sharding.place_batch({'tokens': tokens}, mesh, leading=1)
   compiled = program.lower(state, batch).compile()
@@ -129,7 +128,7 @@ def decoding_by_products(
   config: gpt.GPTConfig, rows: int, context: int, dtype: str, *, rounds: int = 5, clock: Clock = time.perf_counter
 ) -> float:
   """Seconds of one step of `rows` requests of `context` tokens: its products and its attention, each timed apart."""
-  kind, width, inner = DTYPES[dtype], config.embed_dim, 4 * config.embed_dim
+  kind, width, inner = step.DTYPES[dtype], config.embed_dim, 4 * config.embed_dim
   key = jax.random.key(0)
   matrix = jax.jit(lambda seed, a, b: jax.random.normal(seed, (a, b), kind) * 0.02, static_argnums=(1, 2))
   multiply = jax.jit(lambda x, matrices: [x @ each for each in matrices])
@@ -171,7 +170,7 @@ def decode_step(
   config: gpt.GPTConfig, rows: int, context: int, dtype: str, *, rounds: int = 5, clock: Clock = time.perf_counter
 ) -> float:
   """Seconds of one real step: the whole model over its cache, and the head; what `decoding_by_products` predicts."""
-  kind = DTYPES[dtype]
+  kind = step.DTYPES[dtype]
   init = jax.jit(lambda key: step.cast_floating(gpt.init(key, config), kind))
   params, cache = init(jax.random.key(0)), gpt.init_cache(config, rows, _slots(config), kind)
   index, tokens = jnp.full((rows,), context, jnp.int32), jnp.ones((rows, 1), jnp.int32)

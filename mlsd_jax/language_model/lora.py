@@ -13,7 +13,7 @@ import functools
 import hashlib
 import math
 import re
-from typing import Annotated, Any
+from typing import Any
 
 import flax.traverse_util
 import jax
@@ -21,22 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.schema import above
-from mlsd_jax.training.optimizers import OptimizerConfig
+from mlsd_jax.language_model.lora_config import LoraConfig
+from mlsd_jax.training.config import OptimizerConfig
 from mlsd_jax.training.task import Task
-
-
-@dataclasses.dataclass(frozen=True)
-class LoraConfig:
-  """Which matrices are learnt by factors; peft's r, lora_alpha and target_modules."""
-
-  rank: int = 0  # of the factors; 0 trains all parameters, without any
-  alpha: Annotated[float, above(0)] = 16.0  # the product is multiplied by alpha / rank
-  matrices: tuple[str, ...] = ()  # such as query, value, up, token_embedding; () is every kernel
-
-  @property
-  def scale(self) -> float:
-    return self.alpha / self.rank
 
 
 def check(config: LoraConfig, optimizer: OptimizerConfig, starts_from: str) -> None:

@@ -15,7 +15,7 @@ from mlsd_jax.generation.sampling import GREEDY
 from mlsd_jax.language_model import chat_template, gpt2_folder, lora, modern_folder, vocabulary
 from mlsd_jax.language_model.chat import Speaker
 from mlsd_jax.language_model.chat_template import ChatTemplate
-from mlsd_jax.language_model.lora import LoraConfig
+from mlsd_jax.language_model.lora_config import LoraConfig
 from mlsd_jax.language_model.task import sharding_rules
 from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.models import gpt

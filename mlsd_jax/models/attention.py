@@ -20,9 +20,10 @@ import jax.numpy as jnp
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import layers
+from mlsd_jax.models.decoder_config import ATTENTIONS
 from mlsd_jax.models.mesh_axes import map_kernel
 
-IMPLEMENTATIONS = ('xla', 'cudnn', 'splash')
+IMPLEMENTATIONS = ATTENTIONS
 BLOCK = 128  # queries that 'xla' takes at a time where attention is causal
 CACHE_BLOCK = 128  # slots of a cache that are read at a time; a longer cache is a multiple of it
 

@@ -23,60 +23,13 @@ from flax import nnx
 
 from mlsd_jax.models import adapter, attention, layers
 from mlsd_jax.models.cross_entropy import linear_cross_entropy
-from mlsd_jax.schema import Dropout, Positive
+from mlsd_jax.models.decoder_config import SIZES as SIZES
+from mlsd_jax.models.decoder_config import GPTConfig
 
-SIZES = {
-  'gpt2': dict(num_layers=12, num_heads=12, embed_dim=768),
-  'gpt2-medium': dict(num_layers=24, num_heads=16, embed_dim=1024),
-  'gpt2-large': dict(num_layers=36, num_heads=20, embed_dim=1280),
-  'gpt2-xl': dict(num_layers=48, num_heads=25, embed_dim=1600),
-}
 REMAT_POLICIES = {
   'full': jax.checkpoint_policies.nothing_saveable,
   'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class GPTConfig:
-  """Shape and options of a GPT. The defaults are GPT-2 124M."""
-
-  vocab_size: Positive = 50257
-  context_length: Positive = 1024
-  num_layers: Positive = 12
-  num_heads: Positive = 12
-  embed_dim: Positive = 768
-  dropout: Dropout = 0.0  # on embeddings, attention weights and both residual branches, as in the paper (0.1)
-  use_bias: bool = True  # in linear layers and layer norms; GPT-2 has them, many later models do well without
-  attention: str = 'xla'  # see models/attention.py
-  # One block traced and compiled once, its parameters stacked, under lax.scan: compile time no longer grows with depth.
-  # But XLA can then no longer fuse across layers, which on a CPU costs more than it saves.
-  scan_layers: bool = False
-  # The backward pass needs every activation of the forward pass. Rematerialisation keeps only each block's input and
-  # makes the rest again: 'full' does so for everything, 'dots' keeps the matrix products, which are dear to repeat.
-  remat: str = 'none'
-  # 50,257 is no multiple of anything: a table padded to one of 128 fills the tiles of tensor cores and can be split
-  # over devices. The rows added take no probability (cross_entropy.py) and come out of no logit.
-  vocab_multiple: Positive = 1
-  loss_chunks: Positive = 1  # see linear_cross_entropy
-
-  def __post_init__(self):
-    if self.embed_dim % self.num_heads:
-      raise ValueError(f'embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}')
-    if self.attention not in attention.IMPLEMENTATIONS:
-      raise ValueError(f'attention={self.attention!r} is not one of {", ".join(attention.IMPLEMENTATIONS)}')
-    if self.remat not in ('none', *REMAT_POLICIES):
-      raise ValueError(f'remat={self.remat!r} is not one of none, {", ".join(REMAT_POLICIES)}')
-    if not 0.0 <= self.dropout < 1.0:
-      raise ValueError(f'dropout={self.dropout} is not in [0, 1)')
-
-  @property
-  def head_dim(self) -> int:
-    return self.embed_dim // self.num_heads
-
-  @property
-  def padded_vocab_size(self) -> int:
-    return math.ceil(self.vocab_size / self.vocab_multiple) * self.vocab_multiple
 
 
 @jax.tree_util.register_dataclass

@@ -13,11 +13,10 @@ Names: B batch, T tokens, D model width, H heads of queries, G heads of keys and
 of the MLP, V (padded) vocabulary.
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any
 
 import chex
 import jax
@@ -26,98 +25,8 @@ from flax import nnx
 
 from mlsd_jax.models import adapter, attention, layers, rotary
 from mlsd_jax.models.cross_entropy import cap_logits, linear_cross_entropy
+from mlsd_jax.models.decoder_config import ModernGPTConfig
 from mlsd_jax.models.gpt import REMAT_POLICIES, Cache
-from mlsd_jax.models.rotary import RotaryConfig
-from mlsd_jax.schema import Positive, above
-
-ACTIVATIONS = ('swiglu', 'squared_relu')
-
-
-@dataclasses.dataclass(frozen=True)
-class ModernGPTConfig:
-  """Shape and options. The defaults are Llama's."""
-
-  vocab_size: Positive
-  context_length: Positive
-  num_layers: Positive
-  num_heads: Positive
-  embed_dim: Positive
-  num_kv_heads: int = 0  # heads of keys and values, a divisor of num_heads; 0 is num_heads
-  head_dim: int = 0  # even; 0 is embed_dim / num_heads
-  mlp_dim: int = 0  # 0: of the size at which the MLP has GPT-2's number of weights, 8 D^2
-  activation: Literal['swiglu', 'squared_relu'] = 'swiglu'
-  norm_scale: bool = True  # a learned factor a feature in every norm
-  norm_epsilon: Annotated[float, above(0)] = 1e-5
-  qkv_bias: bool = False  # Qwen 2.5
-  qk_norm: bool = False  # Qwen 3 and the speedrun: scores cannot grow with the size of queries and keys
-  attention_scale: float = 0.0  # of the scores; 0 is 1 / sqrt(head_dim)
-  rotary: RotaryConfig = dataclasses.field(default_factory=RotaryConfig)
-  window: int = 0  # tokens that an attention of windows sees, its own among them
-  window_pattern: str = 'L'  # a letter a layer, repeated: L sees all that went before, S a window
-  tied_head: bool = False  # the token embedding is the output head, too
-  embedding_norm: bool = False  # a norm behind the embedding
-  logit_softcap: float = 0.0  # see cross_entropy.cap_logits; 0 is none
-  value_residual: bool = False  # a learned mix of each layer's values with the first layer's
-  value_embeddings: tuple[int, ...] = ()  # layers to whose values a table of their own adds a vector a token
-  init_stddev: Annotated[float, above(0)] = 0.02
-  embedding_stddev: Annotated[float, above(0)] = 0.02
-  zero_outputs: bool = False  # output projections and an untied head begin at 0: every block as the identity
-  attention: str = 'xla'  # see models/attention.py; so are the following in models/gpt.py
-  scan_layers: bool = False
-  remat: str = 'none'
-  vocab_multiple: Positive = 1
-  loss_chunks: Positive = 1
-
-  dropout: ClassVar[float] = 0.0  # today's decoders are trained on more text than they could memorise
-
-  def __post_init__(self):
-    if not self.head_dim and self.embed_dim % self.num_heads:
-      raise ValueError(f'embed_dim {self.embed_dim} is not divisible by num_heads {self.num_heads}')
-    if self.num_kv_heads and self.num_heads % self.num_kv_heads:
-      raise ValueError(f'num_heads {self.num_heads} is not divisible by num_kv_heads {self.num_kv_heads}')
-    if self.width_of_head % 2:
-      raise ValueError(f'a head of {self.width_of_head} dimensions has no pairs to rotate; it must be even')
-    if self.activation not in ACTIVATIONS:
-      raise ValueError(f'activation={self.activation!r} is not one of {", ".join(ACTIVATIONS)}')
-    if self.attention not in attention.IMPLEMENTATIONS:
-      raise ValueError(f'attention={self.attention!r} is not one of {", ".join(attention.IMPLEMENTATIONS)}')
-    if self.remat not in ('none', *REMAT_POLICIES):
-      raise ValueError(f'remat={self.remat!r} is not one of none, {", ".join(REMAT_POLICIES)}')
-    if not self.window_pattern or set(self.window_pattern) - set('LS'):
-      raise ValueError(f'window_pattern={self.window_pattern!r} must be made of L (all) and S (a window)')
-    if ('S' in self.window_pattern) != (self.window > 0):
-      raise ValueError(
-        f'window={self.window} goes with an S in window_pattern={self.window_pattern!r}, and only with it'
-      )
-    outside = [layer for layer in self.value_embeddings if not 0 <= layer < self.num_layers]
-    if outside:
-      raise ValueError(f'value_embeddings names layer {outside[0]}; there are 0 to {self.num_layers - 1}')
-    if self.scan_layers and (len(set(self.windows)) > 1 or self.value_embeddings):
-      raise ValueError('scan_layers=True is for layers that are alike: with one window, without value_embeddings')
-
-  @property
-  def kv_heads(self) -> int:
-    return self.num_kv_heads or self.num_heads
-
-  @property
-  def width_of_head(self) -> int:
-    return self.head_dim or self.embed_dim // self.num_heads
-
-  @property
-  def inner_dim(self) -> int:
-    # Two matrices of 4 D, or three of 8/3 D (Shazeer 2020, arXiv:2002.05202), here a multiple of 32.
-    usual = 4 * self.embed_dim if self.activation == 'squared_relu' else -(-8 * self.embed_dim // 96) * 32
-    return self.mlp_dim or usual
-
-  @property
-  def windows(self) -> tuple[int, ...]:
-    """Of each layer; 0 sees everything."""
-    letters = (self.window_pattern[i % len(self.window_pattern)] for i in range(self.num_layers))
-    return tuple(self.window if letter == 'S' else 0 for letter in letters)
-
-  @property
-  def padded_vocab_size(self) -> int:
-    return math.ceil(self.vocab_size / self.vocab_multiple) * self.vocab_multiple
 
 
 class RMSNorm(nnx.Module):

@@ -5,40 +5,13 @@ position. The product of a query and a key then depends on how far they are apar
 stand. Pair i turns by theta^(-2i / K) radians a token: the first ones quickly, the last ones hardly within a context.
 """
 
-import dataclasses
 import math
-from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlsd_jax.errors import UserError
-from mlsd_jax.schema import Positive, above
-
-SCALINGS = ('none', 'linear', 'llama3', 'yarn')
-
-
-@dataclasses.dataclass(frozen=True)
-class RotaryConfig:
-  """Of `factor` and what follows it, a scaling reads what its line names; 'none' reads nothing."""
-
-  theta: Annotated[float, above(1)] = 10_000.0
-  scaling: Literal['none', 'linear', 'llama3', 'yarn'] = 'none'  # see compute_frequencies
-  factor: Annotated[float, above(0)] = 1.0  # how many times longer the context is than that of the first training
-  original_length: Positive = 8192  # llama3, yarn: that first context, tokens
-  # llama3, yarn: pairs that turn less often than `slow` within the first context are slowed down by the factor, those
-  # that turn more often than `fast` are left as they were, and between the two it is something between. (Llama 3: 1
-  # and 4. YaRN: 1 and 32.)
-  slow: Annotated[float, above(0)] = 1.0
-  fast: Annotated[float, above(0)] = 4.0
-  attention_factor: float = 0.0  # yarn: queries and keys are multiplied by it; 0 stands for 0.1 ln(factor) + 1
-
-  def __post_init__(self):
-    if self.scaling not in SCALINGS:
-      raise UserError(f'rotary.scaling={self.scaling!r} is not one of {", ".join(SCALINGS)}')
-    if self.fast <= self.slow:
-      raise UserError(f'rotary.fast={self.fast} must be above rotary.slow={self.slow}')
+from mlsd_jax.models.decoder_config import RotaryConfig
 
 
 def compute_frequencies(config: RotaryConfig, head_dim: int) -> np.ndarray:

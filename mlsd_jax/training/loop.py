@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from mlsd_jax.training import devices, sharding
 from mlsd_jax.training.checkpoint import Checkpoints, origin
-from mlsd_jax.training.config import DTYPES, TrainConfig
+from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.evaluation import evaluate
 from mlsd_jax.training.metrics import MetricsWriter, read_metrics
 from mlsd_jax.training.optimizers import learning_rate_schedule, make_optimizer
@@ -24,6 +24,7 @@ from mlsd_jax.training.prefetch import prefetch
 from mlsd_jax.training.profiler import Trace
 from mlsd_jax.training.progress import Progress
 from mlsd_jax.training.step import (
+  DTYPES,
   TrainState,
   init_state,
   make_eval_step,

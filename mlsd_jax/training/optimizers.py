@@ -1,56 +1,15 @@
 """Optimisers and learning-rate schedules by name, built from optax."""
 
-import dataclasses
-import math
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.schema import Range, above
 from mlsd_jax.training import muon
+from mlsd_jax.training.config import OPTIMIZERS, SCHEDULES, OptimizerConfig
 from mlsd_jax.training.sharding import path_string
-
-OPTIMIZERS = ('adamw', 'adam', 'sgd', 'muon', 'rowwise_adagrad')
-SCHEDULES = ('cosine', 'linear', 'constant', 'rsqrt', 'wsd')
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-  """The defaults are GPT-2's as nanoGPT trains it."""
-
-  name: str = 'adamw'  # adamw, adam, sgd, muon (see muon.py), or rowwise_adagrad: for large embedding tables
-  learning_rate: float = 6e-4  # the peak, reached after warmup_steps
-  schedule: str = 'cosine'  # how the rate falls after the warmup: cosine, linear, constant, rsqrt, wsd
-  warmup_steps: int = 0  # over which the rate rises to its peak
-  decay_steps: int = 0  # step at which final_learning_rate is reached; 0 means the last step
-  cooldown_share: Annotated[float, Range(0, 1, low_open=True)] = 0.5  # wsd: of the steps, over which the rate falls
-  final_learning_rate: float = 0.0  # at the end of the decay; rsqrt and constant ignore it
-  beta1: Annotated[float, Range(0, 1, high_open=True)] = 0.9  # decay of the mean of gradients; sgd: the momentum
-  beta2: Annotated[float, Range(0, 1, high_open=True)] = 0.95  # decay of the mean of squared gradients
-  epsilon: Annotated[float, above(0)] = 1e-8  # keeps the division by a small root finite
-  weight_decay: float = 0.1  # adamw, muon and the dense part of rowwise_adagrad, on matrices only
-  table_learning_rate: float = 0.1  # rowwise_adagrad: peak rate of the embedding tables
-  # Muon moves the matrices; Adam, with the betas above, everything else. Peak rates, all on the one schedule.
-  momentum: Annotated[float, Range(0, 1, high_open=True)] = 0.95  # muon: of the gradients of matrices
-  embedding_learning_rate: Annotated[float, above(0)] = 0.02  # muon: of tables of embeddings
-  head_learning_rate: Annotated[float, above(0)] = 0.004  # of a head that is not tied to the embedding
-  scalar_learning_rate: Annotated[float, above(0)] = 0.02  # biases, scales of norms, mixes of values
-  clip_norm: float = 1.0  # by global norm; 0 turns it off
-
-  @property
-  def by_rows(self) -> bool:
-    """Whether a row of a table that has no gradient stays as it is."""
-    return self.name == 'rowwise_adagrad'
-
-  def __post_init__(self):
-    if self.name == 'muon' and not self.learning_rate:
-      raise UserError('optimizer.learning_rate=0 would move nothing: muon needs a rate above 0')
-    for name in ('learning_rate', 'final_learning_rate', 'weight_decay', 'clip_norm'):
-      if not 0.0 <= getattr(self, name) < math.inf:
-        raise UserError(f'optimizer.{name}={getattr(self, name)} must be a finite number, 0 or more')
 
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:

@@ -19,9 +19,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.training import row_updates, sharding
+from mlsd_jax.training.config import STEP_KINDS as STEP_KINDS
+from mlsd_jax.training.config import refuse_mesh_of_pmap
 from mlsd_jax.training.task import AxisName, Batch, Metrics, Task
 
-STEP_KINDS = ('jit', 'shard_map', 'pmap')
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
 @jax.tree_util.register_dataclass
@@ -165,15 +167,6 @@ def check_step(task: Task, mesh: Mesh, kind: str, accumulation: int) -> None:
     refuse_mesh_of_pmap(mesh.shape['fsdp'], mesh.shape['tensor'], jax.process_count())
   if task.whole_batch:
     refuse_microbatches(accumulation)
-
-
-def refuse_mesh_of_pmap(fsdp: int, tensor: int, processes: int = 1) -> None:
-  """Raises UserError for a mesh that is more than data parallelism in one process."""
-  if fsdp > 1 or tensor > 1 or processes > 1:
-    raise UserError(
-      f'train.step=pmap splits a batch over the devices of one process and nothing else, not a mesh of '
-      f'fsdp={fsdp} x tensor={tensor} on {processes} processes; use jit or shard_map'
-    )
 
 
 def refuse_microbatches(accumulation: int) -> None:

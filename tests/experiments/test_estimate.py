@@ -1,5 +1,8 @@
 """experiments.estimate: what is printed for each system, and that what cannot be is one line."""
 
+import subprocess
+import sys
+
 import pytest
 
 from experiments import estimate
@@ -26,6 +29,16 @@ def test_every_system_has_an_estimate_that_leaves_nothing_behind(say, system, tm
   assert out.startswith(f'{system} (quickstart)')
   assert '->' in out
   assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+  'arguments',
+  [('gpt2', 'configs/gpt2/gpt2_124m.py'), ('gpt2', 'configs/gpt2/modern_cpu.py'), ('encoder',), ('retrieval',)],
+)
+def test_an_estimate_of_configs_alone_imports_no_jax(arguments, tmp_path):
+  flags = [f'--{name}={value}' for name, value in zip(('system', 'config'), arguments, strict=False)]
+  code = 'import sys; from experiments import estimate; estimate.main(sys.argv[1:]); sys.exit("jax" in sys.modules)'
+  subprocess.run([sys.executable, '-c', code, *flags], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_the_124m_on_eight_h100(say):
