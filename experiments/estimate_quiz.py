@@ -31,21 +31,25 @@ def quiz(run: contract.Run) -> None:
   config = from_mapping(QuizConfig, run.config.to_dict(), '')
   asked = questions.questions(config.questions, config.seed, config.topics)
   run.claim(KEYS)
-  right = answered = 0
+  told: dict[str, list[bool]] = {}
   for number, question in enumerate(asked, 1):
     run.print(f'{number}/{len(asked)} [{question.topic}] {question.text}')
     off = _ask(run, question)
     if off is None:
       break
-    answered += 1
-    right += off <= config.tolerance
-    said = 'right' if off <= config.tolerance else 'no'
+    is_right = off <= config.tolerance
+    told.setdefault(question.topic, []).append(is_right)
+    said = 'right' if is_right else 'no'
     run.print(f'  {said}: {question.shown} (off by {off:.1%}; {config.tolerance:.0%} is allowed)')
     run.print('\n'.join(f'    {line}' for line in question.working) + '\n')
-    _keep(run, question.topic, off <= config.tolerance)
+    _keep(run, question.topic, is_right)
   total = _score(run)
+  for topic, answers in told.items():
+    ever = total['topics'][topic]
+    run.print(f'{topic}: {sum(answers)} of {len(answers)} right; all in all {ever["right"]} of {ever["asked"]}')
+  right, asked_now = sum(map(sum, told.values())), sum(map(len, told.values()))
   run.print(
-    f'{right} of {answered} right; all in all {total["right"]} of {total["asked"]}, kept in {run.workdir / SCORE}'
+    f'{right} of {asked_now} right; all in all {total["right"]} of {total["asked"]}, kept in {run.workdir / SCORE}'
   )
 
 

@@ -1,7 +1,7 @@
 """Back-of-envelope questions with random numbers, for practice; answers take units.
 
 python -m experiments.estimate --mode=quiz
-python -m experiments.estimate --mode=quiz --config.seed=7 --config.questions=10 --config.topics="('cache', 'roofline')"
+python -m experiments.estimate --mode=quiz --config.seed=7 --config.questions=10 --config.topics=cache,roofline
 
 Cost: none; the score is kept in the workdir.
 """
@@ -15,6 +15,6 @@ def get_config():
       'questions': 5,
       'seed': 0,  # of the numbers and of the order: the same questions again
       'tolerance': 0.1,  # share by which an answer may be off
-      'topics': (),  # cache, training, memory, roofline, retrieval, load, recommender, judge, tokenizer; () is all
+      'topics': (),  # cache,load: of cache, training, memory, roofline, retrieval, load, recommender, judge, tokenizer
     }
   )

@@ -246,11 +246,12 @@ def questions(number: int, seed: int, topics: Sequence[str] = ()) -> list[Questi
   """So many questions, the same for the same seed; no kind comes again before all have been asked.
 
   Args:
-    topics: of TOPICS; none are all.
+    topics: of TOPICS, one a text or several with commas; none are all.
 
   Raises:
     UserError: an unknown topic.
   """
+  topics = [topic.strip() for text in topics for topic in text.split(',')]
   unknown = [topic for topic in topics if topic not in TOPICS]
   if unknown:
     raise UserError(f'config.topics names {unknown[0]!r}; there are {", ".join(TOPICS)}')

@@ -28,6 +28,7 @@ def test_the_same_seed_asks_the_same_and_no_kind_twice_before_all():
 
 def test_topics_are_chosen_or_refused():
   assert {question.topic for question in quiz.questions(6, 0, ('cache', 'judge'))} == {'cache', 'judge'}
+  assert quiz.questions(6, 0, ('cache, judge',)) == quiz.questions(6, 0, ('cache', 'judge'))
   with pytest.raises(UserError, match="names 'sports'; there are cache"):
     quiz.questions(1, 0, ('sports',))
 

@@ -74,6 +74,27 @@ def test_from_a_pipe(tmp_path, monkeypatch, capsys, times):
   assert not list(tmp_path.rglob('*.tmp*'))
 
 
+def test_the_score_is_told_by_topic(tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+  flags = ('--config.topics=judge,load', '--config.questions=3', '--config.seed=2')
+  asked = quiz.questions(3, 2, ('judge', 'load'))
+  wrong = next(question for question in asked if question.topic == 'judge')
+  say = lambda question: '1' if question is wrong else question.shown.replace('a second', '/s')
+  for times in (1, 2):
+    monkeypatch.setattr(sys, 'stdin', io.StringIO('\n'.join(map(say, asked))))
+    assert estimate.main(['--mode=quiz', *flags]) == 0
+    out = capsys.readouterr().out
+    assert f'judge: 0 of 1 right; all in all 0 of {times}' in out
+    assert f'load: 2 of 2 right; all in all {2 * times} of {2 * times}' in out
+    assert f'2 of 3 right; all in all {2 * times} of {3 * times}' in out
+
+
+def test_help_lists_the_topics(capsys):
+  assert estimate.main(['--mode=quiz', '--help']) == 0
+  out = capsys.readouterr().out
+  assert all(topic in out for topic in quiz.TOPICS)
+
+
 @pytest.mark.parametrize(
   ('flag', 'said'),
   [
