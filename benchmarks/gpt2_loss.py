@@ -31,8 +31,9 @@ from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.language_model.text import open_prepared
 from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models import gpt
+from mlsd_jax.schema import from_mapping
 from mlsd_jax.training import sharding, step
-from mlsd_jax.training.config import DTYPES, TrainConfig, from_mapping
+from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.optimizers import learning_rate_schedule, make_optimizer
 
 
@@ -82,7 +83,7 @@ def our_losses(model, train, params, batches, accumulation: int) -> list[float]:
   mesh = sharding.make_mesh(dict(train.mesh))
   state = step.init_state(task, optimizer, jax.random.key(train.seed), rng=train.rng)
   state = jax.device_put(step.TrainState(state.step, params, state.opt_state, state.key), sharding.replicated(mesh))
-  train_step = step.make_train_step(task, optimizer, mesh, accumulation=accumulation, dtype=DTYPES[train.dtype])
+  train_step = step.make_train_step(task, optimizer, mesh, accumulation=accumulation, dtype=step.DTYPES[train.dtype])
   losses = []
   began = time.perf_counter()
   for batch in batches:

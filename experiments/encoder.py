@@ -39,10 +39,10 @@ from mlsd_jax.retrieval import query_pairs, store
 from mlsd_jax.retrieval.query_pairs import PairConfig
 from mlsd_jax.schema import Rule, from_mapping
 from mlsd_jax.training import distributed, plots
-from mlsd_jax.training.config import DTYPES, TrainConfig, free_keys
+from mlsd_jax.training.config import TrainConfig, free_keys
 from mlsd_jax.training.loop import Result, check_settings
 from mlsd_jax.training.metrics import read_metrics
-from mlsd_jax.training.step import cast_floating
+from mlsd_jax.training.step import DTYPES, cast_floating
 
 KINDS = {'cross_encoder': CrossEncoderConfig, 'contrastive': ContrastiveConfig, 'masked_lm': MaskedLMConfig}
 type Settings = CrossEncoderConfig | ContrastiveConfig | MaskedLMConfig
