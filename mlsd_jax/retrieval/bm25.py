@@ -218,10 +218,9 @@ class BM25:
 
 def top(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
   """Places and values of the k greatest positive scores, falling; equal ones by place."""
-  if k < len(scores):
-    least = np.partition(scores, len(scores) - k)[len(scores) - k]
-    places = np.flatnonzero(scores >= max(least, np.finfo(np.float32).tiny))
-  else:
-    places = np.flatnonzero(scores > 0)
+  places = np.flatnonzero(scores > 0)  # few of many texts share a term with a query
+  if k < len(places):
+    found = scores[places]
+    places = places[found >= np.partition(found, len(found) - k)[len(found) - k]]
   order = places[np.argsort(-scores[places], kind='stable')][:k]
   return order, scores[order]
