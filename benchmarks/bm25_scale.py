@@ -2,7 +2,7 @@
 
     uv run python benchmarks/bm25_scale.py
 
-Every word is in one text of fifty, and a query has four words: what the estimates take (mlsd_jax/estimates/retrieval.py).
+Every word is in one text of fifty and a query has four words, as the estimates take it (estimates/retrieval.py).
 """
 
 import argparse

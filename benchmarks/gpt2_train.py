@@ -42,8 +42,8 @@ def serve(size: dict, dtype: str, accumulation: int) -> None:
   from mlsd_jax.language_model.task import gpt_task
   from mlsd_jax.models import gpt
   from mlsd_jax.training import sharding, step
-  from mlsd_jax.training.step import DTYPES as KNOWN
   from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
+  from mlsd_jax.training.step import DTYPES as KNOWN
 
   fused = jax.default_backend() == 'gpu' and not size['dropout'] and dtype == 'bfloat16'
   config = gpt.GPTConfig(
