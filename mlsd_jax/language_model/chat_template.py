@@ -109,8 +109,8 @@ class ChatTemplate:
     """The int32 ids of a rendered text whose messages were marked: see `encode`."""
     special = getattr(tokenizer, 'special_tokens', {})
     parts = [
-      np.array([special[part]], np.int32) if part in special else tokenizer.encode(part.replace(_MARK, ''))
-      for part in split_at(text, special)
+      np.array([special[part]], np.int32) if is_token else tokenizer.encode(part.replace(_MARK, ''))
+      for part, is_token in split_at(text, special, getattr(tokenizer, 'edges', None))
     ]
     return np.concatenate([np.empty(0, np.int32), *parts])
 
@@ -138,8 +138,8 @@ class ChatTemplate:
     text = self.render([*asked, {'role': 'assistant', 'content': _MARK}])
     behind = text.rpartition(_MARK)[2].lstrip()
     special = getattr(tokenizer, 'special_tokens', {})
-    first = split_at(behind, special)[:1]
-    return special.get(first[0]) if first else None
+    first, is_token = next(split_at(behind, special), ('', False))
+    return special[first] if is_token else None
 
   def save(self, workdir: pathlib.Path) -> None:
     """Writes WORKDIR/chat_template.json."""

@@ -10,7 +10,7 @@ import heapq
 import itertools
 import json
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ from mlsd_jax.tokenizers import base, fast
 from mlsd_jax.tokenizers.merges import Pair, learn_merges, recover_merges
 from mlsd_jax.tokenizers.patterns import pattern_for
 from mlsd_jax.tokenizers.pieces import count_pieces
-from mlsd_jax.tokenizers.special import allowed_in, split_at
+from mlsd_jax.tokenizers.special import NORMALIZED, allowed_in, split_at
 
 BYTES = bytes(range(256))
 _LONG = 200  # bytes; a longer piece is merged with a heap
@@ -35,7 +35,7 @@ class BPETokenizer(base.Tokenizer):
     special_tokens: id of each special token by its text.
     added: those of them that are cut out of every text, asked or not.
     begin_of_text: the id that a model was trained to see first, or None. No text encodes to it.
-    normalizer, whole: as they were given.
+    normalizer, whole, edges: as they were given.
     tokens: the bytes of each id; None where an id stands for nothing.
   """
 
@@ -55,6 +55,7 @@ class BPETokenizer(base.Tokenizer):
     added: Collection[str] = (),
     normalizer: str = '',
     whole: Mapping[int, bytes] | None = None,
+    edges: Mapping[str, Collection[str]] | None = None,
   ):
     """
     Args:
@@ -70,6 +71,7 @@ class BPETokenizer(base.Tokenizer):
       added: see the attributes; texts of special_tokens.
       normalizer: 'NFC' composes characters of a text first (Unicode); '' leaves it as it is.
       whole: bytes by id of tokens that no merge makes, each the encoding of a piece that is those bytes and no other.
+      edges: what special tokens ask of the text around them, by their texts: names of special.EDGES.
 
     Raises:
       UserError: a merge of ids that are not made before it, or special tokens and merges that share ids.
@@ -89,7 +91,8 @@ class BPETokenizer(base.Tokenizer):
       raise UserError('special tokens must have ids of their own, above those of the bytes')
     self.added, self.begin_of_text = frozenset(added), begin_of_text
     self.normalizer, self.whole = normalizer, dict(whole or {})
-    unknown = self.added - self.special_tokens.keys()
+    self.edges = {text: tuple(sorted(asks)) for text, asks in sorted((edges or {}).items()) if asks}
+    unknown = {*self.added, *self.edges} - self.special_tokens.keys()
     if unknown or normalizer not in ('', 'NFC'):
       raise UserError(f'{min(unknown)!r} is no special token' if unknown else f'normalizer={normalizer!r} is not NFC')
     known = dict(self.special_tokens) | {f'<whole {number}>': number for number in self.whole}
@@ -109,7 +112,8 @@ class BPETokenizer(base.Tokenizer):
       self._unusual['end_of_text'] = self.end_of_text
     more: dict[str, Any] = {'begin_of_text': begin_of_text, 'added': sorted(self.added), 'normalizer': normalizer}
     more['whole'] = [[number, list(token)] for number, token in sorted(self.whole.items())]
-    self._unusual |= {name: value for name, value in more.items() if value not in (None, [], '')}
+    more['edges'] = {text: list(asks) for text, asks in self.edges.items()}
+    self._unusual |= {name: value for name, value in more.items() if value not in (None, [], '', {})}
     identity: list[Any] = [
       'bpe',
       self.pattern.plain,
@@ -135,9 +139,9 @@ class BPETokenizer(base.Tokenizer):
       return np.array(self.encode_readably(text, allowed), np.int32)
     parts = [
       np.array([self.special_tokens[part]], np.int32)
-      if part in allowed
-      else self._from_core(fast.encode(self._encoding, self.pattern, self._normalize(part)))
-      for part in split_at(text, allowed)
+      if is_token
+      else self._from_core(fast.encode(self._encoding, self.pattern, part))
+      for part, is_token in self._parts(text, allowed)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])
 
@@ -189,12 +193,23 @@ class BPETokenizer(base.Tokenizer):
     """What `encode` does, in plain Python. A piece that came before is looked up."""
     ids: list[int] = []
     allowed = self.added.union(allowed_special)
-    for part in split_at(base.well_formed(text), allowed):
-      if part in allowed:
+    for part, is_token in self._parts(base.well_formed(text), allowed):
+      if is_token:
         ids.append(self.special_tokens[part])
       else:
-        ids.extend(itertools.chain.from_iterable(map(self._piece, self.pattern.split(self._normalize(part)))))
+        ids.extend(itertools.chain.from_iterable(map(self._piece, self.pattern.split(part))))
     return ids
+
+  def _parts(self, text: str, allowed: Collection[str]) -> Iterator[tuple[str, bool]]:
+    """(text as it was normalised or special token, which of both); some tokens are found before that, some behind."""
+    late = {self._normalize(token): token for token in allowed if NORMALIZED in self.edges.get(token, ())}
+    edges = self.edges | {spelled: self.edges[token] for spelled, token in late.items()}
+    for part, is_token in split_at(text, {*allowed}.difference(late.values()), self.edges):
+      if is_token:
+        yield part, True
+      else:
+        for within, is_late in split_at(self._normalize(part), late, edges):
+          yield (late[within] if is_late else within), is_late
 
   def _normalize(self, text: str) -> str:
     return unicodedata.normalize('NFC', text) if self.normalizer == 'NFC' else text
@@ -308,7 +323,7 @@ class BPETokenizer(base.Tokenizer):
   def from_state(cls, state: dict[str, Any]) -> Self:
     options = {name: state[name] for name in ('name', 'pattern', 'special_tokens')}
     options |= {name: state.get(name) for name in ('ids', 'end_of_text', 'begin_of_text')}
-    options |= {'added': state.get('added', ()), 'normalizer': state.get('normalizer', '')}
+    options |= {'added': state.get('added', ()), 'normalizer': state.get('normalizer', ''), 'edges': state.get('edges')}
     options['whole'] = {number: bytes(token) for number, token in state.get('whole', [])}
     return cls(state['merges'], byte_order=bytes(state['byte_order']), **options)
 

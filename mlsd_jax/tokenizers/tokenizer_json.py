@@ -2,6 +2,8 @@
 
 import collections
 import itertools
+import json
+import logging
 import pathlib
 import re
 from typing import Any
@@ -11,7 +13,9 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base, exchange
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.patterns import Pattern
+from mlsd_jax.tokenizers.special import EDGES, NORMALIZED
 
+_logger = logging.getLogger(__name__)
 FILES = ('tokenizer.json', 'tokenizer_config.json')
 VOCAB, MERGES = 'vocab.json', 'merges.txt'
 # What names special tokens beside them.
@@ -28,14 +32,14 @@ def save(tokenizer: base.Tokenizer, folder: pathlib.Path, context_length: int | 
     return False
   letters = byte_letters()
   spell = lambda token: ''.join(letters[byte] for byte in token)
-  flags = dict.fromkeys(('single_word', 'lstrip', 'rstrip', 'normalized'), False)
+  flags = lambda text: {name: name in bpe.edges.get(text, ()) for name in EDGES}
   byte_level = {'type': 'ByteLevel', 'add_prefix_space': False, 'trim_offsets': True}
   content = {
     'version': '1.0',
     'truncation': None,
     'padding': None,
     'added_tokens': [
-      {'id': number, 'content': text, 'special': text not in bpe.added, **flags}
+      {'id': number, 'content': text, 'special': text not in bpe.added, **flags(text)}
       for text, number in sorted(bpe.special_tokens.items(), key=lambda item: item[1])
     ],
     'normalizer': {'type': bpe.normalizer} if bpe.normalizer else None,
@@ -94,12 +98,12 @@ def load(path: str | pathlib.Path) -> BPETokenizer:
 
 
 def _named(folder: pathlib.Path) -> dict[str, Any]:
-  """What the files beside a vocabulary say: 'eos_token' and the like -> its text, 'added' -> ids by text, ...
+  """What the files beside a vocabulary say: 'eos_token' and the like -> its text, 'added' -> ids by text, 'edges'.
 
   Raises:
     UserError: a file is no JSON object, or asks for a space before each text.
   """
-  found: dict[str, Any] = {'added': {}}
+  found: dict[str, Any] = {'added': {}, 'edges': {}}
   for name in BESIDES:
     content = files.read_json(folder / name) if (folder / name).exists() else {}
     if not isinstance(content, dict):
@@ -111,10 +115,13 @@ def _named(folder: pathlib.Path) -> dict[str, Any]:
     decoder = content.get('added_tokens_decoder')
     if isinstance(decoder, dict):
       found['added'] |= {token['content']: int(number) for number, token in decoder.items()}
+      found['edges'] |= {token['content']: _edges(token) for token in decoder.values()}
     for key, value in content.items():
       text = value.get('content') if isinstance(value, dict) else value
       if key.endswith('_token') and isinstance(text, str):
         found.setdefault(key, text)
+        if isinstance(value, dict):
+          found['edges'].setdefault(text, _edges(value))
   return found
 
 
@@ -125,24 +132,41 @@ def _parsed(content: Any, path: pathlib.Path, named: dict[str, Any]) -> BPEToken
   for option in ('dropout', 'continuing_subword_prefix', 'end_of_word_suffix'):
     if model.get(option):
       raise UserError(f'{path} says {option}={model[option]!r}, which a byte-level BPE as GPT-2 has it does not know')
-  special, added = {}, []
+  special, added, edges = {}, [], {}
   for token in content.get('added_tokens', []):
-    special[token['content']] = token['id']
-    if not token.get('special', True) and token['content'] not in named.values():
-      added.append(token['content'])
-      odd = [name for name in ('lstrip', 'rstrip', 'single_word') if token.get(name)]
-      odd += ['normalized'] if normalizer and token.get('normalized') else []
-      if odd:
-        raise UserError(f'{path} says {odd[0]}=true of its added token {token["content"]!r}, which is not read here')
+    text = token['content']
+    special[text] = token['id']
+    edges[text] = _edges(token)
+    if not token.get('special', True) and text not in named.values():
+      added.append(text)
+  if not normalizer and all(NORMALIZED in asks for asks in edges.values()):
+    edges = {text: [name for name in asks if name != NORMALIZED] for text, asks in edges.items()}  # all at once
+  for option in ('truncation', 'padding'):
+    if content.get(option):
+      _logger.warning(
+        '%s says %s=%s: left out here, every text is encoded whole', path, option, json.dumps(content[option])
+      )
   pairs = [tuple(pair.split(' ')) if isinstance(pair, str) else tuple(pair) for pair in model['merges']]
   pattern = _pattern(content.get('pre_tokenizer'), path)
-  more = {'added': added, 'normalizer': normalizer, 'begin_of_text': _begin(content.get('post_processor'), special)}
+  more = {'added': added, 'edges': edges, 'normalizer': normalizer}
+  more['begin_of_text'] = _begin(content.get('post_processor'), special, path)
   return _made(model['vocab'], pairs, special, pattern, path, ignore_merges=bool(model.get('ignore_merges')), **more)
 
 
-def _begin(post_processor: Any, special: dict[str, int]) -> int | None:
-  """What is put before a text: of a template, or of the last of several processors that has one."""
+def _edges(token: dict[str, Any]) -> list[str]:
+  return [name for name in EDGES if token.get(name)]
+
+
+def _begin(post_processor: Any, special: dict[str, int], path: pathlib.Path) -> int | None:
+  """What is put before a text: of a template, or of the last of several processors that has one.
+
+  What is put behind one is told and left out: a model would read that the text has ended.
+  """
   parts = (post_processor or {}).get('processors', [post_processor or {}])
+  framed = [part['type'] for part in parts if part.get('type') in ('BertProcessing', 'RobertaProcessing')]
+  framed += [part['type'] for part in parts if 'SpecialToken' in (part.get('single') or [{}])[-1]]
+  if framed:
+    _logger.warning('%s says that a token is put behind every text (%s): left out here', path, framed[0])
   for part in reversed(parts):
     first = (part.get('single') or [{}])[0]
     if part.get('type') == 'TemplateProcessing' and 'SpecialToken' in first:
@@ -163,7 +187,10 @@ def _parsed_vocabulary(content: Any, path: pathlib.Path, named: dict[str, Any]) 
   pairs = [tuple(line.split(' ')) for line in (line.rstrip('\r') for line in lines) if line.strip()]
   texts = {text for key, text in named.items() if key.endswith('_token')} | {base.END_OF_TEXT}
   special = {text: content[text] for text in texts if text in content} | named['added']
-  return _made(content, pairs, special, 'gpt2', path)
+  edges = {
+    text: [name for name in asks if name != NORMALIZED] for text, asks in named['edges'].items() if text in special
+  }
+  return _made(content, pairs, special, 'gpt2', path, edges=edges)
 
 
 def _made(
@@ -306,6 +333,14 @@ def _pattern(pre_tokenizer: Any, path: pathlib.Path) -> str:
   if kinds == ['ByteLevel']:
     return 'gpt2' if parts[0].get('use_regex', True) else 'none'
   if kinds == ['Split', 'ByteLevel'] and not parts[1].get('use_regex', True) and 'Regex' in parts[0]['pattern']:
+    how, inverted = parts[0].get('behavior', 'Isolated'), bool(parts[0].get('invert'))
+    if how != 'Isolated' and (how, inverted) != (
+      'Removed',
+      True,
+    ):  # what no match covers goes: published ones cover all
+      raise UserError(
+        f'{path} says behavior={how}, invert={inverted} of its Split; a byte-level BPE keeps all, Isolated'
+      )
     expression = parts[0]['pattern']['Regex']
     known = (name for name, pattern in PATTERNS.items() if expression in (pattern.plain, oniguruma(pattern)))
     return next(known, expression)

@@ -20,12 +20,11 @@ import numpy as np
 from mlsd_jax import reading
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base
-from mlsd_jax.tokenizers.merges import learn_merges
 from mlsd_jax.tokenizers.special import allowed_in, split_at
 
 UNKNOWN, SPECIAL_TOKENS = '[UNK]', ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 PREFIX = '##'
-_LONGEST_WORD = 100  # characters; a longer one is unknown
+LONGEST_WORD = 100  # characters; a longer one is unknown
 _SPLITS_UNLIKE_BERT = re.compile('[\x0b\x0c\x1c-\x1f\x85]')  # str.split parts text there, where BERT joins it
 _ASCII_WORDS = re.compile(r'[0-9A-Za-z]+|[!-~]')
 _REMEMBERED = 2**18
@@ -80,10 +79,12 @@ class WordPieceTokenizer(base.Tokenizer):
     Raises:
       UserError: vocab_size has no room for the special tokens and the characters.
     """
+    from mlsd_jax.tokenizers.merges import learn_merges  # which who only encodes has no need of
+
     words: collections.Counter[str] = collections.Counter()
     for text in texts:
       words.update(basic_tokens(text, lowercase=lowercase))
-    spelled = {word: [word[0], *(PREFIX + c for c in word[1:])] for word in words if len(word) <= _LONGEST_WORD}
+    spelled = {word: [word[0], *(PREFIX + c for c in word[1:])] for word in words if len(word) <= LONGEST_WORD}
     alphabet = sorted({piece for pieces in spelled.values() for piece in pieces})
     if vocab_size < len(SPECIAL_TOKENS) + len(alphabet):
       raise UserError(
@@ -110,8 +111,8 @@ class WordPieceTokenizer(base.Tokenizer):
     """The first `count` ids of `text`, all without a count. Of a long text little more than needed is looked at."""
     allowed = allowed_in(text, allowed_special, self.special_tokens)
     ids: list[int] = []
-    for part in split_at(text, allowed):
-      if part in allowed:
+    for part, is_token in split_at(text, allowed):
+      if is_token:
         ids.append(self.ids[part])
       elif _SPLITS_UNLIKE_BERT.search(part):
         ids.extend(self._ids_of(part))
@@ -144,7 +145,7 @@ class WordPieceTokenizer(base.Tokenizer):
   def _cut(self, word: str) -> tuple[int, ...]:
     """The longest piece from the left, again and again; [UNK] for the whole word if that gets stuck."""
     unknown = (self.ids[UNKNOWN],)
-    if len(word) > _LONGEST_WORD:
+    if len(word) > LONGEST_WORD:
       return unknown
     found: list[int] = []
     start = 0
@@ -190,7 +191,7 @@ class _Remembered(dict[str, tuple[int, ...]]):
     if len(self) >= _REMEMBERED:
       self.clear()
     found = self._compute(text)
-    if len(text) <= _LONGEST_WORD:
+    if len(text) <= LONGEST_WORD:
       self[text] = found
     return found
 

@@ -99,6 +99,60 @@ def test_a_vocabulary_in_tokenizer_json(folder):
   assert model_folder.load(folder).tokenizer.fingerprint == TOKENIZER.fingerprint
 
 
+def with_tokenizer(folder, **changes):
+  """A tokenizer.json as BERT's models have it, but for `changes`, in place of vocab.txt."""
+  (folder / 'vocab.txt').unlink()
+  content = {
+    'truncation': {'direction': 'Right', 'max_length': 5, 'strategy': 'LongestFirst', 'stride': 0},
+    'padding': {'strategy': {'Fixed': 128}, 'direction': 'Right', 'pad_id': 0, 'pad_token': '[PAD]'},
+    'added_tokens': [{'id': 0, 'special': True, 'content': '[PAD]', 'normalized': False}],
+    'normalizer': {'type': 'BertNormalizer', 'clean_text': True, 'handle_chinese_chars': True, 'lowercase': True},
+    'pre_tokenizer': {'type': 'BertPreTokenizer'},
+    'model': {'type': 'WordPiece', 'vocab': TOKENIZER.ids, 'unk_token': '[UNK]', 'max_input_chars_per_word': 100},
+  }
+  for key, values in changes.items():
+    content[key] = content[key] | values if isinstance(values, dict) else values
+  (folder / 'tokenizer.json').write_text(json.dumps(content))
+
+
+def test_lengths_of_tokenizer_json_are_not_the_models(folder):
+  """As of sentence-transformers: what cuts texts is the model's own length."""
+  with_tokenizer(folder)
+  loaded = model_folder.load(folder)
+  assert loaded.tokenizer.fingerprint == TOKENIZER.fingerprint
+  assert loaded.max_length == 10
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'normalizer': {'strip_accents': False}}, 'strip_accents=False'),
+    ({'normalizer': {'handle_chinese_chars': False}}, 'handle_chinese_chars=False'),
+    ({'normalizer': {'clean_text': False}}, 'clean_text=False'),
+    ({'normalizer': {'type': 'NFKC'}}, "type='NFKC'"),
+    ({'pre_tokenizer': {'type': 'Whitespace'}}, "type='Whitespace'"),
+    ({'model': {'unk_token': '<unk>'}}, "unk_token='<unk>'"),
+    ({'model': {'max_input_chars_per_word': 20}}, 'max_input_chars_per_word=20'),
+    ({'model': {'type': 'BPE'}}, "type='BPE'"),
+    ({'truncation': {'direction': 'Left'}}, 'truncation_side=left'),
+    ({'added_tokens': [{'id': 40, 'content': 'COVID', 'special': False}]}, "adds the word 'COVID'"),
+  ],
+)
+def test_a_tokenizer_that_would_give_other_ids_is_refused(folder, changes, message):
+  with_tokenizer(folder, **changes)
+  with pytest.raises(UserError, match=message) as raised:
+    model_folder.load(folder)
+  assert '\n' not in str(raised.value)
+
+
+@pytest.mark.parametrize('setting', [{'strip_accents': False}, {'tokenize_chinese_chars': False}])
+def test_settings_beside_a_vocabulary_are_held(folder, setting):
+  path = folder / 'tokenizer_config.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | setting))
+  with pytest.raises(UserError, match=f'{next(iter(setting))}=False; of a WordPiece tokenizer only True is read'):
+    model_folder.load(folder)
+
+
 @pytest.mark.parametrize(
   ('name', 'prefixes'),
   [

@@ -298,8 +298,16 @@ def test_a_vocabulary_that_is_none_is_refused(tmp_path, change, message):
     (lambda c: c['model'].update(end_of_word_suffix='</w>'), 'end_of_word_suffix'),
     (lambda c: c['pre_tokenizer'].update(add_prefix_space=True), 'add_prefix_space=True'),
     (
-      lambda c: c['added_tokens'].append({'content': 'word', 'id': 300, 'special': False, 'lstrip': True}),
-      "lstrip=true of its added token 'word'",
+      lambda c: c.update(
+        pre_tokenizer={
+          'type': 'Sequence',
+          'pretokenizers': [
+            {'type': 'Split', 'pattern': {'Regex': ' '}, 'behavior': 'Removed', 'invert': False},
+            {'type': 'ByteLevel', 'add_prefix_space': False, 'use_regex': False},
+          ],
+        }
+      ),
+      'behavior=Removed, invert=False of its Split',
     ),
   ],
 )
@@ -310,3 +318,67 @@ def test_what_would_give_other_ids_is_refused(tmp_path, change, message):
   (tmp_path / 'tokenizer.json').write_text(json.dumps(content))
   with pytest.raises(UserError, match=message):
     tokenizer_json.load(tmp_path)
+
+
+@pytest.mark.parametrize('special', [True, False])
+@pytest.mark.parametrize('normalizer', [None, 'NFC'])
+def test_what_added_tokens_ask_of_the_text_around_them_is_theirs(tmp_path, special, normalizer):
+  """White space that is part of them, whole words alone, looked for before or behind the normaliser."""
+  content = todays('qwen') | {'normalizer': normalizer and {'type': normalizer}, 'added_tokens': []}
+  asks = {
+    '<left>': ['lstrip'], '<right>': ['rstrip'], 'both': ['lstrip', 'rstrip', 'single_word'], 'word': ['single_word'],
+    '<e': ['normalized'], '  ': ['normalized', 'rstrip'],
+  }  # fmt: skip
+  size = len(content['model']['vocab'])
+  for number, (text, names) in enumerate(asks.items()):
+    flags = _FLAGS | dict.fromkeys(names, True)
+    content['added_tokens'].append({'id': size + number, 'content': text, 'special': special, **flags})
+  theirs = Tokenizer.from_str(json.dumps(content))
+  (tmp_path / 'tokenizer.json').write_text(json.dumps(content))
+  ours = tokenizer_json.load(tmp_path)
+  stored = tokenizers.load(ours.save(tmp_path / 'stored.json'))
+  exported = published_again(ours, tmp_path / 'back')
+  assert stored.fingerprint == ours.fingerprint
+  some = [*asks, 'a', '_', ' ', '\n', '\x1c', '\u3000', 'e', '\u0301', '1', '²', '.', '\u200d']
+
+  @given(st.lists(st.sampled_from(some), max_size=8).map(''.join))
+  def check(text):
+    ids = theirs.encode(text, add_special_tokens=False).ids
+    assert ids == exported.encode(text, add_special_tokens=False).ids
+    for each in (ours, stored):
+      assert ids == each.encode(text, 'all').tolist() == each.encode_readably(text, asks)
+    assert special or ids == ours.encode(text).tolist()
+
+  check()
+
+
+def test_added_words_of_files_without_a_tokenizer_json_are_theirs(tmp_path):
+  published(tmp_path)
+  mask = {'content': '<mask>', 'lstrip': True, 'normalized': False, 'rstrip': False, 'single_word': False}
+  (tmp_path / 'added_tokens.json').write_text('{"<mask>": 330}')
+  (tmp_path / 'special_tokens_map.json').write_text(json.dumps({'mask_token': mask}))
+  ours = tokenizer_json.load(tmp_path)
+  the = ours.encode('the').tolist()
+  assert ours.encode('the \n<mask>the', 'all').tolist() == [*the, 330, *the]
+
+
+@pytest.mark.parametrize(
+  ('change', 'line'),
+  [
+    ({'truncation': {'max_length': 4, 'stride': 0}}, 'truncation={"max_length": 4, "stride": 0}: left out here'),
+    ({'padding': {'strategy': {'Fixed': 9}}}, 'padding={"strategy": {"Fixed": 9}}: left out here'),
+    (
+      {'post_processor': {'type': 'RobertaProcessing', 'sep': ['</s>', 1], 'cls': ['<s>', 0]}},
+      'put behind every text (RobertaProcessing): left out here',
+    ),
+  ],
+)
+def test_what_is_done_to_whole_texts_is_told(tmp_path, caplog, change, line):
+  tokenizer_json.save(trained(), tmp_path)
+  plain = tokenizer_json.load(tmp_path)
+  assert not caplog.messages
+  content = json.loads((tmp_path / 'tokenizer.json').read_text()) | change
+  (tmp_path / 'tokenizer.json').write_text(json.dumps(content))
+  assert tokenizer_json.load(tmp_path).encode(TEXT).tolist() == plain.encode(TEXT).tolist()
+  assert len(caplog.messages) == 1
+  assert line in caplog.messages[0]

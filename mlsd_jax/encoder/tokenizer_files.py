@@ -1,0 +1,89 @@
+"""The tokenizer of an encoder's folder: vocab.txt or tokenizer.json. What would give other ids than ours is refused."""
+
+import pathlib
+from typing import Any
+
+from mlsd_jax import files
+from mlsd_jax.errors import UserError
+from mlsd_jax.tokenizers import wordpiece
+from mlsd_jax.tokenizers.sentencepiece import SentencePieceTokenizer
+from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
+
+VOCABULARY, TOKENIZER, SETTINGS = 'vocab.txt', 'tokenizer.json', 'tokenizer_config.json'
+# What BERT's own tokenizer has, by Hugging Face's names in tokenizer.json; None is what a file says that says nothing.
+_BERT: dict[str, dict[str, tuple[Any, ...]]] = {
+  'normalizer': {
+    'type': ('BertNormalizer', None),
+    'clean_text': (True, None),
+    'handle_chinese_chars': (True, None),
+  },
+  'pre_tokenizer': {'type': ('BertPreTokenizer', None)},
+  'model': {
+    'type': ('WordPiece', None),
+    'unk_token': (wordpiece.UNKNOWN, None),
+    'continuing_subword_prefix': (wordpiece.PREFIX, None),
+    'max_input_chars_per_word': (wordpiece.LONGEST_WORD, None),
+  },
+}
+
+
+def read(folder: pathlib.Path, *, roberta: bool) -> WordPieceTokenizer | SentencePieceTokenizer:
+  """BERT's WordPiece, or XLM-R's pieces where `roberta`.
+
+  A text is cut at the model's own length from the left, and padding counts for nothing, whatever length tokenizer.json
+  has for both: that is what sentence-transformers does. Special tokens are cut out of no text.
+
+  Raises:
+    UserError: no such file, a damaged one, or one that asks for what is not known here, by its name.
+  """
+  settings, content = _optional(folder / SETTINGS), _optional(folder / TOKENIZER)
+  _check_edges(folder, settings, content)
+  if roberta:
+    if not content:
+      raise UserError(
+        f'{folder} has no {TOKENIZER}, which transformers writes: AutoTokenizer.from_pretrained(X).save_pretrained(X)'
+      )
+    return SentencePieceTokenizer.from_file(folder / TOKENIZER)
+  if not content and not (folder / VOCABULARY).exists():
+    raise UserError(f'{folder} has neither {VOCABULARY} nor {TOKENIZER}')
+  normalizer = content.get('normalizer') or {}
+  lowercase = bool(normalizer.get('lowercase', settings.get('do_lower_case', True)))
+  for path, part, key, allowed in (
+    *(
+      (folder / TOKENIZER, content.get(name) or {}, key, values)
+      for name, keys in _BERT.items()
+      for key, values in keys.items()
+    ),
+    (folder / TOKENIZER, normalizer, 'strip_accents', (lowercase, None)),
+    (folder / SETTINGS, settings, 'strip_accents', (lowercase, None)),
+    (folder / SETTINGS, settings, 'tokenize_chinese_chars', (True, None)),
+  ):
+    if (value := part.get(key)) not in allowed:
+      raise UserError(f'{path} says {key}={value!r}; of a WordPiece tokenizer only {allowed[0]!r} is read')
+  if (folder / VOCABULARY).exists():
+    return WordPieceTokenizer.from_file(folder / VOCABULARY, lowercase=lowercase)
+  vocabulary = (content.get('model') or {}).get('vocab')
+  if not isinstance(vocabulary, dict):
+    raise UserError(f'{folder / TOKENIZER} is no WordPiece tokenizer')
+  if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+    raise UserError(f'{folder / TOKENIZER}: the ids of its vocabulary are not 0 to {len(vocabulary) - 1}')
+  return WordPieceTokenizer(sorted(vocabulary, key=vocabulary.__getitem__), lowercase=lowercase)
+
+
+def _check_edges(folder: pathlib.Path, settings: dict[str, Any], content: dict[str, Any]) -> None:
+  """Raises UserError where long texts lose their beginning, or words beside the vocabulary are cut out of texts."""
+  truncation = content.get('truncation') or {}
+  if 'left' in (str(settings.get('truncation_side')).lower(), str(truncation.get('direction')).lower()):
+    raise UserError(f'{folder} cuts long texts at their beginning (truncation_side=left); here they lose their end')
+  added = next((token for token in content.get('added_tokens') or [] if not token.get('special', True)), None)
+  if added is not None:
+    raise UserError(f'{folder / TOKENIZER} adds the word {added.get("content")!r} to the vocabulary: not read here')
+
+
+def _optional(path: pathlib.Path) -> dict[str, Any]:
+  if not path.exists():
+    return {}
+  content = files.read_json(path)
+  if not isinstance(content, dict):
+    raise UserError(f'{path} is not a JSON object')
+  return content
