@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from experiments import compile_mode, contract, sections
-from mlsd_jax import files
+from mlsd_jax import files, sealed
 from mlsd_jax.compilation import Program, train_program
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.words import WordList, load_words
@@ -152,7 +152,7 @@ def search_(run: contract.Run) -> None:
   loss_charts.search(trials, losses, finder, picture)
   columns = {'val_loss': losses, 'learning_rate': trials.learning_rate, 'width': trials.width, 'seed': trials.seed}
   rows = [{name: column[i].item() for name, column in columns.items()} for i in order if np.isfinite(losses[i])]
-  files.write_json(run.workdir / 'search.json', rows)
+  sealed.write_file(run.workdir / 'search.json', lambda target: files.write_json(target, rows))
   run.print(f'wrote {picture} and search.json')
 
 

@@ -5,6 +5,7 @@ python -m experiments.micrograd --config.datasets="('moons',)" --config.engine=i
 python -m experiments.micrograd --config.spiral.hidden="(32, 32)" --config.spiral.steps=6000 --workdir=runs/wide
 """
 
+import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from experiments import contract, sections
-from mlsd_jax import files
+from mlsd_jax import files, sealed
 from mlsd_jax.autograd import classifier, datasets, drawing, pictures
 from mlsd_jax.autograd.engine import Value
 from mlsd_jax.data.reading_progress import progress_bar
@@ -21,6 +22,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.schema import Names, Positive, at_least, from_mapping
 
 FREE = ('draw_with', 'gif_frames')
+METRICS = 'metrics.jsonl'
 
 
 def train(run: contract.Run) -> None:
@@ -30,6 +32,8 @@ def train(run: contract.Run) -> None:
   run.check(FREE)
   finished = run.result()
   if finished:
+    for path in (run.workdir / METRICS, *(_parameters(run, name) for name in config.datasets)):
+      sealed.check_file(path)
     return run.print_finished(_summary(finished))
   run.claim(FREE)
   accuracy, train_accuracy, seconds, records = {}, {}, {}, []
@@ -46,7 +50,7 @@ def train(run: contract.Run) -> None:
   drawn_by = drawing.write_svg(_neuron(config.seed), run.workdir / 'plots' / 'neuron.svg', engine=config.draw_with)
   run.print(f'neuron.svg drawn by {"graphviz" if drawn_by == "dot" else "our own layout"}')
   speed = _speed(run)
-  files.write_json_lines(run.workdir / 'metrics.jsonl', records)
+  sealed.write_file(run.workdir / METRICS, lambda target: files.write_json_lines(target, records))
   run.write_result({'accuracy': accuracy, 'train_accuracy': train_accuracy, 'train_seconds': seconds, **speed})
   run.print(f'{run.workdir}: {_summary(run.result() or {})}')
   return None
@@ -80,15 +84,17 @@ def _train_one(run: contract.Run, name: str) -> tuple[classifier.History, float]
     f'training points right, {accuracy:.2%} of {len(fresh):,} fresh ones'
   )
   layers = [2, *settings.hidden, 1]
-  files.write_json(
-    run.workdir / 'checkpoints' / f'{name}.json',
-    {'layers': layers, 'parameters': history.parameters[-1].tolist()},
-  )
+  saved = {'layers': layers, 'parameters': history.parameters[-1].tolist()}
+  sealed.write_file(_parameters(run, name), lambda target: files.write_json(target, saved))
   scene = pictures.Scene(name, points, labels, history, scores)
   title = f'MLP {layers} on {name}: {accuracy:.1%} of {len(fresh):,} fresh points right'
   pictures.moments(scene, run.workdir / 'plots' / f'{name}.png', title=title)
   pictures.animation(scene, run.workdir / 'plots' / f'{name}.gif', frames=config.gif_frames)
   return history, accuracy
+
+
+def _parameters(run: contract.Run, name: str) -> pathlib.Path:
+  return run.workdir / 'checkpoints' / f'{name}.json'
 
 
 def _neuron(seed: int) -> Value:

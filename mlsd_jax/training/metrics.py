@@ -4,7 +4,9 @@ import logging
 import math
 import os
 import pathlib
+import re
 import time
+import zlib
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -28,7 +30,7 @@ class MetricsWriter:
   Values may be jax.Arrays still being computed. A record is held back, its copy to the host begun, until a record of a
   later step comes (or `flush`): by then the device is done with it, so that fetching it stalls nothing. (A thread would
   fetch sooner, but would compete with the dispatching one for the interpreter and write in no certain order.) All
-  values given for one step become one record.
+  values given for one step become one record; its last key, 'crc32', is the checksum of its line without that key.
 
   JSON has no NaN: a value that is not finite is written as null, so that any JSON reader takes the file and the
   column stays numeric. TensorBoard does not get it.
@@ -88,7 +90,7 @@ class MetricsWriter:
     try:
       if self._file is None:
         self._file = open(self._workdir / FILE_NAME, 'a', encoding='utf-8')  # noqa: SIM115 - closed by close()
-      self._file.write(line + '\n')
+      self._file.write(_checked(line) + '\n')
       self._file.flush()
       if self._tensorboard:
         self._write_events(step, values)
@@ -124,21 +126,45 @@ class MetricsWriter:
 def read_metrics(workdir: str | os.PathLike[str]) -> list[Record]:
   """The records of workdir/metrics.jsonl in order; [] if there is no such file.
 
-  What is not a record, such as a line half written when the run was killed, is left out.
+  The last line, half written when the run was killed, is left out. So is what is damaged, of which a line is logged.
   """
   path = pathlib.Path(workdir) / FILE_NAME
-  if not path.exists():
-    return []
-  records = (_record(line) for line in path.read_text(encoding='utf-8', errors='replace').splitlines())
-  return [record for record in records if record is not None]
+  return [record for _, record in _records(path)] if path.exists() else []
+
+
+def _records(path: pathlib.Path) -> list[tuple[str, Record]]:
+  """(line as it stands there, what it says) of every whole line."""
+  *lines, rest = path.read_text(encoding='utf-8', errors='replace').split('\n')
+  found = [(line, _record(line)) for line in lines]
+  damaged = [number for number, (_, record) in enumerate(found, 1) if record is None]
+  if _CHECKED.match(rest):  # written to its end, and its end is another now: not half of a line
+    damaged.append(len(lines) + 1)
+  if damaged:
+    shown = ', '.join(map(str, damaged[:3])) + (f' and {len(damaged) - 3:,} more' if len(damaged) > 3 else '')
+    _logger.warning('%s is damaged in line %s: left out', path, shown)
+  return [(line, record) for line, record in found if record is not None]
+
+
+_CHECKED = re.compile(r'(\{.*), "crc32": "([0-9a-f]{8})"\}')
+
+
+def _checked(text: str) -> str:
+  """A JSON object with the CRC-32 of its text as its last key."""
+  return f'{text[:-1]}, "crc32": "{zlib.crc32(text.encode()):08x}"}}'
 
 
 def _record(line: str) -> Record | None:
+  """None if the line is no record, or not as it was written. One without a checksum, as older ones, is taken."""
+  checked = _CHECKED.fullmatch(line)
+  text = f'{checked[1]}}}' if checked else line
+  if checked and zlib.crc32(text.encode()) != int(checked[2], 16):
+    return None
   try:
-    record = reading.parse_json(line, 'a record')
+    record = reading.parse_json(text, 'a record')
   except UserError:
     return None
-  return record if isinstance(record, dict) and isinstance(record.get('step'), int) else None
+  whole = isinstance(record, dict) and isinstance(record.get('step'), int)
+  return record if whole and all(value is None or isinstance(value, int | float) for value in record.values()) else None
 
 
 def _keep_until(path: pathlib.Path, last_step: int) -> None:
@@ -146,13 +172,6 @@ def _keep_until(path: pathlib.Path, last_step: int) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   if not path.exists():
     return
-  text = path.read_text(encoding='utf-8', errors='replace')
-  lines = text.splitlines()
-  records = [_record(line) for line in lines]
-  kept = ''.join(
-    f'{line}\n' for line, record in zip(lines, records, strict=True) if record and record['step'] <= last_step
-  )
-  if any(record is None for record in records[:-1]):
-    _logger.warning('%s had lines that are not JSON records; they were dropped', path)
-  if kept != text:
+  kept = ''.join(f'{line}\n' for line, record in _records(path) if record['step'] <= last_step)
+  if kept.encode() != path.read_bytes():
     write_text(path, kept)

@@ -6,7 +6,9 @@ import json
 import pytest
 
 from experiments import makemore as experiment
+from mlsd_jax import sealed
 from mlsd_jax.data.words import WordList
+from mlsd_jax.errors import UserError
 from mlsd_jax.makemore import ladder
 from mlsd_jax.training import devices
 
@@ -80,6 +82,10 @@ def test_search_and_diagnose(call, tmp_path):
   rows = json.loads((tmp_path / 'w' / 'search.json').read_text())
   assert len(rows) == 8
   assert rows[0]['val_loss'] == min(row['val_loss'] for row in rows)
+  sealed.check_file(tmp_path / 'w' / 'search.json')
+  (tmp_path / 'w' / 'search.json').write_text(json.dumps(rows))
+  with pytest.raises(UserError, match=r'search\.json'):
+    sealed.check_file(tmp_path / 'w' / 'search.json')
   code, out, err = call('--mode=diagnose', SOURCE, '--config.diagnose.steps=20')
   assert code == 0, err
   assert 'dead units' in out

@@ -49,6 +49,14 @@ def test_train_and_report(call, tmp_path):
   assert {(record['dataset'], record['step']) for record in records} >= {('moons', 0), ('spiral', 29)}
 
   assert 'is finished' in call()[1]
+  for path in (tmp_path / 'w' / 'checkpoints' / 'circles.json', tmp_path / 'w' / 'metrics.jsonl'):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    code, _, err = call()
+    assert code == 2
+    assert path.name in err
+    assert err.count('\n') == 1
+    path.write_bytes(whole)
   code, _, err = call('--config.seed=2')
   assert code == 2
   assert 'seed: 1 there, 2 here' in err

@@ -24,7 +24,10 @@ def strict(line):
 
 
 def lines(workdir):
-  return [strict(line) for line in (workdir / FILE_NAME).read_text().splitlines()]
+  """What any reader of JSON finds; each line ends with its checksum."""
+  records = [strict(line) for line in (workdir / FILE_NAME).read_text().splitlines()]
+  assert all([*record][-1] == 'crc32' for record in records)
+  return [{name: value for name, value in record.items() if name != 'crc32'} for record in records]
 
 
 def values(records):
@@ -133,8 +136,30 @@ def test_what_is_no_record_is_left_out_and_said(tmp_path, caplog):
   with MetricsWriter(tmp_path, resume_step=5, tensorboard=False):
     pass
   assert (tmp_path / FILE_NAME).read_text() == good + '\n'
-  assert 'not JSON records' in caplog.text
+  assert f'{tmp_path / FILE_NAME} is damaged in line 2, 3, 4: left out' in caplog.messages
   assert read_metrics(tmp_path / 'nowhere') == []
+
+
+def test_a_flip_anywhere_is_noticed(tmp_path, check_flips):
+  with MetricsWriter(tmp_path, tensorboard=False) as writer:
+    for step in (1, 2, 30):
+      writer.write(step, {'loss': step / 3, 'count': 3})
+  size = (tmp_path / FILE_NAME).stat().st_size
+  shares = [place / (size - 1) for place in range(size)]
+  assert check_flips(tmp_path, lambda: read_metrics(tmp_path), shares=shares) == [FILE_NAME]
+
+
+def test_a_line_half_written_is_survived_at_every_length(tmp_path, caplog):
+  with MetricsWriter(tmp_path, tensorboard=False) as writer:
+    for step in (1, 2):
+      writer.write(step, {'loss': step / 3})
+  path = tmp_path / FILE_NAME
+  whole = path.read_bytes()
+  first = whole.index(b'\n') + 1
+  for size in range(first, len(whole) - 1):
+    path.write_bytes(whole[:size])
+    assert [record['step'] for record in read_metrics(tmp_path)] == [1]
+  assert not caplog.messages
 
 
 def test_other_processes_write_nothing(tmp_path, monkeypatch):
