@@ -24,7 +24,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval import changes, near_duplicates
 from mlsd_jax.retrieval.bm25 import BM25
 from mlsd_jax.retrieval.chunking import Chunk, chunk_text, whole_text
-from mlsd_jax.retrieval.pages import Page
+from mlsd_jax.retrieval.page import Page
 from mlsd_jax.sealed import Versions
 
 _logger = logging.getLogger(__name__)
