@@ -2,7 +2,6 @@
 
 import collections
 import itertools
-import json
 import logging
 import pathlib
 import re
@@ -144,7 +143,7 @@ def _parsed(content: Any, path: pathlib.Path, named: dict[str, Any]) -> BPEToken
   for option in ('truncation', 'padding'):
     if content.get(option):
       _logger.warning(
-        '%s says %s=%s: left out here, every text is encoded whole', path, option, json.dumps(content[option])
+        '%s says %s=%s: left out here, every text is encoded whole', path, option, files.to_json(content[option], path)
       )
   pairs = [tuple(pair.split(' ')) if isinstance(pair, str) else tuple(pair) for pair in model['merges']]
   pattern = _pattern(content.get('pre_tokenizer'), path)
