@@ -156,9 +156,13 @@ def _test_package(
     spent = max((result.outcome.cpu for result in found.results), default=0.0)
     slowest = max(slowest, spent) if kind == 'accepted' else slowest
     right = found.verdict in submission.expected
+    points = package.score(found).points if package.score else None
+    if points is not None and submission.score is not None:
+      right = right and abs(points - submission.score) < 0.01  # as many places as DOMjudge's submissions say
     unexpected += not right
     said = f'{found.failure.case.name}: {found.failure.message[:60]}' if found.failure else ''
-    earned = f'score {package.score(found).points:g} ' if package.score else ''
+    meant = f' of {submission.score:g}' if points is not None and submission.score is not None else ''
+    earned = '' if points is None else f'score {points:g}{meant} '
     run.print(
       f'{"as meant" if right else "UNEXPECTED":<10} {kind:<22} {path.name:<32} {found.verdict:<4}{spent:7.2f} s  '
       f'{earned}{said}'

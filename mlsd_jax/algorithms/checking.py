@@ -114,8 +114,8 @@ class Desk:
       ended = f'the checker ended with {outcome.killed or outcome.ending}'
       return Judgement('JE', ended + (f': {message}' if message else ''))
     next_input = read_made(self.feedback / 'nextpass.in', _NEXT_INPUT_KEPT)
-    if outcome.exit_code in wrong:
-      return Judgement('WA', message) if next_input is None else Judgement('JE', 'nextpass.in beside a wrong answer')
+    if outcome.exit_code in wrong and next_input is not None:
+      return Judgement('JE', 'nextpass.in beside a wrong answer')
     if outcome.exit_code == 7 and (points := re.match(r'points ([\d.eE+-]+)', outcome.stderr)):
       return Judgement('AC', message, float(points[1]))
     scores = {name: read_made(self.feedback / name, 100) for name in ('score.txt', 'score_multiplier.txt')}
@@ -124,6 +124,8 @@ class Desk:
       values = [float(text) for _, text in given]
     except ValueError:
       values = [math.nan]
+    if outcome.exit_code in wrong:  # DOMjudge counts the points of a wrong answer, too
+      return Judgement('WA', message, values[0] if len(values) == 1 and math.isfinite(values[0]) else None)
     if len(values) > 1 or not all(map(math.isfinite, values)):
       return Judgement('JE', f'the checker gave no usable score: {scores}')
     if next_input is not None:

@@ -59,6 +59,11 @@ def load(folder: pathlib.Path, build_folder: pathlib.Path, pool: Pool) -> Packag
   elif 'custom' in validation or interactive or repeated:
     raise UserError(f'{folder}: problem.yaml asks for an output validator, and there is none in output_validator/')
   limits, given = _limits(folder, values)
+  submissions = tuple(submissions_below(folder / 'submissions'))
+  # DOMjudge reads the legacy form's groups in a way of its own; what tells its packages are its files and tags.
+  domjudge = any((folder / name).is_file() for name in ('domjudge-problem.ini', '.timelimit'))
+  domjudge = domjudge or any(each.score is not None for each in submissions)
+  names = [case.name for case in cases]
   return Package(
     name=_title(values, folder),
     folder=folder,
@@ -68,8 +73,8 @@ def load(folder: pathlib.Path, build_folder: pathlib.Path, pool: Pool) -> Packag
     interactor=checker if interactive else None,
     time_is_given=given,
     stops=not scores,
-    submissions=tuple(submissions_below(folder / 'submissions')),
-    score=scoring.scorer(folder / 'data', [case.name for case in cases], _group_settings) if scores else None,
+    submissions=submissions,
+    score=scoring.scorer(folder / 'data', names, _group_settings, domjudge=domjudge) if scores else None,
   )
 
 

@@ -45,11 +45,12 @@ _NAMED = {
 
 @dataclasses.dataclass(frozen=True)
 class Submission:
-  """A program that comes with a package, and the verdicts that it may get."""
+  """A program that comes with a package, the verdicts that it may get, and its points where it says them."""
 
   kind: str
   path: pathlib.Path
   expected: frozenset[str]
+  score: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +104,8 @@ def submissions_below(folder: pathlib.Path) -> Iterator[Submission]:
       files = [each for each in path.rglob('*') if each.is_file()] if path.is_dir() else [path]
       sources = [each for each in files if language_of(each)]
       if sources:
-        yield Submission(kind.name, path, _named(sources) or frozenset(EXPECTED.get(kind.name, _ANY)))
+        named = _named(sources) or frozenset(EXPECTED.get(kind.name, _ANY))
+        yield Submission(kind.name, path, named, _points(sources))
 
 
 _ANY = frozenset({'AC', 'WA', 'TLE', 'MLE', 'OLE', 'RE', 'CE'})
@@ -116,6 +118,14 @@ def _named(sources: list[pathlib.Path]) -> frozenset[str]:
       words = re.split(r'[,\s]+', found[1].strip().upper())
       return frozenset(_NAMED[word] for word in words if word in _NAMED)
   return frozenset()
+
+
+def _points(sources: list[pathlib.Path]) -> float | None:
+  for path in sources:
+    found = re.search(r'@EXPECTED_SCORE@:\s*([0-9]+(?:\.[0-9]+)?)\s*$', path.read_text(errors='replace'), re.MULTILINE)
+    if found:
+      return float(found[1])
+  return None
 
 
 def has_samples(program: pathlib.Path) -> bool:

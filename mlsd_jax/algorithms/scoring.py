@@ -1,7 +1,7 @@
 """Points of a scoring package: groups of cases, and how the scores in one make its own.
 
-The legacy form's default grader (testdata.yaml: grader_flags, on_reject, accept_score, reject_score) and the 2025-09
-form's aggregation (test_group.yaml: max_score, score_aggregation, require_pass).
+The legacy form's default grader (testdata.yaml: grader_flags, on_reject, accept_score, reject_score), DOMjudge's way
+with the same files, and the 2025-09 form's aggregation (test_group.yaml: max_score, score_aggregation, require_pass).
 """
 
 import dataclasses
@@ -31,12 +31,15 @@ class Score:
   groups: Mapping[str, float]
 
 
-def scorer(data: pathlib.Path, names: Sequence[str], settings: Settings) -> Callable[[Report], Score]:
+def scorer(
+  data: pathlib.Path, names: Sequence[str], settings: Settings, *, domjudge: bool = False
+) -> Callable[[Report], Score]:
   """How a report on these cases is scored.
 
   Args:
     names: of the cases, such as 'secret/a/1'.
     settings: folder -> what its testdata.yaml or test_group.yaml says; nothing where there is none.
+    domjudge: the package is of DOMjudge, whose groups are those with a testdata.yaml.
 
   Raises:
     UserError: a setting that is not known here.
@@ -49,6 +52,8 @@ def scorer(data: pathlib.Path, names: Sequence[str], settings: Settings) -> Call
     return lambda report: _aggregate(tree, given, _by_name(report))
   for folder in folders:
     _legacy_flags(folder, given)
+  if domjudge:
+    return lambda report: _domjudge(tree, given, _by_name(report))
   return lambda report: _grade(tree, given, _by_name(report))
 
 
@@ -111,6 +116,31 @@ def _grade(tree, given, results) -> Score:
 
   _, total = grade('.')
   return Score(total, {folder: points.get(folder, 0.0) for folder in tree if folder != '.'})
+
+
+def _domjudge(tree, given, results) -> Score:
+  """As DOMjudge does it (SubmissionService, maybeSetScoringResult): nothing is inherited, and what fails takes no other
+  points along. A group without groups has its accept_score where all of its cases are accepted, or the validator's
+  scores, of wrong answers too; another has those of its groups, added or by the least, greatest or mean."""
+  points: dict[str, float] = {}
+
+  def score(folder: str) -> float:
+    own = given[folder]
+    flags = str(own.get('grader_flags') or '').split()
+    groups = [each for each in tree[folder] if each in tree and given[each]]
+    if groups:
+      earned = [score(each) for each in groups if not (each == 'sample' and 'ignore_sample' in flags)]
+    else:
+      cases = [result for name, result in results.items() if str(pathlib.PurePosixPath(name).parent) == folder]
+      earned = [result.score or 0.0 for result in cases if result.verdict in ('AC', 'WA') and result.score is not None]
+      if not earned and cases and own.get('accept_score') is not None:
+        earned = [float(own['accept_score']) if all(result.verdict == 'AC' for result in cases) else 0.0]
+    mode = next((flag for flag in reversed(flags) if flag in _MODES), 'sum')
+    points[folder] = float(_MODES[mode](earned)) if earned else 0.0
+    return points[folder]
+
+  total = score('.')
+  return Score(total, {folder: points[folder] for folder in sorted(points) if folder != '.'})
 
 
 def _aggregate(tree, given, results) -> Score:

@@ -104,6 +104,38 @@ def test_package_with_groups_and_a_validator(pool, tmp_path):
   assert package.score(report).groups == {'secret/a': 30, 'secret/b': 0}
 
 
+def test_groups_of_domjudge_earn_what_is_right_and_say_what_is_meant(pool, tmp_path):
+  """Kattis's default grader would give a group that fails nothing, and the sample, of no group here, a point."""
+  write(
+    tmp_path,
+    problem_dot_yaml='type: scoring',
+    data__testdata_dot_yaml='on_reject: continue\ngrader_flags: sum',
+    data__secret__testdata_dot_yaml='on_reject: continue\ngrader_flags: sum',
+    data__secret__small__testdata_dot_yaml='accept_score: 10',
+    data__secret__large__testdata_dot_yaml='grader_flags: avg',
+    data__secret__large__a__testdata_dot_yaml='accept_score: 30',
+    data__secret__large__b__testdata_dot_yaml='accept_score: 60',
+    submissions__accepted__all_dot_py='# @EXPECTED_SCORE@: 55\nprint(input())',
+    submissions__partial__odd_dot_py='# @EXPECTED_SCORE@: 40\nn = input()\nprint(n * (n != "4"))',
+    submissions__partial__less_dot_py='# @EXPECTED_SCORE@: CORRECT\nn = input()\nprint(n * (n < "3"))',
+  )
+  (tmp_path / '.timelimit').write_text('2')
+  for case in ('sample/1', 'secret/small/1', 'secret/small/2', 'secret/large/a/3', 'secret/large/b/4'):
+    for suffix in ('in', 'ans'):
+      path = tmp_path / 'data' / f'{case}.{suffix}'
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_text(case[-1])
+  package = packages.load(tmp_path, tmp_path / 'build', pool)
+  earned = {}
+  for number, each in enumerate(package.submissions):
+    program = build(each.path, tmp_path / f'b{number}', pool)
+    report = judge(
+      program, package.cases, pool=pool, limits=package.limits, check=package.check, stop_at_first=package.stops
+    )
+    earned[each.path.stem] = (report.verdict, package.score(report).points, each.score)
+  assert earned == {'all': ('AC', 55, 55), 'odd': ('WA', 25, 40), 'less': ('WA', 10, None)}
+
+
 @pytest.mark.parametrize(
   ('text', 'message'),
   [
