@@ -10,7 +10,6 @@ import collections
 import dataclasses
 import functools
 import hashlib
-import itertools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -20,20 +19,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mlsd_jax.encoder import model_folder
+from mlsd_jax.encoder import known_text, model_folder
 from mlsd_jax.encoder.length_batches import Shapes, padded, pair_ids, text_ids
 from mlsd_jax.encoder.model_folder import MINILM, Loaded
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
-from mlsd_jax.tokenizers.sentencepiece import SentencePieceTokenizer
-from mlsd_jax.tokenizers.wordpiece import PREFIX, UNKNOWN
 from mlsd_jax.training import sharding
 
 KINDS = ('query', 'passage')
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 BATCH_TOKENS = {'cpu': 1024}  # rows x length of a batch by platform: on a CPU what fits the cache
 _BATCH_TOKENS_ELSE = 65536
-_FEW_UNKNOWN = 0.05  # share of a text's pieces
 _IN_FLIGHT = 2  # batches handed to the device before the first result is fetched
 
 
@@ -68,7 +64,7 @@ class _Batched:
     return digest.hexdigest()
 
   def save(self, folder: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes a folder that loads again here, in transformers and in sentence-transformers; see bert_folder.save."""
+    """Writes a folder that loads again here, in transformers and in sentence-transformers; see model_folder.save."""
     return model_folder.save(self.model, folder)
 
   @functools.cached_property
@@ -154,19 +150,7 @@ class Encoder(_Batched):
     A vocabulary without a script has its words as unknown, or takes them apart into single letters. Single signs of
     Han and the like are words, though, where the vocabulary has nearly all of a text's.
     """
-    tokenizer = self.model.tokenizer
-    if isinstance(tokenizer, SentencePieceTokenizer):
-      return tokenizer.known_share(text)
-    pieces = [tokenizer.vocabulary[id_] for id_ in tokenizer.first_ids(text, None)]
-    letters = sum(not letter.isspace() for letter in text)
-    has_all = pieces.count(UNKNOWN) <= _FEW_UNKNOWN * len(pieces)
-    known = 0
-    for piece, following in itertools.pairwise([*pieces, '']):
-      bare = piece.removeprefix(PREFIX)
-      is_word = bare == piece and not following.startswith(PREFIX)
-      if piece != UNKNOWN and (len(bare) > 1 or (is_word and (has_all or piece.isascii()))):
-        known += len(bare)
-    return min(known / letters, 1.0) if letters else 1.0
+    return known_text.known_share(self.model.tokenizer, text)
 
 
 class CrossEncoder(_Batched):
@@ -194,7 +178,7 @@ def load_encoder(folder_or_name: str | os.PathLike[str] = MINILM, *, dtype: str 
     usage: what is to differ from the model's own files: query_prefix, passage_prefix, pooling, max_length.
 
   Raises:
-    UserError: see bert_folder.load.
+    UserError: see model_folder.load.
   """
   return Encoder(_used(model_folder.load(folder_or_name), usage), dtype)
 
@@ -231,5 +215,5 @@ def _embed(params, tokens_BT, lengths_B, config, pooling):
 @functools.partial(jax.jit, static_argnums=(4, 5))
 def _score(params, tokens_BT, lengths_B, firsts_B, config, pooling):
   types_BT = (jnp.arange(tokens_BT.shape[1]) >= firsts_B[:, None]).astype(jnp.int32)
-  types_BT = jnp.minimum(types_BT, config.num_types - 1)  # XLM-R has one for both
+  types_BT = jnp.minimum(types_BT, max(config.num_types - 1, 0))  # XLM-R has one for both
   return bert.score(params, tokens_BT, _mask(tokens_BT, lengths_B), types_BT, config)

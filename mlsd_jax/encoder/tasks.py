@@ -11,6 +11,7 @@ import optax
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
+from mlsd_jax.models.bert_config import EncoderConfig
 from mlsd_jax.training.sharding import Rules
 from mlsd_jax.training.task import Task, average_loss, first_row, gather_rows
 
@@ -23,13 +24,14 @@ BERT_RULES: Rules = (
   ('up/kernel$', ('embed', 'mlp')),
   ('up/bias$', ('mlp',)),
   ('down/kernel$', ('mlp', 'embed')),
+  ('gate_up/kernel$', ('embed', None, 'mlp')),
   ('(out|down)/bias$', ('embed',)),
   ('norm[^/]*/(scale|bias)$', ('embed',)),
 )
 CROSS_LOSSES = ('listwise', 'binary', 'distil')
 
 
-def masked_lm_task(config: bert.BertConfig, *, batch_size: int, length: int) -> Task:
+def masked_lm_task(config: EncoderConfig, *, batch_size: int, length: int) -> Task:
   """BERT's pretraining (Devlin et al. 2018, section 3.1) without the next-sentence loss, as RoBERTa has it.
 
   Batches: {'tokens': [B, T] with words masked, 'positions', 'targets', 'weights': [B, M] of those that are asked for}.
@@ -49,7 +51,14 @@ def masked_lm_task(config: bert.BertConfig, *, batch_size: int, length: int) -> 
 
 
 def contrastive_task(
-  config: bert.BertConfig, *, batch_size: int, passages: int, length: int, pooling: str, temperature: float, chunks: int
+  config: EncoderConfig,
+  *,
+  batch_size: int,
+  passages: int,
+  length: int,
+  pooling: str,
+  temperature: float,
+  chunks: int,
 ) -> Task:
   """A query must find its passage among all of the batch (InfoNCE; van den Oord et al. 2018, arXiv:1807.03748).
 
@@ -88,7 +97,7 @@ def contrastive_task(
   return _task(metrics_of, config, texts=batch_size, length=length, items=batch_size, whole_batch=True)
 
 
-def cross_encoder_task(config: bert.BertConfig, *, batch_size: int, passages: int, length: int, loss: str) -> Task:
+def cross_encoder_task(config: EncoderConfig, *, batch_size: int, passages: int, length: int, loss: str) -> Task:
   """Scores of a query's passages against targets.
 
   Batches: {'pairs': [B, P, T], 'firsts': [B, P] ids of the query's segment, 'targets': [B, P], 'weights': [B]}.
@@ -120,7 +129,7 @@ def cross_encoder_task(config: bert.BertConfig, *, batch_size: int, passages: in
 
 
 def _task(
-  metrics_of: Any, config: bert.BertConfig, *, texts: int, length: int, items: int, whole_batch: bool = False
+  metrics_of: Any, config: EncoderConfig, *, texts: int, length: int, items: int, whole_batch: bool = False
 ) -> Task:
   def loss(params, batch, key, **options):
     return average_loss(metrics_of(params, batch, key if config.dropout else None, **options))

@@ -4,12 +4,16 @@ import pathlib
 from typing import Any
 
 from mlsd_jax import files
+from mlsd_jax.encoder.length_batches import EncoderTokenizer
 from mlsd_jax.errors import UserError
-from mlsd_jax.tokenizers import wordpiece
+from mlsd_jax.tokenizers import tokenizer_json, wordpiece
+from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.sentencepiece import SentencePieceTokenizer
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
 
 VOCABULARY, TOKENIZER, SETTINGS = 'vocab.txt', 'tokenizer.json', 'tokenizer_config.json'
+FILES = (VOCABULARY, TOKENIZER, SETTINGS)
+_ROLES = ('[CLS]', '[SEP]', '[PAD]', '[MASK]', '[UNK]')
 # What BERT's own tokenizer has, by Hugging Face's names in tokenizer.json; None is what a file says that says nothing.
 _BERT: dict[str, dict[str, tuple[Any, ...]]] = {
   'normalizer': {
@@ -27,8 +31,8 @@ _BERT: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 
 
-def read(folder: pathlib.Path, *, roberta: bool) -> WordPieceTokenizer | SentencePieceTokenizer:
-  """BERT's WordPiece, or XLM-R's pieces where `roberta`.
+def read(folder: pathlib.Path, *, roberta: bool) -> EncoderTokenizer:
+  """BERT's WordPiece, XLM-R's pieces (where `roberta`, or gte has them), or ModernBERT's byte-level BPE.
 
   A text is cut at the model's own length from the left, and padding counts for nothing, whatever length tokenizer.json
   has for both: that is what sentence-transformers does. Special tokens are cut out of no text.
@@ -37,8 +41,11 @@ def read(folder: pathlib.Path, *, roberta: bool) -> WordPieceTokenizer | Sentenc
     UserError: no such file, a damaged one, or one that asks for what is not known here, by its name.
   """
   settings, content = _optional(folder / SETTINGS), _optional(folder / TOKENIZER)
+  kind = (content.get('model') or {}).get('type')
   _check_edges(folder, settings, content)
-  if roberta:
+  if kind == 'BPE':
+    return _byte_level(folder / TOKENIZER, content)
+  if roberta or kind == 'Unigram':
     if not content:
       raise UserError(
         f'{folder} has no {TOKENIZER}, which transformers writes: AutoTokenizer.from_pretrained(X).save_pretrained(X)'
@@ -70,13 +77,32 @@ def read(folder: pathlib.Path, *, roberta: bool) -> WordPieceTokenizer | Sentenc
   return WordPieceTokenizer(sorted(vocabulary, key=vocabulary.__getitem__), lowercase=lowercase)
 
 
+def write(tokenizer: EncoderTokenizer, folder: pathlib.Path, max_length: int) -> None:
+  """Writes what `read` and transformers read."""
+  settings: dict[str, Any] = {'model_max_length': max_length}
+  if isinstance(tokenizer, SentencePieceTokenizer):
+    files.write_json(folder / TOKENIZER, tokenizer.state()['content'])
+    settings |= {'tokenizer_class': 'XLMRobertaTokenizer'}
+  elif isinstance(tokenizer, BPETokenizer):
+    tokenizer_json.save(tokenizer, folder, max_length)
+    content = _optional(folder / TOKENIZER)
+    content['post_processor'] = _frame(tokenizer)
+    files.write_json(folder / TOKENIZER, content)
+    settings |= {'tokenizer_class': 'PreTrainedTokenizerFast'}
+    settings |= {f'{role[1:-1].lower()}_token': role for role in _ROLES if role in tokenizer.special_tokens}
+  else:
+    (folder / VOCABULARY).write_text('\n'.join(tokenizer.vocabulary) + '\n', encoding='utf-8')
+    settings |= {'tokenizer_class': 'BertTokenizer', 'do_lower_case': tokenizer.lowercase}
+  files.write_json(folder / SETTINGS, settings)
+
+
 def _check_edges(folder: pathlib.Path, settings: dict[str, Any], content: dict[str, Any]) -> None:
   """Raises UserError where long texts lose their beginning, or words beside the vocabulary are cut out of texts."""
   truncation = content.get('truncation') or {}
   if 'left' in (str(settings.get('truncation_side')).lower(), str(truncation.get('direction')).lower()):
     raise UserError(f'{folder} cuts long texts at their beginning (truncation_side=left); here they lose their end')
   added = next((token for token in content.get('added_tokens') or [] if not token.get('special', True)), None)
-  if added is not None:
+  if added is not None and (content.get('model') or {}).get('type') != 'BPE':
     raise UserError(f'{folder / TOKENIZER} adds the word {added.get("content")!r} to the vocabulary: not read here')
 
 
@@ -87,3 +113,32 @@ def _optional(path: pathlib.Path) -> dict[str, Any]:
   if not isinstance(content, dict):
     raise UserError(f'{path} is not a JSON object')
   return content
+
+
+def _byte_level(path: pathlib.Path, content: dict[str, Any]) -> BPETokenizer:
+  """Raises UserError unless a text stands between [CLS] and [SEP], and [SEP] between the texts of a pair."""
+  tokenizer = tokenizer_json.load(path, framed=True)
+  missing = [role for role in _ROLES[:2] if role not in tokenizer.special_tokens]
+  if missing:
+    raise UserError(f'{path} has no token {missing[0]}')
+  processor = content.get('post_processor') or {}
+  steps = processor.get('processors', [processor])
+  forms: dict[str, Any] = next((step for step in steps if step.get('type') == 'TemplateProcessing'), {})
+  marks = lambda form: [part['SpecialToken']['id'] if 'SpecialToken' in part else '$' for part in forms.get(form) or []]
+  if marks('single') != ['[CLS]', '$', '[SEP]'] or marks('pair') != ['[CLS]', '$', '[SEP]', '$', '[SEP]']:
+    raise UserError(f'{path}: its post_processor {processor.get("type")} is not [CLS] A [SEP] B [SEP]')
+  return tokenizer
+
+
+def _frame(tokenizer: BPETokenizer) -> dict[str, Any]:
+  mark = lambda role: {'SpecialToken': {'id': role, 'type_id': 0}}
+  text = lambda letter: {'Sequence': {'id': letter, 'type_id': 0}}
+  single = [mark('[CLS]'), text('A'), mark('[SEP]')]
+  return {
+    'type': 'TemplateProcessing',
+    'single': single,
+    'pair': [*single, text('B'), mark('[SEP]')],
+    'special_tokens': {
+      role: {'id': role, 'ids': [tokenizer.special_tokens[role]], 'tokens': [role]} for role in ('[CLS]', '[SEP]')
+    },
+  }

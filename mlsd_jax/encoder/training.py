@@ -22,6 +22,7 @@ from mlsd_jax.encoder.model_folder import Loaded
 from mlsd_jax.encoder.tasks import contrastive_task, cross_encoder_task, masked_lm_task
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
+from mlsd_jax.models.bert_config import EncoderConfig
 from mlsd_jax.schema import Dropout, Positive, at_least
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import Result, fit
@@ -80,14 +81,14 @@ def check_lengths(config: Settings, model: Loaded, section: str = '') -> None:
       )
 
 
-def heads_of(settings: Settings, model: bert.BertConfig) -> tuple[str, ...]:
+def heads_of(settings: Settings, model: EncoderConfig) -> tuple[str, ...]:
   """The heads that a model has while it is trained so."""
   if isinstance(settings, MaskedLMConfig):
     return ('mlm',)
   return ('pooler', 'score') if isinstance(settings, CrossEncoderConfig) else tuple({'pooler'} & {*model.heads})
 
 
-def make_task(model: bert.BertConfig, pooling: str, settings: Settings, passages: int) -> Task:
+def make_task(model: EncoderConfig, pooling: str, settings: Settings, passages: int) -> Task:
   """What a model is trained for.
 
   Args:

@@ -23,7 +23,7 @@ from flax import nnx
 from mlsd_jax.models import adapter, attention, layers
 from mlsd_jax.models.bert_config import HEADS as HEADS
 from mlsd_jax.models.bert_config import SIZES as SIZES
-from mlsd_jax.models.bert_config import BertConfig
+from mlsd_jax.models.bert_config import BertConfig, EncoderConfig
 
 POOLINGS = ('mean', 'cls')
 
@@ -53,7 +53,7 @@ class Block(nnx.Module):
 class MaskedLMHead(nnx.Module):
   """A dense layer, GELU and layer norm before the product with the (tied) token embedding."""
 
-  def __init__(self, config: BertConfig, rngs: nnx.Rngs):
+  def __init__(self, config: EncoderConfig, rngs: nnx.Rngs):
     self.dense = layers.Linear(config.embed_dim, config.embed_dim, rngs=rngs)
     self.norm = layers.LayerNorm(config.embed_dim, epsilon=config.norm_epsilon)
     self.bias = nnx.Param(jnp.zeros(config.vocab_size))
@@ -96,23 +96,32 @@ class Bert(nnx.Module):
         x_BTD = block(x_BTD, mask_BT[:, None, :], block_key)
     return x_BTD
 
+  def relevance(self, hidden_BTD, mask_BT):
+    """[B, T, D] -> [B]: a dense layer and tanh over the first token's state, then one number."""
+    return self.score(jnp.tanh(self.pooler(hidden_BTD[:, 0])))[:, 0]
 
-def init(key: jax.Array, config: BertConfig) -> adapter.Params:
+
+def _module_of(config: Any) -> Any:
+  """Bert, or of a ModernBertConfig (models/modern_bert.py) ModernBert."""
+  return Bert if isinstance(config, BertConfig) else config.module
+
+
+def init(key: jax.Array, config: EncoderConfig) -> adapter.Params:
   """Fresh float32 parameters as a nested dict."""
-  return adapter.init(Bert, config, key)
+  return adapter.init(_module_of(config), config, key)
 
 
 def apply(
   params: adapter.Params,
   tokens_BT: jax.Array,
   mask_BT: jax.Array,
-  config: BertConfig,
+  config: EncoderConfig,
   *,
   types_BT: jax.Array | None = None,
   key: jax.Array | None = None,
 ) -> jax.Array:
   """Hidden states [B, T, D] of the last block. Without `types_BT` all is of segment 0; dropout is on with a `key`."""
-  return adapter.bind(Bert, config, params).hidden(tokens_BT, mask_BT, types_BT, key)
+  return adapter.bind(_module_of(config), config, params).hidden(tokens_BT, mask_BT, types_BT, key)
 
 
 @jax.named_scope('pooling')
@@ -137,7 +146,7 @@ def embed(
   params: adapter.Params,
   tokens_BT: jax.Array,
   mask_BT: jax.Array,
-  config: BertConfig,
+  config: EncoderConfig,
   pooling: str,
   *,
   key: jax.Array | None = None,
@@ -151,12 +160,12 @@ def masked_logits(
   tokens_BT: jax.Array,
   mask_BT: jax.Array,
   positions_BM: jax.Array,
-  config: BertConfig,
+  config: EncoderConfig,
   *,
   key: jax.Array | None = None,
 ) -> jax.Array:
   """Logits [B, M, V] of the tokens at `positions_BM`; requires the head 'mlm'. Only those positions are projected."""
-  module = adapter.bind(Bert, config, params)
+  module = adapter.bind(_module_of(config), config, params)
   hidden_BTD = module.hidden(tokens_BT, mask_BT, key=key)
   chosen_BMD = jnp.take_along_axis(hidden_BTD, positions_BM[..., None], axis=1)
   logits = module.mlm(chosen_BMD.reshape(-1, config.embed_dim), module.token_embedding[...])
@@ -168,28 +177,29 @@ def score(
   tokens_BT: jax.Array,
   mask_BT: jax.Array,
   types_BT: jax.Array,
-  config: BertConfig,
+  config: EncoderConfig,
   *,
   key: jax.Array | None = None,
 ) -> jax.Array:
   """Relevance [B] float32 of text pairs (Nogueira & Cho 2019, arXiv:1901.04085): any number; requires the head 'score'.
 
-  A dense layer and tanh over the first token's state, then one number, as in BERT's classifier with one label.
+  As a classifier with one label has it, see `relevance` of the module.
   """
-  module = adapter.bind(Bert, config, params)
-  first_BD = module.hidden(tokens_BT, mask_BT, types_BT, key)[:, 0]
-  return module.score(jnp.tanh(module.pooler(first_BD)))[:, 0].astype(jnp.float32)
+  module = adapter.bind(_module_of(config), config, params)
+  return module.relevance(module.hidden(tokens_BT, mask_BT, types_BT, key), mask_BT).astype(jnp.float32)
 
 
-def with_heads(params: adapter.Params, config: BertConfig, heads: tuple[str, ...], key: jax.Array) -> Any:
+def with_heads(params: adapter.Params, config: EncoderConfig, heads: tuple[str, ...], key: jax.Array) -> Any:
   """(params, config) of the same encoder with `heads`: those it has are kept, others drawn fresh or dropped."""
-  target = dataclasses.replace(config, heads=heads)
+  target = dataclasses.replace(config, heads=heads)  # type: ignore[type-var]
   names = jax.eval_shape(lambda: init(key, target))
   fresh = jax.jit(lambda key: {name: part for name, part in init(key, target).items() if name not in params})(key)
   return {name: params[name] if name in params else fresh[name] for name in names}, target
 
 
-def flops_per_token(config: BertConfig, length: int) -> float:
+def flops_per_token(config: EncoderConfig, length: int) -> float:
   """Forward floating-point operations a token of a text of `length`: 2 a weight, and 4 T D a layer for attention."""
   width = config.embed_dim
-  return config.num_layers * (2.0 * (4 * width**2 + 2 * width * config.mlp_dim) + 4.0 * length * width)
+  return config.num_layers * (
+    2.0 * (4 * width**2 + config.mlp_matrices * width * config.mlp_dim) + 4.0 * length * width
+  )

@@ -1,6 +1,7 @@
 """Shape and options of BERT's encoder, as configs and folders say them; no JAX, as in decoder_config.py."""
 
 import dataclasses
+from typing import Protocol
 
 SIZES = {
   'minilm-l6': dict(num_layers=6, num_heads=12, embed_dim=384, mlp_dim=1536),
@@ -41,3 +42,32 @@ class BertConfig:
   @property
   def head_dim(self) -> int:
     return self.embed_dim // self.num_heads
+
+  @property
+  def mlp_matrices(self) -> int:
+    return 2
+
+
+class EncoderConfig(Protocol):
+  """What the functions of models/bert.py take: a BertConfig, or a ModernBertConfig of models/modern_bert.py."""
+
+  @property
+  def vocab_size(self) -> int: ...
+  @property
+  def context_length(self) -> int: ...
+  @property
+  def num_types(self) -> int: ...
+  @property
+  def num_layers(self) -> int: ...
+  @property
+  def embed_dim(self) -> int: ...
+  @property
+  def mlp_dim(self) -> int: ...
+  @property
+  def mlp_matrices(self) -> int: ...
+  @property
+  def norm_epsilon(self) -> float: ...
+  @property
+  def dropout(self) -> float: ...
+  @property
+  def heads(self) -> tuple[str, ...]: ...

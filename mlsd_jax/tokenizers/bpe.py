@@ -40,6 +40,7 @@ class BPETokenizer(base.Tokenizer):
   """
 
   kind = 'bpe'
+  separators = 1  # between the two texts of a pair, for encoders that have such a vocabulary
 
   def __init__(
     self,
@@ -144,6 +145,10 @@ class BPETokenizer(base.Tokenizer):
       for part, is_token in self._parts(text, allowed)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])
+
+  def first_ids(self, text: str, count: int | None) -> list[int]:
+    """The first `count` ids of `text`, all without a count."""
+    return self.encode(text).tolist()[:count]
 
   @functools.cached_property
   def ranks(self) -> dict[bytes, int]:

@@ -71,10 +71,13 @@ def save(tokenizer: base.Tokenizer, folder: pathlib.Path, context_length: int | 
   return True
 
 
-def load(path: str | pathlib.Path) -> BPETokenizer:
+def load(path: str | pathlib.Path, *, framed: bool = False) -> BPETokenizer:
   """The byte-level BPE that a tokenizer.json describes, or a folder with one, or with a vocab.json and merges.txt.
 
   Its `end_of_text` is the token that the files beside it call eos_token, else '<|endoftext|>', else none.
+
+  Args:
+    framed: the caller puts around a text what belongs there and cuts it: what the file says of that is passed over.
 
   Raises:
     UserError: no such file, or one with parts that a byte-level BPE does not have; they are named.
@@ -86,6 +89,8 @@ def load(path: str | pathlib.Path) -> BPETokenizer:
   else:
     path, parse = path / FILES[0] if path.is_dir() else path, _parsed
   content, named = files.read_json(path), _named(folder)
+  if framed and isinstance(content, dict):
+    content = content | dict.fromkeys(('post_processor', 'truncation', 'padding'))
   try:
     tokenizer = parse(content, path, named)
   except UserError as error:

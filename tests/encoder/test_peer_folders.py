@@ -25,6 +25,8 @@ TEXTS = [
   'x' * 200,
 ]
 
+MODERN = ('modernbert', 'nomic_bert', 'gte')
+
 MAKE = textwrap.dedent("""
   import io, json, struct, sys, torch
   import numpy as np, sentencepiece, transformers
@@ -76,8 +78,50 @@ MAKE = textwrap.dedent("""
   encoder.save('encoder')
   json.dump([tokenizer(text, add_special_tokens=False)['input_ids'] for text in texts], open('ids.json', 'w'))
   found = {'query': encoder.encode_query(texts), 'passage': encoder.encode_document(texts)}
+
+  # Byte-level BPE as ModernBERT has it: NFC, special tokens by their text, runs of spaces as tokens of their own.
+  import tokenizers
+  from tokenizers import normalizers, pre_tokenizers, processors, trainers
+  bytes_ = tokenizers.Tokenizer(tokenizers.models.BPE())
+  bytes_.normalizer = normalizers.NFC()
+  bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+  roles = ['[CLS]', '[SEP]', '[PAD]', '[MASK]', '[UNK]']
+  trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=roles, show_progress=False,
+                                initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+  bytes_.train_from_iterator(20 * texts[:7], trainer)
+  bytes_.add_tokens([tokenizers.AddedToken('  ', normalized=True)])
+  bytes_.post_processor = processors.TemplateProcessing(
+    single='[CLS] $A [SEP]', pair='[CLS] $A [SEP] $B [SEP]', special_tokens=[('[CLS]', 0), ('[SEP]', 1)])
+  byte_level = transformers.PreTrainedTokenizerFast(
+    tokenizer_object=bytes_, **{role[1:-1].lower() + '_token': role for role in roles})
+  modern = dict(
+    modernbert=dict(shape, num_hidden_layers=4, vocab_size=len(byte_level), local_attention=6, pad_token_id=2),
+    nomic_bert=dict(shape, vocab_size=len(bert_words)),
+    gte=dict(shape, vocab_size=len(vocab), hidden_dropout_prob=0.0))
+  words_of = dict(modernbert=byte_level, nomic_bert=bert_words, gte=tokenizer)
+  kinds = dict(modernbert='ModernBert', nomic_bert='NomicBert', gte='Gte')
+  def shaken(model):  # norms and biases are not what they begin as
+    with torch.no_grad():
+      for tensor in model.parameters():
+        tensor.add_(0.1 * torch.randn_like(tensor))
+    return model
+  for kind, config in modern.items():
+    config = getattr(transformers, kinds[kind] + 'Config')(**config, max_position_embeddings=128)
+    shaken(getattr(transformers, kinds[kind] + 'Model')(config)).save_pretrained('base-' + kind)
+    words_of[kind].save_pretrained('base-' + kind)
+    modules = [models.Transformer('base-' + kind, max_seq_length=128), models.Pooling(32, 'mean')]
+    made = SentenceTransformer(modules=modules, prompts={'query': 'query: ', 'document': ''})
+    made.save('encoder-' + kind)
+    unit = dict(normalize_embeddings=True)
+    found |= {'query-' + kind: made.encode_query(texts, **unit), 'passage-' + kind: made.encode_document(texts, **unit)}
+    config.num_labels, config.classifier_pooling = 1, 'mean'
+    ranker = shaken(getattr(transformers, kinds[kind] + 'ForSequenceClassification')(config))
+    ranker.save_pretrained('rank-' + kind); words_of[kind].save_pretrained('rank-' + kind)
+  ids = [byte_level(text, add_special_tokens=False)['input_ids'] for text in texts]
+  json.dump(ids, open('ids-modernbert.json', 'w'))
+
   pairs = [(texts[0], text) for text in texts] + [(text, texts[2]) for text in texts]
-  for name in ('rank-xlmr', 'rank-bert'):
+  for name in ('rank-xlmr', 'rank-bert', *('rank-' + kind for kind in modern)):
     found[name] = CrossEncoder(name, max_length=64).predict(pairs, activation_fn=torch.nn.Identity())
   np.savez('found.npz', **found)
 """)
@@ -102,19 +146,27 @@ def test_ids_are_hugging_faces(made):
   assert any(tokenizer.special_tokens['[UNK]'] in ids for ids in theirs)
 
 
+def test_byte_level_ids_are_hugging_faces(made):
+  folder, _ = made
+  tokenizer = load_encoder(folder / 'encoder-modernbert').model.tokenizer
+  theirs = json.loads((folder / 'ids-modernbert.json').read_text())
+  assert [tokenizer.first_ids(text, None) for text in TEXTS] == theirs
+
+
 @pytest.mark.parametrize('kind', ['query', 'passage'])
-def test_vectors_are_sentence_transformers(made, tmp_path, kind):
+@pytest.mark.parametrize('name', ['', *(f'-{each}' for each in MODERN)])
+def test_vectors_are_sentence_transformers(made, tmp_path, kind, name):
   folder, found = made
-  encoder = load_encoder(f'hf:{folder / "encoder"}')
-  np.testing.assert_allclose(encoder.encode(TEXTS, kind), found[kind], atol=1e-4)
+  encoder = load_encoder(f'hf:{folder / f"encoder{name}"}')
+  np.testing.assert_allclose(encoder.encode(TEXTS, kind), found[kind + name], atol=1e-4)
   saved = load_encoder(encoder.save(tmp_path / 'saved'))
   np.testing.assert_array_equal(saved.encode(TEXTS, kind), encoder.encode(TEXTS, kind))
 
 
-@pytest.mark.parametrize('name', ['rank-xlmr', 'rank-bert'])
+@pytest.mark.parametrize('name', ['rank-xlmr', 'rank-bert', *(f'rank-{each}' for each in MODERN)])
 def test_scores_of_pairs_are_sentence_transformers(made, tmp_path, name):
   folder, found = made
-  ranker = load_cross_encoder(f'hf:{folder / name}')
+  ranker = load_cross_encoder(f'hf:{folder / name}', max_length=64)
   pairs = [(TEXTS[0], text) for text in TEXTS] + [(text, TEXTS[2]) for text in TEXTS]
   np.testing.assert_allclose(ranker.score_pairs(pairs), found[name], atol=1e-4)
   saved = load_cross_encoder(ranker.save(tmp_path / 'saved'))
