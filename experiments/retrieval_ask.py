@@ -7,7 +7,8 @@ from typing import Any
 
 from experiments import contract, process
 from mlsd_jax import sealed
-from mlsd_jax.encoder.encoder import CrossEncoder, Encoder, load_cross_encoder, load_encoder
+from mlsd_jax.encoder import model_folder
+from mlsd_jax.encoder.encoder import Encoder, PairScorer, load_cross_encoder, load_encoder
 from mlsd_jax.errors import UserError
 from mlsd_jax.printable import printable
 from mlsd_jax.retrieval import answers, calibration, expansion, store, terminal
@@ -77,10 +78,17 @@ def open_encoder(run: contract.Run) -> Encoder:
 def open_searcher(run: contract.Run, opened: store.Store, encoder: Encoder) -> Searcher:
   """The index with the models that search it."""
   folder = run.config.cross_encoder
-  cross: CrossEncoder | None = None
-  if folder and run.config.search.rerank:
-    cross = load_cross_encoder(folder, dtype=run.config.encoder.dtype)
-  return Searcher(opened, encoder, search_config(run.config.search), cross)
+  scorer = _open_scorer(folder, run.config.encoder.dtype) if folder and run.config.search.rerank else None
+  return Searcher(opened, encoder, search_config(run.config.search), scorer)
+
+
+def _open_scorer(folder: str, dtype: str) -> PairScorer:
+  """A cross-encoder, or a decoder that is asked for yes or no."""
+  from mlsd_jax.language_model import relevance
+
+  if relevance.is_decoder(model_folder.source_folder(folder)):
+    return relevance.load_reranker(folder, dtype=dtype)
+  return load_cross_encoder(folder, dtype=dtype)
 
 
 def search_config(section: Mapping[str, Any]) -> SearchConfig:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,16 @@ DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 BATCH_TOKENS = {'cpu': 1024}  # rows x length of a batch by platform: on a CPU what fits the cache
 _BATCH_TOKENS_ELSE = 65536
 _IN_FLIGHT = 2  # batches handed to the device before the first result is fetched
+
+
+class PairScorer(Protocol):
+  """What reranking takes: a CrossEncoder, or a decoder that says yes or no (language_model/relevance.py)."""
+
+  def score_pairs(
+    self, pairs: Sequence[tuple[str, str]], *, progress: Callable[[int], None] | None = None
+  ) -> np.ndarray:
+    """Relevance [N] float32 of each (query, passage): higher is better."""
+    ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

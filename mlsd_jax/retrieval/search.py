@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from mlsd_jax.encoder.encoder import CrossEncoder, Encoder
+from mlsd_jax.encoder.encoder import Encoder, PairScorer
 from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.bm25 import top
 from mlsd_jax.retrieval.fusion import FUSIONS, best, fuse, weighted_fusion
@@ -72,7 +72,7 @@ class Found:
 class Searcher:
   """A store with the models that search it."""
 
-  def __init__(self, store: Store, encoder: Encoder, config: SearchConfig, cross_encoder: CrossEncoder | None = None):
+  def __init__(self, store: Store, encoder: Encoder, config: SearchConfig, cross_encoder: PairScorer | None = None):
     """Raises UserError if the config needs reranking and there is no cross-encoder."""
     if config.rerank and cross_encoder is None:
       raise UserError(

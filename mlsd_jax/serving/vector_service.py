@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlsd_jax.encoder.encoder import CrossEncoder, Encoder
+from mlsd_jax.encoder.encoder import Encoder, PairScorer
 from mlsd_jax.serving.batching import Batcher
 
 
@@ -23,7 +23,7 @@ class VectorService:
     self,
     name: str,
     encoder: Encoder,
-    cross_encoder: CrossEncoder | None = None,
+    cross_encoder: PairScorer | None = None,
     *,
     created: int = 0,
     max_waiting: int = 256,
