@@ -5,7 +5,8 @@
 Text and vectors are made, the encoder and the indexes are real. Words are drawn by Zipf's law out of 500,000, 100 a
 chunk and ten chunks a page; a query has three to nine of them, common ones included; vectors are those of
 benchmarks/ann.py. The process keeps to one core before JAX starts. BM25 over pages and chunks, encoding of the query
-by all-MiniLM-L6-v2, the search of the vectors and the fusion are timed as in `Searcher`.
+by all-MiniLM-L6-v2, the search of the vectors and the fusion are timed as in `Searcher`; the answer is its three
+sentences out of the first five pages, whose texts are the chunks' words in sentences of ten, read for the first time.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import os
 import pathlib
 import tempfile
 import time
-import types
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,6 @@ def main() -> None:
   chunks = index_words(ids)
   starts = np.searchsorted(owner, np.arange(owner[-1] + 1))
   whole = index_words(np.split(ids, starts[1:]))
-  del ids
   print(
     f'BM25 of {options.chunks:,} chunks and {len(starts):,} pages built in {time.perf_counter() - began:.0f} s',
     flush=True,
@@ -45,26 +44,57 @@ def main() -> None:
 
   os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
   from mlsd_jax.encoder.encoder import load_encoder
+  from mlsd_jax.retrieval import answers
   from mlsd_jax.retrieval.search import SearchConfig, Searcher
 
-  store = types.SimpleNamespace(
-    bm25_pages=whole,
-    bm25_chunks=chunks,
-    vectors=vectors,
-    owner=owner,
-    starts=starts,
-    folders=[''] * len(starts),
-    rows=lambda ids: ids,
-  )
+  store = MadeStore(ids, whole, chunks, vectors, owner, starts)
   searcher = Searcher(store, load_encoder(), SearchConfig())  # type: ignore[arg-type]
   queries = [' '.join(f'w{word}' for word in words(rng, rng.integers(3, 10))) for _ in range(options.queries)]
   for query in queries[:20]:
-    searcher.search(query)
-  laps = [searcher.search(query).milliseconds for query in queries]
-  laps = [lap | {'in all': sum(lap.values())} for lap in laps]
-  print(f'{len(queries)} queries, one core, milliseconds\n{"":<8}{"p50":>8}{"p95":>8}{"p99":>8}')
+    answers.answer(searcher, query, searcher.search(query))
+  laps = []
+  for query in queries[20:]:
+    found = searcher.search(query)
+    began = time.perf_counter()
+    said = answers.answer(searcher, query, found)
+    assert said.citations
+    lap = {**found.milliseconds, 'answer': 1000 * (time.perf_counter() - began)}
+    laps.append(lap | {'in all': sum(lap.values())})
+  print(f'{len(laps)} queries, one core, milliseconds\n{"":<8}{"p50":>8}{"p95":>8}{"p99":>8}')
   for name in laps[0]:
     print(f'{name:<8}' + ''.join(f'{np.percentile([lap[name] for lap in laps], q):8.1f}' for q in (50, 95, 99)))
+
+
+class MadeStore:
+  """What `Searcher` and `answer` need of a store: pages of chunks of a hundred words each."""
+
+  def __init__(self, ids: np.ndarray, pages: Any, chunks: Any, vectors: Any, owner: np.ndarray, starts: np.ndarray):
+    self._ids = ids
+    self.bm25_pages, self.bm25_chunks, self.vectors = pages, chunks, vectors
+    self.owner, self.starts = owner, starts
+    self.folders, self.groups = [''] * len(starts), np.arange(len(starts))
+    self.num_chunks = len(owner)
+
+  def rows(self, ids: np.ndarray) -> np.ndarray:
+    return ids
+
+  def _chunk_words(self, row: int) -> str:
+    sentences = self._ids[row].reshape(-1, 10).tolist()
+    return ' '.join(' '.join(f'w{word}' for word in sentence).capitalize() + '.' for sentence in sentences)
+
+  def page(self, number: int) -> Any:
+    from mlsd_jax.retrieval.page import Page
+
+    first = int(self.starts[number])
+    last = int(self.starts[number + 1]) if number + 1 < len(self.starts) else self.num_chunks
+    text = ' '.join(self._chunk_words(row) for row in range(first, last))
+    return Page(str(number), f'Page {number}', text)
+
+  def chunk(self, row: int) -> Any:
+    from mlsd_jax.retrieval.chunking import Chunk
+
+    lengths = [len(self._chunk_words(each)) + 1 for each in range(int(self.starts[self.owner[row]]), row + 1)]
+    return Chunk(sum(lengths[:-1]), sum(lengths) - 1)
 
 
 def words(rng: np.random.Generator, shape) -> np.ndarray:

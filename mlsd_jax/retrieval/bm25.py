@@ -15,10 +15,11 @@ import numpy as np
 
 from mlsd_jax import files
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval import terms
+from mlsd_jax.retrieval import compiled_scores, terms
 from mlsd_jax.retrieval.terms import Analyzer
 
 _BLOCK = 2**22  # terms that are sorted at a time
+_COMPILED_FROM = 2048  # texts
 _ARRAYS = ('starts', 'rows', 'counts', 'lengths')
 
 
@@ -150,12 +151,12 @@ class BM25:
   def scores(self, query: str) -> np.ndarray:
     """float32 [N]: the score of every text, 0 where no term is shared."""
     scores = np.zeros(self.size, np.float32)
+    add = (compiled_scores.load() if self.size >= _COMPILED_FROM else None) or _add
     for term, times in collections.Counter(self._analyze(query)).items():
       found = self._find(term)
       weight = np.float32(times * self._idf(sum(len(rows) for rows, _ in found)))
       for rows, counts in found:
-        often = counts.astype(np.float32)
-        scores[rows] += weight * often / (often + self._saturation[rows])
+        add(scores, rows, counts, self._saturation, weight)
     return scores
 
   def _find(self, term: str) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -211,9 +212,16 @@ class BM25:
     if version != terms.VERSION:
       raise UserError(f'the terms in {folder} are of version {version}, not {terms.VERSION}: build again')
     del written['size']
-    arrays = {name: np.load(folder / f'{name}.npy', mmap_mode='r') for name in _ARRAYS}
+    # As plain arrays over the same memory: NumPy takes microseconds more for each step on a memmap.
+    arrays = {name: np.asarray(np.load(folder / f'{name}.npy', mmap_mode='r')) for name in _ARRAYS}
     numbers = {term: number for number, term in enumerate(files.read_json(folder / 'terms.json'))}
     return cls([(Postings(numbers, **arrays), None)], BM25Config(**written))
+
+
+def _add(scores: np.ndarray, rows: np.ndarray, counts: np.ndarray, saturation: np.ndarray, weight: np.float32) -> None:
+  """What compiled_scores.py does."""
+  often = counts.astype(np.float32)
+  scores[rows] += weight * often / (often + saturation[rows])
 
 
 def top(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

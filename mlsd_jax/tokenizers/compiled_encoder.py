@@ -12,11 +12,9 @@ import dataclasses
 import functools
 from typing import Any
 
-import numba
 import numpy as np
 
-from mlsd_jax.folders import cache_folder
-from mlsd_jax.tokenizers import fast
+from mlsd_jax.tokenizers import fast, machine_code
 
 KINDS = {name: number for number, name in enumerate(fast.COMPILED)}
 _GPT2, _CL100K, _GPT4, _O200K = KINDS.values()
@@ -39,18 +37,7 @@ _OFFSET, _PRIME, _SHIFT = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3
 _REMEMBERED = 1 << 16  # places for pieces that are several tokens, of a long text
 
 
-def _jit() -> Any:
-  """numba.njit, which keeps machine code in the cache folder; where no folder can be written, each process compiles."""
-  settings: Any = numba.config
-  settings.CACHE_DIR = settings.CACHE_DIR or str(cache_folder() / 'numba')  # NUMBA_CACHE_DIR, if that is set
-  try:
-    numba.njit(cache=True)(lambda: 0)
-  except RuntimeError:
-    return numba.njit
-  return functools.partial(numba.njit, cache=True)
-
-
-_compiled = _jit()
+_compiled = machine_code.jit()
 
 
 @dataclasses.dataclass(frozen=True)

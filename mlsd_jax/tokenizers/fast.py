@@ -4,15 +4,13 @@ Nothing else calls tiktoken's core, as it does not come through everything.
 """
 
 import itertools
-import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from mlsd_jax import folders
-from mlsd_jax.tokenizers import base
+from mlsd_jax.tokenizers import base, machine_code
 from mlsd_jax.tokenizers.patterns import Pattern
 
 # Ours is two to three times as fast, but takes about a second to load (and seconds to compile, the first time on a
@@ -52,7 +50,7 @@ def _compiled(encoding: Any, pattern: Pattern, characters: int) -> Any:
     encoder.encode('It compiles, or loads.')
   except Exception:
     encoder = None
-    shutil.rmtree(folders.cache_folder() / 'numba', ignore_errors=True)  # the next process compiles anew
+    machine_code.forget()
   _encoders[encoding] = encoder
   return encoder
 

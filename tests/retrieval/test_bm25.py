@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval import bm25
+from mlsd_jax.retrieval import bm25, compiled_scores
 from mlsd_jax.retrieval.bm25 import BM25, Analyzer, BM25Config, top
 from mlsd_jax.retrieval.terms import _fold
 
@@ -55,6 +55,19 @@ def test_changes_are_a_rebuild(texts, changes, query):
   assert index.size == rebuilt.size
   np.testing.assert_allclose(index.scores(query), rebuilt.scores(query), atol=1e-6)
   np.testing.assert_array_equal(index.idf(query.split()), rebuilt.idf(query.split()))
+
+
+def test_machine_code_gives_the_same_bits(tmp_path, monkeypatch):
+  texts = [f'{" file" * (n % 7)} copy {"tree" * (n % 3)} {"x y " * (n % 11)}' for n in range(300)]
+  built = BM25.build(texts, BM25Config())
+  built.save(tmp_path / 'bm25')
+  changed = built.changed(np.array([-1, *range(299)]), ['a copy of a file'])
+  for index in (built, BM25.open(tmp_path / 'bm25'), changed):
+    plain = index.scores('copy file file tree')
+    with monkeypatch.context() as patch:
+      patch.setattr(bm25, '_COMPILED_FROM', 1)
+      assert compiled_scores.load() is not None
+      np.testing.assert_array_equal(index.scores('copy file file tree'), plain)
 
 
 @given(TEXTS, st.integers(1, 6))
