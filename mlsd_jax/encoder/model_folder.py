@@ -79,7 +79,7 @@ def load(folder_or_name: str | os.PathLike[str] = MINILM) -> Loaded:
   folder = source_folder(folder_or_name)
   content = _object(folder / 'config.json')
   params, config = _read_modern(folder, content) if _is_modern(content) else _read_bert(folder, content)
-  tokenizer = tokenizer_files.read(folder, roberta=content.get('model_type') == ROBERTA)
+  tokenizer = tokenizer_files.read(folder, content.get('model_type', 'bert'))
   if tokenizer.vocab_size > config.vocab_size:
     raise UserError(f'{folder} has {tokenizer.vocab_size} pieces in its vocabulary but {config.vocab_size} embeddings')
   usage = modules.read_usage(folder, str(folder_or_name), config.context_length)

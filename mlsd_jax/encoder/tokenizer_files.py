@@ -31,8 +31,8 @@ _BERT: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 
 
-def read(folder: pathlib.Path, *, roberta: bool) -> EncoderTokenizer:
-  """BERT's WordPiece, XLM-R's pieces (where `roberta`, or gte has them), or ModernBERT's byte-level BPE.
+def read(folder: pathlib.Path, model_type: str) -> EncoderTokenizer:
+  """WordPiece where `model_type` is bert, XLM-R's pieces where it is xlm-roberta; else those or byte-level BPE.
 
   A text is cut at the model's own length from the left, and padding counts for nothing, whatever length tokenizer.json
   has for both: that is what sentence-transformers does. Special tokens are cut out of no text.
@@ -43,9 +43,9 @@ def read(folder: pathlib.Path, *, roberta: bool) -> EncoderTokenizer:
   settings, content = _optional(folder / SETTINGS), _optional(folder / TOKENIZER)
   kind = (content.get('model') or {}).get('type')
   _check_edges(folder, settings, content)
-  if kind == 'BPE':
+  if kind == 'BPE' and model_type not in ('bert', 'xlm-roberta'):
     return _byte_level(folder / TOKENIZER, content)
-  if roberta or kind == 'Unigram':
+  if model_type == 'xlm-roberta' or (kind == 'Unigram' and model_type != 'bert'):
     if not content:
       raise UserError(
         f'{folder} has no {TOKENIZER}, which transformers writes: AutoTokenizer.from_pretrained(X).save_pretrained(X)'
