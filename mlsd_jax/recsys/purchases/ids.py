@@ -5,6 +5,7 @@ import polars as pl
 from mlsd_jax.recsys.purchases.numbers import EMPTY
 
 _DECIMAL = r'^-?\d+\.0+$'
+_ROUNDED = r'^\d([.,]\d+)?[eE]\+\d+$'  # 5.70123E+12 of a number of 13 digits
 
 
 def read_ids(rows: pl.LazyFrame, name: str) -> tuple[pl.Expr, tuple[str, ...]]:
@@ -32,6 +33,10 @@ def read_ids(rows: pl.LazyFrame, name: str) -> tuple[pl.Expr, tuple[str, ...]]:
     read = pl.when(read.str.contains(_DECIMAL)).then(read.str.replace(r'\.0+$', '')).otherwise(read)
     if not _say_nothing(others):
       notes += _tell(decimals, f'{what} ids that end in .0 beside others, read without it')
+  notes += _tell(
+    known.filter(pl.col('text').str.contains(_ROUNDED)),
+    f'{what} ids that a spreadsheet rounded, so that several may have become one (export them as text)',
+  )
   seen = pl.col('text').str.normalize('NFKC').str.replace_all(r'\p{Cf}', '').str.strip_chars()
   looks = seen.str.to_lowercase().str.replace(r'^0+(\w)', '$1')
   alike = known.select('text').unique().with_columns(looks.alias('looks')).filter(pl.col('looks').is_duplicated())

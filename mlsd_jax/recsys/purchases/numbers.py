@@ -17,7 +17,11 @@ from mlsd_jax.errors import UserError
 
 DECIMALS = {'point': '.', 'comma': ','}
 _EXAMPLES = 3
-EMPTY = ('', 'nan', 'null', 'none', 'na', 'nat')
+# What stands where nothing is: of programs, databases (\\N), and a spreadsheet's formula that failed.
+EMPTY = (
+  *('', 'nan', 'null', 'none', 'na', 'nat', 'n/a', '<na>', r'\n'),
+  *('#n/a', '#null!', '#ref!', '#value!', '#div/0!', '#name?', '#num!'),
+)
 _DASHES = r'[\p{Pd}\u{2212}\u{207B}]'
 # Words behind which stands another number than the digits say.
 _SCALES = (

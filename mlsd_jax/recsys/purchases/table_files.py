@@ -15,7 +15,7 @@ from mlsd_jax.recsys.purchases.text_files import scan_text
 
 _WORKBOOKS = ('.xlsx', '.xlsm', '.xlsb', '.xls', '.ods')
 _PARQUET = ('.parquet', '.pq')
-_TEXT = ('.csv', '.tsv', '.txt', '.gz')
+_TEXT = ('.csv', '.tsv', '.txt', '.dat', '.data', '.gz')
 _VALUE = re.compile(
   r'[-+]?[\d.,]+|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*|'
 )  # what names no column: a number, a day, nothing

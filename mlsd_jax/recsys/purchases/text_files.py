@@ -8,6 +8,7 @@ import codecs
 import csv
 import io
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -20,12 +21,17 @@ from mlsd_jax.errors import UserError
 
 _AT_ONCE = 1 << 24  # bytes
 _SEPARATORS = ',;\t|'
+# A line of ratings as MovieLens has them, without names before them: u.data with tabs, ratings.dat with '::'.
+_MOVIELENS = re.compile(r'\d+(\t|::)\d+\1\d(?:\.\d)?\1\d{8,10}')
+_SEPARATOR_LINE = re.compile(rb'(?:\xef\xbb\xbf)?sep=([\x01-\x7f])\r?\n')
+_RATED = ('user_id', 'item_id', 'rating', 'time')
 _BOMS = {codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
 
 
 def scan_text(source: pathlib.Path | bytes, what: str, *, packed: bool = False) -> tuple[pl.LazyFrame, tuple[str, ...]]:
   """Its rows, every column text, and what was taken for granted. (A file that is packed, or no UTF-8, is read into
-  memory, and so is one with quotation marks.)
+  memory, and so is one with quotation marks.) The first line names the columns, but for MovieLens's u.data and
+  ratings.dat, which have none.
 
   Args:
     what: the file in messages.
@@ -37,14 +43,23 @@ def scan_text(source: pathlib.Path | bytes, what: str, *, packed: bool = False) 
   if packed:
     source = reading.unpack(source, what)
   source, notes = _as_utf8(source, what)
-  with _opened(source) as file:
-    line = file.readline(_AT_ONCE)
+  line = _first_line(source)
+  if b'\r' in line and not line.endswith(b'\n'):  # lines end as on the first Macintosh
+    source = _whole(source).replace(b'\r', b'\n')
+    line = _first_line(source)
+  said = _SEPARATOR_LINE.fullmatch(line)  # as spreadsheets write and read it
+  if said:
+    source = _whole(source)[len(line) :]
+    line = _first_line(source)
   if len(line) == _AT_ONCE:
     raise UserError(f'{what} is no table: its first line has more than {_AT_ONCE / 2**20:.0f} MB')
   head = line.decode('utf-8-sig')
   if not head.strip():
     raise UserError(f'{what} is empty: its first line must name the columns')
-  separator = max(_SEPARATORS, key=head.count)
+  if movielens := _MOVIELENS.fullmatch(head.rstrip('\r\n')):
+    notes += (f'{what} is read as MovieLens has it, without a line of names: {", ".join(_RATED)}',)
+    return _read_ratings(source, movielens[1], what), notes
+  separator = said[1].decode() if said else max(_SEPARATORS, key=head.count)
   if not _has_quotes(source):
     _check_lines(source, separator, what)
     return pl.scan_csv(source, separator=separator, infer_schema=False, quote_char=None), notes
@@ -54,6 +69,11 @@ def scan_text(source: pathlib.Path | bytes, what: str, *, packed: bool = False) 
 
 def _opened(source: pathlib.Path | bytes) -> BinaryIO:
   return io.BytesIO(source) if isinstance(source, bytes) else source.open('rb')
+
+
+def _first_line(source: pathlib.Path | bytes) -> bytes:
+  with _opened(source) as file:
+    return file.readline(_AT_ONCE)
 
 
 def _parts(source: pathlib.Path | bytes) -> Iterator[bytes]:
@@ -129,6 +149,13 @@ def _check_lines(source: pathlib.Path | bytes, separator: str, what: str) -> Non
   found = ragged.collect(engine='streaming')
   if found.height:
     _refuse(what, int(found['number'][0]), int(found['width'][0]), int(first))
+
+
+def _read_ratings(source: pathlib.Path | bytes, separator: str, what: str) -> pl.LazyFrame:
+  _check_lines(source, separator, what)
+  line = pl.col('line').str.strip_chars_start('\ufeff').str.strip_chars_end('\r')
+  fields = line.str.split_exact(separator, len(_RATED) - 1).struct.rename_fields(_RATED)
+  return pl.scan_lines(source).filter(line.str.strip_chars() != '').select(fields.alias('fields')).unnest('fields')
 
 
 def _check_quoted(source: pathlib.Path | bytes, separator: str, what: str) -> list[str]:

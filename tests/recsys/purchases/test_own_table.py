@@ -4,6 +4,7 @@ import datetime
 import gzip
 import zipfile
 
+import numpy as np
 import polars as pl
 import pytest
 import xlsxwriter
@@ -34,6 +35,34 @@ def test_the_separator_is_found_out(tmp_path, separator):
   assert (data.num_users, data.num_items, data.categories) == (2, 2, ('kind',))
   assert data.users['id'].to_list() == ['01', '2']  # text: no zero is lost
   assert data.notes == ()
+
+
+@pytest.mark.parametrize('form', ['the first Macintosh', 'a separator that is said', 'both'])
+def test_what_spreadsheets_write_around_a_table_is_read(tmp_path, form):
+  plain = _table(tmp_path, ';', kind=['k', 'k, l', 'l']).read_text()
+  text = plain if form == 'the first Macintosh' else f'sep=;\n{plain}'
+  path = tmp_path / 'log.csv'
+  path.write_bytes((text if form == 'a separator that is said' else text.replace('\n', '\r')).encode())
+  data = own_table.read_table(path, COLUMNS, ('kind',))
+  assert (data.num_users, data.num_items, data.notes) == (2, 2, ())
+  (tmp_path / 'plain.csv').write_text(plain)
+  assert data.events.equals(own_table.read_table(tmp_path / 'plain.csv', COLUMNS, ('kind',)).events)
+
+
+@pytest.mark.parametrize('nothing', ['#N/A', r'\N', '<NA>', 'N/A', '#REF!', 'NaN'])
+def test_an_id_that_says_nothing_is_no_user(tmp_path, nothing):
+  data = own_table.read_table(_table(tmp_path, who=['1', nothing, '3']), COLUMNS)
+  assert data.users['id'].to_list() == ['1', '3']
+  assert data.notes == ('left out: 1 of 3 lines, without a user',)
+
+
+def test_ids_that_a_spreadsheet_rounded_are_told(tmp_path):
+  data = own_table.read_table(_table(tmp_path, what=['5.70123E+12', '5.70123E+12', '5701230000000']), COLUMNS)
+  assert data.num_items == 2
+  assert data.notes == (
+    'item ids that a spreadsheet rounded, so that several may have become one (export them as text): '
+    "2 lines, such as '5.70123E+12'",
+  )
 
 
 def test_csv_and_parquet_give_the_same(tmp_path):
@@ -351,6 +380,56 @@ def test_ratings_become_events_from_a_threshold_on(tmp_path):
     own_table.read_table(path, COLUMNS | {'rating': 'rating'})
   with pytest.raises(UserError, match='min_rating requires a column of ratings'):
     own_table.read_table(_table(tmp_path), COLUMNS, (), Reading(min_rating=4.0))
+
+
+def movielens(folder, name, ratings):
+  """A file of ratings [(user, item, stars, second)] as MovieLens has them by that name."""
+  separator = {'u.data': '\t', 'ratings.dat': '::', 'ratings.csv': ','}[name]
+  lines = [separator.join(map(str, row)) for row in ratings]
+  names = ['userId,movieId,rating,timestamp'] if name == 'ratings.csv' else []
+  path = folder / name
+  path.write_text('\n'.join([*names, *lines]) + '\n')
+  return path
+
+
+def ratings_of(seed, half):
+  """Of 40 users, who rate each film once, within a year; half stars in the later collections."""
+  rng = np.random.default_rng(seed)
+  stars = rng.integers(1, 11, 1200) / 2 if half else rng.integers(1, 6, 1200)
+  pairs = rng.permutation(40 * 60)[:1200]
+  seconds = rng.integers(874_724_710, 893_286_638, 1200)
+  return [
+    (p // 60 + 1, p % 60 + 1, s, t) for p, s, t in zip(pairs.tolist(), stars.tolist(), seconds.tolist(), strict=True)
+  ]
+
+
+@pytest.mark.parametrize('half', [False, True])
+def test_ratings_in_each_of_movielens_forms_are_the_same(tmp_path, half):
+  ratings = ratings_of(0, half)
+  names = {'user_id': 'userId', 'item_id': 'movieId', 'rating': 'rating', 'time': 'timestamp'}
+  read = lambda name, reading: own_table.read_table(
+    movielens(tmp_path, name, ratings), names if name == 'ratings.csv' else {}, (), reading
+  )
+  liked, every = Reading(min_rating=4.0), Reading(ratings=True)
+  for reading, kept in ((liked, [row for row in ratings if row[2] >= 4]), (every, ratings)):
+    found = [read(name, reading) for name in ('u.data', 'ratings.dat', 'ratings.csv')]
+    for data in found:
+      assert data.events.height == len(kept)
+      assert data.events.equals(found[0].events)
+      assert data.users['id'].to_list() == found[0].users['id'].to_list()
+      assert sorted(data.items['id']) == sorted({str(row[1]) for row in kept})
+    assert [any('as MovieLens has it' in note for note in data.notes) for data in found] == [True, True, False]
+  assert sorted(found[0].events['rating'].to_list()) == sorted(row[2] for row in ratings)
+
+
+@pytest.mark.parametrize(
+  ('name', 'line', 'number'), [('u.data', '3\t4\t5', 6), ('ratings.dat', '3::4::5', 6), ('ratings.csv', '3,4,5', 7)]
+)
+def test_a_rating_that_is_cut_short_is_named(tmp_path, name, line, number):
+  path = movielens(tmp_path, name, ratings_of(0, half=False)[:5])
+  path.write_text(path.read_text() + line + '\n')
+  with pytest.raises(UserError, match=f'line {number} has 3 fields'):
+    own_table.read_table(path, {}, (), Reading(ratings=True))
 
 
 @pytest.mark.parametrize('suffix', ['csv.gz', 'zip', 'xlsx'])
