@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 import pathlib
 import re
 import shlex
@@ -129,6 +130,9 @@ def parity(tmp_path):
       'HOME': str(tmp_path),
       'JAX_NUM_CPU_DEVICES': str(devices),
     }
+    # Compiled programs and sources are those of the run of tests: making them anew is most of a process's time.
+    shared = ('MLSD_CACHE_DIR', 'PYTHONPYCACHEPREFIX')
+    environment |= {name: os.environ[name] for name in shared if name in os.environ}
     return subprocess.run([*command, *more], cwd=tmp_path, env=environment, capture_output=True, text=True)
 
   return run

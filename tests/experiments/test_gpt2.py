@@ -2,9 +2,6 @@
 
 import io
 import json
-import os
-import signal
-import subprocess
 import sys
 
 import jax
@@ -234,32 +231,3 @@ def test_unreadable_text_is_one_line(call, text, content, message):
   code, _, err = call('--workdir=w')
   assert code == 2
   assert message in err
-
-
-@pytest.mark.slow
-def test_sigterm_in_the_middle_then_the_same_command(tmp_path, text):
-  """The process exits cleanly; the second sitting ends with the metrics of an undisturbed run."""
-  command = [sys.executable, '-m', 'experiments.gpt2', f'--config.data.source={text}', '--config.data.tokenizer=char']
-  command += [*SMALL, '--config.data.split=contiguous', '--config.train.steps=400']
-  environment = {**os.environ, 'JAX_NUM_CPU_DEVICES': '1'}
-  run = lambda workdir: subprocess.Popen(
-    [*command, f'--workdir={tmp_path / workdir}'], env=environment, stdout=subprocess.PIPE, text=True
-  )
-  whole = run('whole')
-  assert whole.communicate(timeout=300)
-  assert whole.returncode == 0
-  first = run('parts')
-  for line in first.stdout:
-    if line.startswith('step 50'):
-      first.send_signal(signal.SIGTERM)
-      break
-  out, _ = first.communicate(timeout=300)
-  assert first.returncode == 0
-  assert 'stop requested' in out
-  assert not (tmp_path / 'parts' / 'result.json').exists()
-  second = run('parts')
-  out, _ = second.communicate(timeout=300)
-  assert 'resumed from step' in out
-  result = lambda name: json.loads((tmp_path / name / 'result.json').read_text())
-  assert result('parts')['val_loss'] == result('whole')['val_loss']
-  assert (tmp_path / 'parts' / 'samples.txt').read_text() == (tmp_path / 'whole' / 'samples.txt').read_text()

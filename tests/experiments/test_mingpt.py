@@ -12,7 +12,11 @@ pytestmark = pytest.mark.slow
 
 SHORT = ['--config.max_steps=20', '--config.train.eval_every=10']
 SAMPLE = ['--config.sample.max_new_tokens=20']
-RUNGS = ["--config.climb=('bigram','residual_mlps','block1_heads2')"]
+RUNGS = [
+  "--config.climb=('bigram','residual_mlps','block1_heads2')",
+  *('--config.rungs.residual_mlps.model.embed_dim=16', '--config.rungs.block1_heads2.model.embed_dim=16'),
+]
+SMALL = ['model.num_layers=1', 'model.num_heads=2', 'model.embed_dim=16', 'train.batch_size=16']
 
 
 @pytest.fixture
@@ -23,8 +27,11 @@ def call(tmp_path, monkeypatch, capsys):
   (tmp_path / 'song.txt').write_text('\n'.join(lines))
 
   def call(*arguments, source='song.txt'):
-    of_problem = {'--mode=adder', '--mode=sort', '--mode=seq2seq'} & {*arguments}
-    given = SHORT if of_problem else [f'--config.data.source={source}', *SHORT, *RUNGS, *SAMPLE]
+    problem = next((name for name in ('adder', 'sort', 'seq2seq') if f'--mode={name}' in arguments), None)
+    small = [*SMALL, 'model.feedforward_dim=16'] if problem == 'seq2seq' else SMALL
+    of_problem = [f'--config.{problem}.{option}' for option in small]
+    of_ladder = [f'--config.data.source={source}', *RUNGS, *SAMPLE]
+    given = [*SHORT, *(of_problem if problem else of_ladder)]
     code = mingpt.main(['--workdir=w', *given, *arguments])
     return code, *capsys.readouterr()
 
