@@ -73,6 +73,9 @@ def parse(
   renamed: Mapping[str, str],
   repeated: Sequence[str] = (),
 ) -> tuple[Run, str]:
+  for argument in argv:
+    if any('\ud800' <= character <= '\udfff' for character in argument):  # bytes that Python could not read
+      raise UserError(f'the argument {argument!a} is no text in UTF-8; rename what it names')
   argv, overruled = _last_of_each(argv, {*(f'config.{key}' for key in repeated), *_multi_flags(values)})
   for argument in argv:
     config_files.check_name('--' + argument.partition('=')[0].lstrip('-'), renamed)

@@ -104,7 +104,8 @@ class _Writer:
     return '\n\n'.join(part for part in self._done if part) + '\n'
 
   def title(self, words: str) -> None:
-    self.first_title = self.first_title or words
+    if not self.open['svg']:  # whose title is that of a picture
+      self.first_title = self.first_title or words
 
   def opened(self, tag: str) -> None:
     if tag in _DROPPED:

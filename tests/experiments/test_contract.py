@@ -99,6 +99,8 @@ def test_overrides_reach_the_config(call):
     (['--speed=9'], 'speed'),
     (['stray'], "unexpected argument 'stray'"),
     (['--workdir'], 'workdir'),
+    (['--workdir=a\udcff'], r"'--workdir=a\udcff' is no text in UTF-8"),
+    (['--config.note=\udce9'], 'is no text in UTF-8'),
     (['--num_processes=2'], 'coordinator'),
     (['--mode=fail'], 'error: the disk is full'),
   ],

@@ -219,6 +219,12 @@ def test_html_keeps_what_is_read_and_drops_the_rest():
   assert '    return 1' in text
 
 
+def test_the_title_of_a_picture_is_not_the_pages():
+  picture = '<svg><title>icon</title><text>x</text></svg>'
+  assert html_to_markdown(f'<p>{picture}</p><h1>Real</h1>')[0] == 'Real'
+  assert html_to_markdown(f'{picture}<title>Page</title>')[0] == 'Page'
+
+
 BOMBS = ('<div>', '<svg>', '</x>', '<p', '<!--', '&lt;', '<a title="', '<a ">', '<script>', '<pre>', '<', '<![CDATA[')
 
 
