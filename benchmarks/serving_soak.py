@@ -36,8 +36,9 @@ from benchmarks.serving_answers import ASKS, Answers, WrongAnswerError, check
 
 GROWTH = 0.02  # of memory, that is allowed
 REPLACED = ('gpt2', 'recsys', 'makemore', 'gpt2', 'recsys')
-# Shares of the time. The server is warm when it holds two versions of each that is replaced.
-_KILL, _REPLACE, _WARM = 0.05, (0.15, 0.2, 0.25, 0.55, 0.75), 0.35
+# Shares of the time. The server is warm when it holds two versions of each that is replaced; a third is closed once it
+# was idle for two minutes, which must be over at the end.
+_KILL, _REPLACE, _WARM = 0.05, (0.1, 0.15, 0.2, 0.5, 0.6), 0.4
 _JUDGED = 5.0  # minutes from which on memory is judged: a shorter time is all warming up
 _WAIT = 600.0  # seconds that a server may take to be ready
 BROKEN = (
@@ -350,6 +351,8 @@ def report(options, load: Load, done, rss, lost: int, twice: int, ending: str) -
   print(f'refused because busy {busy}; {events} purchases, {lost} lost, {twice} counted twice')
   killed, before, after = done['kill'], np.median(warm) / 2**20, np.median(late) / 2**20
   print(f'killed {killed} time, replaced {sum(done.values()) - killed} times; SIGTERM in a stream: {ending}')
+  tenths = [np.median([size for at, size in rss if int(10 * at / total) == tenth]) / 2**20 for tenth in range(10)]
+  print('memory by tenths of the time:', ', '.join(f'{size:.1f}' for size in tenths), 'MiB')
   print(f'memory {before:.1f} MiB warm, {after:.1f} MiB at the end: {100 * growth:+.2f}%')
   failed = bool(load.wrong) or lost or twice or (growth > GROWTH and options.minutes >= _JUDGED)
   print('FAILED' if failed else 'passed')

@@ -36,7 +36,7 @@ from mlsd_jax.serving.requests import (
 from mlsd_jax.serving.services import Services, find, name_models
 from mlsd_jax.serving.shop_routes import add_shop
 from mlsd_jax.serving.small_routes import add_small_systems
-from mlsd_jax.serving.text_service import token_text
+from mlsd_jax.serving.tokens import show_tokens
 from mlsd_jax.serving.waiting import answer_while_there
 from mlsd_jax.serving.web_page import add_page
 
@@ -255,13 +255,11 @@ def _add_own(app: FastAPI, services: Services, limits: Limits, metrics: Metrics)
     }
 
   @app.post('/v1/tokenize')
-  def tokenize(body: TokenizeRequest) -> dict[str, Any]:
+  def tokenize(body: TokenizeRequest) -> Response:
     """Ids of a text, and the characters that each has a part in."""
-    # No coroutine: offsets and pieces of a megabyte take seconds, in which a thread lets others be answered.
-    tokenizer = find(services.tokenizers, body.model)
-    ids = tokenizer.encode(body.text)
-    told = {'tokens': ids.tolist(), 'offsets': tokenizer.offsets(ids).tolist(), 'count': len(ids)}
-    return told | {'pieces': [token_text(tokenizer, token) for token in told['tokens']]} if body.pieces else told
+    # No coroutine: a megabyte takes a part of a second, in which a thread lets others be answered.
+    told = show_tokens(find(services.tokenizers, body.model), body.text, pieces=body.pieces)
+    return Response(told, media_type='application/json')
 
   @app.post('/v1/detokenize')
   def detokenize(body: DetokenizeRequest) -> dict[str, Any]:

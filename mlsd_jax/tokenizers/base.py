@@ -104,15 +104,24 @@ class Tokenizer(abc.ABC):
     A token that holds only some bytes of a character spans that character; one that stands for nothing is empty. What
     decoding puts before a token (WordPiece's spaces) is the token's.
     """
-    utf8 = codecs.getincrementaldecoder('utf-8')('replace')
-    spans, complete = [], 0
-    for place, number in enumerate(self._checked(ids).tolist()):
-      token = self._added_bytes(number, is_first=not place)
-      start = complete  # a character that an earlier token began is the next to be complete
-      complete += len(utf8.decode(token))
-      begun = bool(utf8.getstate()[0])
-      spans.append((start, complete + begun if token else start))
-    return np.array(spans, np.int64).reshape(-1, 2)
+    numbers = self._checked(ids)
+    # What a token adds is worked out once for each that occurs; then it is arithmetic over arrays.
+    occurs = np.zeros(self.vocab_size, bool)
+    occurs[numbers[1:]] = True
+    added = {number: self._added_bytes(number, is_first=False) for number in np.flatnonzero(occurs).tolist()}
+    parts = [self._added_bytes(number, is_first=True) for number in numbers[:1].tolist()]
+    parts += map(added.__getitem__, numbers[1:].tolist())
+    data = b''.join(parts)
+    try:
+      data.decode()
+    except UnicodeDecodeError:
+      return _spans_of_broken(parts)
+    ends = np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)))
+    starts = np.concatenate([[0], ends])[: len(parts)]
+    begins = np.frombuffer(data + b' ', np.uint8) & 0xC0 != 0x80  # [bytes + 1]: a character, or the end
+    begun = np.concatenate([[0], np.cumsum(begins[:-1])])
+    complete = begun - ~begins  # inside of a character, it is not
+    return np.stack([complete[starts], np.where(ends > starts, begun[ends], complete[starts])], axis=1)
 
   def _added_bytes(self, number: int, *, is_first: bool) -> bytes:
     """What a token adds to the bytes of the tokens before it, if there are any."""
@@ -136,6 +145,18 @@ class Tokenizer(abc.ABC):
     if bad.size:
       raise UserError(f'token id {bad[0]} is out of range: tokenizer {self.name} has ids 0 to {self.vocab_size - 1}')
     return array
+
+
+def _spans_of_broken(parts: Sequence[bytes]) -> np.ndarray:
+  """Tokenizer.offsets of tokens with these bytes, which are not UTF-8 together."""
+  utf8 = codecs.getincrementaldecoder('utf-8')('replace')
+  spans, complete = [], 0
+  for token in parts:
+    start = complete  # a character that an earlier token began is the next to be complete
+    complete += len(utf8.decode(token))
+    begun = bool(utf8.getstate()[0])
+    spans.append((start, complete + begun if token else start))
+  return np.array(spans, np.int64).reshape(-1, 2)
 
 
 class StreamDecoder:

@@ -29,6 +29,20 @@ def test_tokens_there_and_back(client):
   assert client.post('/v1/detokenize', json={'tokens': [10**6]}).status_code == 400
 
 
+def test_a_long_text_is_cut_as_a_short_one_is(client):
+  text = 'aé日🙂"\\\n' * 4000
+  said = client.post('/v1/tokenize', json={'text': text, 'pieces': True}).json()
+  assert said['tokens'] == list(text.encode())
+  assert said['count'] == len(said['tokens'])
+  part = client.post('/v1/tokenize', json={'text': text[:7], 'pieces': True}).json()
+  assert said['pieces'] == part['pieces'] * 4000
+  assert [end for _, end in said['offsets'][:13]] == [end for _, end in part['offsets']]
+  assert said['offsets'][-13:] == [[start + 27993, end + 27993] for start, end in part['offsets']]
+  assert client.post('/v1/tokenize', json={'text': '', 'pieces': True}).json() == {
+    'tokens': [], 'offsets': [], 'count': 0, 'pieces': []
+  }  # fmt: skip
+
+
 @pytest.mark.parametrize(
   ('path', 'status'),
   [('/nothing', 404), ('/v1/completions', 405), ('/v1/responses', 404), ('/v1/search', 405), ('/../etc/passwd', 404)],

@@ -1,3 +1,4 @@
+import codecs
 import itertools
 
 import numpy as np
@@ -170,6 +171,17 @@ def test_offsets_are_the_characters_of_each_token(text):
     assert end - start == 1 or text[start:end].encode() == token
   assert all(b[0] in (a[0], a[1]) for a, b in itertools.pairwise(offsets))
   assert not len(ids) or (offsets[0, 0], offsets[-1, 1]) == (0, len(text))
+
+
+@given(st.lists(st.sampled_from([97, 0xC3, 0xA9, 0xF0, 0x9F, 0x98, 0x80, 256, 257, 258])))
+def test_offsets_of_any_ids_are_those_of_characters_as_they_come(ids):
+  """Of a model, which may sample tokens that are no UTF-8 together."""
+  tokenizer = BPETokenizer([(97, 98), (0xF0, 0x9F), (256, 0xC3)])
+  utf8, spans, complete = codecs.getincrementaldecoder('utf-8')('replace'), [], 0
+  for number in ids:
+    start, complete = complete, complete + len(utf8.decode(tokenizer.decode_bytes([number])))
+    spans.append([start, complete + bool(utf8.getstate()[0])])
+  assert tokenizer.offsets(ids).tolist() == spans
 
 
 def test_decoding_errors_by_policy():
