@@ -1,4 +1,4 @@
-"""Newer versions of finished runs appear on disk while the server answers: they are served, and put back by one call."""
+"""Newer versions of finished runs appear on disk under requests: they are served, and put back by one call."""
 
 import concurrent.futures
 import pathlib
@@ -36,10 +36,11 @@ def make(version: int) -> None:
   """A run of each system; another version lies at the same place."""
   write_gpt2(pathlib.Path('runs/gpt2/own'), version)
   ByteTokenizer().save('runs/gpt2/own/tokenizer.json')
-  pathlib.Path('docs/mail.md').write_text(f'# Letters of year {version}\n\nNobody writes {"letters " * version}now.\n')
-  assert retrieval.main(['--workdir=runs/retrieval/own', *INDEX, *SMALL]) == 0
+  pathlib.Path('docs/mail.md').write_text(f'# Mail {version}\n\nHow to send mail in {version} steps.\n')
+  how = '--mode=update' if pathlib.Path('runs/retrieval/own').exists() else '--mode=build'
+  assert retrieval.main(['--workdir=runs/retrieval/own', how, *INDEX, *SMALL]) == 0
   new = pathlib.Path(f'new{version}/own')
-  assert makemore.main([f'--workdir={new}', *NAMES, *LADDER, f'--config.seed={version}']) == 0
+  assert makemore.main([f'--workdir={new}', *NAMES, *LADDER, f'--config.seeds=({version},)']) == 0
   shutil.rmtree('runs/makemore', ignore_errors=True)
   new.parent.rename('runs/makemore')
 
