@@ -11,12 +11,14 @@ $MLSD_API_KEYS, separated by commas, are the keys of which each request must bri
 import dataclasses
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments import contract
+from experiments import contract, process
 from experiments.listening import ends_at_once, listen
 from experiments.serve_systems import SYSTEMS, System
 from mlsd_jax.errors import UserError
@@ -82,14 +84,23 @@ def _add(system: System, workdir: pathlib.Path, name: str, settings: ServerConfi
 
 
 def prepare(run: contract.Run) -> None:
-  """Makes a small run of each system that has none, by its own command, and says what it prints."""
-  runs = run.config.runs
-  for name in _missing(runs):
-    command = [sys.executable, *SYSTEMS[name].command, f'--workdir={pathlib.Path(runs, name, "quickstart")}']
-    run.print(f'\n$ python {" ".join(command[1:])}')
-    code = subprocess.run(command, check=False).returncode
-    if code:
-      raise UserError(f'experiments.{name} ended with exit code {code}; the same command goes on where it stopped')
+  """Makes a small run of each system that has none, by its own command, and says what it prints and how long it took.
+
+  Raises:
+    UserError: some could not be made; the others were.
+  """
+  runs, missing, failed = run.config.runs, _missing(run.config.runs), []
+  for number, name in enumerate(missing, 1):
+    system, began = SYSTEMS[name], time.monotonic()
+    arguments = [*system.command, *system.smaller, f'--workdir={pathlib.Path(runs, name, "quickstart")}']
+    run.print(f'\n{number} of {len(missing)}: $ python {shlex.join(arguments)}')
+    code = subprocess.run([sys.executable, *arguments], check=False).returncode
+    if code == process.INTERRUPTED:
+      raise KeyboardInterrupt
+    failed += [f'experiments.{name} ended with exit code {code}'] if code else []
+    run.print(f'{name}: {time.monotonic() - began:.0f} s')
+  if failed:
+    raise UserError(f'{", ".join(failed)}; the same command goes on where it stopped')
   run.print(f'\neverything is under {runs}; python -m experiments.serve --config.runs={runs} serves it')
 
 

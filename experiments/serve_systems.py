@@ -37,7 +37,8 @@ class System:
 
   Attributes:
     what: it does, for the line that is printed.
-    command: makes a small run of it.
+    command: makes a run of it.
+    smaller: further arguments, with which it takes a minute or two.
     field: of Services that it is added to.
     is_finished: workdir -> whether there is something to serve.
     version: workdir -> what lies there now, None while it is not whole.
@@ -46,6 +47,7 @@ class System:
 
   what: str
   command: tuple[str, ...]
+  smaller: tuple[str, ...]
   field: str
   is_finished: Callable[[pathlib.Path], bool]
   version: Callable[[pathlib.Path], str | None]
@@ -170,6 +172,7 @@ SYSTEMS = {
   'gpt2': System(
     'writes text: /v1/completions',
     ('-m', 'experiments.gpt2'),
+    ('--config.train.steps=800',),
     'texts',
     lambda workdir: _of_text(workdir).exists() and (workdir / 'tokenizer.json').exists(),
     lambda workdir: _stamp(_of_text(workdir)),
@@ -178,6 +181,7 @@ SYSTEMS = {
   'mingpt': System(
     'writes text, a model a rung, and shows where it looks: /v1/completions, /v1/attention',
     ('-m', 'experiments.mingpt'),
+    ("--config.parts=('ladder',)", '--config.max_steps=400'),
     'texts',
     _has_climbed,
     lambda workdir: _stamp(workdir / 'result.json'),
@@ -186,6 +190,7 @@ SYSTEMS = {
   'tokenizer': System(
     'splits text: /v1/tokenize',
     ('-m', 'experiments.tokenizer'),
+    (),
     'tokenizers',
     lambda workdir: (workdir / 'tokenizer.json').exists(),
     lambda workdir: _stamp(workdir / 'tokenizer.json'),
@@ -194,6 +199,7 @@ SYSTEMS = {
   'retrieval': System(
     'finds pages and answers: /v1/search, /v1/ask, /v1/embeddings, /v1/rerank',
     ('-m', 'experiments.retrieval'),
+    (),
     'searches',
     lambda workdir: (workdir / 'index' / 'current.json').exists(),
     lambda workdir: _current_index(workdir / 'index'),
@@ -202,6 +208,7 @@ SYSTEMS = {
   'recsys': System(
     'recommends: /v1/recommend',
     ('-m', 'experiments.recsys', '--config=configs/recsys/synthetic.py'),
+    (),
     'recommenders',
     lambda workdir: (workdir / 'state' / 'current.json').exists(),
     lambda workdir: _current(workdir / 'state'),
@@ -210,6 +217,7 @@ SYSTEMS = {
   'makemore': System(
     'makes names: /v1/names',
     ('-m', 'experiments.makemore'),
+    ("--config.ladder=('ngram','bigram','mlp','rnn','gru','transformer')",),
     'names',
     lambda workdir: (workdir / 'result.json').exists(),
     lambda workdir: _stamp(workdir / 'result.json'),

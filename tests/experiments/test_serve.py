@@ -126,19 +126,28 @@ def test_the_judge_is_served_only_where_its_cage_is_whole(runs, monkeypatch, cap
   )
 
 
-def test_prepare_makes_what_is_missing(runs, monkeypatch, capsys):
-  commands = []
+def test_prepare_makes_what_is_missing_and_names_what_failed(runs, monkeypatch, capsys):
+  commands, codes = [], {'experiments.retrieval': 1}
 
-  class Done:
-    returncode = 0
+  def start(command, check):
+    commands.append(command[1:])
+    return types.SimpleNamespace(returncode=codes.get(command[2], 0))
 
-  monkeypatch.setattr(serve.subprocess, 'run', lambda command, check: commands.append(command[1:]) or Done)
-  assert serve.main(['--mode=prepare', f'--config.runs={runs}']) == 0
+  monkeypatch.setattr(serve.subprocess, 'run', start)
+  assert serve.main(['--mode=prepare', f'--config.runs={runs}']) == 2
+  told = capsys.readouterr()
+  assert told.err == 'error: experiments.retrieval ended with exit code 1; the same command goes on where it stopped\n'
+  assert '4 of 4: $ python -m experiments.makemore' in told.out
   assert commands == [
-    ['-m', 'experiments.mingpt', '--workdir=runs/mingpt/quickstart'],
-    ['-m', 'experiments.retrieval', '--workdir=runs/retrieval/quickstart'],
-    ['-m', 'experiments.recsys', '--config=configs/recsys/synthetic.py', '--workdir=runs/recsys/quickstart'],
-    ['-m', 'experiments.makemore', '--workdir=runs/makemore/quickstart'],
+    [*system.command, *system.smaller, f'--workdir=runs/{name}/quickstart']
+    for name, system in serve.SYSTEMS.items()
+    if name not in ('gpt2', 'tokenizer')
   ]
+  codes.clear()
+  assert serve.main(['--mode=prepare', f'--config.runs={runs}']) == 0
+  codes['experiments.mingpt'] = 130  # Ctrl-C reached it too
+  assert serve.main(['--mode=prepare', f'--config.runs={runs}']) == 130
+  assert len(commands) == 9
+  capsys.readouterr()
   assert serve.main(['--mode=prepare', '--config.port=1']) == 2
   assert '--config.port has no effect in --mode=prepare' in capsys.readouterr().err
