@@ -11,6 +11,7 @@ from experiments.algorithms_contest import folder_of
 from mlsd_jax import files
 from mlsd_jax.algorithms import contest_folder, packages, practice, stress, verdict_table
 from mlsd_jax.algorithms.allowed import keeps_rules
+from mlsd_jax.algorithms.expectations import unmet
 from mlsd_jax.algorithms.judge import judge
 from mlsd_jax.algorithms.languages import build
 from mlsd_jax.algorithms.pool import Pool
@@ -128,9 +129,9 @@ def _test_package(
 ) -> tuple[Report, bool]:
   """One solution on a package, or, without one, all of its submissions against the verdicts they should get."""
   package = packages.load(where, folder / 'package', pool)
-  ask = lambda program, limits: judge(
+  ask = lambda program, limits, stops=package.stops: judge(
     program, package.cases, pool=pool, limits=limits, check=package.check, interactor=package.interactor,
-    stop_at_first=package.stops,
+    stop_at_first=stops,
   )  # fmt: skip
   limits = package.limits
   if solution:
@@ -145,22 +146,24 @@ def _test_package(
   for number, submission in enumerate(submissions):
     kind, path = submission.kind, submission.path
     try:
-      program = build(path, folder / f'submission{number}', pool)
+      program = build(path, folder / f'submission{number}', pool, submission.main)
     except UserError as error:
       run.print(f'{"skipped":<10} {kind:<22} {path.name:<32} {error}')
       continue
     if not package.time_is_given:
       wanted = MAX_LIMIT_FACTOR * 2.0 if kind == 'accepted' else max(1.0, math.ceil(MAX_LIMIT_FACTOR * slowest))
       limits = dataclasses.replace(limits, time=wanted)
-    found = ask(program, limits)
+    found = ask(program, limits, package.stops and not submission.rules)
     spent = max((result.outcome.cpu for result in found.results), default=0.0)
     slowest = max(slowest, spent) if kind == 'accepted' else slowest
-    right = found.verdict in submission.expected
+    broken = unmet(submission.rules, found)
+    right = broken is None if submission.rules else found.verdict in submission.expected
     points = package.score(found).points if package.score else None
     if points is not None and submission.score is not None:
       right = right and abs(points - submission.score) < 0.01  # as many places as DOMjudge's submissions say
     unexpected += not right
     said = f'{found.failure.case.name}: {found.failure.message[:60]}' if found.failure else ''
+    said = broken or said
     meant = f' of {submission.score:g}' if points is not None and submission.score is not None else ''
     earned = '' if points is None else f'score {points:g}{meant} '
     run.print(

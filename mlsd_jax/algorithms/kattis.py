@@ -59,7 +59,9 @@ def load(folder: pathlib.Path, build_folder: pathlib.Path, pool: Pool) -> Packag
   elif 'custom' in validation or interactive or repeated:
     raise UserError(f'{folder}: problem.yaml asks for an output validator, and there is none in output_validator/')
   limits, given = _limits(folder, values)
-  submissions = tuple(submissions_below(folder / 'submissions'))
+  expectations = folder / 'submissions' / 'submissions.yaml'
+  expected = read_yaml(expectations) if expectations.is_file() else None
+  submissions = tuple(submissions_below(folder / 'submissions', expected))
   # DOMjudge reads the legacy form's groups in a way of its own; what tells its packages are its files and tags.
   domjudge = any((folder / name).is_file() for name in ('domjudge-problem.ini', '.timelimit'))
   domjudge = domjudge or any(each.score is not None for each in submissions)

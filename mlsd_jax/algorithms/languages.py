@@ -76,7 +76,14 @@ LANGUAGES = (
     ('{out}',),
     home=('{0}', '--print', 'sysroot'),  # {0} may be rustup's, which looks for the compiler in the user's folder
   ),
-  Language('JavaScript', ('.js', '.mjs'), (('node',),), (), ('{0}', '{main}'), managed=True),
+  Language(
+    'JavaScript',
+    ('.js', '.mjs'),
+    (('node',), ('sh',)),
+    ('{1}', '-c', 'for file; do "$0" --check "$file" || exit 1; done', '{0}', '{files}'),  # --check takes one file
+    ('{0}', '{main}'),
+    managed=True,
+  ),
 )
 
 
@@ -139,11 +146,15 @@ def command(argv: Sequence[str]) -> Program:
   return Program(pathlib.Path(argv[0]).name, (path, *argv[1:]), toolchain=_outside(path))
 
 
-def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool) -> Program:
+def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool, main: str = '') -> Program:
   """A source file, or a folder of them, copied and compiled into `folder`; of an executable file a copy.
 
   A program sees nothing of where it came from, and its compiler nothing but the copy. A refusal of the compiler is no
   exception: it is the program's verdict.
+
+  Args:
+    main: of a folder, the file to start, such as 'ac.py'; by default the one named main, else in Java the first with a
+      main method, else the first.
 
   Raises:
     UserError: no such file, a language not known here, or its compiler is not installed.
@@ -160,15 +171,24 @@ def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool) -> Pro
     known = ', '.join(suffix for each in LANGUAGES for suffix in each.suffixes)
     raise UserError(f'{path} is in no language known here ({known}) and no executable file')
   sources = [each for each in files if each.suffix in language.suffixes]
-  main = next((each for each in sources if each.stem.lower() == 'main'), sources[0])
-  if language.name == 'Python' and re.match(r'#!.*python2', main.read_bytes()[:80].decode(errors='replace')):
+  start = _start(sources, language, main)
+  if language.name == 'Python' and re.match(r'#!.*python2', start.read_bytes()[:80].decode(errors='replace')):
     raise UserError(f'{path} is written for Python 2, which cannot be run here')
   tools, toolchain = _tools(language)
   if language.name in ('C', 'C++') and path.is_file():
     files = [path, *_headers(path)]
   copies = _copy(files, path if path.is_dir() else path.parent, folder)
-  sources, main = ([copies[files.index(each)] for each in group] for group in (sources, [main]))  # type: ignore[assignment]
-  return _compile(path.name, language, tools, toolchain, sources, main[0], folder, pool)  # type: ignore[index]
+  sources, (start,) = ([copies[files.index(each)] for each in group] for group in (sources, [start]))
+  return _compile(path.name, language, tools, toolchain, sources, start, folder, pool)
+
+
+def _start(sources: Sequence[pathlib.Path], language: Language, name: str) -> pathlib.Path:
+  """The file to start; see `build`."""
+  named = [each for each in sources if name and name in (each.name, each.stem)]
+  named = named or [each for each in sources if each.stem.lower() == 'main']
+  if not named and language.name == 'Java':
+    named = [each for each in sources if 'void main' in each.read_text(errors='replace')]
+  return (named or list(sources))[0]
 
 
 def _compile(

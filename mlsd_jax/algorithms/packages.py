@@ -3,10 +3,12 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from mlsd_jax.algorithms.checking import Checker
 from mlsd_jax.algorithms.comparison import Comparison
+from mlsd_jax.algorithms.expectations import Rule, entry_of, rules_for
 from mlsd_jax.algorithms.languages import language_of
 from mlsd_jax.algorithms.limits import Limits
 from mlsd_jax.algorithms.pool import Pool
@@ -45,12 +47,19 @@ _NAMED = {
 
 @dataclasses.dataclass(frozen=True)
 class Submission:
-  """A program that comes with a package, the verdicts that it may get, and its points where it says them."""
+  """A program that comes with a package, the verdicts that it may get, and its points where it says them.
+
+  Attributes:
+    rules: of submissions.yaml, by case; where there are some, they count and `expected` does not.
+    main: of a folder, the file to start, where submissions.yaml names it.
+  """
 
   kind: str
   path: pathlib.Path
   expected: frozenset[str]
   score: float | None = None
+  rules: tuple[Rule, ...] = ()
+  main: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,15 +106,22 @@ def load(folder: pathlib.Path, build_folder: pathlib.Path, pool: Pool) -> Packag
   return read(folder.absolute(), build_folder, pool)
 
 
-def submissions_below(folder: pathlib.Path) -> Iterator[Submission]:
-  """Programs of a submissions/ folder; what the text of one says of itself counts more than its folder's name."""
+def submissions_below(folder: pathlib.Path, expectations: Mapping[str, Any] | None = None) -> Iterator[Submission]:
+  """Programs of a submissions/ folder; what the text of one says of itself counts more than its folder's name.
+
+  Args:
+    expectations: of its submissions.yaml, where there is one.
+  """
   for kind in sorted(folder.glob('*')):
     for path in sorted(kind.iterdir()) if kind.is_dir() else ():
       files = [each for each in path.rglob('*') if each.is_file()] if path.is_dir() else [path]
       sources = [each for each in files if language_of(each)]
       if sources:
         named = _named(sources) or frozenset(EXPECTED.get(kind.name, _ANY))
-        yield Submission(kind.name, path, named, _points(sources))
+        below = path.relative_to(folder).as_posix()
+        rules = rules_for(below, expectations) if expectations is not None else ()
+        main = entry_of(below, expectations or {})
+        yield Submission(kind.name, path, named, _points(sources), rules, main)
 
 
 _ANY = frozenset({'AC', 'WA', 'TLE', 'MLE', 'OLE', 'RE', 'CE'})
