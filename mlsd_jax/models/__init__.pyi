@@ -3,12 +3,15 @@ from . import (
   bigram,
   families,
   gpt,
+  hstu,
+  item_losses,
   manual_backprop,
   modern_gpt,
   name_models,
   ngram,
   partial_gpt,
   rotary,
+  sequential,
   sparsenn,
   transformer,
   two_tower,
@@ -20,6 +23,7 @@ from .modern_gpt import ModernGPTConfig
 from .name_models import NameConfig
 from .ngram import NGram
 from .partial_gpt import PartialGPTConfig
+from .sequential import SequentialConfig
 from .sparsenn import SparseNNConfig
 from .transformer import TransformerConfig
 from .two_tower import TwoTowerConfig
@@ -32,6 +36,7 @@ __all__ = [
   'NGram',
   'NameConfig',
   'PartialGPTConfig',
+  'SequentialConfig',
   'SparseNNConfig',
   'TransformerConfig',
   'TwoTowerConfig',
@@ -39,12 +44,15 @@ __all__ = [
   'bigram',
   'families',
   'gpt',
+  'hstu',
+  'item_losses',
   'manual_backprop',
   'modern_gpt',
   'name_models',
   'ngram',
   'partial_gpt',
   'rotary',
+  'sequential',
   'sparsenn',
   'transformer',
   'two_tower',

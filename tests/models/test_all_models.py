@@ -18,6 +18,7 @@ from mlsd_jax.models import (
   modern_gpt,
   name_models,
   partial_gpt,
+  sequential,
   sparsenn,
   transformer,
   two_tower,
@@ -52,6 +53,13 @@ class Case:
   out: tuple[int, ...]
   table: str = ''
   reach: int = T
+
+
+def of_items(**options):
+  config = sequential.SequentialConfig(V - 1, sequence_length=T, embed_dim=8, num_layers=2, num_heads=2, **options)
+  times = jnp.broadcast_to(1000 * jnp.arange(T), (B, T))
+  logits = lambda params, items: sequential.apply(params, items, times, config) @ params['item_table'].T
+  return Case(lambda key: sequential.init(key, config), logits, TOKENS, (B, T, V), 'item_table')
 
 
 def of_tokens(module, config, table='token_embedding', reach=T):
@@ -110,6 +118,9 @@ CASES = {
     },
     (B, len(sparsenn.HEADS)),
   ),
+  'sasrec': of_items(block='plain'),
+  'esasrec': of_items(),
+  'hstu': of_items(kind='hstu'),
   'two_tower': Case(lambda key: two_tower.init(key, TOWERS), _tower_vectors, TOKENS, (B, 8 + 0 + 1)),
 }
 ALL = pytest.mark.parametrize('case', CASES.values(), ids=CASES)
