@@ -28,6 +28,7 @@ from mlsd_jax.compilation import Program
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.errors import UserError
 from mlsd_jax.executor import ExecutorConfig
+from mlsd_jax.models.sequential import SequentialConfig
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys import backtest as backtest_weeks
@@ -38,6 +39,7 @@ from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import readers, weeks
 from mlsd_jax.recsys.purchases.generator import SyntheticConfig
 from mlsd_jax.recsys.ratings import RatingsConfig
+from mlsd_jax.recsys.sequence_training import SequenceConfig
 from mlsd_jax.recsys.stages import trees
 from mlsd_jax.recsys.stages.ranker import LossConfig
 from mlsd_jax.recsys.stages.tower_data import code_items, code_users
@@ -47,14 +49,15 @@ from mlsd_jax.schema import from_mapping
 from mlsd_jax.training.config import free_keys
 from mlsd_jax.training.loop import check_settings
 
-FREE = ('serve', 'ratings', *sections.EXECUTOR, *free_keys('tower.train', 'ranker.train'))
+FREE = ('serve', 'ratings', *sections.EXECUTOR, *free_keys('tower.train', 'ranker.train', 'sequence.train'))
 
 
 def train(run: contract.Run) -> None:
   """Trains the funnel (or goes on), prints its table on the week held out, saves what serves."""
   config, began = run.config, time.perf_counter()
   recommender = settings.read_recommender(config)
-  for trainer in (recommender.tower.train, recommender.ranker.train):
+  trainers = [recommender.tower.train, recommender.ranker.train]
+  for trainer in [*trainers, recommender.sequence.train] if recommender.sequence else trainers:
     check_settings(trainer)
   if recommender.ranker.kind != 'sparsenn':
     trees.check_installed()
@@ -289,7 +292,7 @@ def _define_flags(values: flags.FlagValues) -> None:
 
 
 def _idle(run: contract.Run) -> dict[str, str]:
-  """What belongs to another source of purchases, or to another ranker."""
+  """What belongs to another source of purchases or ranker, or to a sequence model where there is none."""
   source = run.config.data.source
   of_table = dict.fromkeys(('columns', 'categories', 'decimal', 'date_order', 'min_rating'), 'table')
   of_source = {'promotions': 'completejourney', 'synthetic': 'synthetic', **of_table}
@@ -299,13 +302,26 @@ def _idle(run: contract.Run) -> dict[str, str]:
     return {'data.min_rating': '--mode=ratings takes every rating as it is'}
   idle = {f'data.{key}': f'config.data.source is {source!r}' for key, of in of_source.items() if source != of}
   kind = run.config.ranker.kind
+  idle |= _idle_of_sequence(run.config)
   others = {'sparsenn': ('trees',), 'lightgbm': ('losses', 'epochs')}.get(kind, ())
   idle |= {f'ranker.{key}': f'config.ranker.kind is {kind!r}' for key in others}
   return idle | sections.idle_cluster(run.config)
 
 
+def _idle_of_sequence(config: Any) -> dict[str, str]:
+  if 'sequence' not in config:  # a run of before there was such a model
+    return {}
+  sequence = config.sequence
+  if not sequence.kind:
+    others = (*(f'sequence.{key}' for key in sequence if key != 'kind'), 'funnel.per_source.sequence')
+    return dict.fromkeys(others, "config.sequence.kind is ''")
+  of_loss = {'sampled_softmax': ('calibration',), 'softmax': ('negatives', 'popular', 'calibration')}
+  idle = {f'sequence.{key}': f'config.sequence.loss is {sequence.loss!r}' for key in of_loss.get(sequence.loss, ())}
+  return idle | ({'sequence.model.block': "config.sequence.kind is 'hstu'"} if sequence.kind == 'hstu' else {})
+
+
 MODES = {
-  'train': contract.Mode(train, ('seed', 'data', 'funnel', 'tower', 'ranker', 'serve.requests')),
+  'train': contract.Mode(train, ('seed', 'data', 'funnel', 'tower', 'sequence', 'ranker', 'serve.requests')),
   'prepare': contract.Mode(prepare, ('data', 'funnel.weeks', 'funnel.skip')),
   'evaluate': contract.Mode(evaluate),
   'backtest': contract.Mode(backtest, kept=('data', 'funnel')),
@@ -314,7 +330,7 @@ MODES = {
   'ratings': contract.Mode(rate, ('data', 'ratings')),
   'simulate': contract.Mode(simulate, ('data.synthetic',)),
   'compile': compile_mode.mode(
-    programs, ('seed', 'data', 'funnel', 'tower', 'ranker'), flags=('num_items', 'num_users')
+    programs, ('seed', 'data', 'funnel', 'tower', 'sequence', 'ranker'), flags=('num_items', 'num_users')
   ),
 }
 
@@ -322,6 +338,8 @@ CLASSES = (
   ('funnel', FunnelConfig),
   ('tower', TowerConfig),
   ('tower.model', TwoTowerConfig),
+  ('sequence', SequenceConfig),
+  ('sequence.model', SequentialConfig),
   ('ranker', RankerConfig),
   ('ranker.model', SparseNNConfig),
   ('ranker.losses', LossConfig),
@@ -342,6 +360,7 @@ SECTIONS: dict[str, sections.Section] = {
   'data.synthetic': SyntheticConfig,
   'funnel': FunnelConfig,
   'tower': _seeded(TowerConfig),
+  'sequence': _seeded(SequenceConfig),
   'ranker': _seeded(RankerConfig),
   'ratings': RatingsConfig,
   'serve': sections.Serving,

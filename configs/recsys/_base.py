@@ -45,6 +45,7 @@ def base():
           'category': 500,
           'covisit': 300,
           'tower': 1000,
+          'sequence': 500,  # where there is a sequence model
         },
       },
       'tower': {
@@ -72,6 +73,35 @@ def base():
           eval_every=100,
           checkpoint_every=100,
           # At the 0.1 that millions of users allow, a few thousand users are soon memorised.
+          optimizer=dict(rowwise, table_learning_rate=0.06),
+        ),
+      },
+      'sequence': {
+        'kind': '',  # of a model of each user's purchases in time: sasrec or hstu; '' for none
+        'loss': 'sampled_softmax',  # or softmax: over all items; or gbce
+        'negatives': 4,  # drawn for each row of a batch, shared by all of them
+        'popular': 0.5,  # share of them drawn as often as items sell, the others uniform
+        'calibration': 0.75,  # of gbce
+        'horizon': 7.0,  # days; any purchase of so many days after is learnt, or the very next where it is 0
+        'epochs': 10.0,  # at most, through the histories
+        'refresh_steps': 40,  # each time that the towers go on learning
+        'model': {
+          'block': 'ligr',  # of sasrec; or plain
+          'sequence_length': 64,
+          'embed_dim': 64,
+          'num_layers': 2,
+          'num_heads': 2,
+          'dropout': 0.2,
+          'rows_multiple': 1,
+        },
+        'train': train_section(
+          omit=('seed',),
+          steps=600,
+          batch_size=128,  # windows of histories
+          steps_per_dispatch=10,
+          log_every=50,
+          eval_every=100,
+          checkpoint_every=100,
           optimizer=dict(rowwise, table_learning_rate=0.06),
         ),
       },

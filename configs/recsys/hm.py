@@ -30,6 +30,7 @@ def get_config():
     'category': 200,
     'covisit': 200,
     'tower': 200,
+    'sequence': 200,  # where there is a sequence model
   }
   config.tower.factors = 64
   config.tower.model.embed_dim = 64

@@ -19,7 +19,7 @@ from mlsd_jax.recsys.stages.candidates import SOURCES, Candidates, Source, colle
 from mlsd_jax.recsys.stages.fill_up import fill_up
 from mlsd_jax.recsys.stages.filters import Filter
 from mlsd_jax.recsys.stages.scorer import RankerInputs
-from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
+from mlsd_jax.recsys.stages.tower_source import Retriever
 from mlsd_jax.recsys.stages.trees import Ranker
 from mlsd_jax.schema import Positive, at_least
 
@@ -129,14 +129,14 @@ def gather(
     least: candidates of each user; fewer are filled up from what sells and passes.
   """
   sources: dict[str, Source] = {name: SOURCES[name] for name in per_source if name in SOURCES}
-  towers = retriever if NAME in per_source else None
-  vectors = towers.users(histories, users, snapshot.cut) if towers else np.zeros((len(users), 0), np.float32)
+  models = retriever.named(per_source) if retriever else {}
+  vectors = {name: model.users(histories, users, snapshot.cut) for name, model in models.items()}
 
   def gather_slice(rows: slice) -> tuple[Candidates, np.ndarray]:
-    every = sources | {NAME: towers.source(vectors[rows])} if towers else sources
+    every = sources | {name: model.source(vectors[name][rows]) for name, model in models.items()}
     candidates = fill_up(snapshot, collect(snapshot, users[rows], every, per_source, only), least, only)
-    if towers:
-      candidates = towers.scored(candidates, vectors[rows])
+    for name, model in models.items():
+      candidates = model.scored(candidates, vectors[name][rows])
     return candidates, blend.compute_signals(snapshot, candidates)
 
   parts, signals = zip(*user_slices.over_users(gather_slice, len(users)), strict=True)

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mlsd_jax.recsys import funnel, training
+from mlsd_jax.recsys import funnel, sequence_training, training
 from mlsd_jax.recsys.funnel import FunnelConfig, Week
 from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
+from mlsd_jax.recsys.sequence_training import SequenceConfig
 from mlsd_jax.recsys.stages import blend, labels, ranker
 from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.calibration import CalibrationSample
@@ -29,11 +30,12 @@ _LATEST = 4  # weeks on which probabilities are put right: one alone predicts th
 
 @dataclasses.dataclass(frozen=True)
 class RecommenderConfig:
-  """The settings of all stages."""
+  """The settings of all stages; `sequence` is None where there is no sequence model."""
 
   funnel: FunnelConfig
   tower: TowerConfig
   ranker: RankerConfig
+  sequence: SequenceConfig | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +105,19 @@ def prepare(
       tell(f'\ntwo towers, as of {weeks.first_day(cut)}')
       # Users of the weeks to learn from are asked about all at once, for which no index pays.
       as_of_cut = dataclasses.replace(tower, index='exact') if age else tower
+      sequence = retriever.sequence if retriever else None
       retriever, run = training.train_towers(data, cut, as_of_cut, folder / str(cut), retriever)
       if run.interrupted:
         return None
       origin = run.origin('tower_')
+      if config.sequence:
+        tell(f'\n{config.sequence.kind}, as of {weeks.first_day(cut)}')
+        at = folder.parent / 'sequence' / str(cut)
+        sequence, run = sequence_training.train(data, cut, config.sequence, as_of_cut.index_config, at, sequence)
+        if run.interrupted:
+          return None
+        origin |= run.origin('sequence_')
+        retriever = dataclasses.replace(retriever, sequence=sequence)
     else:
       retriever = retriever.renewed(histories, cut, None if age else tower.index_config)
     week = week_at(data, cut, retriever, histories, of_ranker if age else config.funnel)

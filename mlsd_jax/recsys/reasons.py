@@ -170,6 +170,10 @@ def _describe_taste(known: _Known, row: int) -> str:
   return 'near to what was bought before' if known.has_bought[row] else 'likely for somebody without a history'
 
 
+def _describe_order(known: _Known, row: int) -> str:
+  return 'likely after what was bought last' if known.has_bought[row] else ''
+
+
 _SENTENCES: Mapping[str, Callable[[_Known, int], str]] = {
   'repurchase': _describe_pair,
   'popular': _describe_sales,
@@ -177,4 +181,5 @@ _SENTENCES: Mapping[str, Callable[[_Known, int], str]] = {
   'category': _describe_category,
   'covisit': _describe_companion,
   'tower': _describe_taste,
+  'sequence': _describe_order,
 }

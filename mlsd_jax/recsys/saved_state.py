@@ -1,6 +1,7 @@
 """What answers a request, on disk: the snapshot, both models and the index as one version of a folder.
 
     STATE/VERSION/              snapshot/, index/, tower.safetensors, ranker.safetensors, trees.txt, *.npy, users,
+                                sequence.safetensors and sequence_index/ where there is a sequence model,
                                 items, purchases/ (what it was made from, for a server that counts what is bought after)
     STATE/VERSION.sha256.json   its settings and checksums
     STATE/current.json          names the version that serves
@@ -23,6 +24,8 @@ from flax import traverse_util
 
 from mlsd_jax.ann import Index
 from mlsd_jax.errors import UserError
+from mlsd_jax.models import sequential
+from mlsd_jax.models.sequential import SequentialConfig
 from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys.funnel import Funnel
@@ -33,9 +36,11 @@ from mlsd_jax.recsys.serving import State
 from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.factors import Factors
 from mlsd_jax.recsys.stages.scorer import Scorer
+from mlsd_jax.recsys.stages.sequence_source import SequenceSource
 from mlsd_jax.recsys.stages.tower_data import TowerData
-from mlsd_jax.recsys.stages.tower_source import Retriever, build_index
+from mlsd_jax.recsys.stages.tower_source import Retriever
 from mlsd_jax.recsys.stages.trees import AverageScorer, Ranker, TreeScorer
+from mlsd_jax.recsys.stages.vector_source import build_index
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.sealed import Versions, lock
 
@@ -87,6 +92,7 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
     'newcomers': state.funnel.newcomers,
     'origin': state.histories.origin,
     'filters': True,  # the index can
+    'sequence': dataclasses.asdict(retriever.sequence.config) if retriever.sequence else None,
   } | dict(described)
   versions = Versions(root)
   with lock(root):
@@ -96,7 +102,11 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
         snapshot.save(state.snapshot, folder / 'snapshot')
         for name, array in arrays.items():
           np.save(folder / f'{name}.npy', array)
-        for name, params in (('tower', _flat(retriever.params)), ('ranker', ranker)):
+        models = {'tower': _flat(retriever.params), 'ranker': ranker}
+        if retriever.sequence:
+          models['sequence'] = _flat(retriever.sequence.params)
+          retriever.sequence.index.save_copy(folder / 'sequence_index')
+        for name, params in models.items():
           safetensors.numpy.save_file(params, folder / f'{name}.safetensors')
         if trees:
           (folder / 'trees.txt').write_text(trees.text)
@@ -143,7 +153,9 @@ def _open(folder: pathlib.Path, described: Mapping[str, Any]) -> State:
     funnel=Funnel(
       per_source=described['per_source'],
       keep=described['keep'],
-      retriever=Retriever(params['tower'], tower, data, array('item_vectors'), index),
+      retriever=Retriever(
+        params['tower'], tower, data, array('item_vectors'), index, sequence=_open_sequence(folder, described)
+      ),
       blend=Blend(np.asarray(array('blend_weights')), np.asarray(array('blend_edges'))),
       scorer=_open_ranker(folder, described, params['ranker'], codes, user_codes),
       newcomers=described.get('newcomers', 'ranker'),  # whose order they had before it was asked
@@ -155,6 +167,16 @@ def _open(folder: pathlib.Path, described: Mapping[str, Any]) -> State:
     version=folder.name,
     purchases=saved_purchases.load(folder / 'purchases') if (folder / 'purchases').is_dir() else None,
   )
+
+
+def _open_sequence(folder: pathlib.Path, described: Mapping[str, Any]) -> SequenceSource | None:
+  if not described.get('sequence'):  # a state of before there was such a model says nothing of one
+    return None
+  params = _nested(safetensors.numpy.load_file(folder / 'sequence.safetensors'))
+  config = from_mapping(SequentialConfig, described['sequence'], 'sequence')
+  index = Index.open(folder / 'sequence_index', verify=False)
+  index.load()
+  return SequenceSource(params, config, np.asarray(sequential.item_vectors(params, config)), index)
 
 
 def _open_ranker(

@@ -15,7 +15,9 @@ from mlsd_jax.recsys.purchases import generator, own_table, readers, weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.generator import SyntheticConfig
 from mlsd_jax.recsys.purchases.own_table import Reading
+from mlsd_jax.recsys.sequence_training import SequenceConfig
 from mlsd_jax.recsys.stages import candidates
+from mlsd_jax.recsys.stages.sequence_source import SEQUENCE
 from mlsd_jax.recsys.stages.tower_source import NAME
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
 from mlsd_jax.schema import Name, from_mapping
@@ -132,18 +134,35 @@ def read_recommender(config: Any) -> RecommenderConfig:
   if ranker.train.eval_every or ranker.train.keep_best:
     raise UserError('config.ranker.train: eval_every and keep_best have no effect, as the ranker trains without a loss '
                     'to evaluate; leave them 0 and False')  # fmt: skip
-  return RecommenderConfig(read_funnel(config), read_towers(config), ranker)
+  return RecommenderConfig(read_funnel(config), read_towers(config), ranker, read_sequence(config))
 
 
 def read_funnel(config: Any) -> FunnelConfig:
-  """Raises UserError for a source that is not known."""
+  """Raises UserError for a source that is not known, and for a sequence model that no candidates are asked of."""
   values = config.funnel.to_dict()
-  known = (*candidates.SOURCES, NAME)
+  known = (*candidates.SOURCES, NAME, SEQUENCE)
   unknown = [name for name in values['per_source'] if name not in known]
   if unknown:
     raise UserError(f'config.funnel.per_source.{unknown[0]} is not one of {", ".join(known)}')
-  values['per_source'] = {name: number for name, number in values['per_source'].items() if number != 0}
+  sequence = has_sequence(config)
+  left_out = () if sequence else (SEQUENCE,)
+  values['per_source'] = {
+    name: number for name, number in values['per_source'].items() if number != 0 and name not in left_out
+  }
+  if sequence and SEQUENCE not in values['per_source']:
+    raise UserError(
+      f'config.sequence.kind={config.sequence.kind!r} requires config.funnel.per_source.{SEQUENCE} above 0'
+    )
   return from_mapping(FunnelConfig, values, 'funnel')
+
+
+def has_sequence(config: Any) -> bool:
+  """Whether there is a sequence model; a config of before there were any has no such section."""
+  return bool('sequence' in config and config.sequence.kind)
+
+
+def read_sequence(config: Any) -> SequenceConfig | None:
+  return _read_trained(SequenceConfig, config, 'sequence') if has_sequence(config) else None
 
 
 def read_towers(config: Any) -> TowerConfig:
@@ -153,7 +172,7 @@ def read_towers(config: Any) -> TowerConfig:
 def _read_trained[T](cls: type[T], config: Any, section: str) -> T:
   values = config[section].to_dict()
   values['train'] |= {'seed': config.seed}
-  refuse_microbatches(values['train']['accumulation'])  # each of the two losses depends on its whole batch
+  refuse_microbatches(values['train']['accumulation'])  # each of the losses depends on its whole batch
   return from_mapping(cls, values, section)
 
 

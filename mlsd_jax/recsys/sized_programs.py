@@ -14,7 +14,8 @@ from mlsd_jax.models.sparsenn import SparseNNConfig
 from mlsd_jax.models.two_tower import TwoTowerConfig
 from mlsd_jax.recsys.preparation import RecommenderConfig
 from mlsd_jax.recsys.purchases.histories import Histories
-from mlsd_jax.recsys.stages import features, ranker, towers
+from mlsd_jax.recsys.sequence_training import SequenceConfig
+from mlsd_jax.recsys.stages import features, ranker, sequences, towers
 from mlsd_jax.recsys.stages.factors import Factors
 from mlsd_jax.recsys.stages.tower_data import TowerData
 from mlsd_jax.recsys.stages.tower_vectors import apply_user_tower
@@ -48,11 +49,13 @@ class Sizes:
 
 
 def list_programs(config: RecommenderConfig, sizes: Sizes) -> list[Program]:
-  """'train towers', 'train ranker', 'user vectors' and 'ranking' (the candidates of a batch of users)."""
+  """'train towers', 'user vectors', 'train ranker' and 'ranking' (the candidates of a batch of users); where there is a
+  sequence model, 'train sequence' and 'sequence vectors' too."""
   codes = np.zeros((sizes.num_items + 1, len(sizes.item_columns)), np.int32)
   described = {'num_items': sizes.num_items, 'code_sizes': sizes.item_columns, 'user_sizes': sizes.of_users}
   of_ranker = [] if config.ranker.kind == 'lightgbm' else _ranker_programs(config, codes, described)
-  return [*_tower_programs(config, codes, described), *of_ranker]
+  of_sequence = _sequence_programs(config.sequence, sizes.num_items) if config.sequence else []
+  return [*_tower_programs(config, codes, described), *of_sequence, *of_ranker]
 
 
 def _tower_programs(config: RecommenderConfig, codes: np.ndarray, described: dict[str, Any]) -> list[Program]:
@@ -79,6 +82,24 @@ def _tower_programs(config: RecommenderConfig, codes: np.ndarray, described: dic
   return [
     train_program(task, train, users | pool, 'train towers'),
     batched_program('user vectors', vectors, params, users, towers.TOWER_RULES, train.mesh),
+  ]
+
+
+def _sequence_programs(config: SequenceConfig, num_items: int) -> list[Program]:
+  train, model, integer = config.train, config.make_model(num_items), np.int32
+  task = sequences.sequence_task(model, batch_size=train.batch_size, loss=config.loss, calibration=config.calibration)
+  rows, length = train.batch_size, model.sequence_length
+  users = {name: _shape(rows, length, dtype=integer) for name in ('history', 'times')}
+  targets = {'target': _shape(rows, length, dtype=integer), 'weights': _shape(rows, length)}
+  drawn = {
+    'negative': _shape(rows, config.negatives, dtype=integer),
+    'log_expected': _shape(rows, config.negatives),
+  }
+  params = jax.eval_shape(task.init, jax.random.key(0))
+  vectors = lambda params, batch: sequences.user_vectors(params, batch, model)
+  return [
+    train_program(task, train, users | targets | drawn, 'train sequence'),
+    batched_program('sequence vectors', vectors, params, users, sequences.SEQUENCE_RULES, train.mesh),
   ]
 
 

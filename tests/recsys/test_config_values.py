@@ -66,6 +66,14 @@ def test_every_value_of_the_generator_has_a_range(name, value):
     (['--config.funnel.per_source.popular=-1'], 'config.funnel.per_source.popular'),
     (['--config.tower.epochs=nan'], 'config.tower.epochs must be above 0'),
     (['--config.tower.index=forest'], 'forest'),
+    (['--config.sequence.kind=gru'], "config.sequence.kind='gru' is not one of , sasrec, hstu"),
+    (['--config.sequence.kind=hstu', '--config.sequence.model.embed_dim=65'], 'embed_dim 65 must be divisible'),
+    (['--config.sequence.kind=hstu', '--config.sequence.loss=gbce'], 'config.sequence.popular must be 0'),
+    (
+      ['--config.sequence.kind=hstu', '--config.funnel.per_source.sequence=0'],
+      'requires --config.funnel.per_source.sequence',
+    ),
+    (['--config.sequence.negatives=8'], "config.sequence.kind is ''"),
     (
       ['--config.data.source=table', '--config.data.path=x.csv', '--config.data.decimal=dot'],
       "config.data.decimal='dot' is not one of point, comma",
@@ -97,7 +105,8 @@ def _tiny():
   config.funnel.per_source = dict.fromkeys(config.funnel.per_source, 15)
   config.tower.factors, config.tower.refresh_steps, config.tower.weeks = 8, 2, 3
   config.tower.model = {'embed_dim': 8, 'hidden_dim': 8, 'history_length': 8, 'sequence_length': 4}
-  for train, size in ((config.tower.train, 64), (config.ranker.train, 8)):
+  config.sequence.model = {'embed_dim': 8, 'sequence_length': 4, 'num_layers': 1}
+  for train, size in ((config.tower.train, 64), (config.sequence.train, 8), (config.ranker.train, 8)):
     train.steps, train.batch_size, train.steps_per_dispatch = 4, size, 1
     train.eval_every = train.checkpoint_every = train.optimizer.warmup_steps = 0
     train.mesh = {'data': 1, 'fsdp': -1, 'tensor': 1}
@@ -111,7 +120,8 @@ SENTINELS = [
    'ranker.losses.pairwise': 0.0, 'ranker.losses.listwise': 0.0, 'funnel.per_source.repurchase': 0,
    'funnel.per_source.popular': 0, 'tower.model.sequence_length': 0},
   { 'ranker.model.bag_length': 0, 'ranker.losses.bce': 0.0, 'ranker.losses.soon': 0.0,
-   'ranker.losses.quantity': 0.0, 'funnel.per_source.tower': 0, 'ranker.model.cross_layers': 0},
+   'ranker.losses.quantity': 0.0, 'funnel.per_source.tower': 0, 'ranker.model.cross_layers': 0,
+   'sequence.kind': 'hstu', 'sequence.horizon': 0.0, 'sequence.popular': 0.0, 'sequence.train.log_every': 0},
 ]  # fmt: skip
 
 
@@ -133,7 +143,9 @@ def test_what_stands_for_none_trains_and_ranks(sentinels, tmp_path):
   groups, ready = prepared
   scorer, _ = training.train_ranker(groups, code_items(data), code_users(data), recommender.ranker, tmp_path / 'ranker')
   assert set(recommender.funnel.per_source) == {
-    name for name in config.funnel.per_source if config.funnel.per_source[name]
+    name
+    for name in config.funnel.per_source
+    if config.funnel.per_source[name] and (name != 'sequence' or config.sequence.kind)
   }
   trained = Funnel(recommender.funnel.per_source, recommender.funnel.keep, ready.retriever, ready.blend,
                    calibration.calibrate(scorer, ready.samples, warn=lambda _: None))  # fmt: skip

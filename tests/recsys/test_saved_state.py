@@ -1,14 +1,19 @@
 """A recommender on disk: what was saved answers the same, and a damaged file is named."""
 
+import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 
 from mlsd_jax import sealed
 from mlsd_jax.ann import Index
 from mlsd_jax.errors import UserError
+from mlsd_jax.models import sequential
+from mlsd_jax.models.sequential import SequentialConfig
 from mlsd_jax.recsys import saved_state, serving
+from mlsd_jax.recsys.stages.sequence_source import SequenceSource
 
 
 def test_a_saved_state_answers_the_same(state, tmp_path):
@@ -20,6 +25,22 @@ def test_a_saved_state_answers_the_same(state, tmp_path):
   after = serving.recommend(loaded, users)
   np.testing.assert_array_equal(before.items, after.items)
   np.testing.assert_allclose(before.probability, after.probability, rtol=1e-5)
+
+
+def test_a_sequence_model_is_saved_with_the_towers(state, tmp_path):
+  config = SequentialConfig(len(state.items), kind='hstu', sequence_length=4, embed_dim=8)
+  model = SequenceSource.build(jax.device_get(sequential.init(jax.random.key(0), config)), config)
+  retriever = dataclasses.replace(state.funnel.retriever, sequence=model)
+  users = np.array([0, 5, len(state.users)])
+  vectors = model.users(state.histories, users, state.snapshot.cut)
+  saved_state.save(
+    dataclasses.replace(state, funnel=dataclasses.replace(state.funnel, retriever=retriever)), tmp_path, {}
+  )
+  loaded = saved_state.load(tmp_path)
+  found = loaded.funnel.retriever.sequence
+  np.testing.assert_allclose(found.users(loaded.histories, users, loaded.snapshot.cut), vectors, rtol=1e-5, atol=1e-6)
+  lists = [each.source(vectors)(state.snapshot, users, 5)[0] for each in (model, found)]
+  np.testing.assert_array_equal(*lists)
 
 
 def test_every_flipped_bit_is_named_and_the_state_before_used(state, tmp_path, check_flips):

@@ -10,7 +10,12 @@ from mlsd_jax import figures
 from mlsd_jax.resampling import Estimate
 
 DEPTHS = (12, 25, 50, 100, 200, 500, 1000)
-_READABLE = {'covisit': 'bought together', 'tower': 'two towers', 'place': 'popular at the place'}
+_READABLE = {
+  'covisit': 'bought together',
+  'tower': 'two towers',
+  'sequence': 'in order',
+  'place': 'popular at the place',
+}
 
 
 def draw_recall_curves(curves: Mapping[str, Sequence[float]], path: pathlib.Path) -> None:

@@ -13,7 +13,7 @@ from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.candidates import SOURCES, fill, popular
 from mlsd_jax.recsys.stages.filters import Filter
 from mlsd_jax.recsys.stages.labels import Labels, label
-from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
+from mlsd_jax.recsys.stages.tower_source import Retriever
 
 _DEPTH = 1000  # items a user
 
@@ -56,12 +56,12 @@ def rank_sources(week: Week, blend: Blend, retriever: Retriever | None, historie
   everyone = popular(snapshot, users[:1], 2 * _DEPTH)[0][0]
   only = None if snapshot.buys_again else Filter(exclude_bought=True)
   sources = {name: SOURCES[name] for name in union.sources if name in SOURCES}
-  towers = retriever if NAME in union.sources else None
-  vectors = towers.users(histories, users, snapshot.cut) if towers else np.zeros((len(users), 0), np.float32)
+  models = retriever.named(union.sources) if retriever else {}
+  vectors = {name: model.users(histories, users, snapshot.cut) for name, model in models.items()}
 
   def rank_slice(rows: slice) -> dict[str, np.ndarray]:
     # The sources again, as the union took fewer of each than are judged.
-    every = sources | {NAME: towers.source(vectors[rows])} if towers else sources
+    every = sources | {name: model.source(vectors[name][rows]) for name, model in models.items()}
     rankings = {name: source(snapshot, users[rows], _DEPTH, only)[0] for name, source in every.items()}
     if 'repurchase' in rankings:
       others = everyone if only is None else popular(snapshot, users[rows], 2 * _DEPTH, only)[0]
