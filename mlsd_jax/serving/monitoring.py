@@ -11,6 +11,7 @@ showed its item to its user within the week before.
 """
 
 import collections
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -54,14 +55,15 @@ def excess(reference: np.ndarray, values: np.ndarray, then: int, now: int, bins:
 
 
 class _Answer:
-  """What is remembered of an answer."""
+  """What is remembered of an answer: little, as there are thousands. Ids are one object each, however often shown."""
+
+  __slots__ = ('bought', 'buys', 'clicked', 'credited', 'id', 'items', 'probability', 'time', 'user')
 
   def __init__(self, shown: Shown):
-    self.id, self.time, self.user = shown.answer, shown.time, shown.user
-    self.chances = dict(zip(shown.items, shown.probability, strict=True))
-    self.clicked: set[str] = set()
-    self.credited: set[str] = set()
-    self.bought: set[str] = set()
+    self.id, self.time, self.user = shown.answer, shown.time, sys.intern(shown.user)
+    self.items = tuple(map(sys.intern, shown.items))
+    self.probability = np.array(shown.probability, np.float32)
+    self.clicked = self.credited = self.bought = frozenset[str]()
     self.buys = False  # whether the user bought anything within the week after
 
 
@@ -79,7 +81,7 @@ class Monitor:
     chances = np.concatenate([serving.recommend(state, part).probability.ravel() for part in parts])
     self._then = {name: users[lately, USER.index(name)] for name in INPUTS} | {'score': chances[chances > 0]}
     self._users = dict.fromkeys(INPUTS, len(lately)) | {'score': len(chosen)}
-    self._now: collections.deque[tuple[np.ndarray | None, list[float]]] = collections.deque(maxlen=_LATEST)
+    self._now: collections.deque[tuple[np.ndarray | None, np.ndarray]] = collections.deque(maxlen=_LATEST)
     self._answers: collections.OrderedDict[str, _Answer] = collections.OrderedDict()
     self._of_user: dict[str, list[_Answer]] = {}
     self._counts = collections.Counter[str]()
@@ -91,7 +93,7 @@ class Monitor:
     answer = _Answer(shown)
     with self._lock:
       inputs = None if user is None else np.array([user[USER.index(name)] for name in INPUTS])
-      self._now.append((inputs, shown.probability))
+      self._now.append((inputs, answer.probability))
       self._answers[answer.id] = answer
       self._of_user.setdefault(answer.user, []).append(answer)
       self._counts.update({'answers': 1, 'items': len(shown.items), 'unknown': not shown.known})
@@ -109,25 +111,25 @@ class Monitor:
         self._counts[event.kind] += 1
         after = [each for each in self._of_user.get(event.user, ()) if 0 <= event.time - each.time <= _WEEK]
         named = self._answers.get(event.answer)
-        showed = [named] if named else [each for each in after if event.item in each.chances]
+        showed = [named] if named else [each for each in after if event.item in each.items]
         if event.kind == 'click' and showed:
-          showed[-1].clicked.add(event.item)
+          showed[-1].clicked |= {event.item}
         if event.kind == 'purchase':
           self._count_purchase(event.item, after)
-          if showed and event.item in showed[-1].chances and event.item not in showed[-1].credited:
-            showed[-1].credited.add(event.item)
+          if showed and event.item in showed[-1].items and event.item not in showed[-1].credited:
+            showed[-1].credited |= {event.item}
             self._counts['bought'] += 1
 
   def _count_purchase(self, item: str, after: Sequence[_Answer]) -> None:
     for answer in after:
-      chances = np.array(list(answer.chances.values()))
       if not answer.buys:
         answer.buys = True
-        for place, chance in zip(_bin(chances), chances, strict=True):
+        for place, chance in zip(_bin(answer.probability), answer.probability, strict=True):
           self._chances[place, :2] += 1, chance
-      if item in answer.chances and item not in answer.bought:
-        answer.bought.add(item)
-        self._chances[_bin(np.array([answer.chances[item]]))[0], 2] += 1
+      if item in answer.items and item not in answer.bought:
+        answer.bought |= {item}
+        chance = answer.probability[answer.items.index(item)]
+        self._chances[_bin(np.array([chance]))[0], 2] += 1
 
   def figures(self) -> dict[str, Any]:
     """All of them; null where there is too little to say."""
@@ -136,7 +138,9 @@ class Monitor:
       clicks = sum(len(each.clicked) for each in self._answers.values())
     known = [inputs for inputs, _ in now if inputs is not None]
     table = np.array(known) if known else np.zeros((0, len(INPUTS)))
-    values = dict(zip(INPUTS, table.T, strict=True)) | {'score': np.array([x for _, scores in now for x in scores])}
+    values = dict(zip(INPUTS, table.T, strict=True)) | {
+      'score': np.concatenate([np.zeros(0), *(scores for _, scores in now)])
+    }
     enough = {name: len(known) >= _LEAST for name in INPUTS} | {'score': len(now) >= _LEAST}
     asked = dict.fromkeys(INPUTS, len(known)) | {'score': len(now)}
     share = lambda part, whole: part / whole if whole else None
