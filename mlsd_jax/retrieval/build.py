@@ -3,41 +3,22 @@
 import dataclasses
 import functools
 import pathlib
-import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from mlsd_jax.ann import Index
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.errors import UserError
 from mlsd_jax.executor import ExecutorConfig
-from mlsd_jax.retrieval import changes, near_duplicates
-from mlsd_jax.retrieval.bm25 import BM25, BM25Config
-from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_ids, chunk_text, cut, whole_text
+from mlsd_jax.retrieval import changes, generation_files
+from mlsd_jax.retrieval.chunking import Chunk, ChunkConfig, Count, chunk_ids
 from mlsd_jax.retrieval.embeddings import EmbeddingStore, Encode
+from mlsd_jax.retrieval.generation_files import BuildConfig, cut_page, sign_pages
 from mlsd_jax.retrieval.pages import Page
-from mlsd_jax.retrieval.store import PAGE_COLUMNS, SIGNATURES, VECTORS, VERSION, Store, open_store
-from mlsd_jax.schema import Positive, between
+from mlsd_jax.retrieval.store import Store, open_store
 from mlsd_jax.sealed import Versions, lock
 
 _LOGGED = 0.02  # share of the pages that a log may hold; each is read again whenever the index is opened
-
-
-@dataclasses.dataclass(frozen=True)
-class BuildConfig:
-  """How pages become an index.
-
-  Attributes:
-    shard_size: chunks embedded between two writes; a killed build loses at most these.
-    near_duplicate: pages whose runs of five words agree to this share are shown as one; 0 turns it off.
-  """
-
-  chunk: ChunkConfig = dataclasses.field(default_factory=ChunkConfig)
-  bm25: BM25Config = dataclasses.field(default_factory=BM25Config)
-  shard_size: Positive = 2048
-  near_duplicate: Annotated[float, between(0, 1)] = 0.85
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +131,7 @@ def _build(
       return logged
   known = _known_chunks(before, config.chunk) if same_encoder else {}
   count: Count = lambda texts: [encoder.count_tokens(text) for text in texts]
-  cuts = [_cut(page, known.get(digest), config.chunk, count) for page, digest in zip(pages, digests, strict=True)]
+  cuts = [cut_page(page, known.get(digest), config.chunk, count) for page, digest in zip(pages, digests, strict=True)]
   texts = [text for each in cuts for text in each.texts]
   store = EmbeddingStore(folder / place, progress.warn)
   for other in (_Logged(before.logged_vectors()) if before is not None and same_encoder else None, lender):
@@ -166,7 +147,7 @@ def _build(
     embedded=encoded,
     chunks=len(texts),
   )
-  _write(folder, pages, digests, cuts, texts, store, encoder, config, before)
+  generation_files.write(folder, pages, digests, cuts, texts, store, encoder, config, before)
   store.sweep(texts)
   return difference
 
@@ -226,7 +207,7 @@ def _log(
   if not rest:
     raise UserError('no page to index')
   count: Count = lambda texts: [encoder.count_tokens(text) for text in texts]
-  cuts = [_cut(page, None, config.chunk, count) for page in differ]
+  cuts = [cut_page(page, None, config.chunk, count) for page in differ]
   texts = [text for each in cuts for text in each.texts]
   dead = {*gone, *old}
   chunks = before.num_chunks - sum(before.chunks_of(row) for row, id_ in enumerate(before.page_ids) if id_ in dead)
@@ -260,7 +241,7 @@ def _log(
         chunks=[each.chunks for each in cuts],
         ids=ids,
         vectors=vectors,
-        signatures=_signatures(differ),
+        signatures=sign_pages(differ),
       ),
     )
   return Difference(len(differ) - len(old), len(old), len(gone), encoded, chunks)
@@ -277,24 +258,6 @@ class _Logged:
 
   def vectors(self, texts: Sequence[str]) -> np.ndarray:
     return np.array([self._vectors[text] for text in texts])
-
-
-class _Cut(NamedTuple):
-  """A page's chunks, what of them is embedded, what BM25 counts of them, and of the page as a whole."""
-
-  chunks: Sequence[Chunk]
-  texts: Sequence[str]
-  lexical: Sequence[str]
-  whole: str
-
-
-def _cut(page: Page, known: Sequence[Chunk] | None, config: ChunkConfig, count: Count) -> _Cut:
-  """All at once, so that a page is read once."""
-  chunks = known or cut(page, config, count)
-  texts = [chunk_text(page, chunk) for chunk in chunks]
-  lexical = [chunk_text(page, chunk, heading=True) for chunk in chunks]
-  shared = [text if text == other else other for text, other in zip(texts, lexical, strict=True)]  # one copy in memory
-  return _Cut(chunks, texts, shared, whole_text(page))
 
 
 def _take_over(store: EmbeddingStore, lender: EmbeddingStore | _Logged | None, texts: Sequence[str]) -> None:
@@ -332,102 +295,3 @@ def _known_chunks(before: Store | None, config: ChunkConfig) -> dict[str, list[C
   if before is None or before.manifest['config']['chunk'] != dataclasses.asdict(config):
     return {}
   return dict(zip(before.page_digests(), before.chunks(), strict=True))
-
-
-def _write(
-  folder: pathlib.Path,
-  pages: Sequence[Page],
-  digests: Sequence[str],
-  cuts: Sequence[_Cut],
-  texts: Sequence[str],
-  store: EmbeddingStore,
-  encoder: Encoder,
-  config: BuildConfig,
-  before: Store | None,
-) -> None:
-  versions = Versions(folder)
-  numbers = [int(path.name.removeprefix('generation-')) for path in folder.glob('generation-??????')]
-  note = {
-    'version': VERSION,
-    'config': dataclasses.asdict(config),
-    'encoder': encoder.fingerprint,
-    'encoder_name': encoder.name,
-  }
-  try:
-    with versions.write(f'generation-{max(numbers, default=0) + 1:06d}', note, leave_out=[VECTORS]) as unfinished:
-      flat = [(row, chunk) for row, each in enumerate(cuts) for chunk in each.chunks]
-      ids = chunk_ids(pages, [each.texts for each in cuts])
-      groups = np.arange(len(pages), dtype=np.int32)
-      if config.near_duplicate:
-        signatures = _signatures(pages)
-        np.save(unfinished / SIGNATURES, signatures)
-        groups = near_duplicates.groups(signatures, threshold=config.near_duplicate)
-      _write_table(
-        unfinished / 'pages.arrow',
-        {name: [getattr(page, name) for page in pages] for name in PAGE_COLUMNS} | {'digest': digests, 'group': groups},
-      )
-      _write_table(
-        unfinished / 'chunks.arrow',
-        {
-          'id': ids,
-          'page': np.array([row for row, _ in flat], np.int32),
-          'start': np.array([chunk.start for _, chunk in flat], np.int64),
-          'end': np.array([chunk.end for _, chunk in flat], np.int64),
-          'headings': [list(chunk.headings) for _, chunk in flat],
-        },
-      )
-      BM25.build((each.whole for each in cuts), config.bm25).save(unfinished / 'bm25-pages')
-      if len(flat) > len(pages):
-        words = (text for each in cuts for text in each.lexical)
-        BM25.build(words, config.bm25).save(unfinished / 'bm25-chunks')
-      _write_vectors(
-        unfinished / VECTORS, ids, texts, store, before, encoder, {'folder': [pages[row].folder for row, _ in flat]}
-      )
-  except OSError as error:
-    raise UserError(f'cannot write the index in {folder}: {error.strerror}; the one before is untouched') from error
-  for path in folder.glob('generation-??????'):  # of a build that was killed, or of an earlier release
-    if not versions.seal_path(path.name).exists():
-      shutil.rmtree(path, ignore_errors=True)
-
-
-def _write_vectors(
-  folder: pathlib.Path,
-  ids: np.ndarray,
-  texts: Sequence[str],
-  store: EmbeddingStore,
-  before: Store | None,
-  encoder: Encoder,
-  metadata: Mapping[str, Sequence[str]],
-) -> None:
-  """The index anew; or where at most a tenth has changed, a copy of the one before with the changes made to it."""
-  if before is not None and before.manifest['encoder'] == encoder.fingerprint:
-    had = before.stored_ids()  # of the files that are copied, in which the log's changes are not
-    gone = np.setdiff1d(had, ids, assume_unique=True)
-    new = np.flatnonzero(~np.isin(ids, had))
-    if len(gone) + len(new) <= 0.1 * len(ids):
-      shutil.copytree(before.folder / VECTORS, folder)
-      index = Index.open(folder, verify=False)
-      if len(gone):
-        index.delete(gone)
-      if len(new):
-        index.add(
-          store.vectors([texts[row] for row in new.tolist()]),
-          ids[new],
-          metadata={name: [v[row] for row in new.tolist()] for name, v in metadata.items()},
-        )
-      return
-  Index.build(store.vectors(texts), ids, metric='dot', made_by=encoder.fingerprint, metadata=metadata).save(folder)
-
-
-def _signatures(pages: Sequence[Page]) -> np.ndarray:
-  return near_duplicates.signatures(page.text if page.text.strip() else page.title for page in pages)
-
-
-def _write_table(path: pathlib.Path, columns: Mapping[str, Any]) -> None:
-  import pyarrow
-  import pyarrow.feather
-
-  arrays = {name: pyarrow.array(values) for name, values in columns.items()}
-  if 'headings' in arrays:
-    arrays['headings'] = pyarrow.array(columns['headings'], pyarrow.list_(pyarrow.string()))
-  pyarrow.feather.write_feather(pyarrow.table(arrays), str(path), compression='uncompressed', chunksize=2**31 - 1)

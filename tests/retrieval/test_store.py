@@ -14,7 +14,7 @@ from mlsd_jax.encoder import model_folder
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.encoder.training import fresh_encoder
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval import build, store
+from mlsd_jax.retrieval import generation_files, store
 from mlsd_jax.retrieval.build import BuildConfig, Progress, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig, chunk_text
 from mlsd_jax.retrieval.pages import read_pages
@@ -182,7 +182,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.encoder.model_folder import load
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.retrieval.pages import Page
-from mlsd_jax.retrieval import build, store
+from mlsd_jax.retrieval import generation_files, store
 from mlsd_jax.retrieval.build import BuildConfig, build_store
 from mlsd_jax.retrieval.store import open_store
 from mlsd_jax.retrieval.chunking import ChunkConfig
@@ -248,7 +248,7 @@ def test_what_is_open_is_searched_after_two_updates(folder, pages, encoder):
 
 
 def test_an_index_of_another_release_is_refused_and_made_anew_with_its_embeddings(folder, pages, encoder, monkeypatch):
-  for module in (build, store):
+  for module in (generation_files, store):
     monkeypatch.setattr(module, 'VERSION', store.VERSION + 1)
   assert not store.is_built(folder)
   with pytest.raises(UserError, match='index again with --mode=update'):
