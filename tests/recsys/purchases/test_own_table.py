@@ -316,7 +316,7 @@ def test_quotation_marks(tmp_path):
 @pytest.mark.parametrize(
   ('text', 'columns'),
   [
-    ('196\t242\t3\t881250949\n186\t302\t3\t891717742\n', COLUMNS),
+    ('196\t242\t881250949\n186\t302\t891717742\n', COLUMNS),
     ('a,x,2020-01-01\nb,y,2020-01-02\n', COLUMNS),
     ('a,x,2020-01-01\nb,y,2020-01-02\n', {'user_id': 'a', 'item_id': 'x', 'time': '2020-01-01'}),
     ('a,x,2020-01-01\nb,y,2020-01-02\n', {}),
