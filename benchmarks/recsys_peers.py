@@ -12,6 +12,7 @@ run's own rows are those of its table. LightGBM on our candidates: a run with --
 
 import argparse
 import json
+import os
 import pathlib
 import resource
 import subprocess
@@ -77,7 +78,7 @@ def compare(workdir: pathlib.Path, peers: list[str]) -> None:
     sizes = {'num_users': data.num_users, 'num_items': data.num_items, 'again': bool((again > 1).mean() >= 1e-3)}
     np.savez(folder / 'history.npz', **columns, **sizes)
     for peer in peers:
-      own = ['uv', 'run', '--no-project', '--python', f'{sys.version_info[0]}.{sys.version_info[1]}']
+      own = ['uv', 'run', '--no-project', '--python', os.path.realpath(sys.executable)]
       call = [*own, '--with', PACKAGES[peer], 'python', __file__, f'--peer={peer}', f'--folder={folder}']
       done = subprocess.run(call, capture_output=True, text=True, check=False)
       if done.returncode:
