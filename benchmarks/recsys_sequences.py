@@ -18,6 +18,7 @@ import pathlib
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -53,11 +54,12 @@ def main() -> None:
 def read(path: pathlib.Path | None, seed: int) -> tuple[str, np.ndarray]:
   """What it is, and events [E, 3]: user, item, time, of which the numbers may have gaps."""
   if path is None:
-    return 'generated events', generate(6040, 3706, 1_000_000, seed)
+    return 'generated events', generate(6040, 3706, 1_170_000, seed)
   text = path.read_text(encoding='latin-1')
   first = text[: text.index('\n')]
   if '::' in first or first.count('\t') == 3:
-    table = np.array([line.replace('::', '\t').split('\t') for line in text.splitlines()], np.int64)
+    lines = [line.replace('::', '\t') for line in text.splitlines() if line[:1].isdigit()]  # some copies have a header
+    table = np.array([line.split('\t') for line in lines], np.int64)
     return str(path.name), table[:, [0, 1, 3]]
   users = [np.array(line.split(), np.int64) for line in text.splitlines()]
   rows = [np.stack([np.full(len(items), user), items, np.arange(len(items))], 1) for user, items in enumerate(users)]
@@ -127,23 +129,28 @@ def compare(options: argparse.Namespace) -> None:
     print(f'{what:<20}' + ''.join(f'{cell:>26}' for cell in cells) + f'{seconds:9.0f}', flush=True)
 
   show('popular', popular(events, users, items), 0.0)
-  models = options.models.split(',')
-  for model in models:
-    show(model, *train(model, events, users, items, updates, options))
-  if not options.peer_python:
-    return print('no --peer_python: RecTools was not run')
   with tempfile.TemporaryDirectory() as folder:
     np.savez(pathlib.Path(folder, 'events.npz'), **events)
-    for model in models:
-      given = {**vars(options), 'data': folder, 'model': model}
-      call = [options.peer_python, __file__, f'--answer={json.dumps(given)}']
-      done = subprocess.run(call, capture_output=True, text=True, check=False)
-      if done.returncode:
-        print(f'rectools {model:<11} not run: {(done.stderr.strip().splitlines() or ["no word"])[-1][:140]}')
-        continue
-      seconds = json.loads(pathlib.Path(folder, 'seconds.json').read_text())
-      show(f'rectools {model}', np.load(pathlib.Path(folder, 'ranked.npy')), seconds)
-  return None
+    for model in options.models.split(','):
+      show(model, *train(model, events, users, items, updates, options))
+      if options.peer_python:
+        ask_peer(model, pathlib.Path(folder), options, show)
+  if not options.peer_python:
+    print('no --peer_python: RecTools was not run')
+
+
+def ask_peer(
+  model: str, folder: pathlib.Path, options: argparse.Namespace, show: Callable[[str, np.ndarray, float], None]
+) -> None:
+  given = {**vars(options), 'data': str(folder), 'model': model}
+  call = [options.peer_python, __file__, f'--answer={json.dumps(given)}']
+  try:
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+  except OSError as error:
+    return print(f'rectools {model:<11} not run: {options.peer_python}: {error.strerror}')
+  if done.returncode:
+    return print(f'rectools {model:<11} not run: {(done.stderr.strip().splitlines() or ["no word"])[-1][:140]}')
+  return show(f'rectools {model}', np.load(folder / 'ranked.npy'), json.loads((folder / 'seconds.json').read_text()))
 
 
 def popular(events: dict[str, np.ndarray], users: int, items: int) -> np.ndarray:
