@@ -19,7 +19,7 @@ from mlsd_jax.retrieval import compiled_scores, terms
 from mlsd_jax.retrieval.terms import Analyzer
 
 _BLOCK = 2**22  # terms that are sorted at a time
-_COMPILED_FROM = 2048  # texts
+_COMPILED_FROM = 1024  # texts; fewer are scored in NumPy before machine code is loaded
 _ARRAYS = ('starts', 'rows', 'counts', 'lengths')
 
 
