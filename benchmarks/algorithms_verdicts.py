@@ -39,11 +39,15 @@ OTHER = {
 
 
 def places(tree):
-  """Where the solution's classes and functions can be changed: (node, what is done to it)."""
+  """Where the solution's classes and functions can be changed: (node, what is done to it, the class or function)."""
   found = []
-  for top in tree.body:
-    if getattr(top, 'name', 'Oracle') in ('Oracle', 'operations', 'accepts', 'tree'):
+  names = [getattr(top, 'name', '') for top in tree.body]
+  for place, top in enumerate(tree.body):
+    # What is private behind the oracle helps the generator, and not the solution.
+    of_generator = top_name(top).startswith('_') and 'Oracle' in names[:place]
+    if of_generator or top_name(top) in ('Oracle', 'operations', 'accepts', 'tree'):
       continue
+    before = len(found)
     if isinstance(top, ast.ClassDef | ast.FunctionDef):
       for node in ast.walk(top):
         if isinstance(node, ast.Compare) and type(node.ops[0]) in OTHER:
@@ -56,15 +60,20 @@ def places(tree):
           found.append((node, 'condition'))
         elif isinstance(node, ast.FunctionDef):
           found += [(node, place) for place, each in enumerate(node.body) if isinstance(each, ast.Assign | ast.Expr)]
+    found[before:] = [(*each, top_name(top)) for each in found[before:]]
   return found
 
 
+def top_name(top):
+  return getattr(top, 'name', 'Oracle')
+
+
 def mutants(source, count, rng):
-  """(what was changed, source) of that many mutants."""
+  """(what was changed, source, the class or function that was changed) of that many mutants."""
   number = len(places(ast.parse(source)))
   for place in rng.sample(range(number), min(count, number)):
     tree = ast.parse(source)
-    node, kind = places(tree)[place]
+    node, kind, top = places(tree)[place]
     before = ast.unparse(node).partition('\n')[0]
     if kind == 'compare':
       node.ops[0] = OTHER[type(node.ops[0])]()
@@ -77,7 +86,7 @@ def mutants(source, count, rng):
     else:
       before = 'without ' + ast.unparse(node.body[kind]).partition('\n')[0]
       node.body[kind] = ast.Pass()
-    yield f'line {node.lineno}: {before}', ast.unparse(ast.fix_missing_locations(tree))
+    yield f'line {node.lineno}: {before}', ast.unparse(ast.fix_missing_locations(tree)), top
 
 
 def limit():
@@ -131,17 +140,19 @@ def judge_classes(table, pool, folder, number, rng):
   for name, problem in problems().items():
     cases = practice.operations_cases(problem, (3, 12, 60), 400) + practice.edge_cases(problem, 8)
     source = practice.reference(problem).read_text()
-    verdict = lambda path, label: (
-      practice.judge_class(problem, path, cases, pool=pool, limits=LIMITS, build_folder=folder / label)[0].verdict
+    verdict = lambda path, label, way=problem: (
+      practice.judge_class(way, path, cases, pool=pool, limits=LIMITS, build_folder=folder / label)[0].verdict
     )
     table.add('solutions', name, 'AC', verdict(practice.reference(problem), name))
     survived = []
     # Mutants import the library, as the solutions do that they are made of, and so must see it.
     practice._LIBRARY = folder.resolve()
-    for index, (change, mutant) in enumerate(mutants(source, number, rng)):
+    for index, (change, mutant, top) in enumerate(mutants(source, number, rng)):
+      # A file with a second solution: a change of that one shows where that one is judged.
+      way = next((each for each in problem.ways().values() if each.solution.__name__ == top), problem)
       path = folder / f'{name}_{index}.py'
       path.write_text(mutant)
-      meant, given = plain_class(problem, path, cases), verdict(path, f'{name}_{index}')
+      meant, given = plain_class(way, path, cases), verdict(path, f'{name}_{index}', way)
       table.add('mutants of classes', f'{name}, {change}', meant, given)
       survived += [f'{name}, {change}'] * (given == 'AC')
     practice._LIBRARY = LIBRARY
@@ -159,7 +170,7 @@ def judge_programs(table, pool, folder, number, rng):
     table.add('solutions', name, 'AC', verdict(path, label))
     if path.with_name(f'check_{path.stem}.py').exists():
       continue  # several answers are right, which a plain comparison does not know
-    for index, (change, mutant) in enumerate(mutants(path.read_text(), number, rng)):
+    for index, (change, mutant, _) in enumerate(mutants(path.read_text(), number, rng)):
       source = folder / f'{label}_{index}.py'
       source.write_text(mutant)
       tokens = lambda case: case.read(case.answer).split()
