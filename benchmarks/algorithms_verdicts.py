@@ -59,7 +59,8 @@ def places(tree):
         elif isinstance(node, ast.If | ast.While):
           found.append((node, 'condition'))
         elif isinstance(node, ast.FunctionDef):
-          found += [(node, place) for place, each in enumerate(node.body) if isinstance(each, ast.Assign | ast.Expr)]
+          body = [*enumerate(node.body)][ast.get_docstring(node) is not None :]
+          found += [(node, place) for place, each in body if isinstance(each, ast.Assign | ast.Expr)]
     found[before:] = [(*each, top_name(top)) for each in found[before:]]
   return found
 

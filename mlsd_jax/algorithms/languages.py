@@ -147,7 +147,9 @@ def command(argv: Sequence[str]) -> Program:
 
 
 def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool, main: str = '') -> Program:
-  """A source file, or a folder of them, copied and compiled into `folder`; of an executable file a copy.
+  """A source file, or a folder of them, copied and compiled into `folder`; an executable file is copied.
+
+  A folder with an executable file `run` is started by it, after its `build` where there is one.
 
   A program sees nothing of where it came from, and its compiler nothing but the copy. A refusal of the compiler is no
   exception: it is the program's verdict.
@@ -163,6 +165,8 @@ def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool, main: 
   if not path.exists():
     raise UserError(f'no such file: {path}')
   files = sorted(each for each in path.rglob('*') if each.is_file()) if path.is_dir() else [path]
+  if (path / 'run').is_file() and os.access(path / 'run', os.X_OK):
+    return _by_scripts(path, files, folder, pool)
   language = next((found for each in files if (found := language_of(each))), None)
   if language is None:
     if path.is_file() and os.access(path, os.X_OK):
@@ -180,6 +184,24 @@ def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool, main: 
   copies = _copy(files, path if path.is_dir() else path.parent, folder)
   sources, (start,) = ([copies[files.index(each)] for each in group] for group in (sources, [start]))
   return _compile(path.name, language, tools, toolchain, sources, start, folder, pool)
+
+
+def _by_scripts(path: pathlib.Path, files: Sequence[pathlib.Path], folder: pathlib.Path, pool: Pool) -> Program:
+  """A folder with a script `run`, and perhaps one `build` to be called first, as packages may have for validators."""
+  _copy(files, path, folder)
+  source = folder / 'source'
+  source.chmod(0o777)
+  program = Program(path.name, (str(source / 'run'),), folder=folder)
+  if not (source / 'build').is_file():
+    return program
+  argv = ['/bin/sh', '-c', 'cd "$0" && ./build', str(source)]
+  outcome = pool.run(Process(argv, _COMPILE, managed=True, folder=folder, compiles=True))[0]
+  if outcome.error:
+    raise UserError(f'{path}/build could not be run: {outcome.error}')
+  if outcome.exit_code != 0:
+    said = outcome.stderr or outcome.output.decode(errors='replace')
+    return dataclasses.replace(program, compile_error=said.strip() or f'build ended with {outcome.ending}')
+  return program
 
 
 def _start(sources: Sequence[pathlib.Path], language: Language, name: str) -> pathlib.Path:

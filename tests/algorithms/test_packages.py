@@ -104,6 +104,35 @@ def test_package_with_groups_and_a_validator(pool, tmp_path):
   assert package.score(report).groups == {'secret/a': 30, 'secret/b': 0}
 
 
+def test_a_validator_may_be_two_scripts(pool, tmp_path):
+  write(
+    tmp_path,
+    problem_dot_yaml='type: pass-fail',
+    data__secret__1_dot_in='7\n',
+    data__secret__1_dot_ans='7\n',
+    output_validator__build='#!/bin/sh\ncc twice.c -o twice\n',
+    output_validator__run='#!/bin/sh\n"$(dirname "$0")/twice" "$2"\n',
+    output_validator__twice_dot_c="""
+      #include <stdio.h>
+      int main(int count, char **arguments) {
+        int wanted, given;
+        FILE *answer = fopen(arguments[1], "r");
+        return fscanf(answer, "%d", &wanted) == 1 && scanf("%d", &given) == 1 && given == 2 * wanted ? 42 : 43;
+      }
+      """,
+    double_dot_py='print(2 * int(input()))',
+    same_dot_py='print(input())',
+  )
+  for name in ('build', 'run'):
+    (tmp_path / 'output_validator' / name).chmod(0o755)
+  package = packages.load(tmp_path, tmp_path / 'made', pool)
+  verdicts = [
+    judge(build(tmp_path / f'{name}.py', tmp_path / name, pool), package.cases, pool=pool, check=package.check).verdict
+    for name in ('double', 'same')
+  ]
+  assert verdicts == ['AC', 'WA']
+
+
 def test_groups_of_domjudge_earn_what_is_right_and_say_what_is_meant(pool, tmp_path):
   """Kattis's default grader would give a group that fails nothing, and the sample, of no group here, a point."""
   write(
