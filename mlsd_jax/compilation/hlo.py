@@ -98,18 +98,20 @@ class Module:
     self.entry = ''
     self._frames: dict[int, tuple[int, int]] = {}
     self._places: dict[int, tuple[str, int]] = {}
+    self._functions: dict[int, str] = {}  # of each place
     self.aliased_outputs = _aliased_outputs(text[: text.find('\n')])
     self._read(text)
 
   def _read(self, text: str) -> None:
     files: dict[int, str] = {}
+    functions: dict[int, str] = {}
     section, current = '', None
     for line in text.splitlines():
       if current is None:
         if line in ('FileNames', 'FunctionNames', 'FileLocations', 'StackFrames'):
           section = line
         elif section and (found := re.match(r'(\d+) (.*)', line)):
-          self._read_place(section, int(found[1]), found[2], files)
+          self._read_place(section, int(found[1]), found[2], files, functions)
         elif line.rstrip().endswith('{') and (found := re.match(r'(ENTRY )?%?([\w.-]+) ', line)):
           current = found[2]
           self.computations[current] = []
@@ -120,12 +122,17 @@ class Module:
       elif (instruction := _parse(line)) is not None:
         self.computations[current].append(instruction)
 
-  def _read_place(self, section: str, number: int, rest: str, files: dict[int, str]) -> None:
+  def _read_place(
+    self, section: str, number: int, rest: str, files: dict[int, str], functions: dict[int, str]
+  ) -> None:
     if section == 'FileNames':
       files[number] = rest.strip('"')
+    elif section == 'FunctionNames':
+      functions[number] = rest.strip('"')
     elif section == 'FileLocations':
       values = dict(re.findall(r'(\w+)=(\d+)', rest))
       self._places[number] = files.get(int(values['file_name_id']), '?'), int(values.get('line', 0))
+      self._functions[number] = functions.get(int(values.get('function_name_id', 0)), '?')
     elif section == 'StackFrames':
       values = dict(re.findall(r'(\w+)=(\d+)', rest))
       self._frames[number] = int(values['file_location_id']), int(values.get('parent_frame_id', 0))
@@ -148,6 +155,17 @@ class Module:
         return f'{file.rpartition(within)[2]}:{line}'
       first, frame = first or f'{file.rpartition("/")[2]}:{line}', parent
     return first
+
+  def functions(self, instruction: Instruction) -> tuple[str, ...]:
+    """Qualified names of the functions that it was traced in, the innermost first; () where the program has none."""
+    found = re.search(r'stack_frame_id=(\d+)', instruction.attributes)
+    names: list[str] = []
+    frame, seen = int(found[1]) if found else 0, set()
+    while frame in self._frames and frame not in seen:
+      seen.add(frame)
+      place, frame = self._frames[frame]
+      names.append(self._functions.get(place, '?'))
+    return tuple(names)
 
   def runs(self) -> Iterator[Run]:
     """Every instruction that runs, also those within fusions."""

@@ -189,6 +189,22 @@ def make_eval_step(task: Task, mesh: Mesh, *, dtype: Any = jnp.float32) -> Calla
   return jax.jit(evaluate, out_shardings=sharding.replicated(mesh))
 
 
+@jax.custom_vjp
+def _round_gradient(x: jax.Array) -> jax.Array:
+  """x, whose gradient is an array of its own in the dtype of x.
+
+  On a CPU oneDNN would take what is added to it into its product, and narrow it to the product's dtype: the sum over
+  microbatches would be kept in bfloat16.
+  """
+  return x
+
+
+_round_gradient.defvjp(
+  lambda x: (x, None),
+  lambda _, g: (jax.lax.platform_dependent(g, cpu=jax.lax.optimization_barrier, default=lambda g: g),),
+)
+
+
 def _weighted_loss(task: Task, dtype: Any, axis_name: AxisName = ()):
   """The gradient of the *sum* over items, so that parts of a batch add up whatever their weights."""
   options = {'axis_name': axis_name} if task.whole_batch else {}
@@ -197,7 +213,10 @@ def _weighted_loss(task: Task, dtype: Any, axis_name: AxisName = ()):
 
   def loss(params, batch, key, distinct):
     # The cast is differentiated too: the gradient has the dtype of what is handed in.
-    mean, metrics = loss_of_tables(cast_floating(whole(params), dtype), batch, key, distinct, **options)
+    narrow = jax.tree.map(
+      lambda x: _round_gradient(x) if x.dtype == jnp.bfloat16 else x, cast_floating(whole(params), dtype)
+    )
+    mean, metrics = loss_of_tables(narrow, batch, key, distinct, **options)
     return mean * jax.lax.stop_gradient(metrics['loss'][1]), metrics
 
   gradient = jax.grad(loss, has_aux=True)
