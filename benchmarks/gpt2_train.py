@@ -31,8 +31,8 @@ VOCAB = {'shakespeare_char_cpu': 65, 'shakespeare_char': 65, 'gpt2_124m': 50304}
 DTYPES = ('float32', 'bfloat16')
 
 
-def serve(size: dict, dtype: str, accumulation: int) -> None:
-  """Our side: the trainer's own step, one timed run a line."""
+def make_step(size: dict, dtype: str, accumulation: int):
+  """Our side: the trainer's own step as a function of (state, batch), a state and a batch."""
   from mlsd_jax.training import devices
 
   devices.configure_backend(bfloat16=dtype == 'bfloat16')
@@ -64,6 +64,14 @@ def serve(size: dict, dtype: str, accumulation: int) -> None:
   shape = (size['steps'], size['batch'], size['length'] + 1)
   tokens = np.random.default_rng(0).integers(0, size['vocab_size'], shape).astype(np.int32)
   batch = sharding.place_batch({'tokens': tokens}, mesh, leading=1)
+  return train_step, state, batch
+
+
+def serve(size: dict, dtype: str, accumulation: int) -> None:
+  """Our side, one timed run a line."""
+  train_step, state, batch = make_step(size, dtype, accumulation)
+  import jax
+
   for _ in range(2):
     state, metrics = train_step(state, batch)
   jax.block_until_ready(metrics)

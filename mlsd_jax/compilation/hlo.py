@@ -122,9 +122,7 @@ class Module:
       elif (instruction := _parse(line)) is not None:
         self.computations[current].append(instruction)
 
-  def _read_place(
-    self, section: str, number: int, rest: str, files: dict[int, str], functions: dict[int, str]
-  ) -> None:
+  def _read_place(self, section: str, number: int, rest: str, files: dict[int, str], functions: dict[int, str]) -> None:
     if section == 'FileNames':
       files[number] = rest.strip('"')
     elif section == 'FunctionNames':

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mlsd_jax import tokenizers
@@ -14,6 +12,7 @@ from mlsd_jax.generation import decoders
 from mlsd_jax.generation.decoders import make_decoder
 from mlsd_jax.generation.engine import Engine
 from mlsd_jax.generation.requests import Event, Request
+from mlsd_jax.generation.row_padding import smallest_rows
 from mlsd_jax.generation.sampling import PLAIN, SamplingConfig
 from mlsd_jax.generation.stopping import TextStream
 from mlsd_jax.models import bigram
@@ -147,10 +146,8 @@ class _Text:
 
 
 def _num_slots(rows: int, params: Any) -> int:
-  """A power of two; at least 4 for bfloat16 on a CPU, where XLA takes ten times as long for fewer rows."""
-  is_bfloat16 = any(getattr(leaf, 'dtype', None) == jnp.bfloat16 for leaf in jax.tree.leaves(params))
-  smallest = 4 if is_bfloat16 and jax.default_backend() == 'cpu' else 1
-  return 1 << (max(rows, smallest) - 1).bit_length()
+  """A power of two, and on a CPU not below what bfloat16 parameters are fastest with."""
+  return 1 << (max(rows, smallest_rows(params)) - 1).bit_length()
 
 
 def _encode(tokenizer: tokenizers.Tokenizer, prompt: str | np.ndarray) -> np.ndarray:

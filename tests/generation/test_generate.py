@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlsd_jax import tokenizers
+from mlsd_jax import tokenizers, tuning
 from mlsd_jax.errors import UserError
+from mlsd_jax.generation import row_padding
 from mlsd_jax.generation.decoders import GPTDecoder
 from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
@@ -125,6 +126,21 @@ def test_an_empty_prompt_starts_from_the_end_of_text_else_a_line_break():
 
 def test_bfloat16_parameters_decode():
   half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), successor()[0])
+  assert generate(half, successor()[1], BYTES, ['abc'], sampling=GREEDY, max_new_tokens=4)[0].text == 'defg'
+
+
+@pytest.mark.parametrize('rows', row_padding.CANDIDATES)
+def test_padding_with_rows_changes_no_text(monkeypatch, tmp_path, rows):
+  monkeypatch.setenv('MLSD_CACHE_DIR', str(tmp_path))
+  half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), successor()[0])
+  assert row_padding.smallest_rows(half) == row_padding.CANDIDATES[0]
+  assert not list(tmp_path.iterdir())  # so small a model is not worth a measurement
+  monkeypatch.setattr(row_padding, '_WORTH', 0)
+  assert row_padding.smallest_rows(half) in row_padding.CANDIDATES
+  assert list((tmp_path / 'choices').iterdir())
+  monkeypatch.setenv(tuning.VARIABLE, f'bfloat16 rows={rows}')
+  assert row_padding.smallest_rows(half) == rows
+  assert row_padding.smallest_rows(successor()[0]) == 1
   assert generate(half, successor()[1], BYTES, ['abc'], sampling=GREEDY, max_new_tokens=4)[0].text == 'defg'
 
 

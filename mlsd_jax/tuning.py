@@ -1,0 +1,136 @@
+"""What is fastest on this machine, measured once and remembered: sizes that change no result beyond float rounding.
+
+    rows = choose('bfloat16 rows', (4, 8, 16), measure=seconds_of)
+
+By hand: MLSD_CHOICES='bfloat16 rows=8'. What was measured lies in the cache folder, one file for each processor, set of
+versions and set of candidates.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import logging
+import math
+import os
+import pathlib
+import platform
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mlsd_jax.errors import UserError
+from mlsd_jax.folders import cache_folder
+from mlsd_jax.sealed import json_files
+
+VARIABLE = 'MLSD_CHOICES'
+ROUNDS = 5  # measurements of each candidate, which take turns
+MARGIN = 0.05  # by which another candidate has to beat the first: less may be noise
+_PACKAGES = ('jax', 'jaxlib')
+
+_logger = logging.getLogger(__name__)
+
+
+def choose(
+  name: str,
+  candidates: Sequence[int],
+  measure: Callable[[int], float],
+  *,
+  of: Mapping[str, Any] | None = None,
+  kept: pathlib.Path | None = None,
+  say: Callable[[str], None] = _logger.warning,
+) -> int:
+  """The candidate that takes the least time here.
+
+  That set by hand goes first, then what the run began with (`kept`), then what was measured on this machine before;
+  else all are measured now.
+
+  Args:
+    candidates: the first is the one that stands where none is clearly faster.
+    measure: seconds that one takes.
+    of: what the measurement depends on beside the machine, such as the sizes of a model, as JSON has it.
+    kept: a file of the run that is read first and written once chosen, so that a resumed run goes on with its own.
+    say: gets one line when something was measured.
+
+  Raises:
+    UserError: the value set by hand is no candidate, or the run's own file is damaged.
+  """
+  given = _by_hand(name)
+  if given is not None:
+    if given not in candidates:
+      raise UserError(f'{VARIABLE} sets {name}={given}, which is not one of {", ".join(map(str, candidates))}')
+    return given
+  own = json_files.read_json(kept) if kept is not None and kept.exists() else {}
+  if own.get(name) in candidates:
+    return own[name]
+  chosen = _measured_before_or_now(name, tuple(candidates), measure, dict(of or {}), say)
+  if kept is not None:
+    json_files.write_json(kept, own | {name: chosen})
+  return chosen
+
+
+@functools.cache
+def describe_machine() -> dict[str, Any]:
+  """Processor, what it can do, how many this process may use, and versions that decide speed."""
+  try:
+    text = pathlib.Path('/proc/cpuinfo').read_text()
+  except OSError:
+    text = ''
+  first = lambda key: (re.search(rf'^{key}\s*: (.*)$', text, re.MULTILINE) or ['', ''])[1]
+  return {
+    'processor': first('model name') or platform.processor() or platform.machine(),
+    'instructions': hashlib.sha256(' '.join(sorted(first('flags').split())).encode()).hexdigest()[:16],
+    'cores': len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+    'versions': {package: importlib.metadata.version(package) for package in _PACKAGES},
+  }
+
+
+def _measured_before_or_now(name: str, candidates: tuple[int, ...], measure, of: dict[str, Any], say) -> int:
+  key = describe_machine() | {'name': name, 'candidates': list(candidates), 'of': of}
+  digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+  path = cache_folder() / 'choices' / f'{re.sub(r"[^a-z0-9]+", "-", name.lower())}-{digest}.json'
+  try:
+    found = json_files.read_json(path) if path.exists() else {}
+    if found.get('chosen') in candidates:
+      return found['chosen']
+  except (UserError, OSError):
+    pass  # damaged: measured anew
+  seconds = _time_all(candidates, measure)
+  fastest = min(candidates, key=lambda each: seconds[each])
+  chosen = fastest if seconds[fastest] < (1 - MARGIN) * seconds[candidates[0]] else candidates[0]
+  figures = ', '.join(f'{each}: {1e3 * seconds[each]:.3g} ms' for each in candidates)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    json_files.write_json(path, key | {'chosen': chosen, 'seconds': {str(each): seconds[each] for each in candidates}})
+    where = f'remembered in {path}'
+  except (UserError, OSError):
+    where = 'the cache folder cannot be written, so each start measures it'
+  say(f'{name}: {chosen} on this machine ({figures}); {where}')
+  return chosen
+
+
+def _time_all(candidates: tuple[int, ...], measure) -> dict[int, float]:
+  """Medians over rounds in which all take turns, so that a machine that gets busy does so for all."""
+  taken: dict[int, list[float]] = {each: [] for each in candidates}
+  for _ in range(ROUNDS):
+    for each in candidates:
+      taken[each].append(measure(each))
+  medians = {each: statistics.median(seconds) for each, seconds in taken.items()}
+  assert all(math.isfinite(seconds) and seconds > 0 for seconds in medians.values())
+  return medians
+
+
+def _by_hand(name: str) -> int | None:
+  """The value that the environment gives a name.
+
+  Raises:
+    UserError: the variable is not of the form NAME=NUMBER,NAME=NUMBER.
+  """
+  for part in filter(None, map(str.strip, os.environ.get(VARIABLE, '').split(','))):
+    key, sign, value = part.rpartition('=')
+    if not sign or not value.strip().isdigit():
+      raise UserError(f"{VARIABLE}={os.environ[VARIABLE]!r} is not a list such as '{name}=8'")
+    if key.strip() == name:
+      return int(value)
+  return None

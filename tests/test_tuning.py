@@ -1,0 +1,100 @@
+"""Choices by the machine: measured once, remembered, set by hand, kept by a run."""
+
+import pytest
+
+from mlsd_jax import tuning
+from mlsd_jax.errors import UserError
+
+CANDIDATES = (4, 8, 16)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+  monkeypatch.setenv('MLSD_CACHE_DIR', str(tmp_path / 'cache'))
+  monkeypatch.delenv(tuning.VARIABLE, raising=False)
+  return tmp_path / 'cache' / 'choices'
+
+
+class Clock:
+  """Seconds by candidate, and how often they were asked for."""
+
+  def __init__(self, *seconds):
+    self.seconds, self.asked = dict(zip(CANDIDATES, seconds, strict=True)), 0
+
+  def __call__(self, candidate):
+    self.asked += 1
+    return self.seconds[candidate]
+
+
+def choose(clock, **options):
+  return tuning.choose('rows', CANDIDATES, clock, **options)
+
+
+def test_the_fastest_is_chosen_told_and_remembered(cache):
+  lines, clock = [], Clock(3.0, 1.0, 2.0)
+  assert choose(clock, say=lines.append) == 8
+  (line,) = lines
+  assert 'rows: 8 on this machine' in line
+  assert str(cache) in line
+  other = Clock(1.0, 2.0, 3.0)
+  assert choose(other, say=lines.append) == 8
+  assert (other.asked, len(lines)) == (0, 1)
+
+
+@pytest.mark.parametrize('seconds', [(1.0, 0.97, 2.0), (1.0, 1.0, 1.0)])
+def test_the_first_stands_where_none_is_clearly_faster(seconds):
+  assert choose(Clock(*seconds)) == 4
+
+
+@pytest.mark.parametrize('damage', ['', '{}', '{"chosen": 5}', 'no JSON', '[1]'])
+def test_a_damaged_choice_is_measured_anew(cache, damage):
+  assert choose(Clock(3.0, 1.0, 2.0)) == 8
+  (path,) = cache.iterdir()
+  path.write_text(damage)
+  clock = Clock(3.0, 2.0, 1.0)
+  assert choose(clock) == 16
+  assert clock.asked
+  assert choose(Clock(1.0, 2.0, 3.0)) == 16
+
+
+def test_another_machine_or_size_is_measured_for_itself(monkeypatch):
+  assert choose(Clock(3.0, 1.0, 2.0), of={'width': 64}) == 8
+  assert choose(Clock(3.0, 2.0, 1.0), of={'width': 128}) == 16
+  here = tuning.describe_machine()
+  monkeypatch.setattr(tuning, 'describe_machine', lambda: here | {'processor': 'another'})
+  assert choose(Clock(1.0, 2.0, 3.0), of={'width': 64}) == 4
+
+
+def test_by_hand_goes_first(monkeypatch):
+  clock = Clock(3.0, 1.0, 2.0)
+  monkeypatch.setenv(tuning.VARIABLE, 'others=1, rows=16')
+  assert choose(clock) == 16
+  assert not clock.asked
+
+
+@pytest.mark.parametrize('given', ['rows=5', 'rows', 'rows=many'])
+def test_a_bad_value_by_hand_is_refused_in_one_line(monkeypatch, given):
+  monkeypatch.setenv(tuning.VARIABLE, given)
+  with pytest.raises(UserError) as error:
+    choose(Clock(1.0, 1.0, 1.0))
+  assert '\n' not in str(error.value)
+
+
+def test_a_resumed_run_keeps_what_it_began_with(tmp_path, cache):
+  kept = tmp_path / 'choices.json'
+  assert choose(Clock(3.0, 1.0, 2.0), kept=kept) == 8
+  for path in cache.iterdir():
+    path.unlink()  # as on another machine
+  clock = Clock(3.0, 2.0, 1.0)
+  assert choose(clock, kept=kept) == 8
+  assert not clock.asked
+  assert choose(clock) == 16
+
+
+def test_without_a_cache_folder_each_start_measures(tmp_path, monkeypatch):
+  (tmp_path / 'file').write_text('')
+  monkeypatch.setenv('MLSD_CACHE_DIR', str(tmp_path / 'file'))
+  lines = []
+  assert choose(Clock(3.0, 1.0, 2.0), say=lines.append) == 8
+  assert choose(Clock(3.0, 2.0, 1.0), say=lines.append) == 16
+  assert len(lines) == 2
