@@ -60,6 +60,14 @@ PAIRS = (
     packages=('faiss-cpu', 'hnswlib'),
     minutes=4,
   ),
+  Pair(
+    'search',
+    'retrieval_peer.py',
+    ('--collections', 'xquad.en.first16.json', 'cranfield'),
+    ('--collections', 'xquad.en.first16.json', '--queries=20'),
+    'search',
+    minutes=4,
+  ),
   Pair('judge', 'algorithms_judge.py', tool='bwrap', minutes=1),
   Pair(
     'structures',

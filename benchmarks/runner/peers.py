@@ -9,7 +9,10 @@ from mlsd_jax import files
 from mlsd_jax.errors import UserError
 from mlsd_jax.folders import cache_folder
 
-ENVIRONMENTS = {'torch': ('torch==2.13.0', 'transformers>=5.20', 'sentence-transformers>=5')}
+ENVIRONMENTS = {
+  'torch': ('torch==2.13.0', 'transformers>=5.20', 'sentence-transformers>=5'),
+  'search': ('torch==2.13.0', 'sentence-transformers>=5', 'bm25s', 'PyStemmer'),
+}
 WHOLE = 'whole'  # a file that stands in an environment once everything is installed
 
 

@@ -1,12 +1,16 @@
 """Next-token cross-entropy straight from the last hidden states, without ever holding all logits."""
 
 import functools
+import math
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from mlsd_jax.models.mesh_axes import sum_before_split
+from mlsd_jax.models.mesh_axes import find_split_axes, sum_before_split
+
+LARGEST_BLOCK = 4608  # ids whose logits a CPU makes at a time: with 1,024 tokens they stay in its cache
+SMALLEST_BLOCK = 1024  # below, products would be too small
 
 
 def linear_cross_entropy(
@@ -35,7 +39,16 @@ def linear_cross_entropy(
   chex.assert_rank([hidden_BTD, table_VD, targets_BT], [3, 2, 2])
   chex.assert_equal_shape_prefix([hidden_BTD, targets_BT], 2)
   chex.assert_type(targets_BT, int)
-  nll = lambda hidden_BTD, targets_BT: _compute_nll(hidden_BTD, targets_BT, table_VD, vocab_size, softcap)
+  block = find_block(table_VD.shape[0])
+
+  def nll(hidden_BTD, targets_BT):
+    whole = functools.partial(_compute_nll, vocab_size=vocab_size, softcap=softcap)
+    # Over several devices the compiler would exchange the gradient of each block for itself.
+    if not block or math.prod(find_split_axes().values()) > 1:
+      return whole(hidden_BTD, targets_BT, table_VD)
+    by_blocks = functools.partial(_compute_nll_by_blocks, vocab_size=vocab_size, softcap=softcap, block=block)
+    return jax.lax.platform_dependent(hidden_BTD, targets_BT, table_VD, cpu=by_blocks, default=whole)
+
   if chunks == 1:
     return nll(hidden_BTD, targets_BT)
   batch, length = targets_BT.shape
@@ -48,6 +61,13 @@ def linear_cross_entropy(
   body = jax.checkpoint(nll)
   nll_CBT = jax.lax.map(lambda chunk: body(*chunk), (hidden_CBTD, targets_CBT))
   return jnp.moveaxis(nll_CBT, 0, 1).reshape(batch, length)
+
+
+def find_block(rows: int) -> int:
+  """The largest divisor of a table's rows that is a block of ids; 0 where none is, or the table is no larger itself."""
+  if rows <= LARGEST_BLOCK:
+    return 0
+  return next((size for size in range(LARGEST_BLOCK, SMALLEST_BLOCK - 1, -1) if rows % size == 0), 0)
 
 
 def cap_logits(logits: jax.Array, softcap: float) -> jax.Array:
@@ -91,3 +111,75 @@ def _mask_padding(logits_BTV, vocab_size):
   if logits_BTV.shape[-1] == vocab_size:
     return logits_BTV
   return jnp.where(jnp.arange(logits_BTV.shape[-1]) < vocab_size, logits_BTV, -1e30)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _compute_nll_by_blocks(hidden_BTD, targets_BT, table_VD, vocab_size, softcap, block):
+  """As `_compute_nll`, some ids at a time.
+
+  All logits of 1,024 tokens over 50,304 ids are 103 MB in bfloat16 and twice that wherever they are widened, more than
+  a cache holds; a block of them is read where it was just written. Ids stand first, [V, N] with N = B T tokens, so that
+  sums over them go along whole rows of memory, and the table's gradient is a product of arrays as they lie.
+  """
+  return _nll_by_blocks_forward(hidden_BTD, targets_BT, table_VD, vocab_size, softcap, block)[0]
+
+
+def _nll_by_blocks_forward(hidden_BTD, targets_BT, table_VD, vocab_size, softcap, block):
+  hidden_ND = hidden_BTD.reshape(-1, hidden_BTD.shape[-1])
+  tokens = hidden_ND.shape[0]
+
+  def add_block(carry, inputs):
+    largest_N, total_N = carry
+    first, table_KD = inputs
+    logits_KN = cap_logits(jnp.einsum('KD,ND->KN', table_KD, hidden_ND), softcap)
+    wide_KN = _mask_ids(logits_KN, first, vocab_size, table_VD.shape[0])
+    new_N = jnp.maximum(largest_N, wide_KN.max(0))
+    # The sum of exponentials with a running maximum (Milakov & Gimelshein 2018, arXiv:1805.02867).
+    total_N = total_N * jnp.exp(largest_N - new_N) + jnp.exp(wide_KN - new_N).sum(0)
+    return (new_N, total_N), logits_KN
+
+  start = jnp.full(tokens, -1e30), jnp.zeros(tokens)
+  (largest_N, total_N), logits_CKN = jax.lax.scan(add_block, start, _blocks(table_VD, block))
+  normaliser_N = largest_N + jnp.log(total_N)
+  target_N = logits_CKN.reshape(-1, tokens)[targets_BT.reshape(-1), jnp.arange(tokens)].astype(jnp.float32)
+  nll_BT = (normaliser_N - target_N).reshape(targets_BT.shape)
+  return nll_BT, (hidden_BTD, targets_BT, table_VD, logits_CKN, normaliser_N)
+
+
+def _nll_by_blocks_backward(vocab_size, softcap, block, saved, g_BT):
+  hidden_BTD, targets_BT, table_VD, logits_CKN, normaliser_N = saved
+  hidden_ND = hidden_BTD.reshape(-1, hidden_BTD.shape[-1])
+  targets_N, g_N = targets_BT.reshape(-1), g_BT.reshape(-1)
+
+  def add_block(d_hidden_ND, inputs):
+    (first, table_KD), logits_KN = inputs
+    probabilities_KN = jnp.exp(_mask_ids(logits_KN, first, vocab_size, table_VD.shape[0]) - normaliser_N)
+    is_target_KN = first + jnp.arange(block)[:, None] == targets_N
+    d_logits_KN = (probabilities_KN - is_target_KN) * g_N
+    if softcap:
+      d_logits_KN *= 1.0 - jnp.square(logits_KN.astype(jnp.float32) / softcap)
+    d_logits_KN = d_logits_KN.astype(logits_KN.dtype)
+    # The barrier keeps the sum out of the product, which would narrow it to the product's dtype (training/step.py).
+    added_ND = jax.lax.optimization_barrier(jnp.einsum('KN,KD->ND', d_logits_KN, table_KD))
+    return d_hidden_ND + added_ND.astype(jnp.float32), jnp.einsum('KN,ND->KD', d_logits_KN, hidden_ND)
+
+  inputs = _blocks(table_VD, block), logits_CKN
+  d_hidden_ND, d_table_CKD = jax.lax.scan(add_block, jnp.zeros(hidden_ND.shape), inputs)
+  d_hidden_BTD = d_hidden_ND.astype(hidden_BTD.dtype).reshape(hidden_BTD.shape)
+  return d_hidden_BTD, None, d_table_CKD.reshape(table_VD.shape)
+
+
+_compute_nll_by_blocks.defvjp(_nll_by_blocks_forward, _nll_by_blocks_backward)
+
+
+def _blocks(table_VD, block):
+  """The first id of each block, and its rows [C, K, D]."""
+  return jnp.arange(0, table_VD.shape[0], block), table_VD.reshape(-1, block, table_VD.shape[-1])
+
+
+def _mask_ids(logits_KN, first, vocab_size, rows):
+  """Logits of the ids from `first` on in float32, those of padding at -1e30."""
+  wide_KN = logits_KN.astype(jnp.float32)
+  if rows == vocab_size:
+    return wide_KN
+  return jnp.where((first + jnp.arange(wide_KN.shape[0]) < vocab_size)[:, None], wide_KN, -1e30)

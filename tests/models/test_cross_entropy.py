@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mlsd_jax.models import cross_entropy
 from mlsd_jax.models.cross_entropy import linear_cross_entropy
 
 VOCAB = 11
@@ -44,6 +45,31 @@ def test_losses_and_gradients_are_those_of_all_logits(key, chunks, rows):
   np.testing.assert_allclose(dhidden, expected_dhidden, rtol=1e-4, atol=1e-4)
   np.testing.assert_allclose(dtable[:VOCAB], expected_dtable, rtol=1e-4, atol=1e-4)
   assert not dtable[VOCAB:].any()
+
+
+@pytest.mark.parametrize('softcap', [0.0, 3.0])
+@pytest.mark.parametrize('rows', [VOCAB, 12, 15])
+@pytest.mark.parametrize('chunks', [1, 2])
+def test_by_blocks_of_ids_it_is_the_same(key, monkeypatch, rows, softcap, chunks):
+  hidden, table, targets = draw(key, rows)
+  weights = 1.0 + jnp.arange(16.0).reshape(2, 8)
+
+  def loss(hidden, table):
+    nll = linear_cross_entropy(hidden, table, targets, vocab_size=VOCAB, chunks=chunks, softcap=softcap)
+    return jnp.sum(nll * weights), nll
+
+  gradient = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+  whole = gradient(hidden, table)
+  monkeypatch.setattr(cross_entropy, 'LARGEST_BLOCK', 6)
+  monkeypatch.setattr(cross_entropy, 'SMALLEST_BLOCK', 1)
+  assert cross_entropy.find_block(rows) == {11: 1, 12: 6, 15: 5}[rows]
+  assert 'while' in jax.jit(gradient).lower(hidden, table).as_text()
+  chex.assert_trees_all_close(gradient(hidden, table), whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(('rows', 'block'), [(65, 0), (4608, 0), (50257, 1733), (50304, 4192), (50261, 0)])
+def test_a_block_of_ids_divides_the_table(rows, block):
+  assert cross_entropy.find_block(rows) == block
 
 
 def test_loss_is_float32_and_finite_for_huge_logits(key):
