@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from experiments import process
+
 REPOSITORY = pathlib.Path(__file__).parents[2]
 CONFIG = "from ml_collections import ConfigDict\ndef get_config():\n  return ConfigDict({'train': {'steps': 1}})\n"
 BEGIN = """
@@ -166,3 +168,29 @@ def test_what_an_encoding_does_not_have_is_escaped_and_said_once(start):
 def test_closed_streams_are_not_numbers_for_files(start, tmp_path):
   process = start(LAUNCH.format(work="  file = open('mine', 'w')\n  print(file.fileno() > 2)"), without='<&-')
   assert process.communicate()[0] == b'True\n'
+
+
+@pytest.mark.parametrize(
+  ('argv', 'given', 'expected'),
+  [
+    (['-m', 'experiments.gpt2', '--help'], '', 'glibc.malloc.hugetlb=1'),
+    (['-m', 'experiments.gpt2'], 'glibc.malloc.check=1', 'glibc.malloc.check=1:glibc.malloc.hugetlb=1'),
+    (['-m', 'experiments.gpt2'], 'glibc.malloc.hugetlb=1', None),
+    (['-m', 'experiments.gpt2'], 'glibc.malloc.hugetlb=0', None),
+    (['-m', 'experiments.serve'], '', None),
+    (['program.py', '-m', 'experiments.gpt2'], '', None),
+  ],
+)
+def test_a_training_starts_anew_with_huge_pages_once(monkeypatch, tmp_path, argv, given, expected):
+  enabled = tmp_path / 'enabled'
+  enabled.write_text('always [madvise] never\n')
+  monkeypatch.setattr(process, 'open', lambda path: enabled.open(), raising=False)
+  monkeypatch.setattr(sys, 'orig_argv', ['python', *argv])
+  monkeypatch.setenv('GLIBC_TUNABLES', given)
+  started = []
+  monkeypatch.setattr(os, 'execv', lambda *command: started.append((command, os.environ['GLIBC_TUNABLES'])))
+  process.use_huge_pages()
+  assert started == ([] if expected is None else [((sys.executable, [sys.executable, *argv]), expected)])
+  enabled.write_text('always madvise [never]\n')
+  process.use_huge_pages()
+  assert len(started) <= 1
