@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mlsd_jax.generation import Engine, GPTDecoder, Request, SamplingConfig
+from mlsd_jax.generation.row_padding import smallest_rows
 from mlsd_jax.language_model import gpt2_folder
 from mlsd_jax.models import gpt
 from mlsd_jax.training.step import cast_floating
@@ -38,7 +39,7 @@ def decoder_run(params, config, batch: int, prompt_tokens: int, new_tokens: int)
   """A function that decodes once and returns the seconds it took."""
   decoder = GPTDecoder(config, config.vocab_size)
   prompts = list(np.arange(batch * prompt_tokens, dtype=np.int32).reshape(batch, prompt_tokens) % 1000)
-  slots = max(batch, 4) if params['token_embedding'].dtype == jnp.bfloat16 else batch
+  slots = max(batch, smallest_rows(params))
   engine = Engine(
     decoder,
     params,

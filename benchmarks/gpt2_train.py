@@ -4,8 +4,8 @@
 
 Forward, backward, clipping and AdamW at equal work. Every variant is a process of its own, alone on the machine; they
 take turns, `--rounds` times, and medians are shown. 'in N' is the batch in N microbatches whose gradients are summed,
-which keeps a microbatch in a CPU's cache; bfloat16 is measured so too, on both sides. On a GPU ours computes with cudnn
-attention where there is no dropout, and the MFU is printed.
+which keeps a microbatch in a CPU's cache; bfloat16 is measured so too, on both sides. Both have memory in huge pages,
+where Linux gives them. On a GPU ours computes with cudnn attention where there is no dropout, and the MFU is printed.
 """
 
 import argparse
@@ -29,6 +29,7 @@ SIZES = {
 MICROBATCHES = {'shakespeare_char_cpu': 2, 'shakespeare_char': 16, 'gpt2_124m': 4}
 VOCAB = {'shakespeare_char_cpu': 65, 'shakespeare_char': 65, 'gpt2_124m': 50304}
 DTYPES = ('float32', 'bfloat16')
+HUGE_PAGES = 'glibc.malloc.hugetlb=1'
 
 
 def make_step(size: dict, dtype: str, accumulation: int):
@@ -112,6 +113,8 @@ def main() -> None:
 
   if not options.peer_python:
     print('no peer: give --peer_python or MLSD_PEER_PYTHON, an interpreter with torch and transformers')
+  # As experiments.gpt2 starts, and for the peer too: memory in huge pages, where Linux gives them.
+  os.environ.setdefault('GLIBC_TUNABLES', HUGE_PAGES)
   commands = variants(options.size, size, options.peer_python)
   commands = {name: command for name, command in commands.items() if options.only in name}
   seconds: dict[str, list[float]] = {name: [] for name in commands}

@@ -7,16 +7,19 @@
 
 Classes come from the functions of our source that an operation was traced in. Milliseconds add up to the step's own:
 where operations run side by side, an instant is shared among them (timeline.py). Each shape of product stands beside
-the same product called alone, with sides that lie in memory as they do in the step.
+the same product called alone, with sides that lie in memory as they do in the step. Memory is in huge pages, as
+experiments that train have it; GLIBC_TUNABLES=glibc.malloc.hugetlb=0 shows the step without.
 """
 
 import argparse
 import collections
 import dataclasses
 import mmap
+import os
 import pathlib
 import resource
 import statistics
+import sys
 import tempfile
 import time
 
@@ -164,8 +167,8 @@ def report(step: Step, cores: int) -> None:
 
 
 def main() -> None:
-  import os
-
+  if 'GLIBC_TUNABLES' not in os.environ:  # read when a process starts; experiments that train do the same
+    os.execve(sys.executable, sys.orig_argv, os.environ | {'GLIBC_TUNABLES': gpt2_train.HUGE_PAGES})
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--size', default='gpt2_124m', choices=gpt2_train.SIZES)
   parser.add_argument('--dtype', default='bfloat16', choices=gpt2_train.DTYPES)
