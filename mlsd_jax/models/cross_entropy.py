@@ -39,16 +39,9 @@ def linear_cross_entropy(
   chex.assert_rank([hidden_BTD, table_VD, targets_BT], [3, 2, 2])
   chex.assert_equal_shape_prefix([hidden_BTD, targets_BT], 2)
   chex.assert_type(targets_BT, int)
-  block = find_block(table_VD.shape[0])
-
-  def nll(hidden_BTD, targets_BT):
-    whole = functools.partial(_compute_nll, vocab_size=vocab_size, softcap=softcap)
-    # Over several devices the compiler would exchange the gradient of each block for itself.
-    if not block or math.prod(find_split_axes().values()) > 1:
-      return whole(hidden_BTD, targets_BT, table_VD)
-    by_blocks = functools.partial(_compute_nll_by_blocks, vocab_size=vocab_size, softcap=softcap, block=block)
-    return jax.lax.platform_dependent(hidden_BTD, targets_BT, table_VD, cpu=by_blocks, default=whole)
-
+  # Over several devices the compiler would exchange the gradient of each block for itself.
+  block = find_block(table_VD.shape[0]) if math.prod(find_split_axes().values()) == 1 else 0
+  nll = lambda hidden_BTD, targets_BT: _compute_nll(hidden_BTD, targets_BT, table_VD, vocab_size, softcap, block)
   if chunks == 1:
     return nll(hidden_BTD, targets_BT)
   batch, length = targets_BT.shape
@@ -75,23 +68,42 @@ def cap_logits(logits: jax.Array, softcap: float) -> jax.Array:
   return softcap * jnp.tanh(logits / softcap) if softcap else logits
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _compute_nll(hidden_BTD, targets_BT, table_VD, vocab_size, softcap):
-  return _compute_nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size, softcap)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _compute_nll(hidden_BTD, targets_BT, table_VD, vocab_size, softcap, block):
+  return _compute_nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size, softcap, block)[0]
 
 
-def _compute_nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size, softcap):
+def _compute_nll_forward(hidden_BTD, targets_BT, table_VD, vocab_size, softcap, block):
+  whole = functools.partial(_forward, vocab_size=vocab_size, softcap=softcap)
+  by_blocks = functools.partial(_forward_by_blocks, vocab_size=vocab_size, softcap=softcap, block=block)
+  inputs = hidden_BTD, targets_BT, table_VD
+  on_cpu = by_blocks if block else whole
+  nll_BT, logits_BTV, normaliser_BT = jax.lax.platform_dependent(*inputs, cpu=on_cpu, default=whole)
+  return nll_BT, (*inputs, logits_BTV, normaliser_BT)
+
+
+def _compute_nll_backward(vocab_size, softcap, block, saved, g_BT):
+  whole = functools.partial(_backward, vocab_size=vocab_size, softcap=softcap)
+  by_blocks = functools.partial(_backward_by_blocks, vocab_size=vocab_size, softcap=softcap, block=block)
+  on_cpu = by_blocks if block else whole
+  d_hidden_BTD, d_table_VD = jax.lax.platform_dependent(*saved, g_BT, cpu=on_cpu, default=whole)
+  return d_hidden_BTD, None, d_table_VD
+
+
+_compute_nll.defvjp(_compute_nll_forward, _compute_nll_backward)
+
+
+def _forward(hidden_BTD, targets_BT, table_VD, *, vocab_size, softcap):
   logits_BTV = cap_logits(jnp.einsum('BTD,VD->BTV', hidden_BTD, table_VD), softcap)
   # Logits are kept in the dtype of the product (half the memory in bfloat16), the sum over the vocabulary is float32.
   wide_BTV = _mask_padding(logits_BTV.astype(jnp.float32), vocab_size)
   normaliser_BT = jax.nn.logsumexp(wide_BTV, axis=-1)
   target_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0].astype(jnp.float32)
-  return normaliser_BT - target_BT, (hidden_BTD, targets_BT, table_VD, logits_BTV, normaliser_BT)
+  return normaliser_BT - target_BT, logits_BTV, normaliser_BT
 
 
-def _compute_nll_backward(vocab_size, softcap, saved, g_BT):
+def _backward(hidden_BTD, targets_BT, table_VD, logits_BTV, normaliser_BT, g_BT, *, vocab_size, softcap):
   """Written out, as the chain rule would scatter the target's part into a second array as large as the logits."""
-  hidden_BTD, targets_BT, table_VD, logits_BTV, normaliser_BT = saved
   # d nll / d logits = softmax(logits) - one-hot target, weighted by the incoming gradient.
   probabilities_BTV = jnp.exp(_mask_padding(logits_BTV.astype(jnp.float32), vocab_size) - normaliser_BT[..., None])
   is_target_BTV = jnp.arange(table_VD.shape[0]) == targets_BT[..., None]
@@ -99,11 +111,7 @@ def _compute_nll_backward(vocab_size, softcap, saved, g_BT):
   if softcap:  # tanh' = 1 - tanh^2, of what was kept
     d_logits_BTV *= 1.0 - jnp.square(logits_BTV.astype(jnp.float32) / softcap)
   d_logits_BTV = d_logits_BTV.astype(logits_BTV.dtype)
-  d_hidden_BTD = jnp.einsum('BTV,VD->BTD', d_logits_BTV, table_VD)
-  return d_hidden_BTD, None, jnp.einsum('BTV,BTD->VD', d_logits_BTV, hidden_BTD)
-
-
-_compute_nll.defvjp(_compute_nll_forward, _compute_nll_backward)
+  return jnp.einsum('BTV,VD->BTD', d_logits_BTV, table_VD), jnp.einsum('BTV,BTD->VD', d_logits_BTV, hidden_BTD)
 
 
 def _mask_padding(logits_BTV, vocab_size):
@@ -113,18 +121,14 @@ def _mask_padding(logits_BTV, vocab_size):
   return jnp.where(jnp.arange(logits_BTV.shape[-1]) < vocab_size, logits_BTV, -1e30)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
-def _compute_nll_by_blocks(hidden_BTD, targets_BT, table_VD, vocab_size, softcap, block):
-  """As `_compute_nll`, some ids at a time.
+def _forward_by_blocks(hidden_BTD, targets_BT, table_VD, *, vocab_size, softcap, block):
+  """As `_forward`, K ids at a time.
 
   All logits of 1,024 tokens over 50,304 ids are 103 MB in bfloat16 and twice that wherever they are widened, more than
-  a cache holds; a block of them is read where it was just written. Ids stand first, [V, N] with N = B T tokens, so that
-  sums over them go along whole rows of memory, and the table's gradient is a product of arrays as they lie.
+  a cache holds; a block of them is read where it was just written. Ids stand first, [C, K, N] with N = B T tokens, so
+  that sums over them go along whole rows of memory, and the table's gradient is a product of arrays as they lie. The
+  logits are handed on under the shape that `_forward` gives its own.
   """
-  return _nll_by_blocks_forward(hidden_BTD, targets_BT, table_VD, vocab_size, softcap, block)[0]
-
-
-def _nll_by_blocks_forward(hidden_BTD, targets_BT, table_VD, vocab_size, softcap, block):
   hidden_ND = hidden_BTD.reshape(-1, hidden_BTD.shape[-1])
   tokens = hidden_ND.shape[0]
 
@@ -142,14 +146,13 @@ def _nll_by_blocks_forward(hidden_BTD, targets_BT, table_VD, vocab_size, softcap
   (largest_N, total_N), logits_CKN = jax.lax.scan(add_block, start, _blocks(table_VD, block))
   normaliser_N = largest_N + jnp.log(total_N)
   target_N = logits_CKN.reshape(-1, tokens)[targets_BT.reshape(-1), jnp.arange(tokens)].astype(jnp.float32)
-  nll_BT = (normaliser_N - target_N).reshape(targets_BT.shape)
-  return nll_BT, (hidden_BTD, targets_BT, table_VD, logits_CKN, normaliser_N)
+  shape = targets_BT.shape
+  return (normaliser_N - target_N).reshape(shape), logits_CKN.reshape(*shape, -1), normaliser_N.reshape(shape)
 
 
-def _nll_by_blocks_backward(vocab_size, softcap, block, saved, g_BT):
-  hidden_BTD, targets_BT, table_VD, logits_CKN, normaliser_N = saved
+def _backward_by_blocks(hidden_BTD, targets_BT, table_VD, logits, normaliser_BT, g_BT, *, vocab_size, softcap, block):
   hidden_ND = hidden_BTD.reshape(-1, hidden_BTD.shape[-1])
-  targets_N, g_N = targets_BT.reshape(-1), g_BT.reshape(-1)
+  normaliser_N, targets_N, g_N = normaliser_BT.reshape(-1), targets_BT.reshape(-1), g_BT.reshape(-1)
 
   def add_block(d_hidden_ND, inputs):
     (first, table_KD), logits_KN = inputs
@@ -163,13 +166,9 @@ def _nll_by_blocks_backward(vocab_size, softcap, block, saved, g_BT):
     added_ND = jax.lax.optimization_barrier(jnp.einsum('KN,KD->ND', d_logits_KN, table_KD))
     return d_hidden_ND + added_ND.astype(jnp.float32), jnp.einsum('KN,ND->KD', d_logits_KN, hidden_ND)
 
-  inputs = _blocks(table_VD, block), logits_CKN
+  inputs = _blocks(table_VD, block), logits.reshape(-1, block, hidden_ND.shape[0])
   d_hidden_ND, d_table_CKD = jax.lax.scan(add_block, jnp.zeros(hidden_ND.shape), inputs)
-  d_hidden_BTD = d_hidden_ND.astype(hidden_BTD.dtype).reshape(hidden_BTD.shape)
-  return d_hidden_BTD, None, d_table_CKD.reshape(table_VD.shape)
-
-
-_compute_nll_by_blocks.defvjp(_nll_by_blocks_forward, _nll_by_blocks_backward)
+  return d_hidden_ND.astype(hidden_BTD.dtype).reshape(hidden_BTD.shape), d_table_CKD.reshape(table_VD.shape)
 
 
 def _blocks(table_VD, block):
