@@ -128,8 +128,9 @@ def _attend_xla(q_BTHK, k_BSHK, v_BSHK, mask_BTS, window, dropout_rate, key):
     # A key for each block: with one for all they would drop alike.
     block_key = None if key is None else jax.random.fold_in(key, start)
     seen = slice(max(0, start + 1 - window) if window else 0, end)
-    of_block = (jnp.swapaxes(x, 1, 2) for x in (q_BHTK[:, :, start:end], k_BHSK[:, :, seen], v_BHSK[:, :, seen]))
-    y_BTHK = _attend_block(*of_block, None, window, dropout_rate, block_key)
+    parts = q_BHTK[:, :, start:end], k_BHSK[:, :, seen], v_BHSK[:, :, seen]
+    q_BTHK, k_BSHK, v_BSHK = (jnp.swapaxes(x, 1, 2) for x in parts)
+    y_BTHK = _attend_block(q_BTHK, k_BSHK, v_BSHK, None, window, dropout_rate, block_key)
     blocks.append(jnp.swapaxes(y_BTHK, 1, 2))
   return _heads_last(jnp.concatenate(blocks, axis=2))
 
