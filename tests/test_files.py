@@ -98,7 +98,7 @@ def test_all_json_that_is_kept_comes_from_one_writer():
   root = pathlib.Path(__file__).parents[1]
   hashed = {'bpe.py', 'wordpiece.py', 'unigram.py', 'json_files.py', 'named_tokenizer.py', 'prepared_dataset.py'}
   hashed |= {'python_docs.py', 'sources.py', 'prepare.py', 'tokenizer.py', 'distributed.py', 'journal.py', 'files.py'}
-  hashed |= {'completions.py', 'chat_template.py', 'parts.py', 'sentencepiece.py', 'tokens.py'}
+  hashed |= {'completions.py', 'chat_template.py', 'parts.py', 'sentencepiece.py', 'tokens.py', 'tuning.py'}
   paths = [*(root / 'mlsd_jax').rglob('*.py'), *(root / 'experiments').rglob('*.py')]
   found = {path.name for path in paths if 'algorithms' not in path.parts and 'json.dump' in path.read_text()}
   assert found <= hashed
