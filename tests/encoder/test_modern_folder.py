@@ -9,11 +9,15 @@ import pytest
 import safetensors.numpy
 
 from mlsd_jax.encoder import model_folder, modern_folder
+from mlsd_jax.encoder.encoder import Encoder
+from mlsd_jax.encoder.examples import Pair
 from mlsd_jax.encoder.model_folder import Loaded
+from mlsd_jax.encoder.training import ContrastiveConfig, train_contrastive
 from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert, modern_bert, rotary
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
+from mlsd_jax.training.config import TrainConfig
 
 SMALL = dict(vocab_size=300, context_length=32, num_layers=4, num_heads=2, embed_dim=8, mlp_dim=12)
 ROLES = ('[CLS]', '[SEP]', '[PAD]', '[MASK]', '[UNK]')
@@ -149,3 +153,16 @@ def test_padding_and_batch_do_not_matter():
     alone = bert.embed(params, tokens[:1, :7], np.ones((1, 7), bool), config, 'mean')
     mask = np.arange(10) < np.array([[7], [10]])
     np.testing.assert_allclose(bert.embed(params, tokens, mask, config, 'mean')[0], alone[0], atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', CONFIGS)
+def test_a_step_of_training_changes_it(tmp_path, kind):
+  pairs = [Pair(f'words {n}', f'a few words to begin with {n}') for n in range(8)]
+  encoder = Encoder(model(kind))
+  config = ContrastiveConfig(TrainConfig(steps=1, batch_size=8), query_length=8, passage_length=16, dropout=0.1)
+  trained, _ = train_contrastive(encoder, pairs, config, tmp_path / 'run')
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained.model.params))
+  changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), trained.model.params, encoder.model.params)
+  assert changed['blocks']['3']['gate_up']['kernel']
+  assert changed['blocks']['0']['qkv']['kernel']
