@@ -6,7 +6,7 @@ from typing import Any
 from mlsd_jax import files
 from mlsd_jax.encoder.length_batches import EncoderTokenizer
 from mlsd_jax.errors import UserError
-from mlsd_jax.tokenizers import tokenizer_json, wordpiece
+from mlsd_jax.tokenizers import wordpiece
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.sentencepiece import SentencePieceTokenizer
 from mlsd_jax.tokenizers.wordpiece import WordPieceTokenizer
@@ -84,6 +84,8 @@ def write(tokenizer: EncoderTokenizer, folder: pathlib.Path, max_length: int) ->
     files.write_json(folder / TOKENIZER, tokenizer.state()['content'])
     settings |= {'tokenizer_class': 'XLMRobertaTokenizer'}
   elif isinstance(tokenizer, BPETokenizer):
+    from mlsd_jax.tokenizers import tokenizer_json  # which most encoders have no need of
+
     tokenizer_json.save(tokenizer, folder, max_length)
     content = _optional(folder / TOKENIZER)
     content['post_processor'] = _frame(tokenizer)
@@ -117,6 +119,8 @@ def _optional(path: pathlib.Path) -> dict[str, Any]:
 
 def _byte_level(path: pathlib.Path, content: dict[str, Any]) -> BPETokenizer:
   """Raises UserError unless a text stands between [CLS] and [SEP], and [SEP] between the texts of a pair."""
+  from mlsd_jax.tokenizers import tokenizer_json
+
   tokenizer = tokenizer_json.load(path, framed=True)
   missing = [role for role in _ROLES[:2] if role not in tokenizer.special_tokens]
   if missing:

@@ -19,7 +19,6 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import base, fast
 from mlsd_jax.tokenizers.merges import Pair, learn_merges, recover_merges
 from mlsd_jax.tokenizers.patterns import pattern_for
-from mlsd_jax.tokenizers.pieces import count_pieces
 from mlsd_jax.tokenizers.special import NORMALIZED, allowed_in, split_at
 
 BYTES = bytes(range(256))
@@ -367,6 +366,8 @@ class BPETokenizer(base.Tokenizer):
         f'a byte-level vocabulary has at least {least} tokens (256 bytes, {len(special_tokens)} special), '
         f'not {vocab_size}'
       )
+    from mlsd_jax.tokenizers.pieces import count_pieces  # which who only encodes has no need of
+
     counts = count_pieces(texts, pattern_for(pattern), workers=workers)
     return cls.from_pieces(counts.pieces, vocab_size, pattern=pattern, ties=ties, special_tokens=special_tokens)
 
