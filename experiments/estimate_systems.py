@@ -124,7 +124,10 @@ def funnel_of(run: contract.Run, users: int, items: int) -> recommender.Funnel:
   tower_model = two_tower.TwoTowerConfig(**config.tower.model.to_dict(), **described, factor_dim=config.tower.factors)
   promoted = config.data.source == 'completejourney' and config.data.promotions
   snapshot: Any = types.SimpleNamespace(categories=[str(level) for level in range(levels)], promoted=promoted)
-  number = len(features.dense_names(snapshot, tuple(config.funnel.per_source)))
+  per_source = config.funnel.per_source.to_dict()
+  if not config.sequence.kind:  # no sequence model names candidates
+    per_source.pop('sequence', None)
+  number = len(features.dense_names(snapshot, tuple(per_source)))
   ranker_model = sparsenn.SparseNNConfig(**config.ranker.model.to_dict(), **described, num_dense=number)
   tables: dict[str, Any] = {}
   dense: list[int] = []
@@ -138,7 +141,7 @@ def funnel_of(run: contract.Run, users: int, items: int) -> recommender.Funnel:
     tower_weights=dense[0],
     ranker_weights=dense[1],
     vector_dim=tower_model.embed_dim + tower_model.factor_dim + 1,
-    per_source=config.funnel.per_source.to_dict(),
+    per_source=per_source,
     keep=config.funnel.keep,
     shown=config.serve.number,
     features=number,
@@ -280,7 +283,7 @@ SYSTEMS = {
   ),
   'recsys': System(
     ('data.source', 'data.categories', 'data.promotions', 'data.synthetic', 'funnel.per_source', 'funnel.keep',
-     'tower.factors', 'tower.model', 'ranker.model', 'serve.number'),
+     'sequence.kind', 'tower.factors', 'tower.model', 'ranker.model', 'serve.number'),
     _check_recsys,
     {
       'users': Setting('', 'count', 'that there are (default: those of a known source)'),
