@@ -28,6 +28,7 @@ import timeline
 from step_classes import HOLDERS, PRODUCTS, Product, find_product, name_class
 
 SHOWN = 12  # operations that are no products
+SMALL = 0.01  # of the step: products below are shown as one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,12 +145,17 @@ def report(step: Step, cores: int) -> None:
 
   print(f'\n  {"products":<42} {"ms":>8}  {"number":>6}  {"GFLOP/s":>8}  {"alone":>8}')
   floor = 0.0
+  rest = {'seconds': 0.0, 'number': 0.0, 'flops': 0.0, 'alone': 0.0}
   for product, (seconds, number) in sorted(products.items(), key=lambda each: -each[1][0]):
-    alone = time_product(product)
-    floor += alone * number
-    speed = product.flops * number / seconds / 1e9
-    peak = product.flops / alone / 1e9
-    print(f'  {product!s:<42} {1e3 * seconds:8.0f}  {number:6.0f}  {speed:8,.0f}  {peak:8,.0f}')
+    alone = time_product(product) * number
+    floor += alone
+    if seconds < SMALL * step.seconds:
+      part = {'seconds': seconds, 'number': number, 'flops': product.flops * number, 'alone': alone}
+      rest = {name: value + part[name] for name, value in rest.items()}
+    else:
+      print(_product_line(str(product), seconds, number, product.flops * number, alone))
+  if rest['number']:
+    print(_product_line('smaller ones', **rest))
   print(f'  all at the speed that they have alone: {1e3 * floor:,.0f} ms, {floor / step.seconds:.0%} of the step')
 
   print('\n  the longest of the others')
@@ -164,6 +170,11 @@ def report(step: Step, cores: int) -> None:
     f'  processors: {step.processor_seconds:.2f} s used of {cores} x {step.seconds:.2f} s; '
     f'{1 - step.processor_seconds / (cores * step.seconds):.0%} of them waited'
   )
+
+
+def _product_line(name: str, seconds: float, number: float, flops: float, alone: float) -> str:
+  speeds = f'{flops / seconds / 1e9:8,.0f}  {flops / alone / 1e9:8,.0f}'
+  return f'  {name:<42} {1e3 * seconds:8.0f}  {number:6.0f}  {speeds}'
 
 
 def main() -> None:
