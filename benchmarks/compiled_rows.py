@@ -14,6 +14,7 @@ class Row(NamedTuple):
 
 
 GPUS, TPUS = '8xh100', 'v5e:4x4'
+_OF_ONE_PROCESS = {GPUS: GPUS, TPUS: 'v5e:2x2'}  # pmap has the devices of one
 _MESHES = {
   'data': {'data': -1, 'fsdp': 1, 'tensor': 1},
   'fsdp': {'data': 1, 'fsdp': -1, 'tensor': 1},
@@ -37,9 +38,11 @@ def _forms(config: str) -> Iterator[Row]:
   """Two layers at their real width in every form of the step on every mesh."""
   for hardware in (GPUS, TPUS):
     for mesh in _MESHES:
-      for step in ('jit', 'shard_map', *(('pmap',) if mesh == 'data' else ())):
+      for step in ('jit', 'shard_map'):
         flags = _TWO_LAYERS, f'--config.train.step={step}', *_mesh_flags(mesh)
         yield _gpt2(config, hardware, f'2 layers, {step}, {mesh}', *flags)
+    flags = _TWO_LAYERS, '--config.train.step=pmap', '--config.model.attention=xla', *_mesh_flags('data')
+    yield _gpt2(config, _OF_ONE_PROCESS[hardware], '2 layers, pmap, data', *flags)
 
 
 def _small_configs() -> Iterator[Row]:
@@ -87,7 +90,9 @@ def _other_systems() -> Iterator[Row]:
     yield Row('mingpt', 'mingpt', hardware)
     yield Row('mingpt, fsdp, shard_map', 'mingpt', hardware, _train_flags('fsdp', 'shard_map'))
     for kind in ('contrastive', 'cross_encoder', 'masked_lm'):
-      config = f'--config=configs/encoder/{kind}.py', '--program=train'
+      # 16 rows in two microbatches do not go over 16 chips.
+      rows = ('--config.train.batch_size=64',) if hardware == TPUS and kind != 'contrastive' else ()
+      config = f'--config=configs/encoder/{kind}.py', '--program=train', *rows
       yield Row(f'encoder, {kind}, data', 'encoder', hardware, config)
       yield Row(f'encoder, {kind}, fsdp', 'encoder', hardware, (*config, *_train_flags('fsdp', 'jit')))
     for mesh, step in (('fsdp', 'shard_map'), ('fsdp x tensor 2', 'jit'), ('fsdp x tensor 2', 'shard_map')):
@@ -105,10 +110,14 @@ def _recommender(hardware: str, mesh: str, step: str) -> Row:
 
 
 def _gpt2(config: str, hardware: str, what: str, *flags: str) -> Row:
-  attention = f'--config.model.attention={"cudnn" if hardware[0].isdigit() else "splash"}'
+  kernel = () if any('attention=' in flag for flag in flags) else (f'--config.model.attention={_kernel(hardware)}',)
   return Row(
-    f'{config}, {what}', 'gpt2', hardware, (f'--config=configs/gpt2/{config}.py', attention, '--program=train', *flags)
+    f'{config}, {what}', 'gpt2', hardware, (f'--config=configs/gpt2/{config}.py', *kernel, '--program=train', *flags)
   )
+
+
+def _kernel(hardware: str) -> str:
+  return 'cudnn' if hardware[0].isdigit() else 'splash'
 
 
 def _train_flags(mesh: str, step: str, part: str = '') -> tuple[str, ...]:

@@ -264,9 +264,14 @@ def _settle(run: contract.Run) -> None:
   """--init_from is config.init_from; what such a start brings with it is as the workdir's run found it.
 
   Raises:
-    UserError: both are given.
+    UserError: both are given, or a form of the step that the attention does not go with.
   """
   contract.read_own_path(run)
+  if run.config.train.step == 'pmap' and run.config.model.get('attention') == 'cudnn':
+    raise UserError(
+      '--config.train.step=pmap does not go with --config.model.attention=cudnn, which splits itself over the '
+      "trainer's mesh where pmap has its own; --config.train.step=shard_map is the same step and does"
+    )
   if run.flags['init_from']:
     if run.config.init_from != run.flags['init_from'] and 'init_from' in run.given:
       raise UserError('--init_from and --config.init_from are both given; one of them says what is read')

@@ -164,7 +164,8 @@ def _known_mesh(mesh: Mesh, kind: str = 'jit') -> contextlib.AbstractContextMana
 def check_step(task: Task, mesh: Mesh, kind: str, accumulation: int) -> None:
   """Raises UserError for a form of the step that the mesh does not allow, or microbatches that the task does not."""
   if kind == 'pmap':
-    refuse_mesh_of_pmap(mesh.shape['fsdp'], mesh.shape['tensor'], jax.process_count())
+    processes = {device.process_index for device in mesh.devices.flat}  # of devices that are not here, too
+    refuse_mesh_of_pmap(mesh.shape['fsdp'], mesh.shape['tensor'], len(processes))
   if task.whole_batch:
     refuse_microbatches(accumulation)
 

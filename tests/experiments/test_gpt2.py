@@ -177,6 +177,7 @@ def test_a_config_or_result_that_was_edited_by_hand_is_told_apart_from_a_damaged
     (['--config.model.num_heads=5'], 'not divisible by num_heads 5'),
     (['--config.model.attention=magic'], "attention='magic'"),
     (['--config.model.context_length=100000'], 'too few for a window of 100000'),
+    (['--config.train.step=pmap', '--config.model.attention=cudnn'], 'step=pmap does not go with'),
     (['--config.train.dtype=float8'], 'float8'),
     (['--config.train.optimizer.name=magic'], 'magic'),
     (['--config.data.source=/nowhere'], "no source '/nowhere'"),
