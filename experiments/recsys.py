@@ -59,7 +59,7 @@ def train(run: contract.Run) -> None:
   trainers = [recommender.tower.train, recommender.ranker.train]
   for trainer in [*trainers, recommender.sequence.train] if recommender.sequence else trainers:
     check_settings(trainer)
-  if recommender.ranker.kind != 'sparsenn':
+  if recommender.ranker.grows_trees:
     trees.check_installed()
   run.check(FREE)
   data, number = settings.read_dataset(config), recommender.funnel.weeks
@@ -93,7 +93,7 @@ def train(run: contract.Run) -> None:
     ready.retriever,
     ready.blend,
     scorer,
-    recommender.funnel.newcomers,
+    preparation.fit_guard(ready.held, scorer, recommender.funnel.newcomers),
   )
   if not ready.week.union.snapshot.buys_again:
     run.print('nobody buys a thing twice here: sources and baselines leave out what a user has')
@@ -304,6 +304,8 @@ def _idle(run: contract.Run) -> dict[str, str]:
   kind = run.config.ranker.kind
   idle |= _idle_of_sequence(run.config)
   others = {'sparsenn': ('trees',), 'lightgbm': ('losses', 'epochs')}.get(kind, ())
+  if others == ('trees',) and run.config.ranker.losses.teacher:  # whose scores SparseNN learns from
+    others = ()
   idle |= {f'ranker.{key}': f'config.ranker.kind is {kind!r}' for key in others}
   return idle | sections.idle_cluster(run.config)
 

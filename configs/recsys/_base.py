@@ -109,7 +109,15 @@ def base():
         'kind': 'sparsenn',  # or lightgbm (uv sync --extra trees), or average: of both
         'trees': {'rounds': 300, 'learning_rate': 0.04, 'num_leaves': 31, 'min_data_in_leaf': 100},
         'epochs': 3.0,  # at most, through the groups
-        'losses': {'bce': 1.0, 'pairwise': 3.0, 'listwise': 0.0, 'soon': 0.2, 'quantity': 0.05},
+        'held_weeks': 0,  # the latest, not learnt from: its probabilities are put right on them; 0 for on those learnt
+        'losses': {
+          'bce': 1.0,
+          'pairwise': 3.0,
+          'listwise': 0.0,
+          'teacher': 0.0,  # above 0 sparsenn learns LightGBM's scores, too (uv sync --extra trees)
+          'soon': 0.2,
+          'quantity': 0.05,
+        },
         'model': {
           'embed_dim': 16,
           'bins': 12,

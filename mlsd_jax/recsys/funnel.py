@@ -13,11 +13,12 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.recsys.known.snapshot import Snapshot
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.purchases.weeks import Targets
-from mlsd_jax.recsys.stages import blend, features, user_slices
+from mlsd_jax.recsys.stages import blend, features, guard, user_slices
 from mlsd_jax.recsys.stages.blend import Blend
-from mlsd_jax.recsys.stages.candidates import SOURCES, Candidates, Source, collect, sort_best_first
+from mlsd_jax.recsys.stages.candidates import SOURCES, Candidates, Source, collect
 from mlsd_jax.recsys.stages.fill_up import fill_up
 from mlsd_jax.recsys.stages.filters import Filter
+from mlsd_jax.recsys.stages.guard import Guard
 from mlsd_jax.recsys.stages.scorer import RankerInputs
 from mlsd_jax.recsys.stages.tower_source import Retriever
 from mlsd_jax.recsys.stages.trees import Ranker
@@ -38,7 +39,7 @@ class FunnelConfig:
     keep: of the union that the blend passes to the ranker.
     group: candidates of a user and week that the ranker is trained on.
     skip: weeks at the end of the data that are left out altogether, so that an earlier one is held out.
-    newcomers: 'blend' or 'ranker', whose order users without any purchase get (see `score`).
+    newcomers: 'blend' or 'ranker', whose order users without any purchase get where no guard is fitted.
   """
 
   per_source: Mapping[str, int]
@@ -65,7 +66,7 @@ class Funnel:
     keep: see FunnelConfig.
     retriever: the towers, with factors and index as of a cut.
     scorer: the ranker, its probabilities put right (stages/calibration.py).
-    newcomers: see FunnelConfig.
+    guard: how much the ranker, the blend and each source count for each segment of users.
   """
 
   per_source: Mapping[str, int]
@@ -73,7 +74,7 @@ class Funnel:
   retriever: Retriever
   blend: Blend
   scorer: Ranker
-  newcomers: str = 'blend'
+  guard: Guard = dataclasses.field(default_factory=lambda: guard.start('blend'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,26 +157,21 @@ def select(union: Union, by: Blend, keep: int) -> tuple[Candidates, np.ndarray]:
   return Candidates.join(best), np.concatenate(dense)
 
 
-def order_newcomers(logits: np.ndarray, candidates: Candidates, by: np.ndarray, new: np.ndarray) -> np.ndarray:
-  """Logits [N, heads] of which those of users `new` [U] bool are dealt out anew: the greatest to the best by `by` [N].
+def score(trained: Funnel, union: Union) -> Scored:
+  """A union through the blend, the ranker and the guard.
 
   What a user without a history buys depends on nothing but the items and the week. A ranker of many parameters takes
-  what sold in the weeks it learnt from by heart; the blend, of few, does not. What is predicted stays as much.
+  what sold in the weeks it learnt from by heart; the guard's few do not.
   """
-  chosen = np.flatnonzero(new[candidates.row])
-  if not len(chosen):
-    return logits
-  row, out = candidates.row[chosen], logits.copy()
-  out[chosen[sort_best_first(row, by[chosen])]] = logits[chosen[sort_best_first(row, logits[chosen, 0])]]
-  return out
-
-
-def score(trained: Funnel, union: Union) -> Scored:
-  """A union through the blend and the ranker; see `order_newcomers` for users without a history."""
   best, dense = select(union, trained.blend, trained.keep)
   inputs = trained.scorer.inputs(union.snapshot, best, dense)
   logits = trained.scorer(inputs, trained.keep)
-  new = union.snapshot.column('user', 'n')[best.users] == 0
-  if trained.newcomers == 'blend' and new.any():
-    logits = order_newcomers(logits, best, trained.blend.score(blend.compute_signals(union.snapshot, best)), new)
+  segments = guard.segment(union.snapshot, best.users)
+  if trained.guard.changes(segments):
+    logits = trained.guard.order(logits, score_blend(trained.blend, union.snapshot, best), best, segments)
   return Scored(best, inputs, logits)
+
+
+def score_blend(by: Blend, snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
+  """[N] what a blend says of candidates."""
+  return by.score(blend.compute_signals(snapshot, candidates))

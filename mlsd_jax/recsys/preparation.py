@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mlsd_jax.recsys import funnel, sequence_training, training
 from mlsd_jax.recsys.funnel import FunnelConfig, Week
 from mlsd_jax.recsys.known import snapshot
@@ -16,16 +18,20 @@ from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.sequence_training import SequenceConfig
-from mlsd_jax.recsys.stages import blend, labels, ranker
+from mlsd_jax.recsys.stages import blend, guard, labels, ranker
 from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.calibration import CalibrationSample
+from mlsd_jax.recsys.stages.candidates import Candidates
+from mlsd_jax.recsys.stages.guard import Guard, GuardSample
 from mlsd_jax.recsys.stages.ranker import Groups
-from mlsd_jax.recsys.stages.scorer import ranker_inputs
+from mlsd_jax.recsys.stages.scorer import RankerInputs, ranker_inputs
 from mlsd_jax.recsys.stages.tower_data import code_users
 from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
+from mlsd_jax.recsys.stages.trees import Ranker
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
 
 _LATEST = 4  # weeks on which probabilities are put right: one alone predicts the rate of the next less well
+_LEARNT = 3  # weeks to learn from for each that is kept out of training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +45,25 @@ class RecommenderConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class Held:
+  """What the ranker sees of a week that it does not learn from: its candidates, what the blend says of them [N], what
+  was bought [N], and the segment [U] of each user."""
+
+  candidates: Candidates
+  inputs: RankerInputs
+  by: np.ndarray
+  bought: np.ndarray
+  segments: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Prepared:
   """Everything but the ranker.
 
   Attributes:
-    samples: what the ranker sees of the last of its weeks, to put its probabilities right.
+    samples: what the ranker sees of its latest weeks, to put its probabilities right: those that it has not learnt
+      from, where there are any.
+    held: the weeks that it has not learnt from.
     week: the week held out.
     retriever: as of that week.
     blend: fitted on the last of the ranker's weeks.
@@ -51,11 +71,17 @@ class Prepared:
   """
 
   samples: Sequence[CalibrationSample]
+  held: Sequence[Held]
   week: Week
   retriever: Retriever
   blend: Blend
   histories: Histories
   origin: Mapping[str, Any]
+
+
+def count_held(config: RankerConfig, number: int) -> int:
+  """How many of its `number` weeks a ranker does not learn from: the latest `held_weeks`, fewer where there are few."""
+  return min(config.held_weeks, number // (1 + _LEARNT))
 
 
 def week_at(data: Dataset, cut: int, retriever: Retriever, histories: Histories, config: FunnelConfig) -> Week:
@@ -92,11 +118,13 @@ def prepare(
   """
   histories, codes_of_users = Histories.from_events(data.events, data.num_users), code_users(data)
   tower = dataclasses.replace(config.tower, depth=config.funnel.per_source.get(NAME, config.tower.depth))
-  learnt = math.ceil(config.ranker.train.steps * config.ranker.train.batch_size / (len(cuts) - 1))
+  held = count_held(config.ranker, len(cuts) - 1)
+  learnt = math.ceil(config.ranker.train.steps * config.ranker.train.batch_size / (len(cuts) - 1 - held))
   of_ranker = dataclasses.replace(config.funnel, users=min(learnt, config.funnel.users or learnt))
   bag_length = config.ranker.bag_length
   groups: list[Groups] = []
   samples: list[CalibrationSample] = []
+  kept_out: list[Held] = []
   retriever, fitted_blend = None, None
   origin: dict[str, Any] = {}
   for age in range(len(cuts) - 1, -1, -1):
@@ -127,18 +155,30 @@ def prepare(
       best, dense = funnel.select(week.union, fitted_blend, config.funnel.keep)
       inputs = ranker_inputs(week.union.snapshot, best, dense, codes_of_users, bag_length)
       outcome = labels.label(best, week.targets, data.num_items)
-      groups.append(ranker.make_groups(best, inputs, outcome, size=config.funnel.group, seed=len(groups)))
-      samples = [*samples[1 - _LATEST :], CalibrationSample.draw(inputs, outcome.bought)]
+      if age > held:
+        groups.append(ranker.make_groups(best, inputs, outcome, size=config.funnel.group, seed=len(groups)))
+      else:
+        by = funnel.score_blend(fitted_blend, week.union.snapshot, best)
+        kept_out.append(Held(best, inputs, by, outcome.bought, guard.segment(week.union.snapshot, best.users)))
+      samples = [*samples, CalibrationSample.draw(inputs, outcome.bought)][-(held or _LATEST) :]
       del best, dense, inputs, outcome  # at full size there is no room for those of two weeks, nor for two weeks
       # The first week's is of that week already. Where towers are never refreshed, the last week's is fitted anew.
-      if (age - 1) % (tower.refresh or len(cuts)) == 0 and len(groups) > 1:
+      if (age - 1) % (tower.refresh or len(cuts)) == 0 and age < len(cuts) - 1:
         fitted_blend = fit_blend(week)
       del week
       release_memory()
   assert retriever is not None
   assert fitted_blend is not None
   joined = Groups.join(groups, config.ranker.train.seed)
-  return joined, Prepared(samples, week, retriever, fitted_blend, histories, origin)
+  return joined, Prepared(samples, kept_out, week, retriever, fitted_blend, histories, origin)
+
+
+def fit_guard(held: Sequence[Held], scorer: Ranker, newcomers: str) -> Guard:
+  """The guard of a trained ranker, by the weeks that it has not learnt from; without any, see `guard.start`."""
+  samples = [
+    GuardSample(week.candidates, scorer(week.inputs)[:, 0], week.by, week.segments, week.bought) for week in held
+  ]
+  return guard.fit(samples, guard.start(newcomers))
 
 
 def _due(data: Dataset, cut: int, age: int, refresh: int) -> bool:

@@ -33,8 +33,10 @@ from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import saved_purchases
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.serving import State
+from mlsd_jax.recsys.stages import guard
 from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.factors import Factors
+from mlsd_jax.recsys.stages.guard import Guard
 from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.sequence_source import SequenceSource
 from mlsd_jax.recsys.stages.tower_data import TowerData
@@ -89,7 +91,7 @@ def save(state: State, root: pathlib.Path, described: Mapping[str, Any]) -> str:
     'average': list(scorer.line) if isinstance(scorer, AverageScorer) else None,
     'per_source': dict(state.funnel.per_source),
     'keep': state.funnel.keep,
-    'newcomers': state.funnel.newcomers,
+    'guard': {segment: dict(weights) for segment, weights in state.funnel.guard.weights.items()},
     'origin': state.histories.origin,
     'filters': True,  # the index can
     'sequence': dataclasses.asdict(retriever.sequence.config) if retriever.sequence else None,
@@ -158,7 +160,7 @@ def _open(folder: pathlib.Path, described: Mapping[str, Any]) -> State:
       ),
       blend=Blend(np.asarray(array('blend_weights')), np.asarray(array('blend_edges'))),
       scorer=_open_ranker(folder, described, params['ranker'], codes, user_codes),
-      newcomers=described.get('newcomers', 'ranker'),  # whose order they had before it was asked
+      guard=_open_guard(described),
     ),
     snapshot=snapshot.load(folder / 'snapshot'),
     histories=histories,
@@ -177,6 +179,12 @@ def _open_sequence(folder: pathlib.Path, described: Mapping[str, Any]) -> Sequen
   index = Index.open(folder / 'sequence_index', verify=False)
   index.load()
   return SequenceSource(params, config, np.asarray(sequential.item_vectors(params, config)), index)
+
+
+def _open_guard(described: Mapping[str, Any]) -> Guard:
+  if 'guard' in described:
+    return Guard(described['guard'])
+  return guard.start(described.get('newcomers', 'ranker'))  # a state of before there were guards, or newcomers
 
 
 def _open_ranker(

@@ -25,7 +25,7 @@ from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_examples import TowerBatches, held_out_users
 from mlsd_jax.recsys.stages.tower_source import Retriever
 from mlsd_jax.recsys.stages.trees import AverageScorer, Ranker, TreesConfig, TreeScorer
-from mlsd_jax.schema import above, from_mapping
+from mlsd_jax.schema import above, at_least, from_mapping
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import Result, fit
 
@@ -82,8 +82,11 @@ class RankerConfig:
 
   Attributes:
     kind: one of KINDS.
+    losses: of SparseNN; with a part of `teacher` it learns from trees, too, which are fitted before.
     model: what SparseNNConfig has, but for what follows from the data.
     epochs: no more updates than go through the groups so often.
+    held_weeks: the latest of its weeks, which it does not learn from: on them its probabilities are put right. 0 puts
+      them right on weeks that it has learnt.
   """
 
   model: Mapping[str, Any]
@@ -92,12 +95,18 @@ class RankerConfig:
   epochs: Annotated[float, above(0)] = 3.0
   kind: str = 'sparsenn'
   trees: TreesConfig = dataclasses.field(default_factory=TreesConfig)
+  held_weeks: Annotated[int, at_least(0)] = 0
 
   def __post_init__(self):
     if self.kind not in KINDS:
       raise UserError(f'config.ranker.kind={self.kind!r} is not one of {", ".join(KINDS)}')
     if self.bag_length > RECENT:
       raise UserError(f'config.ranker.model.bag_length={self.bag_length}: {RECENT} items of a user are kept at most')
+
+  @property
+  def grows_trees(self) -> bool:
+    """Whether trees are fitted: to rank, or to teach."""
+    return self.kind != 'sparsenn' or self.losses.teacher > 0
 
   @property
   def bag_length(self) -> int:
@@ -222,16 +231,20 @@ def train_rankers(
   """
   parts: list[Scorer | TreeScorer] = []
   origin: dict[str, Any] = {}
+  trees: TreeScorer | None = None
+  if config.grows_trees:
+    tell(f'{config.trees.rounds} trees')
+    fitted_trees = TreeScorer.fit(groups, codes, user_codes, config.trees, config.train.seed)
+    trees = calibration.calibrate(fitted_trees, samples, warn=tell)
   if config.kind != 'lightgbm':
-    scorer, fitted = train_ranker(groups, codes, user_codes, config, folder)
+    taught = groups.taught(trees.score_groups(groups)) if trees and config.losses.teacher else groups
+    scorer, fitted = train_ranker(taught, codes, user_codes, config, folder)
     if fitted.interrupted:
       return None
     parts.append(calibration.calibrate(scorer, samples, warn=tell))
     origin = fitted.origin('ranker_')
-  if config.kind != 'sparsenn':
-    tell(f'{config.trees.rounds} trees')
-    trees = TreeScorer.fit(groups, codes, user_codes, config.trees, config.train.seed)
-    parts.append(calibration.calibrate(trees, samples, warn=tell))
+  if trees and config.kind != 'sparsenn':
+    parts.append(trees)
   if len(parts) == 1:
     return parts[0], origin
   return calibration.calibrate(AverageScorer(parts), samples, warn=tell), origin

@@ -14,7 +14,7 @@ from mlsd_jax.recsys.known import snapshot
 from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import make_dataset
 from mlsd_jax.recsys.purchases.histories import Histories
-from mlsd_jax.recsys.stages import user_slices
+from mlsd_jax.recsys.stages import guard, user_slices
 
 
 def _gather(state, users):
@@ -101,7 +101,7 @@ def test_who_is_new_gets_the_order_of_the_blend_and_as_much_is_predicted(state):
   users = np.append(np.arange(5), len(state.users))  # the last is nobody we know
   gathered = (state.snapshot, state.histories, users, state.funnel.per_source, state.funnel.retriever)
   union = funnel.gather(*gathered)
-  plain = funnel.score(dataclasses.replace(state.funnel, newcomers='ranker'), union)
+  plain = funnel.score(dataclasses.replace(state.funnel, guard=guard.start('ranker')), union)
   scored = funnel.score(state.funnel, union)
   new = plain.candidates.row == 5
   np.testing.assert_array_equal(plain.logits[~new], scored.logits[~new])

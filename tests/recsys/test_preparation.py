@@ -65,6 +65,19 @@ def test_towers_are_no_newer_than_the_week_they_are_asked_about(made, tmp_path, 
   assert sum('of what is bought' in line for line in lines) == 4
 
 
+def test_weeks_held_back_are_not_learnt_from_and_put_right_what_was(made, tmp_path):
+  data, cuts = made.dataset, weeks.choose_cuts(made.dataset, 4)
+  config = _config()
+  config = dataclasses.replace(config, ranker=dataclasses.replace(config.ranker, held_weeks=1))
+  groups, ready = preparation.prepare(data, cuts, config, tmp_path, tell=lambda line: None)
+  users = [weeks.find_targets(data, cut).users for cut in cuts[1:]]
+  assert len(groups) <= sum(map(len, users[1:]))
+  np.testing.assert_array_equal(ready.held[0].candidates.users, users[0])
+  assert len(ready.held) == len(ready.samples) == 1
+  assert ready.samples[0].bought.sum() == ready.held[0].bought.sum()
+  assert [preparation.count_held(config.ranker, number) for number in (1, 3, 4, 20)] == [0, 0, 1, 1]
+
+
 def test_blends_are_as_fresh_as_the_towers(made, tmp_path, monkeypatch):
   fitted, used = [], []
 

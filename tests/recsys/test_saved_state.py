@@ -13,15 +13,19 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.models import sequential
 from mlsd_jax.models.sequential import SequentialConfig
 from mlsd_jax.recsys import saved_state, serving
+from mlsd_jax.recsys.stages.guard import Guard
 from mlsd_jax.recsys.stages.sequence_source import SequenceSource
 
 
 def test_a_saved_state_answers_the_same(state, tmp_path):
   users = np.array([0, 5, 17, len(state.users)])
+  guarded = Guard({'cold': {'blend': 1.0}, 'light': {'ranker': 0.8, 'popular': 2.0}, 'heavy': {'ranker': 1.0}})
+  state = dataclasses.replace(state, funnel=dataclasses.replace(state.funnel, guard=guarded))
   before = serving.recommend(state, users)
   saved_state.save(state, tmp_path, {'data': 'synthetic'})
   loaded = saved_state.load(tmp_path)
   assert isinstance(loaded.funnel.retriever.index, Index)
+  assert loaded.funnel.guard == guarded
   after = serving.recommend(loaded, users)
   np.testing.assert_array_equal(before.items, after.items)
   np.testing.assert_allclose(before.probability, after.probability, rtol=1e-5)

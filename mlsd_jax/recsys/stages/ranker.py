@@ -33,7 +33,7 @@ RANKER_RULES: Rules = (('(item|code|user)_tables?(/[0-9]+)?$', ('rows', None)),)
 class Groups:
   """Training examples: dense [N, G, F], item [N, G], user_codes [N, columns], bag [N, L], labels [N, G, heads],
   offset [N] (log of the kept share of purchases over that of the others), weights [N, G] (0
-  fills a group up)."""
+  fills a group up); teacher [N, G] where another ranker's log-odds are learnt from, too."""
 
   arrays: dict[str, np.ndarray]
 
@@ -45,6 +45,10 @@ class Groups:
     """All of several weeks in one shuffled order, so that a batch is a slice."""
     order = np.random.default_rng(seed).permutation(sum(map(len, parts)))
     return cls({name: np.concatenate([part.arrays[name] for part in parts])[order] for name in parts[0].arrays})
+
+  def taught(self, teacher: np.ndarray) -> 'Groups':
+    """The same with the log-odds [N, G] of a teacher."""
+    return Groups(self.arrays | {'teacher': teacher})
 
 
 def make_groups(candidates: Candidates, inputs: RankerInputs, labels: Labels, *, size: int, seed: int = 0) -> Groups:
@@ -104,6 +108,7 @@ class LossConfig:
   bce: float = 1.0
   pairwise: float = 0.0  # RankNet (Burges et al. 2005): log(1 + exp(s_other - s_bought)) over pairs of a group
   listwise: float = 0.0  # softmax over the group (ListNet with equal shares of the purchases; Cao et al. 2007)
+  teacher: float = 0.0  # softmax over the group, beside that of LightGBM's scores (distillation; Hinton et al. 2015)
   soon: float = 0.2
   quantity: float = 0.05
 
@@ -150,6 +155,10 @@ def ranker_task(
     if losses.listwise:
       nll_NG = jax.nn.logsumexp(hidden_NG, -1)[:, None] - score_NG
       per_group_N += losses.listwise * (nll_NG * bought_NG).sum(-1) / purchases_N
+    if losses.teacher:
+      share_NG = jax.nn.softmax(jnp.where(weights_NG > 0, batch['teacher'], -1e9), -1)
+      nll_NG = jax.nn.logsumexp(hidden_NG, -1)[:, None] - score_NG
+      per_group_N += losses.teacher * (nll_NG * share_NG).sum(-1)
     if losses.pairwise:
       pairs_NGH = bought_NG[:, :, None] * ((1 - bought_NG) * weights_NG)[:, None]
       cost_NGH = jax.nn.softplus(score_NG[:, None] - score_NG[:, :, None]) * pairs_NGH

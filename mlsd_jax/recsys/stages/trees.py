@@ -81,6 +81,15 @@ class TreeScorer:
     booster = library.train(settings, library.Dataset(known, labels, group=there.sum(1)), rounds)
     return cls(booster.model_to_string(), codes, user_codes)
 
+  def score_groups(self, groups: Groups) -> np.ndarray:
+    """Log-odds [N, G] of training examples, for another ranker to learn from; 0 where a group is filled up."""
+    arrays = groups.arrays
+    there = arrays['weights'] > 0
+    known = np.concatenate([arrays['dense'][there], self.codes[arrays['item'][there]]], 1)
+    out = np.zeros(there.shape, np.float32)
+    out[there] = self.line[0] * self._booster.predict(known, raw_score=True) + self.line[1]
+    return out
+
   def with_users(self, user_codes: np.ndarray) -> 'TreeScorer':
     other = copy.copy(self)
     other.user_codes = user_codes

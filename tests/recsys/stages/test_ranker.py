@@ -102,6 +102,14 @@ def test_ranking_losses_order_without_the_cross_entropy(losses, tmp_path):
   assert np.corrcoef(logits, inputs.dense[:, 0])[0, 1] > 0.8
 
 
+def test_a_teachers_order_is_learnt_beside_the_labels(tmp_path):
+  candidates, inputs, labels = _problem(200, 40)
+  groups = ranker.make_groups(candidates, inputs, labels, size=16)
+  taught = groups.taught(3 * groups.arrays['dense'][..., 1])  # of which the labels know nothing
+  scorer = _trained(taught, tmp_path, LossConfig(teacher=30.0), steps=60)
+  assert np.corrcoef(scorer(inputs)[:, 0], inputs.dense[:, 1])[0, 1] > 0.8
+
+
 class RankerLoss(chex.TestCase):
   @chex.variants(with_jit=True, without_jit=True)
   def test_the_loss_is_that_of_what_serves_compiled_or_not(self):
@@ -138,12 +146,14 @@ def test_filled_up_places_do_not_count():
   bounds = features.bucket_bounds(inputs.dense, 4)
   config = SparseNNConfig(num_dense=2, num_items=50, code_sizes=(1,), bins=4, bottom_dim=8, top_dims=(8,), bag_length=1)
   task = ranker.ranker_task(
-    config, CODES, bounds, batch_size=len(groups), losses=LossConfig(pairwise=1.0, listwise=1.0)
+    config, CODES, bounds, batch_size=len(groups), losses=LossConfig(pairwise=1.0, listwise=1.0, teacher=1.0)
   )
+  groups = groups.taught(groups.arrays['dense'][..., 0])
   params = sparsenn.init(jax.random.key(0), config)
   loud = dict(groups.arrays)
   loud['dense'] = np.where(loud['weights'][..., None] > 0, loud['dense'], 1e3).astype(np.float32)
   loud['labels'] = np.where(loud['weights'][..., None] > 0, loud['labels'], 1.0).astype(np.float32)
+  loud['teacher'] = np.where(loud['weights'] > 0, loud['teacher'], 1e3).astype(np.float32)
   loss_of = lambda arrays: task.evaluate(params, {k: jnp.asarray(v) for k, v in arrays.items()})['loss']
   quiet_loss, loud_loss = (total / weight for total, weight in map(loss_of, (groups.arrays, loud)))
   assert float(quiet_loss) == pytest.approx(float(loud_loss), rel=1e-5)

@@ -50,6 +50,16 @@ def test_scores_are_those_of_the_library_on_a_line(trees, asked):
   np.testing.assert_allclose(again[:, 0] - inputs.open_log, 2 * (logits[:, 0] - inputs.open_log) - 0.5, atol=1e-4)
 
 
+def test_groups_are_scored_as_their_candidates_are(trees, asked):
+  candidates, inputs, labels, _ = asked
+  groups = ranker.make_groups(candidates, inputs, labels, size=12)
+  scores, there = trees.score_groups(groups), groups.arrays['weights'] > 0
+  assert scores.shape == there.shape
+  assert not scores[~there].any()
+  alone = np.round(trees(inputs)[:, 0] - inputs.open_log, 4)
+  assert set(np.round(scores[there], 4).tolist()) <= set(alone.tolist())
+
+
 def test_the_average_is_the_mean_of_its_parts(state, trees, asked):
   inputs = asked[1]
   both = AverageScorer([state.funnel.scorer, trees])

@@ -1,0 +1,77 @@
+"""The guard: finds what orders best, keeps what was there where it knows little."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mlsd_jax.recsys.stages import guard
+from mlsd_jax.recsys.stages.candidates import Candidates
+from mlsd_jax.recsys.stages.guard import GuardSample
+
+EACH = 30
+
+
+def _sample(users: int, right: str, segment: str = 'light', seed: int = 0) -> GuardSample:
+  """Candidates of which a user buys by what `right` says, beside a ranker, a blend and a source that are noise."""
+  rng = np.random.default_rng(seed)
+  number = users * EACH
+  rank = np.concatenate([rng.permutation(EACH) + 1 for _ in range(users)]).astype(np.int16)[:, None]
+  candidates = Candidates(
+    np.arange(users, dtype=np.int32),
+    np.arange(users + 1) * EACH,
+    np.tile(np.arange(EACH, dtype=np.int32), users),
+    rank,
+    np.zeros((number, 1), np.float32),
+    ('popular',),
+  )
+  logits, by = rng.normal(-3, 1.5, (2, number)).astype(np.float32)
+  truth = {'ranker': logits, 'blend': by, 'popular': 6 / np.log2(1 + rank[:, 0]) - 5}[right]
+  bought = rng.random(number) < 1 / (1 + np.exp(-truth))
+  return GuardSample(candidates, logits, by, np.full(users, segment), bought)
+
+
+def _first(sample, fitted):
+  """The share of what stands first that was bought."""
+  logits = np.repeat(sample.logits[:, None], 3, 1)
+  order = fitted.order(logits, sample.by, sample.candidates, sample.segments)[:, 0]
+  return sample.bought[order.reshape(-1, EACH).argmax(1) + np.arange(len(sample.segments)) * EACH].mean()
+
+
+@pytest.mark.parametrize('right', ['ranker', 'blend', 'popular'])
+def test_what_orders_best_is_found(right):
+  before = guard.start('blend')
+  fitted = guard.fit([_sample(300, right, seed=1), _sample(300, right, seed=2)], before)
+  judged = _sample(2000, right, seed=3)
+  alone = dataclasses.replace(before, weights={'light': {right: 1.0}})
+  assert _first(judged, fitted) > _first(judged, alone) - 0.03
+  if right != 'ranker':
+    assert _first(judged, fitted) > 1.3 * _first(judged, before)
+
+
+def test_few_users_change_little_and_none_nothing():
+  before = guard.start('blend')
+  weights = guard.fit([_sample(2, 'popular')], before).weights
+  assert weights['light']['ranker'] == pytest.approx(1.0, abs=0.15)
+  assert weights['heavy'] == before.weights['heavy']
+  assert weights['cold'] == {'blend': 1.0}
+
+
+def test_each_users_logits_stay_the_same_numbers():
+  sample = _sample(20, 'blend', segment='cold')
+  logits = np.stack([sample.logits, sample.by, sample.logits], 1)
+  ordered = guard.start('blend').order(logits, sample.by, sample.candidates, sample.segments)
+  of_users = lambda values: values.reshape(20, EACH, 3)
+  assert not np.array_equal(ordered, logits)
+  for before, after, by in zip(of_users(logits), of_users(ordered), sample.by.reshape(20, EACH), strict=True):
+    np.testing.assert_array_equal(np.sort(before[:, 0]), np.sort(after[:, 0]))
+    np.testing.assert_array_equal(np.argsort(after[:, 0]), np.argsort(by))
+    assert {tuple(row) for row in before} == {tuple(row) for row in after}
+
+
+def test_a_ranker_that_is_not_guarded_keeps_every_logit():
+  sample = _sample(20, 'ranker')
+  logits = np.stack([sample.logits, sample.by, sample.by], 1)
+  np.testing.assert_array_equal(
+    guard.start('blend').order(logits, sample.by, sample.candidates, sample.segments), logits
+  )
