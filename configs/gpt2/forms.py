@@ -8,6 +8,9 @@
 
 10,000 conversations that mlsd_jax/language_model/forms.py makes, a twentieth of them held out; `exact` is the share of
 200 held-out questions whose answer is right to the letter, greedy, with the calculator run while the model answers.
+
+Measured, one seed, one CPU core: `exact` 0 of 200 before, 200 of 200 after 300 steps (224 s); the loss of what the
+assistant says 4.83 nats a token before, 0.0007 after. The calculator does the sums: the model learns when to call it.
 """
 
 from configs.gpt2._modern import base
