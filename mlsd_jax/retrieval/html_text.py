@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from mlsd_jax.retrieval.markdown import read_markdown
 
 _RAW = {'script', 'style', 'title', 'textarea', 'noscript', 'iframe', 'template'}  # end at their own end tag only
-_DROPPED = {'nav', 'footer', 'svg', 'form'}
+_DROPPED = {'nav', 'footer', 'svg', 'select', 'datalist'}  # a form may be around all of a page
 _HEADINGS = {f'h{level}': '#' * level for level in range(1, 7)}
 _CODE = {'code', 'kbd', 'samp', 'tt'}
 _BLOCKS = {'p', 'div', 'section', 'article', 'main', 'table', 'tr', 'ul', 'ol', 'dl', 'dd', 'blockquote', 'hr'}

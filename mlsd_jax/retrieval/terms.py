@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import regex
 
-VERSION = 4  # of the terms: an index holds those of the version it was made with
+VERSION = 5  # of the terms: an index holds those of the version it was made with
 _CACHED = 2**18  # pieces of text between white space whose terms are remembered,
 _LONGEST = 32  # if they are no longer than this; longer ones hardly come twice
 
@@ -28,6 +28,10 @@ _RUNS = regex.compile(rf'(?V1)({_UNSPACED}+)')
 _WORDS = regex.compile(rf'(?V1sw){_WORD}')
 _SPANS = regex.compile(rf'(?V1sw){_UNSPACED}\p{{M}}*|{_WORD}')
 _INITIALS = regex.compile(r'(?<![\w&])\w{1,3}(?:&\w{1,3})+(?![\w&;])')  # AT&T, R&D, Q&A; no &amp; of HTML
+# Pictures are terms, whatever colour is behind them; (c) and TM are pictures to Unicode only.
+_EMOJI = regex.compile(
+  r'(?V1)\p{Regional_Indicator}{2}|[\p{Extended_Pictographic}--[\u00a9\u00ae\u2122\u2139\u3030\u303d]]'
+)
 _HANGUL = regex.compile(r'\p{Hangul}+')
 # Scripts with a stemmer of Snowball's: that of the language which most texts in them are of.
 _STEMMERS = tuple(
@@ -100,7 +104,7 @@ class Analyzer:
     if folded.isascii():
       bare = folded.strip('()",;:!?').rstrip('.')
       return self._plain(bare) if bare.isalnum() else self._words(folded)
-    terms: list[str] = []
+    terms: list[str] = _EMOJI.findall(folded)
     for number, stretch in enumerate(_RUNS.split(folded)):
       terms += _ngrams(stretch) if number % 2 else self._words(stretch)
     return terms

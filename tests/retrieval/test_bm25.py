@@ -134,6 +134,7 @@ def test_parameters_without_a_meaning_are_refused(values):
     ('iPhone手机 API를', {'iphone', '手机', 'api'}),
     ('AT&T, Q&A and R&D', {'at&t', 'q&a', 'r&d'}),
     ('İstanbul DİYARBAKIR', {'istanbul', 'diyarbakir'}),
+    ('🚀 launch ✅done, 👩\u200d💻 👍🏽 🇩🇪 ⚠️', {'🚀', '✅', 'done', '👩', '💻', '👍', '🇩🇪', '⚠'}),
     ('co\u00adop می\u200cشود Straße', {'coop', 'میشود', 'strasse'}),
   ],
 )

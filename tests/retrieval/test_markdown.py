@@ -166,3 +166,10 @@ def test_html_becomes_markdown_that_says_the_same():
   prose = 'a <b> __init__ of x`y: __x__, 2*3*4, snake_case, &lt; \\* # no heading - no item'
   assert title == ''
   assert read_markdown(text).plain() == f'{prose}\n# comment\n\n\n\n```\n  if a < b:'
+
+
+def test_a_page_in_a_form_keeps_its_text():
+  page = '<form><h1>Fares</h1><p>Two euros.<select><option>Afghanistan</select><input value=x></form><p>Free on Sunday.'
+  title, text = html_to_markdown(page)
+  assert title == 'Fares'
+  assert read_markdown(text).plain().split() == ['Fares', 'Two', 'euros.', 'Free', 'on', 'Sunday.']
