@@ -239,6 +239,8 @@ def main() -> None:
   parser.add_argument('--folder', default='', help='keeps vectors and index here; default: a temporary folder')
   parser.add_argument('--part', default='', help='internal: be one of the processes')
   options = parser.parse_args()
+  if options.count < 20_000:  # ann.config.EXACT_UNDER
+    parser.error(f'--count={options.count}: fewer than 20,000 vectors are searched exactly: nothing to tune')
   if options.part:
     parts = {'build': part_build, 'batch': part_batch, 'single': part_single, 'sizes': part_sizes}
     print(json.dumps(parts.get(options.part, part_peer)(options)))

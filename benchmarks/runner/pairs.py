@@ -40,7 +40,7 @@ PAIRS = (
   Pair('train_124m', 'gpt2_train.py', ('--size=gpt2_124m', *TRAIN), ('--rounds=1', '--runs=1'), 'torch', minutes=6),
   Pair('decode', 'gpt2_generate.py', ('--new_tokens=32',), ('--runs=2', '--new_tokens=8'), 'torch', minutes=3),
   Pair('encoder', 'encoder.py', (), ('--runs=1', '--chunks=128'), 'torch', minutes=3),
-  Pair('ranker', 'recsys_torch.py', (), ('--rounds=2', '--steps=3'), 'torch', minutes=4),
+  Pair('ranker', 'recsys_torch.py', (), ('--rounds=3', '--steps=3'), 'torch', minutes=4),
   Pair('tokenizer_encode', 'tokenizer_encode.py', (), ('--megabytes=1', '--runs=2'), packages=('bpe-openai',)),
   Pair(
     'tokenizer_train',
@@ -56,7 +56,7 @@ PAIRS = (
     'ann',
     'ann.py',
     ('--count=100000', '--peers', 'faiss-pq', 'hnswlib'),
-    ('--count=5000',),
+    ('--count=30000',),
     packages=('faiss-cpu', 'hnswlib'),
     minutes=4,
   ),
