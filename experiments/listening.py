@@ -70,6 +70,11 @@ def listen(
     raise UserError(f'config.host={host!r} and config.port={port} cannot be listened at: {why}') from error
 
   class Server(uvicorn.Server):
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+      if interrupt is not None:
+        signal.signal(signal.SIGINT, interrupt)
+      await super().serve(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
       """uvicorn's own raises the signal again once it has drained: right for Ctrl-C, which is code 130."""
       if not self.started:  # which uvicorn would wait for
@@ -79,6 +84,10 @@ def listen(
       else:
         super().handle_exit(sig, frame)
 
+  interrupt = None
+  if threading.current_thread() is threading.main_thread():
+    # Until the event loop runs nothing is under way, and an exception would fall into its beginning.
+    interrupt = signal.signal(signal.SIGINT, lambda *_: process.leave())
   server = Server(uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=round(drain_seconds)))
   run.print(f'http://{host}:{listener.getsockname()[1]} {what}')
   server.run(sockets=[listener])

@@ -326,7 +326,7 @@ MODES = {
   'train': contract.Mode(train, ('seed', 'data', 'funnel', 'tower', 'sequence', 'ranker', 'serve.requests')),
   'prepare': contract.Mode(prepare, ('data', 'funnel.weeks', 'funnel.skip')),
   'evaluate': contract.Mode(evaluate),
-  'backtest': contract.Mode(backtest, kept=('data', 'funnel')),
+  'backtest': contract.Mode(backtest, kept=('data', 'funnel', 'sequence.kind')),
   'recommend': contract.Mode(recommend, ('serve.number',), flags=('user', 'exclude_bought')),
   'submit': contract.Mode(submit, ('serve.part', 'serve.output', *sections.EXECUTOR)),
   'ratings': contract.Mode(rate, ('data', 'ratings')),

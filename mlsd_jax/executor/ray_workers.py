@@ -40,6 +40,10 @@ def import_ray() -> Any:
     import ray
   except ImportError as error:
     raise UserError("executor 'ray' requires the package ray: pip install 'mlsd-jax[ray]'") from error
+  if os.environ['RAY_ENABLE_UV_RUN_RUNTIME_ENV'] == '0':
+    from ray._private import ray_constants
+
+    ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False  # read at Ray's import, which may have been before this
   return ray
 
 

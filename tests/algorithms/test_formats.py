@@ -105,7 +105,7 @@ def test_a_folder_of_domjudge(pool, tmp_path):
   package = packages.load(tmp_path, tmp_path / 'build', pool)
   assert (package.name, package.limits.time, len(package.cases)) == ('Twice', 7.0, 1)
   (submission,) = package.submissions
-  assert submission.expected == {'WA', 'RE'}
+  assert submission.expected == {'WA', 'RE', 'MLE'}  # memory that ran out is a run-time error to DOMjudge
 
 
 def points(folder, files, results):

@@ -113,6 +113,7 @@ CALLS = {
     ['--mode=recommend', '--user=u1'],
     ['--mode=submit'],
     ['--mode=simulate', SYNTHETIC, *SHOP, '--workdir=s'],
+    ['--mode=ratings', '--workdir=r', '--config.data.path=stars.csv'],
     [*COMPILE, SYNTHETIC, *SHOP, *FUNNEL, *(each for each in TINY if 'serve' not in each)],
   ],
   serve: [[], ['--mode=prepare']],
@@ -145,7 +146,8 @@ def runs(monkeypatch):
   """A run to serve, a server that has ended when it begins, and experiments that have run."""
   ByteTokenizer().save(pathlib.Path('runs', 'tokenizer', 'own', 'tokenizer.json'))
   monkeypatch.setattr(uvicorn, 'Config', lambda app, **options: app)
-  monkeypatch.setattr(uvicorn, 'Server', lambda app: types.SimpleNamespace(run=lambda sockets: sockets[0].close()))
+  monkeypatch.setattr(uvicorn.Server, '__init__', lambda self, config: None)
+  monkeypatch.setattr(uvicorn.Server, 'run', lambda self, sockets: sockets[0].close())
   monkeypatch.setattr(serve.subprocess, 'run', lambda command, check: types.SimpleNamespace(returncode=0))
 
 
@@ -174,6 +176,8 @@ def test_each_mode_reads_the_keys_that_it_declares(experiment, folder, request, 
     )
   )
   pathlib.Path('rows.jsonl').write_text('\n'.join(f'{{"text": "{i} bottles"}}' for i in range(40)))
+  stars = [f'u{i % 20},i{i // 20},{10**9 + i},{1 + i * i % 5}' for i in range(400)]
+  pathlib.Path('stars.csv').write_text('\n'.join(('user_id,item_id,time,rating', *stars)))
   write_judged(pathlib.Path('judged'))
   monkeypatch.setattr(sys, 'stdin', io.StringIO('bottles\n'))
   if experiment in (retrieval, encoder):

@@ -12,7 +12,8 @@ import sys
 import pytest
 
 SERVER = """
-import asyncio, contextlib, sys
+import asyncio, contextlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job does not begin with
 import experiments
 from experiments import contract, listening
 from fastapi import FastAPI

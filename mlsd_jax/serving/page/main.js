@@ -95,7 +95,7 @@ function show(isChosen) {
   if (shown) SECTIONS[shown][0].leave?.();
   shown = name;
   link(name).setAttribute('aria-current', 'page');
-  link(name).scrollIntoView({block: 'nearest', inline: 'center'});
+  reveal(link(name));
   const heading = byId(`${name}-title`);
   document.title = `${heading.textContent} · mlsd_jax`;
   if (isChosen) {
@@ -103,6 +103,16 @@ function show(isChosen) {
     heading.focus({preventScroll: true});
   }
   if (!link(name).hasAttribute('data-missing')) SECTIONS[name][0].enter?.();
+}
+
+// scrollIntoView would also move the place from which Tab goes on.
+function reveal(at) {
+  for (let box = at.parentElement; box !== document.body; box = box.parentElement) {
+    const inner = at.getBoundingClientRect();
+    const outer = box.getBoundingClientRect();
+    box.scrollLeft += (inner.left + inner.right - outer.left - outer.right) / 2;
+    box.scrollTop += Math.min(0, inner.top - outer.top) + Math.max(0, inner.bottom - outer.bottom);
+  }
 }
 
 const link = (name) => byId('links').querySelector(`[href="#${name}"]`);
