@@ -255,6 +255,7 @@ class Checkpoints:
         self._error = exception
     error, self._error = self._error, None
     if error is not None:
+      _hush_orbax(self.folder)
       self._drop_orbax()
     while isinstance(error, OtherProcessError) and error.__context__ is not None:
       error = error.__context__  # it was this process that failed first, and then met the others
@@ -296,6 +297,16 @@ class Checkpoints:
     if manager is not None:
       with contextlib.suppress(Exception):  # an error of the last save has been told already
         manager.close()
+
+
+def _hush_orbax(folder: os.PathLike[str]) -> None:
+  """Of a save that failed Orbax's other threads fail too, and asyncio tells that nobody asked them why."""
+
+  def is_of_others(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, OSError) and str(folder) in str(error.filename))
+
+  logging.getLogger('asyncio').addFilter(is_of_others)
 
 
 def origin(step: int, damaged: Sequence[str]) -> dict[str, Any]:

@@ -338,6 +338,16 @@ with Checkpoints(sys.argv[1]) as checkpoints:
 """
 
 
+def test_what_nobody_asked_orbax_for_is_not_told(tmp_path, caplog, monkeypatch):
+  monkeypatch.setattr(logging.getLogger('asyncio'), 'filters', [])
+  error_of = lambda path: (OSError, FileNotFoundError(2, 'No such file or directory', str(path)), None)
+  checkpoint._hush_orbax(tmp_path / 'checkpoints')
+  asyncio = logging.getLogger('asyncio')
+  for path in (tmp_path / 'checkpoints' / '2' / 'process_0', tmp_path / 'other'):
+    asyncio.error('Future exception was never retrieved', exc_info=error_of(path))
+  assert [record.exc_info[1].filename for record in caplog.records] == [str(tmp_path / 'other')]
+
+
 def test_a_failed_write_is_one_line_and_earlier_checkpoints_stay(tmp_path, within):
   """The limit on a file's size stands in for a full disk: it strikes in the middle of Orbax's background threads."""
   command = [sys.executable, '-c', FULL, str(tmp_path)]
