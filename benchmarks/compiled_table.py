@@ -18,6 +18,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from mlsd_jax.training import compiler_flags
 PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'reference' / 'compiled.md'
 ROWS = PAGE.with_suffix('.json')
 _GIB = 2**30
+_INDENT: Any = {'initial_indent': '  ', 'subsequent_indent': '  '}
 _REFUSED = 2  # exit code of a user's mistake
 
 type Entry = dict[str, Any]  # a program of a row
@@ -128,7 +130,7 @@ def _lines(each: Entry) -> list[str]:
     return [f'  {program}: **{each["failure"][:120]}**;']
   fits = 'fits' if each['fits'] else f'does **not** fit into {each["usable"] / _GIB:.0f}'
   sizes = f'{each["arguments"] / _GIB:.2f} + {each["temporaries"] / _GIB:.2f}'
-  return [f'  {each["program"]}, {each["mesh"]}: {sizes}, {fits};', f'  {each["collectives"]}']
+  return [f'  {each["program"]}, {each["mesh"]}: {sizes}, {fits};', *textwrap.wrap(each['collectives'], 150, **_INDENT)]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
