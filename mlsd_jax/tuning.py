@@ -25,6 +25,7 @@ from mlsd_jax.folders import cache_folder
 from mlsd_jax.sealed import json_files
 
 VARIABLE = 'MLSD_CHOICES'
+NAMES = ('bfloat16 rows',)  # of all choices there are
 ROUNDS = 5  # measurements of each candidate, which take turns
 MARGIN = 0.05  # by which another candidate has to beat the first: less may be noise
 _PACKAGES = ('jax', 'jaxlib')
@@ -38,36 +39,28 @@ def choose(
   measure: Callable[[int], float],
   *,
   of: Mapping[str, Any] | None = None,
-  kept: pathlib.Path | None = None,
   say: Callable[[str], None] = _logger.warning,
 ) -> int:
   """The candidate that takes the least time here.
 
-  That set by hand goes first, then what the run began with (`kept`), then what was measured on this machine before;
-  else all are measured now.
+  That set by hand goes first, then what was measured on this machine before; else all are measured now.
 
   Args:
+    name: one of NAMES.
     candidates: the first is the one that stands where none is clearly faster.
     measure: seconds that one takes.
     of: what the measurement depends on beside the machine, such as the sizes of a model, as JSON has it.
-    kept: a file of the run that is read first and written once chosen, so that a resumed run goes on with its own.
     say: gets one line when something was measured.
 
   Raises:
-    UserError: the value set by hand is no candidate, or the run's own file is damaged.
+    UserError: what is set by hand is no candidate, or names no choice.
   """
   given = _by_hand(name)
   if given is not None:
     if given not in candidates:
       raise UserError(f'{VARIABLE} sets {name}={given}, which is not one of {", ".join(map(str, candidates))}')
     return given
-  own = json_files.read_json(kept) if kept is not None and kept.exists() else {}
-  if own.get(name) in candidates:
-    return own[name]
-  chosen = _measured_before_or_now(name, tuple(candidates), measure, dict(of or {}), say)
-  if kept is not None:
-    json_files.write_json(kept, own | {name: chosen})
-  return chosen
+  return _measured_before_or_now(name, tuple(candidates), measure, dict(of or {}), say)
 
 
 @functools.cache
@@ -125,12 +118,14 @@ def _by_hand(name: str) -> int | None:
   """The value that the environment gives a name.
 
   Raises:
-    UserError: the variable is not of the form NAME=NUMBER,NAME=NUMBER.
+    UserError: the variable is not of the form NAME=NUMBER,NAME=NUMBER, or has a name that is not in NAMES.
   """
+  found = None
   for part in filter(None, map(str.strip, os.environ.get(VARIABLE, '').split(','))):
     key, sign, value = part.rpartition('=')
     if not sign or not value.strip().isdigit():
       raise UserError(f"{VARIABLE}={os.environ[VARIABLE]!r} is not a list such as '{name}=8'")
-    if key.strip() == name:
-      return int(value)
-  return None
+    if key.strip() not in NAMES:
+      raise UserError(f'{VARIABLE} sets {key.strip()!r}, which nothing is chosen by; there is {", ".join(NAMES)}')
+    found = int(value) if key.strip() == name else found
+  return found

@@ -53,11 +53,11 @@ def read_usage(folder: pathlib.Path, name: str, context_length: int) -> Usage:
   pooling = _POOLING
   if (folder / MODULES).exists():
     pooling = _check_modules(folder)
-  prompts = _optional(folder / PROMPTS)
-  limits = _optional(folder / LIMITS)
-  if limits.get('do_lower_case') and not _optional(folder / _TOKENIZER).get('do_lower_case'):
+  prompts = read_optional(folder / PROMPTS)
+  limits = read_optional(folder / LIMITS)
+  if limits.get('do_lower_case') and not read_optional(folder / _TOKENIZER).get('do_lower_case'):
     raise UserError(f'{folder / LIMITS} says do_lower_case=True, and the tokenizer does not lower texts')
-  settings = _optional(folder / pooling)
+  settings = read_optional(folder / pooling)
   queries, passages = _prefixes(folder, prompts, name)
   if settings.get('include_prompt') is False and (queries or passages):
     raise UserError(
@@ -106,7 +106,7 @@ def _check_modules(folder: pathlib.Path) -> str:
     raise UserError(f'{path} lists {", ".join(kinds) or "nothing"}; a text goes through {", ".join(known)}')
   if modules[0][1]:
     raise UserError(f'{path} has its Transformer in the folder {modules[0][1]!r}; name that folder')
-  similarity = _optional(folder / PROMPTS).get('similarity_fn_name') or 'cosine'
+  similarity = read_optional(folder / PROMPTS).get('similarity_fn_name') or 'cosine'
   if len(kinds) == 2 and similarity != 'cosine':
     raise UserError(
       f'{path} has no Normalize and {PROMPTS} compares by {similarity!r}: here vectors are of unit length'
@@ -128,7 +128,7 @@ def _mode(path: pathlib.Path, settings: dict[str, Any]) -> str:
 def _max_length(folder: pathlib.Path, limits: dict[str, Any], context_length: int) -> int:
   length = limits.get('max_seq_length')
   if length is None:
-    of_tokenizer = _optional(folder / _TOKENIZER).get('model_max_length')
+    of_tokenizer = read_optional(folder / _TOKENIZER).get('model_max_length')
     length = of_tokenizer if type(of_tokenizer) is int and 3 <= of_tokenizer < _UNLIMITED else context_length
   if type(length) is not int or length < 3:
     raise UserError(f'{folder / LIMITS} has no whole number above 2 for max_seq_length, but {length!r}')
@@ -151,7 +151,8 @@ def _prefixes(folder: pathlib.Path, content: dict[str, Any], name: str) -> tuple
   return next((prefixes for start, prefixes in PREFIXES.items() if short.startswith(start)), ('', ''))
 
 
-def _optional(path: pathlib.Path) -> dict[str, Any]:
+def read_optional(path: pathlib.Path) -> dict[str, Any]:
+  """The object of a JSON file; {} where there is none. Raises UserError for JSON that is no object."""
   if not path.exists():
     return {}
   content = files.read_json(path)

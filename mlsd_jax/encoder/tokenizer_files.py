@@ -5,6 +5,7 @@ from typing import Any
 
 from mlsd_jax import files
 from mlsd_jax.encoder.length_batches import EncoderTokenizer
+from mlsd_jax.encoder.modules import read_optional
 from mlsd_jax.errors import UserError
 from mlsd_jax.tokenizers import wordpiece
 from mlsd_jax.tokenizers.bpe import BPETokenizer
@@ -40,7 +41,7 @@ def read(folder: pathlib.Path, model_type: str) -> EncoderTokenizer:
   Raises:
     UserError: no such file, a damaged one, or one that asks for what is not known here, by its name.
   """
-  settings, content = _optional(folder / SETTINGS), _optional(folder / TOKENIZER)
+  settings, content = read_optional(folder / SETTINGS), read_optional(folder / TOKENIZER)
   kind = (content.get('model') or {}).get('type')
   _check_edges(folder, settings, content)
   if kind == 'BPE' and model_type not in ('bert', 'xlm-roberta'):
@@ -87,7 +88,7 @@ def write(tokenizer: EncoderTokenizer, folder: pathlib.Path, max_length: int) ->
     from mlsd_jax.tokenizers import tokenizer_json  # which most encoders have no need of
 
     tokenizer_json.save(tokenizer, folder, max_length)
-    content = _optional(folder / TOKENIZER)
+    content = read_optional(folder / TOKENIZER)
     content['post_processor'] = _frame(tokenizer)
     files.write_json(folder / TOKENIZER, content)
     settings |= {'tokenizer_class': 'PreTrainedTokenizerFast'}
@@ -106,15 +107,6 @@ def _check_edges(folder: pathlib.Path, settings: dict[str, Any], content: dict[s
   added = next((token for token in content.get('added_tokens') or [] if not token.get('special', True)), None)
   if added is not None and (content.get('model') or {}).get('type') != 'BPE':
     raise UserError(f'{folder / TOKENIZER} adds the word {added.get("content")!r} to the vocabulary: not read here')
-
-
-def _optional(path: pathlib.Path) -> dict[str, Any]:
-  if not path.exists():
-    return {}
-  content = files.read_json(path)
-  if not isinstance(content, dict):
-    raise UserError(f'{path} is not a JSON object')
-  return content
 
 
 def _byte_level(path: pathlib.Path, content: dict[str, Any]) -> BPETokenizer:
