@@ -123,7 +123,7 @@ def _by_hand(name: str) -> int | None:
   found = None
   for part in filter(None, map(str.strip, os.environ.get(VARIABLE, '').split(','))):
     key, sign, value = part.rpartition('=')
-    if not sign or not value.strip().isdigit():
+    if not sign or not re.fullmatch('[0-9]+', value.strip()):
       raise UserError(f"{VARIABLE}={os.environ[VARIABLE]!r} is not a list such as '{name}=8'")
     if key.strip() not in NAMES:
       raise UserError(f'{VARIABLE} sets {key.strip()!r}, which nothing is chosen by; there is {", ".join(NAMES)}')

@@ -73,7 +73,7 @@ def test_by_hand_goes_first(monkeypatch):
   assert not clock.asked
 
 
-@pytest.mark.parametrize('given', ['rows=5', 'rows', 'rows=many', 'row=8', 'rows=8,row=8'])
+@pytest.mark.parametrize('given', ['rows=5', 'rows', 'rows=many', 'row=8', 'rows=8,row=8', 'rows=²', '=4'])
 def test_a_bad_value_by_hand_is_refused_in_one_line(monkeypatch, given):
   monkeypatch.setenv(tuning.VARIABLE, given)
   with pytest.raises(UserError) as error:

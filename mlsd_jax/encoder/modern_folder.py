@@ -4,6 +4,7 @@ What a config asks for and models/modern_bert.py does not have is refused by its
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -119,6 +120,15 @@ _ARCHITECTURES = {'modernbert': 'ModernBert', 'nomic_bert': 'NomicBert', 'gte': 
 _GATES_SECOND = 'gte'  # whose one matrix has what is gated first
 
 
+_LISTS = ('architectures', 'layer_types')
+_OBJECTS = ('rope_parameters', 'rope_scaling', 'full_attention', 'sliding_attention')
+_NUMBERS = (
+  'norm_eps', 'layer_norm_eps', 'layer_norm_epsilon', 'global_rope_theta', 'local_rope_theta', 'rope_theta',
+  'rotary_emb_base', 'rotary_scaling_factor', 'factor',
+)  # fmt: skip
+_WHOLE = ('local_attention', 'global_attn_every_n_layers', 'max_trained_positions')
+
+
 def kind_of(config: ModernBertConfig) -> str:
   """The first three of KINDS."""
   return 'modernbert' if config.pre_norm else 'gte' if config.attention_bias else 'nomic_bert'
@@ -137,7 +147,8 @@ def is_parameter(name: str, content: Mapping[str, Any]) -> bool:
 
 
 def _scores(content: Mapping[str, Any]) -> bool:
-  return any(str(each).endswith('ForSequenceClassification') for each in content.get('architectures') or ())
+  names = content.get('architectures')
+  return isinstance(names, list) and any(str(each).endswith('ForSequenceClassification') for each in names)
 
 
 def _layout_of(kind: str) -> str:
@@ -150,6 +161,8 @@ def read_config(content: Mapping[str, Any]) -> ModernBertConfig:
   Raises:
     UserError: what it says and models/modern_bert.py does not have, by its name.
   """
+  content = {name: value for name, value in content.items() if value is not None}
+  _check_kinds(content)
   kind = _layout_of(content['model_type'])
   for name, allowed in _FIXED[kind].items():
     if (value := content.get(name, allowed[0])) not in allowed:
@@ -167,7 +180,9 @@ def read_config(content: Mapping[str, Any]) -> ModernBertConfig:
   if kind == 'modernbert':
     fields |= _of_modernbert(content, fields['num_layers'])
   else:
-    fields['num_types'] = int(content.get('type_vocab_size', start.num_types))
+    fields['num_types'] = content.get('type_vocab_size', start.num_types)
+    if type(fields['num_types']) is not int or fields['num_types'] < 0:
+      raise UserError(f'says type_vocab_size={fields["num_types"]!r}, which is no whole number from 0 on')
     fields['rotary'] = _rotary(content, start.rotary.theta, fields['embed_dim'] // fields['num_heads'])
   if content.get('rotary_scaling_factor'):  # beyond what nomic-embed was trained on, angles would depend on the batch
     fields['context_length'] = min(fields['context_length'], int(content.get('max_trained_positions', 2048)))
@@ -175,7 +190,22 @@ def read_config(content: Mapping[str, Any]) -> ModernBertConfig:
   try:
     return dataclasses.replace(start, **fields, heads=heads)
   except ValueError as error:
-    raise UserError(f': {error}') from error
+    raise UserError(f'does not fit together: {error}') from error
+
+
+def _check_kinds(content: Mapping[str, Any]) -> None:
+  """Raises UserError for a value of another kind than its name has, or a number that is none."""
+  for name, value in content.items():
+    if name in _LISTS and not isinstance(value, list):
+      raise UserError(f'says {name}={value!r}, which is no list')
+    if name in _OBJECTS:
+      if not isinstance(value, dict):
+        raise UserError(f'says {name}={value!r}, which is no object')
+      _check_kinds({key: each for key, each in value.items() if each is not None})
+    if name in _NUMBERS or name in _WHOLE:
+      is_number = type(value) in ((int,) if name in _WHOLE else (int, float))
+      if not is_number or not 0 < value < math.inf:
+        raise UserError(f'says {name}={value!r}, which is no {"whole " if name in _WHOLE else ""}number above 0')
 
 
 def _of_modernbert(content: Mapping[str, Any], num_layers: int) -> dict[str, Any]:
@@ -214,11 +244,13 @@ def _rotary(content: Mapping[str, Any], theta: float, head_dim: int) -> RotaryCo
   kind = scaling.get('type') or scaling.get('rope_type') or said.get('rope_type') or 'default'
   if kind == 'default':
     return RotaryConfig(theta=theta)
+  factor = said.get('factor', scaling.get('factor', 0.0))
+  if not factor and kind in ('linear', 'ntk'):
+    raise UserError(f'says rope_scaling of the type {kind!r} without a factor')
   if kind == 'linear':
-    return RotaryConfig(theta=theta, scaling='linear', factor=float({**scaling, **said}['factor']))
+    return RotaryConfig(theta=theta, scaling='linear', factor=float(factor))
   if kind == 'ntk' and not scaling.get('mixed_b'):
     # Fixed NTK scaling, https://kexue.fm/archives/9706, equation 6.
-    factor = float(scaling['factor'])
     return RotaryConfig(theta=theta * factor, scaling='linear', factor=factor ** (2 / head_dim))
   raise UserError(
     f'says rope_scaling of the type {kind!r}; only default, linear, and ntk without mixed_b are supported'

@@ -61,11 +61,12 @@ class ModernBertConfig:
       raise ValueError(f'heads={self.heads} are not some of {HEADS}, in that order')
     if 'score' in self.heads and 'pooler' not in self.heads:
       raise ValueError('the head "score" stands on the head "pooler"')
-    if self.full_every < 1 or self.score_pooling not in ('cls', 'mean') or not 0.0 <= self.dropout < 1.0:
-      raise ValueError(
-        f'full_every={self.full_every} is not at least 1, score_pooling={self.score_pooling!r} neither cls nor mean, '
-        f'or dropout={self.dropout} not in [0, 1)'
-      )
+    if self.full_every < 1:
+      raise ValueError(f'full_every={self.full_every} is not at least 1')
+    if self.score_pooling not in ('cls', 'mean'):
+      raise ValueError(f'score_pooling={self.score_pooling!r} is neither cls nor mean')
+    if not 0.0 <= self.dropout < 1.0:
+      raise ValueError(f'dropout={self.dropout} is not in [0, 1)')
 
   @property
   def head_dim(self) -> int:

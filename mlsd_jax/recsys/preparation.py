@@ -119,6 +119,11 @@ def prepare(
   histories, codes_of_users = Histories.from_events(data.events, data.num_users), code_users(data)
   tower = dataclasses.replace(config.tower, depth=config.funnel.per_source.get(NAME, config.tower.depth))
   held = count_held(config.ranker, len(cuts) - 1)
+  if held < config.ranker.held_weeks:
+    tell(
+      f'ranker.held_weeks={config.ranker.held_weeks}: of {len(cuts) - 1} weeks {held} can be kept out, '
+      f'as {_LEARNT} are learnt for each'
+    )
   learnt = math.ceil(config.ranker.train.steps * config.ranker.train.batch_size / (len(cuts) - 1 - held))
   of_ranker = dataclasses.replace(config.funnel, users=min(learnt, config.funnel.users or learnt))
   bag_length = config.ranker.bag_length

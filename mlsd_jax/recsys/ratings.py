@@ -23,6 +23,8 @@ _BIAS_PENALTY = 5.0  # ratings that say the mean, which every user and item has 
 _BIAS_ROUNDS = 10
 _CLOSEST = 1e-6  # of a user's or item's matrix: one without ratings has factors of 0
 
+_LARGEST = 1e6  # squares of it are far from what a float holds
+
 
 @dataclasses.dataclass(frozen=True)
 class RatingsConfig:
@@ -72,10 +74,12 @@ def split_latest(data: Dataset, share: float) -> tuple[Ratings, Ratings]:
   """Ratings to learn from, and each user's latest `share` (rounded down, so that who rated little is not asked).
 
   Raises:
-    UserError: nobody rated enough for one to be held out.
+    UserError: nobody rated enough for one to be held out, or a rating is beyond _LARGEST.
   """
   table = data.events.sort('time', maintain_order=True)
   every = Ratings(table['user'].to_numpy(), table['item'].to_numpy(), table['rating'].to_numpy().astype(np.float64))
+  if len(every.value) and (largest := np.abs(every.value).max()) > _LARGEST:
+    raise UserError(f'{data.name}: a rating of {largest:g}; beyond {_LARGEST:g} it is no rating')
   known, latest = _split(every, share)
   if not len(latest.user):
     raise UserError(

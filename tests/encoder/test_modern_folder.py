@@ -52,6 +52,15 @@ def test_what_was_saved_loads_again(tmp_path, kind, heads):
 
 REFUSED = {
   'modernbert': [
+    ({'local_attention': 'x'}, "local_attention='x'"),
+    ({'local_attention': -1}, 'local_attention=-1'),
+    ({'rope_parameters': 3}, 'rope_parameters=3'),
+    ({'rope_parameters': {'full_attention': 3}}, 'full_attention=3'),
+    ({'architectures': 3}, 'architectures=3'),
+    ({'layer_types': 'x'}, "layer_types='x'"),
+    ({'norm_eps': -1}, 'norm_eps=-1'),
+    ({'global_rope_theta': '160000'}, "global_rope_theta='160000'"),
+    ({'classifier_pooling': 'max'}, "score_pooling='max' is neither"),
     ({'mlp_bias': True}, 'mlp_bias=True'),
     ({'hidden_activation': 'relu'}, "hidden_activation='relu'"),
     ({'layer_types': ['sliding_attention'] * 4}, 'layer_types'),

@@ -97,6 +97,11 @@ def test_few_or_no_ratings_are_said_in_a_line(tmp_path):
   few.write_text('user_id,item_id,time,rating\na,x,2020-01-01,3\nb,x,2020-01-01,4\n')
   with pytest.raises(UserError, match='nobody rated 10 things'):
     ratings.split_latest(_read(few), 0.1)
+  few.write_text(
+    'user_id,item_id,time,rating\n' + ''.join(f'a,i{n},2020-01-01,3\n' for n in range(20)) + 'a,x,2020-01-01,1e308\n'
+  )
+  with pytest.raises(UserError, match='a rating of inf; beyond'):
+    ratings.split_latest(_read(few), 0.1)
   few.write_text('user_id,item_id,time\na,x,2020-01-01\n')
   with pytest.raises(UserError, match='say which column is the rating'):
     _read(few)
