@@ -1,13 +1,15 @@
 """Other libraries' recommenders on the week that finished runs held out, each in an environment of its own; one table.
 
     python benchmarks/recsys_peers.py --workdir=runs/recsys/quickstart --workdir=runs/recsys/uci
-    python benchmarks/recsys_peers.py --workdir=DIR --peers=implicit-bm25
+    python benchmarks/recsys_peers.py --workdir=DIR --also=DIR --peers=implicit-bm25
 
 Every peer learns from all purchases before the week and names 1,000 items for each user that the run was judged on;
 what is missing is filled up with best sellers. implicit (ALS, BM25 item to item) and RecTools (EASE on the 5,000 items
-that sell most) get one number a user and item: the logarithm of purchases that lose half their weight in 90 days. The
-run's own rows are those of its table. LightGBM on our candidates: a run with --config.ranker.kind=lightgbm in a
---workdir of its own. Minutes are by the clock, MB the most that the process held. Needs uv and a package index.
+that sell most) get one number a user and item: the logarithm of purchases that lose half their weight in 90 days;
+LightFM (WARP) gets it as the weight of the pair. The run's own rows are those of its table. LightGBM on our candidates:
+--also=DIR, a run of the same purchases with --config.ranker.kind=lightgbm. Minutes are by the clock, MB the most
+that the process held (of a run both are in its result.json). Needs uv and a package index. LightFM itself does not build
+on today's Pythons; what is installed is its fork lightfm-next, which needs Python 3.12 and no more than that.
 """
 
 import argparse
@@ -19,10 +21,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
-PACKAGES = {'implicit-als': 'implicit', 'implicit-bm25': 'implicit', 'rectools-ease': 'rectools'}
+PACKAGES = {
+  'implicit-als': 'implicit',
+  'implicit-bm25': 'implicit',
+  'rectools-ease': 'rectools',
+  'lightfm-warp': 'lightfm-next',
+}
 OURS = ('popular', 'repurchase', 'repurchase + popular', 'tower', 'blend', 'ranker')
 METRICS = ('map@12', 'recall@100')
 DEPTH, HALF, COMMON = 1000, 90.0, 5000
@@ -31,6 +39,9 @@ DEPTH, HALF, COMMON = 1000, 90.0, 5000
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--workdir', action='append', type=pathlib.Path, help='of a finished run; several times')
+  parser.add_argument(
+    '--also', action='append', type=pathlib.Path, default=[], help='of a run of the same purchases by another ranker'
+  )
   parser.add_argument('--peers', default=','.join(PACKAGES))
   parser.add_argument('--peer', help=argparse.SUPPRESS)
   parser.add_argument('--folder', type=pathlib.Path, help=argparse.SUPPRESS)
@@ -38,11 +49,11 @@ def main() -> None:
   if options.peer:
     return answer(options.peer, options.folder)
   for workdir in options.workdir or [pathlib.Path('runs/recsys/quickstart')]:
-    compare(workdir, options.peers.split(','))
+    compare(workdir, options.also, options.peers.split(','))
   return None
 
 
-def compare(workdir: pathlib.Path, peers: list[str]) -> None:
+def compare(workdir: pathlib.Path, also: list[pathlib.Path], peers: list[str]) -> None:
   import polars as pl
   from ml_collections import ConfigDict
 
@@ -66,12 +77,20 @@ def compare(workdir: pathlib.Path, peers: list[str]) -> None:
     f'\n{data.name}, the week from {weeks.first_day(cut)} on: {len(users):,} users, {len(targets.user):,} purchases'
   )
   print(f'{"":<24}' + ''.join(f'{metric:>26}' for metric in METRICS) + f'{"minutes":>10}{"MB":>8}')
-  result = json.loads((workdir / 'result.json').read_text())
-  for stage in (stage for stage in OURS if stage in set(judged['stage'])):
-    rows = judged.filter(pl.col('stage') == stage)
-    cells = [str(resampling.bootstrap(rows[metric].to_numpy())) for metric in METRICS]
-    minutes = f'{result["train_seconds"] / 60:10.1f}' if stage == 'ranker' else ''
-    print(f'{stage:<24}' + ''.join(f'{cell:>26}' for cell in cells) + minutes)
+
+  def show(name: str, values: Mapping[str, np.ndarray], took: str = '') -> None:
+    cells = [str(resampling.bootstrap(values[metric])) for metric in METRICS]
+    print(f'{name:<24}' + ''.join(f'{cell:>26}' for cell in cells) + took, flush=True)
+
+  for stage in (stage for stage in OURS if stage in set(judged['stage']) and stage != 'ranker'):
+    show(stage, judged.filter(pl.col('stage') == stage).to_dict(as_series=False))
+  for folder in (workdir, *also):
+    result, kind = json.loads((folder / 'result.json').read_text()), sealed.read_json(folder / 'config.json')['ranker']
+    of_ranker = pl.read_parquet(folder / 'evaluation.parquet').filter(pl.col('stage') == 'ranker').sort('user')
+    if not np.array_equal(of_ranker['user'].to_numpy(), users):
+      raise SystemExit(f'{folder} was judged on other users than {workdir}')
+    took = f'{result["train_seconds"] / 60:10.1f}{result.get("peak_memory_mb", float("nan")):8.0f}'
+    show(f'ranker ({kind["kind"]})', of_ranker.to_dict(as_series=False), took)
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     columns = {'user': history['user'].to_numpy(), 'item': history['item'].to_numpy(), 'age': age, 'users': users}
@@ -86,9 +105,7 @@ def compare(workdir: pathlib.Path, peers: list[str]) -> None:
         continue
       took = json.loads((folder / f'{peer}.json').read_text())
       values = measures.evaluate(users, fill(np.load(folder / f'{peer}.npy'), best), targets, data.num_items)
-      cells = [str(resampling.bootstrap(values[metric])) for metric in METRICS]
-      line = f'{peer:<24}' + ''.join(f'{cell:>26}' for cell in cells)
-      print(line + f'{took["seconds"] / 60:10.1f}{took["mb"]:8.0f}', flush=True)
+      show(peer, values, f'{took["seconds"] / 60:10.1f}{took["mb"]:8.0f}')
 
 
 def answer(peer: str, folder: pathlib.Path) -> None:
@@ -104,8 +121,8 @@ def answer(peer: str, folder: pathlib.Path) -> None:
   known = np.diff(matrix.indptr)[users] > 0
   lists = np.full((len(users), DEPTH), -1, np.int32)
   began = time.perf_counter()
-  name = {'implicit-als': ask_implicit, 'implicit-bm25': ask_implicit, 'rectools-ease': ask_rectools}[peer]
-  found = name(peer, matrix, users[known], leave_out)
+  ask = {'implicit': ask_implicit, 'rectools': ask_rectools, 'lightfm-next': ask_lightfm}[PACKAGES[peer]]
+  found = ask(peer, matrix, users[known], leave_out)
   lists[known, : found.shape[1]] = found
   seconds = time.perf_counter() - began
   np.save(folder / f'{peer}.npy', lists)
@@ -146,6 +163,26 @@ def ask_rectools(peer, matrix, users, leave_out) -> np.ndarray:
   row = np.searchsorted(users, found[Columns.User].to_numpy())  # users ascend
   lists[row, found[Columns.Rank].to_numpy() - 1] = found[Columns.Item].to_numpy()
   return lists
+
+
+def ask_lightfm(peer, matrix, users, leave_out) -> np.ndarray:
+  from lightfm import LightFM
+
+  del peer
+  pairs = matrix.tocoo()
+  there = type(pairs)((np.ones(pairs.nnz, np.float32), (pairs.row, pairs.col)), pairs.shape)
+  model = LightFM(no_components=64, loss='warp', learning_rate=0.05, random_state=0)
+  model.fit(there, sample_weight=pairs, epochs=20, num_threads=len(os.sched_getaffinity(0)))
+  depth = min(DEPTH, matrix.shape[1])
+  lists = []
+  for few in np.array_split(users, -(-len(users) // 256)):
+    # A user's own bias is the same for every item.
+    scores = model.user_embeddings[few] @ model.item_embeddings.T + model.item_biases
+    if leave_out:
+      scores[matrix[few].nonzero()] = -np.inf
+    items = np.argsort(-scores, axis=1, kind='stable')[:, :depth]
+    lists.append(np.where(np.isfinite(np.take_along_axis(scores, items, 1)), items, -1))
+  return np.concatenate(lists)
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ python -m experiments.recsys --config=configs/recsys/hm.py --config.data.path=FO
 import dataclasses
 import math
 import pathlib
+import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -112,6 +113,8 @@ def train(run: contract.Run) -> None:
   latency = serving.measure_latency(saved_state.load(run.workdir / 'state'), config.serve.requests)
   values |= {'recommend_p50_ms': latency[0], 'recommend_p99_ms': latency[1]}
   values['train_seconds'] = time.perf_counter() - began
+  most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB, on macOS in bytes
+  values['peak_memory_mb'] = most / (1 << 20 if sys.platform == 'darwin' else 1 << 10)
   for name in ('normalized_entropy', 'calibration_error_share'):  # null where no candidate was bought, or all were
     values[name] = None if math.isnan(values[name]) else values[name]
   run.write_result(values)

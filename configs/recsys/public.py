@@ -1,0 +1,44 @@
+"""Public purchases and ratings, by their columns: ta_feng, online_retail or ml_100k after the colon, the file as data.path.
+
+python -m experiments.recsys --config=configs/recsys/public.py:ta_feng --config.data.path=ta_feng.csv.zip
+python -m experiments.recsys --config=configs/recsys/public.py:online_retail --config.data.path=online_retail.parquet
+python -m experiments.recsys --config=configs/recsys/public.py:ml_100k --config.data.path=u.data
+
+Where each file is to be had: docs/how-to/your_own_purchases.md.
+"""
+
+from configs.recsys._base import base
+
+TABLES = {
+  'ta_feng': {
+    'columns': {
+      'user_id': 'CUSTOMER_ID',
+      'item_id': 'PRODUCT_ID',
+      'time': 'TRANSACTION_DT',
+      'price': 'SALES_PRICE',
+      'quantity': 'AMOUNT',
+    },
+    'categories': 'PRODUCT_SUBCLASS',
+  },
+  'online_retail': {
+    'columns': {
+      'user_id': 'CustomerID',
+      'item_id': 'Description',  # the copy has no stock codes
+      'time': 'InvoiceDate',
+      'price': 'UnitPrice',
+      'quantity': 'Quantity',
+      'place': 'Country',
+    },
+  },
+  'ml_100k': {},
+}
+
+
+def get_config(table: str = 'ta_feng'):
+  """`table`: one of TABLES."""
+  if table not in TABLES:
+    raise ValueError(f'{table} is not one of {", ".join(TABLES)}')
+  config = base()
+  config.data.source = 'table'
+  config.data.update(TABLES[table])
+  return config
