@@ -265,6 +265,45 @@ def test_conversation(any_pool, tmp_path, name):
   assert report.verdict == expected, report.failure and report.failure.message
 
 
+CLOSES = """
+  import os, sys, time
+  answer = sys.stdin.readline()
+  os.close(1)
+  {then}
+  said = sys.stdin.read().split()
+  sys.exit(42 if said == ['seen'] else 43)
+  """
+SEES = "import sys\nprint('hello', flush=True)\nassert not sys.stdin.read()\nprint('seen')"
+CLOSING = {  # what the interactor does after it has closed its output; what the program does; verdict
+  'and waits': ('', SEES, 'AC'),
+  'and computes, then waits': ('end = time.process_time() + 0.3\n  while time.process_time() < end: pass', SEES, 'AC'),
+  'and so does a child of it': ('if os.fork(): os.wait()\n  else: time.sleep(0.2); os._exit(0)', SEES, 'AC'),
+  'the program too, and both wait': ('', "import os\nprint('hello', flush=True)\nos.close(1)\nos.read(0, 1)", 'WA'),
+  'the program alone, and reads on': (
+    'os.dup2(os.open("/dev/null", os.O_WRONLY), 1)',
+    "import os, sys\nprint('hello', flush=True)\nos.close(1)\nsys.stdin.read()",
+    'WA',
+  ),
+  'the program lets go of the lock': (
+    '',
+    'import fcntl, sys\nfcntl.flock(1, fcntl.LOCK_UN)\n' + SEES,
+    'AC',
+  ),
+  'then ends with a verdict': ('sys.exit(43)', "import sys\nprint('hello', flush=True)\nsys.stdin.read()\n1 / 0", 'WA'),
+}
+
+
+@pytest.mark.parametrize('name', CLOSING)
+def test_who_closes_its_output_and_goes_on_is_seen_as_closed(any_pool, tmp_path, name):
+  then, code, expected = CLOSING[name]
+  (tmp_path / 'interactor.py').write_text(textwrap.dedent(CLOSES.replace('{then}', then)))
+  interactor = Checker(build(tmp_path / 'interactor.py', tmp_path / 'interactor', any_pool))
+  (tmp_path / 'player.py').write_text(code)
+  player = build(tmp_path / 'player.py', tmp_path / 'player', any_pool)
+  report = judge(player, [Case('1', b'')], pool=any_pool, limits=LIMITS, interactor=interactor)
+  assert report.verdict == expected, report.failure and report.failure.message
+
+
 CPP = {
   'right': ('AC', '#include <cstdio>\nint main() { puts("6"); }'),
   'deep recursion': (

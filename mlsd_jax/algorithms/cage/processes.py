@@ -7,6 +7,7 @@ import signal
 import time
 
 PAGE = os.sysconf('SC_PAGE_SIZE')
+_EXITING = 0x4  # PF_EXITING of linux/sched.h, which is set before a process's files are closed
 BUSY = (b'R', b'D')  # states of a thread that runs, waits for a processor, or for the disk
 
 
@@ -69,6 +70,11 @@ def stat(pid):
       return file.read().rpartition(b')')[2].split()
   except OSError:
     return None
+
+
+def is_ending(fields):
+  """Whether a process, by `stat`'s fields, has ended or has begun to (PF_EXITING), its descriptors closed or not."""
+  return fields[0] in (b'Z', b'X') or bool(int(fields[6]) & _EXITING)
 
 
 def proportional_memory(pid):

@@ -8,7 +8,6 @@ killed, until none is left.
 """
 
 import contextlib
-import fcntl
 import gc
 import json
 import os
@@ -19,14 +18,13 @@ import sys
 import time
 from typing import Any
 
-from . import kernel, landlock, namespaces, processes, scratch, seccomp
+from . import conversation, kernel, landlock, namespaces, processes, scratch, seccomp
 from .keeper import keep
 
 POLL_SECONDS = 0.004
 _FILES_SECONDS = 0.05  # between looks at what is written, where no file system of its own limits it
 STDERR_KEPT = 1 << 14  # bytes of its beginning, and as many of its end
 TICK = os.sysconf('SC_CLK_TCK')
-PIPE_SIZE = 1 << 20
 _NOBODIES = 61184  # and up: numbers that no user has
 _REQUEST_DESCRIPTORS = 2
 
@@ -225,6 +223,12 @@ class Program:
     allowed = 1.1 * limits['time']
     return 'wall' if self.cpu + self.slept > allowed or elapsed > 20 * allowed + 20 else None
 
+  def goes_on(self):
+    """Whether it is there and none of its processes is about to end. Whoever ends gives up his descriptors after that
+    can be seen: if an output was given up before this is called, it was not by ending."""
+    found = [processes.stat(pid) for pid in processes.descendants(self.keeper)]
+    return bool(found) and not any(fields is None or processes.is_ending(fields) for fields in found)
+
   def wrote_too_much(self):
     return bool(self.folder) and scratch.used(self.folder, self.spec['scratch']) > self.spec['scratch']
 
@@ -272,37 +276,31 @@ def run(request, given, cage, nice):
     program.limits['nice'] = nice
     program.spec['user'] = None if cage.user is None else cage.user + number
     program.spec['threads'] = cage.threads(program.limits['processes'])
-  outputs, pipes, opened = [None] * len(programs), [], []
+  outputs, pipes = [None] * len(programs), []
   try:
     if len(programs) == 2:
-      pipes = [_pipe(), _pipe()]  # to the second, to the first
-      opened += [end for pipe in pipes for end in pipe]
-      streams = [(pipes[1][0], pipes[0][1]), (pipes[0][0], pipes[1][1])]
+      pipes = [conversation.Pipe(), conversation.Pipe()]  # to the second, to the first
     else:
-      streams, outputs[0] = [tuple(given)], given[1]
+      outputs[0] = given[1]
     # The one that answers is started first, so that the one that is timed need not wait for its start.
-    for program, (stdin, stdout) in reversed(list(zip(programs, streams, strict=True))):
-      program.start(stdin, stdout, cage)
+    for number, program in reversed(list(enumerate(programs))):
+      if pipes:
+        with pipes[number].writer() as stdout:
+          program.start(pipes[1 - number].reading, stdout, cage)
+      else:
+        program.start(*given, cage)
     _watch(programs, outputs, pipes, cage)
     results = [program.result(output) for program, output in zip(programs, outputs, strict=True)]
   finally:
     processes.sweep()
-    for descriptor in opened:
-      with contextlib.suppress(OSError):
-        os.close(descriptor)
+    for pipe in pipes:
+      pipe.close()
     for program in programs:
       if program.errors >= 0:
         os.close(program.errors)
       if program.folder:
         scratch.remove(program.folder)
   return results
-
-
-def _pipe():
-  pipe = os.pipe()
-  with contextlib.suppress(OSError):
-    fcntl.fcntl(pipe[0], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-  return pipe
 
 
 def _watch(programs, outputs, pipes, cage):
@@ -337,6 +335,10 @@ def _watch(programs, outputs, pipes, cage):
           program.killed = program.overrun(output, slept)
           if program.killed:
             kill(program, cage)
+      if pipes and slept:
+        for program, pipe in zip(programs, pipes, strict=True):
+          if not program.ended and pipe.is_left() and program.goes_on():
+            pipe.close_writing()
       checked = time.monotonic()
   for program in programs:
     program.drain()
@@ -346,16 +348,17 @@ def _settle(program, programs, pipes):
   """Takes a report, and closes what the other program would wait on.
 
   We hold both ends of both pipes, so that who ended first is never a race with a broken pipe: a writing end is closed
-  when its owner has ended, and what the first writes can be written as long as the second has not refused.
+  when its owner has ended, or goes on without it, and what the first writes can be written as long as the second has
+  not refused.
   """
   program.finish()
   program.first = all(not each.ended for each in programs if each is not program)
   if not pipes:
     return
   index = programs.index(program)
-  os.close(pipes[index][1])
+  pipes[index].close_writing()
   if index == 1 and not (program.first and program.ended.get('exit_code') == 42):
-    os.close(pipes[0][0])
+    pipes[0].close_reading()
 
 
 def main():
