@@ -26,7 +26,7 @@ from mlsd_jax.retrieval.judged_files import (
 from mlsd_jax.retrieval.msmarco import is_msmarco, read_msmarco
 from mlsd_jax.retrieval.pages import Page, read_pages, read_text
 from mlsd_jax.retrieval.smart import is_smart, read_smart
-from mlsd_jax.retrieval.squad import read_squad
+from mlsd_jax.retrieval.squad import is_squad, read_squad
 from mlsd_jax.retrieval.trec import is_trec, read_trec
 
 __all__ = [
@@ -108,7 +108,7 @@ def _records(text: str) -> Iterator[tuple[str, str]]:
     yield number.strip(), rest
 
 
-_FOLDERS = ((is_beir, read_beir), (is_trec, read_trec), (is_msmarco, read_msmarco))  # those with splits
+_FOLDERS = ((is_beir, read_beir), (is_msmarco, read_msmarco), (is_trec, read_trec))  # those with splits
 
 
 def open_collection(spec: str, warn: Callable[[str], None], split: str = '') -> tuple[Iterator[Page], Judged | None]:
@@ -136,7 +136,20 @@ def open_collection(spec: str, warn: Callable[[str], None], split: str = '') -> 
     return read_smart(folder, warn)
   if spec.lower().endswith('.json'):
     return read_squad(_squad_file(spec), warn)
+  if folder.is_dir() and spec not in ('python_docs', 'vmware_docs'):
+    _check_whole(folder, warn)
   return read_pages(spec, warn), None
+
+
+def _check_whole(folder: pathlib.Path, warn: Callable[[str], None]) -> None:
+  """Tells of judged collections in a folder that is none itself; refuses one that holds nothing else."""
+  there = [path for path in sorted(folder.iterdir()) if path.name[0] not in '._']
+  judged = [path for path in there if path.is_dir() and (is_smart(path) or any(is_one(path) for is_one, _ in _FOLDERS))]
+  judged += [path for path in there if path.name.lower().endswith('.json') and path.is_file() and is_squad(path)]
+  if judged and len(there) == len(judged):
+    raise UserError(f'{folder} is no judged collection itself; name {judged[0]}, which is one')
+  if judged:
+    warn(f'{judged[0]} is a judged collection: name it, and not {folder}, to have its judgements')
 
 
 def _squad_file(spec: str) -> pathlib.Path:

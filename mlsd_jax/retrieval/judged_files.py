@@ -18,7 +18,8 @@ from mlsd_jax.retrieval.rows import parquet_rows
 # What Python or trec_eval takes for the end of a field or of a line, and what would be read as an escape.
 _BLANK = re.compile(r'[\s\x1c-\x1f\x85\u2028\u2029]|\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})')
 _ESCAPED = re.compile(r'\\(?:x([0-9a-f]{2})|u([0-9a-f]{4}))')
-_WHOLE = re.compile(r'[+-]?[0-9]+')
+_WHOLE = re.compile(r'([+-]?[0-9]+)(?:\.0+)?')
+_NAMED = re.compile(r'(query|topic|q)[-_ ]?(id)?', re.IGNORECASE)  # the first field of a line that names the fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +142,8 @@ def _tab_queries(path: pathlib.Path) -> Iterator[tuple[int, str, str]]:
 def read_qrels(path: pathlib.Path) -> Judgements:
   """TREC's judgements (query, iteration, page, grade on each line), or BEIR's (query, page, grade, with tabs).
 
+  A first line that names the fields is passed over; a grade is whole, and may be written 1.0.
+
   Raises:
     UserError: the file is missing or damaged, holds no judgement, or judges a page twice and differently.
   """
@@ -148,13 +151,14 @@ def read_qrels(path: pathlib.Path) -> Judgements:
   for number, line in _lines(path):
     tabs = '\t' in line
     fields = line.split('\t') if tabs else _fields(line)
-    if number == 1 and fields[0].strip() == 'query-id':
+    whole = _WHOLE.fullmatch(fields[-1].strip())
+    if number == 1 and not whole and _NAMED.fullmatch(fields[0].strip()):
       continue
-    if len(fields) not in (3, 4) or not _WHOLE.fullmatch(fields[-1].strip()):
+    if len(fields) not in (3, 4) or not whole:
       hint = '' if tabs or len(fields) < 5 else '; if ids have blanks, separate the fields by tabs'
       raise UserError(f'{path}, line {number}: not a judgement: {line[:80]!r}{hint}')
     query, page = (fields[0], fields[-2]) if len(fields) == 3 and tabs else map(unescape_id, (fields[0], fields[-2]))
-    grade = int(fields[-1])
+    grade = int(whole[1])
     if judgements.setdefault(query, {}).setdefault(page, grade) != grade:
       was = judgements[query][page]
       raise UserError(f'{path}, line {number}: page {page!r} is judged twice for query {query!r}, {was} and {grade}')

@@ -17,6 +17,7 @@ _HTML = ('.html', '.htm', '.xhtml')
 SUFFIXES = (*_MARKDOWN, *_HTML, *_PLAIN, '.rst', '.ipynb', '.docx', '.pdf', *rows.SUFFIXES)
 # Of files that are named as text and are none, though they may hold no byte that is not of text.
 _FOREIGN = {b'%PDF-': '.pdf', b'PK\x03\x04': '.docx or the like', b'{\\rtf': '.rtf'}
+_ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.xz', '.tar.bz2', '.7z', '.rar')
 
 
 class NoTextError(UserError):
@@ -49,6 +50,8 @@ def read_file(path: pathlib.Path, name: str, warn: Callable[[str], None]) -> Ite
     yield Page(name, title or path.stem, text, name.rpartition('/')[0], kind)
   else:
     kinds = ', '.join(suffix for suffix in SUFFIXES if not suffix.endswith('.gz'))
+    if lower.endswith(_ARCHIVES):
+      raise UserError(f'{path} is an archive: unpack it and name the folder')
     raise UserError(f'{path} is of a kind that is not read; its name must end in one of {kinds} (.txt: as it is)')
 
 

@@ -1,7 +1,8 @@
 """Collections in the form of the SMART system (Salton 1971), as CISI, CACM and others come: .I, .T, .A, .W, ...
 
-A folder has three files, told by the ends of their names: documents (*.all), queries (*.qry or query.text) and what is
-relevant (*.rel or qrels.text: query, document, and what nobody uses, on each line).
+A folder has three files, told by the ends of their names: documents (*.all, *.all.1400), queries (*.qry or query.text)
+and what is relevant (*.rel, qrels.text or cranqrel). A line of the last has query, document, and what nobody uses
+unless it is below 0; or query, 0, document and 1, as MED's has.
 """
 
 import pathlib
@@ -12,7 +13,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.judged_files import Judged, read_older_text
 from mlsd_jax.retrieval.page import Page
 
-_ENDS = {'documents': ('.all',), 'queries': ('.qry', 'query.text'), 'relevant': ('.rel', 'qrels.text')}
+_ENDS = {'documents': ('.all',), 'queries': ('.qry', 'query.text'), 'relevant': ('.rel', 'qrels.text', 'cranqrel')}
 _RECORD = re.compile(r'^\.I[ \t]+(\d+)[ \t]*$', re.MULTILINE)
 _FIELD = re.compile(r'^\.([A-Z])[ \t]*$', re.MULTILINE)
 
@@ -44,14 +45,14 @@ def read_smart(folder: pathlib.Path, warn: Callable[[str], None] = print) -> tup
   if not pages:
     raise UserError(f'{documents} holds no document with a title (.T) or text (.W)')
   asked = {number: ' '.join((fields.get('T', ''), fields.get('W', ''))).strip() for number, fields in _records(queries)}
-  judgements: dict[str, dict[str, int]] = {}
-  for line_number, line in enumerate(read_older_text(relevant).splitlines(), start=1):
-    parts = line.split()
-    if not parts:
-      continue
-    if len(parts) < 2 or not (parts[0].isdigit() and parts[1].isdigit()):
-      raise UserError(f'{relevant}, line {line_number}: not a query and a document: {line[:80]!r}')
-    judgements.setdefault(str(int(parts[0])), {})[str(int(parts[1]))] = 1
+  judgements = _relevant(relevant)
+  if any(number not in asked for number in judgements) and max(map(int, judgements)) <= len(asked) < max(
+    map(int, asked)
+  ):
+    warn(
+      f'{relevant} counts the queries of {queries} instead of using their numbers, as Cranfield does; so they are taken'
+    )
+    asked = {str(place): text for place, text in enumerate(asked.values(), start=1)}
   shared = {number: text for number, text in asked.items() if number in judgements and text}
   if not shared:
     raise UserError(f'no query of {queries} is judged in {relevant}')
@@ -60,10 +61,26 @@ def read_smart(folder: pathlib.Path, warn: Callable[[str], None] = print) -> tup
   return iter(pages), Judged(shared, {number: judgements[number] for number in shared})
 
 
+def _relevant(path: pathlib.Path) -> dict[str, dict[str, int]]:
+  lines = [(number, line.split()) for number, line in enumerate(read_older_text(path).splitlines(), start=1)]
+  lines = [(number, parts) for number, parts in lines if parts]
+  # Documents are counted from 1: zeros in all lines are TREC's second field.
+  second = 2 if all(len(parts) == 4 and parts[1] == '0' for _, parts in lines) else 1
+  judgements: dict[str, dict[str, int]] = {}
+  for number, parts in lines:
+    if len(parts) <= second or not (parts[0].isdigit() and parts[second].isdigit()):
+      raise UserError(f'{path}, line {number}: not a query and a document: {" ".join(parts)[:80]!r}')
+    unwanted = any(part.startswith('-') for part in parts[second + 1 :])
+    judgements.setdefault(str(int(parts[0])), {})[str(int(parts[second]))] = 0 if unwanted else 1
+  return judgements
+
+
 def _file(folder: pathlib.Path, kind: str) -> pathlib.Path | None:
-  return next(
-    (path for path in sorted(folder.iterdir()) if path.name.lower().endswith(_ENDS[kind]) and path.is_file()), None
-  )
+  return next((path for path in sorted(folder.iterdir()) if _bare(path).endswith(_ENDS[kind]) and path.is_file()), None)
+
+
+def _bare(path: pathlib.Path) -> str:
+  return re.sub(r'(?:\.\d+)?(?:\.gz)?$', '', path.name.lower())
 
 
 def _records(path: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:

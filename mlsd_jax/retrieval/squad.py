@@ -18,6 +18,13 @@ from mlsd_jax.retrieval.judged_files import Judged
 from mlsd_jax.retrieval.page import Page
 
 
+def is_squad(path: pathlib.Path) -> bool:
+  """Whether a file looks like one of these by its beginning."""
+  with reading.opened(path) as file:
+    head = file.read(1 << 16)
+  return b'"paragraphs"' in head and b'"context"' in head
+
+
 def read_squad(path: pathlib.Path, warn: Callable[[str], None] = print) -> tuple[Iterator[Page], Judged]:
   """The pages, named TITLE#NUMBER, and the questions with the page and the texts that answer them.
 

@@ -1,14 +1,15 @@
 """Collections of TREC: documents in SGML, topics, judgements.
 
-A folder has files whose names hold 'topics' and 'qrels', and documents in all others, also in folders below it, packed
-(.gz) or not: <DOC> with <DOCNO>, as the disks of TREC have it, or rows (JSONL, ...) as elsewhere. Topics are those of
-the ad hoc tracks (<top>, whose fields are not closed), XML (<topic number=...>), or lines of an id, a tab and a query.
+A folder has files whose names hold 'topics' (or 'queries') and 'qrels', and documents in all others, also in folders
+below it, packed (.gz) or not: <DOC> with <DOCNO>, as the disks of TREC have it, or rows (JSONL, ...) as elsewhere.
+Topics are those of the ad hoc tracks (<top>, whose fields are not closed), XML (<topic number=...>), or lines of an
+id, a tab and a query.
 """
 
 import html
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from mlsd_jax import reading
 from mlsd_jax.errors import UserError
@@ -26,7 +27,11 @@ _ABOUT = re.compile(r'<(DOCNO|DOCID|DOCHDR|DOCOLDNO)>.*?</\1>|<!--.*?-->', re.DO
 _TAG = re.compile(r'</?[A-Za-z][^<>]*>')
 _PARAGRAPH = re.compile(r'</?P>', re.IGNORECASE)
 _TOP = re.compile(r'<top>(.*?)</top>', re.DOTALL | re.IGNORECASE)
-_FIELD = re.compile(r'<(num|title|desc|narr)>(?:\s*(?:Number|Topic|Description|Narrative)\s*:)?', re.IGNORECASE)
+_FIELD = re.compile(  # also those that nothing is read of: none is closed, and the next one ends it
+  r'<(num|title|desc|narr|head|dom|smry|con|fac|nat|time|def|geog|org)>'
+  r'(?:\s*(?:Number|Topic|Description|Narrative)\s*:)?',
+  re.IGNORECASE,
+)
 _TOPIC = re.compile(r'<topic\b([^>]*)>(.*?)</topic>', re.DOTALL | re.IGNORECASE)
 _ATTRIBUTE = re.compile(r'\b(?:number|id)\s*=\s*["\']?\s*([^"\'\s>]+)', re.IGNORECASE)
 _ASKED = ('query', 'title', 'question', 'description', 'summary')  # what is asked of an XML topic, the first there is
@@ -34,7 +39,7 @@ _ASKED = ('query', 'title', 'question', 'description', 'summary')  # what is ask
 
 def is_trec(folder: pathlib.Path) -> bool:
   """Whether a folder has topics and judgements."""
-  return folder.is_dir() and bool(_named(folder, 'topics')) and bool(_named(folder, 'qrels'))
+  return folder.is_dir() and bool(_topics(folder)) and bool(_named(folder, 'qrels'))
 
 
 def read_trec(
@@ -52,7 +57,7 @@ def read_trec(
   Raises:
     UserError: a file is missing or damaged, holds none of what it should, or two say different things of one id.
   """
-  topics, qrels = (_named(folder, kind, split) for kind in ('topics', 'qrels'))
+  topics, qrels = _topics(folder, split), _named(folder, 'qrels', split)
   for kind, paths in (('topics', topics), ('qrels', qrels)):
     if not paths:
       raise UserError(f'{folder} has no file whose name holds {kind!r}' + (f' and {split!r}' if split else ''))
@@ -62,8 +67,16 @@ def read_trec(
       if asked.setdefault(id_, text) != text:
         raise UserError(f'{path}: topic {id_!r} is in another file, too, with another text; name one with data.split')
   judged = _together([(path, read_qrels(path)) for path in qrels])
-  others = {*_named(folder, 'topics'), *_named(folder, 'qrels')}
-  return _pages(folder, others, warn), pair_judged(asked, judged, (topics[0], qrels[0]), warn)
+  others = {*_topics(folder), *_named(folder, 'qrels')}
+  return _pages(folder, others, warn), pair_judged(_as_judged(asked, judged), judged, (topics[0], qrels[0]), warn)
+
+
+def _as_judged(asked: Mapping[str, str], judged: Judgements) -> dict[str, str]:
+  """Topics by their numbers as the judgements write them: with zeros before (051), or without."""
+  written = {int(id_): id_ for id_ in judged if id_.isdecimal() and id_ not in asked}
+  return {
+    written.get(int(id_), id_) if id_.isdecimal() and id_ not in judged else id_: text for id_, text in asked.items()
+  }
 
 
 def read_topics(path: pathlib.Path) -> dict[str, str]:
@@ -93,7 +106,7 @@ def _top(record: str) -> tuple[str, str]:
   fields: dict[str, str] = {}
   for name, text in zip(parts[::2], parts[1::2], strict=True):
     fields.setdefault(name.lower(), _plain(text))
-  return fields.get('num', ''), fields.get('title') or fields.get('desc', '')
+  return fields.get('num', '').partition(' ')[0], fields.get('title') or fields.get('desc', '')
 
 
 def _topic(attributes: str, body: str) -> tuple[str, str]:
@@ -120,6 +133,10 @@ def _together(read: list[tuple[pathlib.Path, Judgements]]) -> Judgements:
             f'{path}: page {page!r} is judged otherwise for topic {query!r} in another file; name one with data.split'
           )
   return judgements
+
+
+def _topics(folder: pathlib.Path, split: str = '') -> list[pathlib.Path]:
+  return _named(folder, 'topics' if _named(folder, 'topics') else 'queries', split)
 
 
 def _named(folder: pathlib.Path, kind: str, split: str = '') -> list[pathlib.Path]:

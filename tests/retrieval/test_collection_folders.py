@@ -258,3 +258,54 @@ def test_a_split_of_what_has_none_is_refused(tmp_path):
   write(tmp_path / 'page.md', '# One\n\ntext')
   with pytest.raises(UserError, match=r"data\.split='dev' is for folders of BEIR"):
     open_collection(str(tmp_path), print, 'dev')
+
+
+@pytest.mark.parametrize('names', ['query_id\tcorpus_id\tscore\n', 'qid\tdocid\trelevance\n', ''])
+@pytest.mark.parametrize('grade', ['1', '1.0'])
+def test_judgements_named_otherwise_or_not_at_all(beir, names, grade):
+  write(beir / 'qrels/test.tsv', f'{names}2\ta\t{grade}\n')
+  assert read(beir)[1].judgements == {'2': {'a': 1}}
+
+
+def test_a_grade_that_is_not_whole_is_refused(beir):
+  write(beir / 'qrels/test.tsv', '2\ta\t0.5\n')
+  with pytest.raises(UserError, match='line 1: not a judgement'):
+    read(beir)
+
+
+def test_topics_of_the_first_trecs(tmp_path):
+  """Fields that nothing is read of end those before, and a number has zeros before it that judgements leave out."""
+  write(tmp_path / 'docs.jsonl', '{"id": "a", "text": "one"}\n')
+  write(
+    tmp_path / 'topics.51-100',
+    '<top>\r\n<head> Tipster Topic\r\n<num> Number:  051\r\n<dom> Domain: Trade\r\n<title> Topic:  Airbus\r\n'
+    '<desc> Description:\r\nIt is.\r\n<con> Concept(s):\r\n1. x\r\n</top>\r\n',
+  )
+  write(tmp_path / 'qrels.51-100', '51 0 a 1\n')
+  assert read(tmp_path)[1].queries == {'51': 'Airbus'}
+
+
+def test_queries_may_stand_for_topics(tmp_path):
+  write(tmp_path / 'docs.jsonl', '{"id": "a", "text": "one"}\n')
+  write(tmp_path / 'queries.tsv', '1\twhich\n')
+  write(tmp_path / 'qrels.txt', '1 0 a 1\n')
+  pages, asked, _ = read(tmp_path)
+  assert (set(pages), asked.queries) == ({'a'}, {'1': 'which'})
+
+
+def test_the_folder_above_a_collection_is_no_corpus(beir, tmp_path_factory):
+  above = tmp_path_factory.mktemp('above')
+  beir.rename(above / 'scifact')
+  with pytest.raises(UserError, match=r'is no judged collection itself; name .*/scifact'):
+    read(above)
+  write(above / 'page.md', 'text')
+  assert any('scifact is a judged collection: name it' in line for line in read(above)[2])
+
+
+def test_a_folder_of_squads_json_and_an_archive_are_told(tmp_path):
+  write(tmp_path / 'dev.json', json.dumps({'data': [{'title': 'A', 'paragraphs': [{'context': 'x', 'qas': []}]}]}))
+  with pytest.raises(UserError, match=r'name .*dev\.json'):
+    read(tmp_path)
+  write(tmp_path / 'beir.zip', 'PK')
+  with pytest.raises(UserError, match='is an archive: unpack it'):
+    read(tmp_path / 'beir.zip')

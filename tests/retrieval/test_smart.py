@@ -52,5 +52,24 @@ def test_damage_is_named(folder, name, text, why):
 def test_what_is_missing_is_named(folder):
   (folder / 'qrels.text').unlink()
   assert not is_smart(folder)
-  with pytest.raises(UserError, match=r'no file of relevant: a name that ends in \.rel or qrels\.text'):
+  with pytest.raises(UserError, match=r'no file of relevant: a name that ends in \.rel or qrels\.text or cranqrel'):
     read_smart(folder)
+
+
+def test_judgements_in_four_columns_as_meds(folder):
+  (folder / 'qrels.text').write_text('1 0 3 1\n1 0 2 1\n2 0 1 1\n')
+  _, asked = read_smart(folder)
+  assert asked.judgements == {'1': {'3': 1, '2': 1}, '2': {'1': 1}}
+
+
+def test_cranfields_names_and_its_way_of_counting_queries(folder):
+  (folder / 'CISI.ALL').rename(folder / 'cran.all.1400')
+  (folder / 'query.text').unlink()
+  (folder / 'qrels.text').unlink()
+  (folder / 'cran.qry').write_text('.I 001\n.W\nfirst\n.I 007\n.W\nsecond\n')
+  (folder / 'cranqrel').write_text('1 1 2\n2 3 4\n2 2 -1\n')
+  told = []
+  _, asked = open_collection(str(folder), told.append)
+  assert asked.queries == {'1': 'first', '2': 'second'}
+  assert asked.judgements == {'1': {'1': 1}, '2': {'3': 1, '2': 0}}
+  assert [line for line in told if 'counts the queries' in line]
