@@ -288,7 +288,8 @@ def run(request, given, cage, nice):
         with pipes[number].writer() as stdout:
           program.start(pipes[1 - number].reading, stdout, cage)
       else:
-        program.start(*given, cage)
+        stdin, stdout = given
+        program.start(stdin, stdout, cage)
     _watch(programs, outputs, pipes, cage)
     results = [program.result(output) for program, output in zip(programs, outputs, strict=True)]
   finally:
