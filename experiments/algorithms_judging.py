@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import math
 import pathlib
 
@@ -112,16 +113,25 @@ def _find(run: contract.Run, name: str, solution: str) -> tuple[pathlib.Path, li
   where = pathlib.Path(name)
   if where.is_dir():
     if not solution:
-      raise UserError('a folder of samples needs --solution=FILE too')
+      there = contest_folder.problems_of(where)
+      several = f'{where} has the problems {", ".join(there)}; name one, --problem={where / there[0]}' if there else ''
+      raise UserError(several or f'{where} is a folder of samples, and needs --solution=FILE too')
     return pathlib.Path(solution), contest_folder.cases_for(where, pathlib.Path(solution))
   laid_out = contest_folder.find(name, folder_of(run))
   if laid_out is None:
-    known = ', '.join([*problems(), *practice.contest_problems()])
-    raise UserError(f'no problem {name!r}: it is no folder, no problem of one, and there are {known}')
-  program, cases = laid_out
-  if program is None and not solution:
+    known = [*problems(), *practice.contest_problems()]
+    near = ' or '.join(difflib.get_close_matches(name, known, 3))
+    meant = f'do you mean {near}?' if near else 'it is no folder, and no problem of one'
+    raise UserError(f'no problem {name!r}: {meant} (--mode=list has the {len(known)} names)')
+  programs, cases = laid_out
+  if solution:
+    return pathlib.Path(solution), cases
+  if not programs:
     raise UserError(f'{name} has samples and no program; --solution=FILE names one')
-  return pathlib.Path(solution) if solution else program or where, cases
+  if len(programs) > 1:
+    several = ', '.join(each.name for each in programs)
+    raise UserError(f'{name} has several programs, {several}; name one, --problem={programs[0]}')
+  return programs[0], cases
 
 
 def _test_package(

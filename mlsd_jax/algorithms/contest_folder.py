@@ -14,6 +14,7 @@ from mlsd_jax.algorithms.verdicts import Case
 from mlsd_jax.errors import UserError
 
 PORT = 10043  # where competitive-companion looks for tools, among others
+_SAMPLES = ('.in', '.out', '.ans')
 _LARGEST = 64 << 20  # bytes of what a browser may send
 _TEMPLATE = '''"""{title}.
 
@@ -186,24 +187,43 @@ def listen(port: int, receive: Callable[[Mapping[str, Any]], None]) -> http.serv
   return server
 
 
-def find(name: str, folder: pathlib.Path) -> tuple[pathlib.Path | None, list[Case]] | None:
-  """A problem of a contest's folder, '9999/A' or 'contests/9999/A': its program, and the cases that are its own.
+def find(name: str, folder: pathlib.Path) -> tuple[list[pathlib.Path], list[Case]] | None:
+  """A problem of a contest's folder: the programs that are there for it, and the cases that are its own.
+
+  Args:
+    name: '9999/A' or 'contests/9999/A'; with the ending of a program it stands for that one alone, with that of a
+      sample for the problem.
 
   Returns:
-    None where no such problem is laid out. The program is None where there is none yet.
+    None where no such problem is laid out.
 
   Raises:
     UserError: its samples are still empty.
   """
   given = pathlib.Path(name)
   for path in (given, folder / given):
-    for stem in (path.name, path.name.upper()):
-      where = path.with_name(stem)
-      if path.is_dir() or not path.parent.is_dir() or not (where.parent / f'{stem}.in').is_file():
-        continue
-      programs = [each for each in sorted(where.parent.glob(f'{stem}.*')) if language_of(each)]
-      return (programs[0] if programs else None), own_cases(where.parent, stem)
+    if path.is_dir() or not path.parent.is_dir():
+      continue
+    stems = [path.name, path.name.upper()]
+    if path.is_file() and (language_of(path) or path.suffix in _SAMPLES):
+      stems.append(path.stem)
+    for stem in stems:
+      if (path.parent / f'{stem}.in').is_file():
+        of_it = [each for each in sorted(path.parent.glob(f'{stem}.*')) if language_of(each)]
+        written = [each for each in of_it if not _is_untouched(each)]  # who writes C++ leaves the .py that was laid out
+        return [path] if path in of_it else written or of_it, own_cases(path.parent, stem)
   return None
+
+
+def _is_untouched(path: pathlib.Path) -> bool:
+  as_laid_out = _TEMPLATE.format(title=f'{path.absolute().parent.name} {path.stem}').encode()
+  return path.stat().st_size == len(as_laid_out) and path.read_bytes() == as_laid_out
+
+
+def problems_of(folder: pathlib.Path) -> list[str]:
+  """The problems of a folder: what has a program and samples by one name."""
+  programs = sorted(path.stem for path in folder.glob('*') if language_of(path))
+  return [stem for stem in dict.fromkeys(programs) if (folder / f'{stem}.in').is_file()]
 
 
 def own_cases(folder: pathlib.Path, stem: str) -> list[Case]:
@@ -220,8 +240,7 @@ def cases_for(folder: pathlib.Path, solution: pathlib.Path) -> list[Case]:
   Raises:
     UserError: the folder is of several problems, and the program's name is of none of them.
   """
-  programs = sorted(path.stem for path in folder.glob('*') if language_of(path))
-  owners = [stem for stem in dict.fromkeys(programs) if (folder / f'{stem}.in').is_file()]
+  owners = problems_of(folder)
   if solution.stem in owners:
     return own_cases(folder, solution.stem)
   if len(owners) > 1:

@@ -23,10 +23,17 @@ def folder(tmp_path):
 def test_a_program_is_judged_on_its_own_samples(folder):
   names = lambda cases: [case.name for case in cases]
   for name in ('9999/A', '9999/a', str(folder / '9999' / 'A')):
-    program, cases = contest_folder.find(name, folder)
-    assert (program, names(cases)) == (folder / '9999' / 'A.py', ['A', 'A2'])
+    programs, cases = contest_folder.find(name, folder)
+    assert (programs, names(cases)) == ([folder / '9999' / 'A.py'], ['A', 'A2'])
   assert names(contest_folder.cases_for(folder / '9999', pathlib.Path('elsewhere/B.cpp'))) == ['B']
+  (folder / '9999' / 'A.cpp').touch()
+  assert contest_folder.find('9999/A', folder)[0] == [folder / '9999' / 'A.cpp']  # A.py is as it was laid out
+  (folder / '9999' / 'A.py').write_text('print(2)')
+  for name, found in {'A': ['A.cpp', 'A.py'], 'A.py': ['A.py'], 'A.in': ['A.cpp', 'A.py'], 'A.cpp': ['A.cpp']}.items():
+    programs, cases = contest_folder.find(f'9999/{name}', folder)
+    assert ([each.name for each in programs], names(cases)) == (found, ['A', 'A2'])
   assert contest_folder.find('9999/C', folder) is None
+  assert contest_folder.find('9999/C.py', folder) is None
   with pytest.raises(UserError, match=r'has samples of A, B; name one of them: --problem=.*9999/A'):
     contest_folder.cases_for(folder / '9999', pathlib.Path('mine.py'))
   (folder / '9999' / 'B.in').write_text('')
