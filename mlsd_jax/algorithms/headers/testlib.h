@@ -15,6 +15,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -24,6 +25,19 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#ifdef TESTLIB_THROW_EXIT_EXCEPTION_INSTEAD_OF_EXIT
+struct exit_exception : std::exception {
+  explicit exit_exception(int code) : code_(code) {}
+  int getExitCode() const { return code_; }
+
+ private:
+  int code_;
+};
+[[noreturn]] inline void testlib_exit(int code) { throw exit_exception(code); }
+#else
+[[noreturn]] inline void testlib_exit(int code) { std::exit(code); }
+#endif
 
 enum TResult {
   _ok = 0, _wa = 1, _pe = 2, _fail = 3, _dirt = 4, _points = 5, _unexpected_eof = 8, _partially = 16
@@ -35,6 +49,7 @@ namespace testlib_detail {
 inline TTestlibMode program = _unknown;
 inline int test_case = -1;
 inline std::map<std::string, std::string> options;
+inline std::set<std::string> asked_options;
 inline std::vector<std::string> arguments;
 
 inline std::string vformat(const char *format, va_list list) {
@@ -92,21 +107,32 @@ inline std::string trim(const std::string &s) {
   while (b > a && isBlanks(s[b - 1])) b--;
   return s.substr(a, b - a);
 }
-inline std::vector<std::string> split(const std::string &s, char by) {
+inline std::vector<std::string> split(const std::string &s, const std::string &by) {  // by any of the characters
   std::vector<std::string> parts(1);
-  for (char c : s) if (c == by) parts.emplace_back(); else parts.back() += c;
+  for (char c : s) if (by.find(c) != std::string::npos) parts.emplace_back(); else parts.back() += c;
   return parts;
 }
-inline std::vector<std::string> tokenize(const std::string &s, char by) {
+inline std::vector<std::string> split(const std::string &s, char by) { return split(s, std::string(1, by)); }
+inline std::vector<std::string> tokenize(const std::string &s, const std::string &by) {
   std::vector<std::string> parts;
   for (auto &part : split(s, by)) if (!part.empty()) parts.push_back(part);
   return parts;
 }
-template <typename C> std::string join(const C &items, const std::string &between = " ") {
+inline std::vector<std::string> tokenize(const std::string &s, char by) { return tokenize(s, std::string(1, by)); }
+template <typename I> std::string join(I begin, I end, const std::string &between) {
   std::string text;
-  for (auto i = items.begin(); i != items.end(); ++i) text += (i == items.begin() ? "" : between) + vtos(*i);
+  for (auto i = begin; i != end; ++i) text += (i == begin ? "" : between) + vtos(*i);
   return text;
 }
+template <typename I> std::string join(I begin, I end, char between = ' ') { return join(begin, end, std::string(1, between)); }
+template <typename C> auto join(const C &items, const std::string &between = " ") -> decltype(items.end(), std::string()) {
+  return join(items.begin(), items.end(), between);
+}
+template <typename C> auto join(const C &items, char between) -> decltype(items.end(), std::string()) {
+  return join(items, std::string(1, between));
+}
+inline bool __testlib_isNaN(double x) { return std::isnan(x); }
+inline bool __testlib_isInfinite(double x) { return std::isinf(x); }
 inline double doubleDelta(double expected, double result) {
   double off = std::fabs(result - expected);
   return std::fabs(expected) > 1e-9 ? std::min(off, std::fabs(off / expected)) : off;
@@ -118,12 +144,34 @@ inline bool doubleCompare(double expected, double result, double allowed) {
   return std::fabs(result - expected) <= allowed || std::fabs(result - expected) <= allowed * std::fabs(expected);
 }
 
-// A pattern: what it matches goes through std::regex; the random texts of it are made by its own small grammar.
+// A pattern: what it matches goes through std::regex; the random texts of it are made by its own small grammar. Blanks
+// in it count only behind a backslash, and of what std::regex knows only ( ) [ ] { } | ? * + mean anything.
 struct random_t;
 class pattern {
  public:
-  pattern(std::string text) : text_(std::move(text)) {}
-  bool matches(const std::string &s) const { return std::regex_match(s, std::regex(text_)); }
+  pattern(const std::string &text) {
+    for (std::size_t i = 0; i < text.size(); i++) {
+      if (text[i] == ' ') continue;
+      text_ += text[i];
+      if (text[i] == '\\' && i + 1 < text.size()) text_ += text[++i];
+    }
+  }
+  bool matches(const std::string &s) const {
+    std::string translated;
+    bool inside = false;
+    for (std::size_t i = 0; i < text_.size(); i++) {
+      char c = text_[i];
+      bool escaped = c == '\\' && i + 1 < text_.size();
+      if (escaped) c = text_[++i];
+      bool special = std::strchr(inside ? "\\]^-[" : "\\.^$|()[]{}*+?/", c) != nullptr;
+      bool kept = !escaped && (inside ? c != '\\' && c != '[' : std::strchr("|()[]{}*+?", c) != nullptr);
+      if (!escaped && c == '[') inside = true;
+      if (!escaped && c == ']') inside = false;
+      if (special && !kept) translated += '\\';
+      translated += c;
+    }
+    return std::regex_match(s, std::regex(translated));
+  }
   std::string next(random_t &rnd) const;
   const std::string &src() const { return text_; }
 
@@ -149,7 +197,7 @@ struct random_t {
     return z ^ (z >> 31);
   }
   std::uint64_t below(std::uint64_t n) {
-    if (n == 0) { std::fprintf(stderr, "FAIL rnd.next(n) needs n above 0\n"); std::exit(3); }
+    if (n == 0) { std::fprintf(stderr, "FAIL rnd.next(n) needs n above 0\n"); testlib_exit(3); }
     std::uint64_t limit = UINT64_MAX - UINT64_MAX % n, drawn;
     do drawn = bits(); while (drawn >= limit);
     return drawn % n;
@@ -163,7 +211,7 @@ struct random_t {
   unsigned long next(unsigned long n) { return below(n); }
   double next(double n) { return n * next(); }
   template <typename T, typename = std::enable_if_t<std::is_integral_v<T>>> T next(T low, T high) {
-    if (low > high) { std::fprintf(stderr, "FAIL rnd.next(low, high) needs low <= high\n"); std::exit(3); }
+    if (low > high) { std::fprintf(stderr, "FAIL rnd.next(low, high) needs low <= high\n"); testlib_exit(3); }
     std::uint64_t width = std::uint64_t(high) - std::uint64_t(low);
     return width == UINT64_MAX ? T(bits()) : T(std::uint64_t(low) + below(width + 1));
   }
@@ -173,15 +221,40 @@ struct random_t {
   std::string next(const std::string &text) { return pattern(text).next(*this); }
   std::string next(const char *text, ...) { TESTLIB_FORMAT(made, text); return next(made); }
   template <typename T> T wnext(T n, int weight) {  // the greatest of weight + 1 draws, or the least
-    T best = next(n);
-    for (int i = 0; i < std::abs(weight); i++) best = weight > 0 ? std::max(best, next(n)) : std::min(best, next(n));
+    T best = T(next(n));
+    for (int i = 0; i < std::abs(weight); i++) {
+      T drawn = T(next(n));
+      best = weight > 0 ? std::max(best, drawn) : std::min(best, drawn);
+    }
     return best;
   }
-  template <typename T> T wnext(T low, T high, int weight) { return low + wnext(T(high - low + 1), weight); }
-  template <typename C> auto any(const C &items) {
-    auto at = items.begin();
-    std::advance(at, below(items.size()));
-    return *at;
+  template <typename T> T wnext(T low, T high, int weight) {
+    T best = T(next(low, high));
+    for (int i = 0; i < std::abs(weight); i++) {
+      T drawn = T(next(low, high));
+      best = weight > 0 ? std::max(best, drawn) : std::min(best, drawn);
+    }
+    return best;
+  }
+  template <typename I> auto any(I begin, I end) { return wany(begin, end, 0); }
+  template <typename C> auto any(const C &items) { return wany(items, 0); }
+  template <typename I> typename std::iterator_traits<I>::value_type wany(I begin, I end, int weight) {
+    auto size = (long long)std::distance(begin, end);
+    std::advance(begin, wnext(size, weight));
+    return *begin;
+  }
+  template <typename C> typename C::value_type wany(const C &items, int weight) { return wany(items.begin(), items.end(), weight); }
+  // Parts of at least `least` whose sum is `sum`, each way to do so as likely as another.
+  template <typename T> std::vector<T> partition(int size, T sum, T least = T(1)) {
+    T spare = sum - T(size) * least;
+    if (size < 1 || spare < 0) { std::fprintf(stderr, "FAIL rnd.partition: no such parts\n"); testlib_exit(3); }
+    std::vector<long long> bars = size > 1 ? distinct(size - 1, 1LL, (long long)spare + size - 1) : std::vector<long long>();
+    std::sort(bars.begin(), bars.end());
+    bars.push_back((long long)spare + size);
+    std::vector<T> parts;
+    long long before = 0;
+    for (long long bar : bars) { parts.push_back(T(bar - before - 1) + least); before = bar; }
+    return parts;
   }
   template <typename T> std::vector<T> perm(T n, T first = T(0)) {
     std::vector<T> made(n);
@@ -271,11 +344,17 @@ struct InStream {
   bool strict = false, live = false;  // live: standard input of an interactor, read as it comes
   FILE *file = nullptr;
 
+  InStream() = default;
+  InStream(const InStream &like, const std::string &content) : mode(like.mode), name("content"), text(content), strict(like.strict) {}
+  void reset() { at = 0; }
+  void skipBom() { if (text.compare(at, 3, "\xEF\xBB\xBF") == 0) at += 3; }
+
   void open(const char *path, TMode mode_, bool strict_ = false) {
     mode = mode_, strict = strict_, name = path;
     std::ifstream in(path, std::ios::binary);
     if (!in) ::quit(_fail, std::string("cannot read ") + path);
     text.assign(std::istreambuf_iterator<char>(in), {});
+    if (!strict) skipBom();
   }
   void openStandardInput(TMode mode_, bool strict_, bool live_) {
     mode = mode_, strict = strict_, live = live_, name = "stdin", file = stdin;
@@ -313,17 +392,18 @@ struct InStream {
   void unreadChar(char) { if (at) at--; }
   void skipChar() { take(); }
   void skipBlanks() { while (isBlanks(peek())) at++; }
-  bool eof() { if (!strict && mode != _input) skipBlanks(); return peek() == EOF; }
+  bool eof() { return peek() == EOF; }
   bool seekEof() { skipBlanks(); return peek() == EOF; }
-  bool eoln() { if (!strict) while (peek() == ' ' || peek() == '\t') at++; return isEoln(peek()) || peek() == EOF; }
-  bool seekEoln() { while (peek() == ' ' || peek() == '\t') at++; return isEoln(peek()) || peek() == EOF; }
-  void nextLine() { while (peek() != EOF && take() != '\n') {} }
-  void readEoln() {
-    if (!strict) while (peek() == ' ' || peek() == '\t') at++;
-    if (peek() == '\r') at++;
-    if (peek() != '\n') unexpected("end of line");
+  bool eoln() {  // and is behind it then; of who is strict, too, a line may end as Windows ends it
+    if (peek() == EOF) return !strict;
+    if (peek() == '\r' && (at++, peek() != '\n')) at--;
+    if (peek() != '\n') return false;
     at++;
+    return true;
   }
+  bool seekEoln() { while (peek() == ' ' || peek() == '\t') at++; return eoln(); }
+  void nextLine() { while (peek() != EOF && take() != '\n') {} }
+  void readEoln() { if (!eoln()) unexpected("end of line"); }
   void readEof() { if (!strict) skipBlanks(); if (peek() != EOF) unexpected("end of file"); }
 
   std::string readToken() {
@@ -334,6 +414,10 @@ struct InStream {
     return word;
   }
   std::string readWord() { return readToken(); }
+  template <typename... Rules> void readTokenTo(std::string &to, const Rules &...rules) { to = readToken(rules...); }
+  template <typename... Rules> void readWordTo(std::string &to, const Rules &...rules) { to = readToken(rules...); }
+  template <typename... Rules> void readLineTo(std::string &to, const Rules &...rules) { to = readLine(rules...); }
+  template <typename... Rules> void readStringTo(std::string &to, const Rules &...rules) { to = readLine(rules...); }
   std::string matching(const std::string &word, const pattern &wanted, const std::string &label) {
     if (!wanted.matches(word)) {
       quit(_wa, (label.empty() ? "" : "\"" + label + "\" ") + "\"" + compress(word) + "\" doesn't correspond to pattern \"" +
@@ -356,17 +440,38 @@ struct InStream {
   }
   std::string readString() { return readLine(); }
   std::string readLine(const std::string &wanted, const std::string &label = "") { return matching(readLine(), wanted, label); }
+  std::string readLine(const pattern &wanted, const std::string &label = "") { return matching(readLine(), wanted, label); }
   std::string readString(const std::string &wanted, const std::string &label = "") { return readLine(wanted, label); }
 
-  long long readLong() {
-    std::string word = readToken();
-    std::size_t digits = word[0] == '-';
-    bool good = word.size() > digits && word.size() < 21 && !(word[digits] == '0' && word.size() > digits + 1) && word != "-0";
-    for (std::size_t i = digits; i < word.size(); i++) good = good && std::isdigit((unsigned char)word[i]);
+  // Digits without a sign or zeros before them: of an integer that is written in one way alone.
+  static bool plain(const std::string &digits) {
+    return !digits.empty() && (digits[0] != '0' || digits.size() == 1) && digits.find_first_not_of("0123456789") == std::string::npos;
+  }
+  long long toLong(const std::string &word) {
+    bool good = word != "-0" && plain(word[0] == '-' ? word.substr(1) : word);
     errno = 0;
     long long value = good ? std::strtoll(word.c_str(), nullptr, 10) : 0;
     if (!good || errno) quit(_pe, "Expected integer, but \"" + compress(word) + "\" found");
     return value;
+  }
+  unsigned long long toUnsignedLong(const std::string &word) {
+    bool good = plain(word);
+    errno = 0;
+    unsigned long long value = good ? std::strtoull(word.c_str(), nullptr, 10) : 0;
+    if (!good || errno) quit(_pe, "Expected unsigned integer, but \"" + compress(word) + "\" found");
+    return value;
+  }
+  double toDouble(const std::string &word) {
+    bool good = !word.empty() && word.find_first_not_of("0123456789+-.eE") == std::string::npos;
+    char *end = nullptr;
+    double value = std::strtod(word.c_str(), &end);
+    if (!good || *end || !std::isfinite(value)) quit(_pe, "Expected double, but \"" + compress(word) + "\" found");
+    return value;
+  }
+  long long readLong() { return toLong(readToken()); }
+  unsigned long long readUnsignedLong() { return toUnsignedLong(readToken()); }
+  unsigned long long readUnsignedLong(unsigned long long low, unsigned long long high, const std::string &label = "") {
+    return inside(readUnsignedLong(), low, high, label);
   }
   template <typename T> T inside(T value, T low, T high, const std::string &label) {
     if (value < low || value > high) {
@@ -384,14 +489,7 @@ struct InStream {
   int readInt(int low, int high, const std::string &label = "") { return inside(readInt(), low, high, label); }
   int readInteger() { return readInt(); }
   int readInteger(int low, int high, const std::string &label = "") { return readInt(low, high, label); }
-  double readDouble() {
-    std::string word = readToken();
-    bool good = word.find_first_not_of("0123456789+-.eE") == std::string::npos;
-    char *end = nullptr;
-    double value = std::strtod(word.c_str(), &end);
-    if (!good || *end || !std::isfinite(value)) quit(_pe, "Expected double, but \"" + compress(word) + "\" found");
-    return value;
-  }
+  double readDouble() { return toDouble(readToken()); }
   double readReal() { return readDouble(); }
   double readDouble(double low, double high, const std::string &label = "") { return inside(readDouble(), low, high, label); }
   double readReal(double low, double high, const std::string &label = "") { return readDouble(low, high, label); }
@@ -417,29 +515,78 @@ struct InStream {
     }
     return made;
   }
-  std::vector<int> readInts(int count, int low = INT_MIN, int high = INT_MAX, const std::string &label = "") {
-    return several(count, [&] { return readInt(low, high, label); });
+  // `label` and the number of the first, for what is said of a value that breaks the rules.
+  static std::string nth(const std::string &label, int number) { return label.empty() ? "" : label + "[" + vtos(number) + "]"; }
+  std::vector<int> readInts(int count, int low, int high, const std::string &label = "", int first = 1) {
+    return several(count, [&] { return readInt(low, high, nth(label, first++)); });
   }
-  std::vector<int> readIntegers(int count, int low = INT_MIN, int high = INT_MAX, const std::string &label = "") {
-    return readInts(count, low, high, label);
+  std::vector<int> readInts(int count, int = 1) { return several(count, [&] { return readInt(); }); }
+  std::vector<int> readIntegers(int count, int low, int high, const std::string &label = "", int first = 1) {
+    return readInts(count, low, high, label, first);
   }
-  std::vector<long long> readLongs(int count, long long low = LLONG_MIN, long long high = LLONG_MAX, const std::string &label = "") {
-    return several(count, [&] { return readLong(low, high, label); });
+  std::vector<int> readIntegers(int count, int = 1) { return readInts(count); }
+  std::vector<long long> readLongs(int count, long long low, long long high, const std::string &label = "", int first = 1) {
+    return several(count, [&] { return readLong(low, high, nth(label, first++)); });
   }
-  std::vector<double> readDoubles(int count) { return several(count, [&] { return readDouble(); }); }
-  std::vector<std::string> readTokens(int count) { return several(count, [&] { return readToken(); }); }
-  std::vector<std::string> readWords(int count) { return readTokens(count); }
+  std::vector<long long> readLongs(int count, int = 1) { return several(count, [&] { return readLong(); }); }
+  std::vector<unsigned long long> readUnsignedLongs(int count, unsigned long long low = 0, unsigned long long high = ULLONG_MAX,
+                                                    const std::string &label = "", int first = 1) {
+    return several(count, [&] { return readUnsignedLong(low, high, nth(label, first++)); });
+  }
+  std::vector<double> readDoubles(int count, int = 1) { return several(count, [&] { return readDouble(); }); }
+  std::vector<double> readDoubles(int count, double low, double high, const std::string &label = "", int first = 1) {
+    return several(count, [&] { return readDouble(low, high, nth(label, first++)); });
+  }
+  template <typename... Rules> std::vector<double> readReals(int count, const Rules &...rules) { return readDoubles(count, rules...); }
+  std::vector<double> readStrictDoubles(int count, double low, double high, int least, int most, const std::string &label = "",
+                                        int first = 1) {
+    return several(count, [&] { return readStrictDouble(low, high, least, most, nth(label, first++)); });
+  }
+  template <typename... Rules> std::vector<double> readStrictReals(int count, const Rules &...rules) {
+    return readStrictDoubles(count, rules...);
+  }
+  std::vector<std::string> readTokens(int count, int = 1) { return several(count, [&] { return readToken(); }); }
+  std::vector<std::string> readTokens(int count, const pattern &wanted, const std::string &label = "", int first = 1) {
+    return several(count, [&] { return readToken(wanted, nth(label, first++)); });
+  }
+  std::vector<std::string> readTokens(int count, const std::string &wanted, const std::string &label = "", int first = 1) {
+    return readTokens(count, pattern(wanted), label, first);
+  }
+  template <typename... Rules> std::vector<std::string> readWords(int count, const Rules &...rules) { return readTokens(count, rules...); }
+  std::vector<std::string> readLines(int count, int = 1) {
+    std::vector<std::string> made;
+    for (int i = 0; i < count; i++) made.push_back(readLine());
+    return made;
+  }
+  std::vector<std::string> readLines(int count, const pattern &wanted, const std::string &label = "", int first = 1) {
+    std::vector<std::string> made;
+    for (int i = 0; i < count; i++) made.push_back(matching(readLine(), wanted, nth(label, first++)));
+    return made;
+  }
+  std::vector<std::string> readLines(int count, const std::string &wanted, const std::string &label = "", int first = 1) {
+    return readLines(count, pattern(wanted), label, first);
+  }
+  template <typename... Rules> std::vector<std::string> readStrings(int count, const Rules &...rules) { return readLines(count, rules...); }
 };
 
 inline InStream inf, ouf, ans;
+inline long long stringToLongLong(InStream &in, const std::string &text) { return in.toLong(text); }
+inline unsigned long long stringToUnsignedLongLong(InStream &in, const std::string &text) { return in.toUnsignedLong(text); }
+inline double stringToDouble(InStream &in, const std::string &text) { return in.toDouble(text); }
 inline std::fstream tout;
 
 struct Validator {
   std::string testset_, group_;
   std::string testset() const { return testset_; }
   std::string group() const { return group_; }
+  void addFeature(const std::string &) {}  // what a test covers is told by Polygon alone
+  void feature(const std::string &) {}
 };
-inline Validator validator;
+inline Validator validator, checker;
+inline void addFeature(const std::string &name) { validator.addFeature(name); }
+inline void feature(const std::string &name) { validator.feature(name); }
+inline void setName(const char *, ...) {}
+inline void disableFinalizeGuard() {}
 
 [[noreturn]] inline void quit(TResult result, const std::string &message) {
   using testlib_detail::program;
@@ -452,8 +599,8 @@ inline Validator validator;
   std::fflush(stderr);
   if (tout.is_open()) tout.flush();
   std::cout.flush();
-  if (program == _validator && result != _ok) std::exit(3);
-  std::exit(result == _points ? 7 : result >= _partially ? 50 + (result - _partially) : int(result));
+  if (program == _validator && result != _ok) testlib_exit(3);
+  testlib_exit(result == _points ? 7 : result >= _partially ? 50 + (result - _partially) : int(result));
 }
 [[noreturn]] inline void quit(TResult result, const char *message) { quit(result, std::string(message)); }
 [[noreturn]] inline void quitf(TResult result, const char *text, ...) { TESTLIB_FORMAT(made, text); quit(result, made); }
@@ -465,6 +612,13 @@ inline void quitif(bool condition, TResult result, const char *text, ...) {
   TESTLIB_FORMAT(made, text);
   quit(_points, vtos(points) + " " + made);
 }
+[[noreturn]] inline void quitpi(const std::string &info, const std::string &message = "") {
+  quit(_points, "points_info=" + info + " " + message);
+}
+template <typename T> [[noreturn]] void expectedButFound(TResult result, T expected, T found, const char *text = "", ...) {
+  TESTLIB_FORMAT(made, text);
+  quit(result, (made.empty() ? "" : made + ": ") + "expected '" + vtos(expected) + "', found '" + vtos(found) + "'");
+}
 inline TResult _pc(int points) { return TResult(_partially + points); }
 inline void setTestCase(int number) { testlib_detail::test_case = number; }
 inline void unsetTestCase() { testlib_detail::test_case = -1; }
@@ -475,8 +629,15 @@ inline void ensuref(bool condition, const char *text, ...) {
   if (!condition) { TESTLIB_FORMAT(made, text); quit(_fail, made); }
 }
 
+inline void readNames(Validator &of, int argc, char *argv[]) {
+  for (int i = 1; i + 1 < argc; i++) {
+    if (!std::strcmp(argv[i], "--testset")) of.testset_ = argv[i + 1];
+    if (!std::strcmp(argv[i], "--group")) of.group_ = argv[i + 1];
+  }
+}
 inline void registerTestlibCmd(int argc, char *argv[]) {
   testlib_detail::program = _checker;
+  readNames(checker, argc, argv);
   if (argc < 4) quit(_fail, "a checker is called as: checker input output answer");
   inf.open(argv[1], _input);
   ouf.open(argv[2], _output);
@@ -496,14 +657,13 @@ inline void registerValidation() {
   inf.openStandardInput(_input, true, false);
 }
 inline void registerValidation(int argc, char *argv[]) {
-  for (int i = 1; i + 1 < argc; i++) {
-    if (!std::strcmp(argv[i], "--testset")) validator.testset_ = argv[i + 1];
-    if (!std::strcmp(argv[i], "--group")) validator.group_ = argv[i + 1];
-  }
+  readNames(validator, argc, argv);
   registerValidation();
 }
 inline void prepareOpts(int argc, char *argv[]) {
   testlib_detail::arguments.assign(argv, argv + argc);
+  testlib_detail::options.clear();
+  testlib_detail::asked_options.clear();
   for (int i = 1; i < argc; i++) {
     std::string word = argv[i];
     if (word.size() < 2 || word[0] != '-' || std::isdigit((unsigned char)word[1])) continue;
@@ -520,26 +680,55 @@ inline void registerGen(int argc, char *argv[], int) {
   rnd.setSeed(argc, argv);
   prepareOpts(argc, argv);
 }
+[[noreturn]] inline void badOption(const std::string &text) { quit(_fail, "option \"" + text + "\" is of another type"); }
 template <typename T> T optionFrom(const std::string &text) {
-  if constexpr (std::is_same_v<T, std::string>) return text;
-  if constexpr (std::is_same_v<T, bool>) return text == "true" || text == "1";
-  std::istringstream in(text);
-  T value{};
-  if (!(in >> value) || in.peek() != EOF) quit(_fail, "option \"" + text + "\" is of another type");
-  return value;
+  if constexpr (std::is_same_v<T, std::string>) {
+    return text;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    if (text != "true" && text != "1" && text != "false" && text != "0") badOption(text);
+    return text == "true" || text == "1";
+  } else if constexpr (std::is_integral_v<T> && sizeof(T) > 1) {  // 3e6 and 1e5 are integers too
+    bool negative = text[0] == '-';
+    if (negative && std::is_unsigned_v<T>) badOption(text);
+    std::size_t e = text.find_first_of("eE");
+    std::string digits = text.substr(negative, e == std::string::npos ? e : e - negative);
+    if (e != std::string::npos) digits += std::string(InStream::plain(text.substr(e + 1)) ? std::atoi(text.c_str() + e + 1) : 99, '0');
+    if (!InStream::plain(digits)) badOption(text);
+    errno = 0;
+    unsigned long long value = std::strtoull(digits.c_str(), nullptr, 10);
+    if (errno || value > (unsigned long long)std::numeric_limits<T>::max() + negative) badOption(text);
+    return negative ? T(0 - value) : T(value);
+  } else {
+    std::istringstream in(text);
+    T value{};
+    if (!(in >> value) || in.peek() != EOF) badOption(text);
+    return value;
+  }
 }
 template <typename T = std::string> T opt(std::size_t index) {
   if (index >= testlib_detail::arguments.size()) quit(_fail, "no option number " + vtos(index));
   return optionFrom<T>(testlib_detail::arguments[index]);
 }
 template <typename T = std::string> T opt(int index) { return opt<T>(std::size_t(index)); }
-inline bool has_opt(const std::string &key) { return testlib_detail::options.count(key) > 0; }
+inline bool has_opt(const std::string &key) {
+  testlib_detail::asked_options.insert(key);
+  return testlib_detail::options.count(key) > 0;
+}
+inline void suppressEnsureNoUnusedOpts() {}  // nothing is looked at unless it is asked for
+inline void ensureNoUnusedOpts() {
+  for (auto &[key, value] : testlib_detail::options) {
+    if (!testlib_detail::asked_options.count(key)) quit(_fail, "unused option \"" + key + "\"");
+  }
+}
 template <typename T = std::string> T opt(const std::string &key) {
   if (!has_opt(key)) quit(_fail, "no option \"" + key + "\"");
   return optionFrom<T>(testlib_detail::options[key]);
 }
 template <typename T = std::string> T opt(const std::string &key, const T &otherwise) { return has_opt(key) ? opt<T>(key) : otherwise; }
 
+inline void startTest(int number) {  // a generator of several tests writes each to a file of its number
+  if (!std::freopen(vtos(number).c_str(), "wt", stdout)) quit(_fail, "cannot write test " + vtos(number));
+}
 template <typename T> void println(const T &value) { std::cout << value << '\n'; }
 template <typename T, typename... More> void println(const T &value, const More &...more) {
   std::cout << value << ' ';
