@@ -4,6 +4,7 @@ Nothing else calls tiktoken's core, as it does not come through everything.
 """
 
 import itertools
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,10 +15,12 @@ from mlsd_jax.tokenizers import base, machine_code
 from mlsd_jax.tokenizers.patterns import Pattern
 
 # Ours is two to three times as fast, but takes about a second to load (and seconds to compile, the first time on a
-# machine): as long as tiktoken takes for this many characters.
+# machine): as long as tiktoken takes for this many characters. A thread makes it, as some request would have to wait.
 WORTH_COMPILING = 10_000_000
 _encoded: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # characters, by encoding
+_making: weakref.WeakKeyDictionary[Any, threading.Thread] = weakref.WeakKeyDictionary()
 _encoders: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()  # None: it could not be made
+_lock = threading.Lock()
 COMPILED = ('gpt2', 'cl100k', 'gpt4', 'o200k')  # names of PATTERNS that the compiled encoder knows
 
 
@@ -35,24 +38,42 @@ def encode(encoding: Any, pattern: Pattern, text: str) -> np.ndarray:
 
 
 def _compiled(encoding: Any, pattern: Pattern, characters: int) -> Any:
-  """The compiled encoder of `encoding`, once it pays; None before, and for a pattern that it does not know."""
+  """The compiled encoder of `encoding`, once it pays and is there; None before, and for a pattern it does not know."""
   if encoding in _encoders or pattern.name not in COMPILED:
     return _encoders.get(encoding)
-  _encoded[encoding] = _encoded.get(encoding, 0) + characters
-  if _encoded[encoding] < WORTH_COMPILING or any(bytes([byte]) not in encoding._mergeable_ranks for byte in range(256)):
-    return None
+  with _lock:
+    _encoded[encoding] = _encoded.get(encoding, 0) + characters
+    if encoding in _making or _encoded[encoding] < WORTH_COMPILING:
+      return None
+    if all(bytes([byte]) in encoding._mergeable_ranks for byte in range(256)):
+      # No daemon: a process that ends while LLVM compiles may crash. What it waits for is kept for the next one.
+      thread = threading.Thread(target=_make, args=(encoding, pattern.name), name='compiles the encoder')
+      try:
+        thread.start()
+        _making[encoding] = thread
+      except RuntimeError:  # no more threads: the next text tries again
+        pass
+  return None
+
+
+def _make(encoding: Any, pattern: str) -> None:
   # Numba reads and writes machine code without a checksum: where its files are damaged or the disk is full, anything
   # may be raised. The ids do not hang on it, only their speed does.
   try:
     from mlsd_jax.tokenizers import compiled_encoder
 
-    encoder = compiled_encoder.CompiledEncoder(encoding, pattern.name)
+    encoder = compiled_encoder.CompiledEncoder(encoding, pattern)
     encoder.encode('It compiles, or loads.')
   except Exception:
     encoder = None
     machine_code.forget()
   _encoders[encoding] = encoder
-  return encoder
+
+
+def wait() -> None:
+  """Waits for compiled encoders that are being made, which is for tests and benchmarks: texts do not."""
+  for thread in list(_making.values()):
+    thread.join()
 
 
 def encode_broken(encoding: Any, pattern: Pattern, data: bytes, valid: int) -> np.ndarray:

@@ -1,8 +1,10 @@
 """The compiled encoder gives tiktoken's ids: for each pattern that it knows, on what the patterns are about."""
 
+import concurrent.futures
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -77,7 +79,9 @@ def test_published_encodings(name, rank_files, monkeypatch):
   tokenizer = tokenizers.load(name)
   reference = tokenizer.encoding
   np.testing.assert_array_equal(tokenizer.encode(PROSE), before)
-  assert reference in fast._encoders
+  fast.wait()
+  assert fast._encoders[reference] is not None
+  np.testing.assert_array_equal(tokenizer.encode(PROSE), before)
   every = ''.join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
   np.testing.assert_array_equal(tokenizer.encode(every), reference.encode_to_numpy(every, disallowed_special=()))
   assert tokenizer.decode(tokenizer.encode('a\ud800b<|endoftext|>')) == 'a\ufffdb<|endoftext|>'
@@ -89,16 +93,46 @@ def test_published_encodings(name, rank_files, monkeypatch):
 def test_it_takes_over_where_there_is_much_to_encode(monkeypatch):
   monkeypatch.setattr(fast, 'WORTH_COMPILING', 3 * len(PROSE))
   tokenizer = BPETokenizer.train([PROSE * 20], 400, pattern='gpt4', special_tokens=())
-  found = [tokenizer.encode(PROSE).tolist() for _ in range(4)]
-  assert tokenizer._encoding in fast._encoders
-  assert found[0] == found[3] == tokenizer.encode_readably(PROSE)
+  found = [tokenizer.encode(PROSE).tolist() for _ in range(2)]
+  assert tokenizer._encoding not in fast._making
+  found.append(tokenizer.encode(PROSE).tolist())
+  fast.wait()
+  assert fast._encoders[tokenizer._encoding] is not None
+  found.append(tokenizer.encode(PROSE).tolist())
+  assert found == [tokenizer.encode_readably(PROSE)] * 4
+
+
+def test_no_text_waits_for_it(monkeypatch):
+  """It is made once, by a thread of its own; until it is there, tiktoken encodes for everybody."""
+  may_end, made = threading.Event(), []
+
+  class Slow(compiled_encoder.CompiledEncoder):
+    def __init__(self, *args):
+      made.append(threading.current_thread())
+      assert may_end.wait(60)
+      super().__init__(*args)
+
+  monkeypatch.setattr(compiled_encoder, 'CompiledEncoder', Slow)
+  monkeypatch.setattr(fast, 'WORTH_COMPILING', 0)
+  tokenizer = BPETokenizer.train([PROSE * 20], 400, pattern='gpt4', special_tokens=())
+  expected = tokenizer.encode_readably(PROSE)
+  try:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+      found = list(pool.map(tokenizer.encode, [PROSE] * 40))
+    assert tokenizer._encoding not in fast._encoders
+  finally:
+    may_end.set()
+  fast.wait()
+  assert len(made) == 1
+  assert isinstance(fast._encoders[tokenizer._encoding], Slow)
+  assert [ids.tolist() for ids in (*found, tokenizer.encode(PROSE))] == [expected] * 41
 
 
 def test_a_pattern_that_it_does_not_know_is_left_to_tiktoken(monkeypatch):
   monkeypatch.setattr(fast, 'WORTH_COMPILING', 0)
   tokenizer = BPETokenizer.train([PROSE * 20], 400, pattern=r'\w+|\W+', special_tokens=())
   assert tokenizer.encode(PROSE).tolist() == tokenizer.encode_readably(PROSE)
-  assert tokenizer._encoding not in fast._encoders
+  assert tokenizer._encoding not in fast._making
 
 
 def test_damaged_machine_code_costs_speed_and_nothing_else(tmp_path):
@@ -108,6 +142,8 @@ def test_damaged_machine_code_costs_speed_and_nothing_else(tmp_path):
     f'text = {PROSE!r}\n'
     'tokenizer = BPETokenizer.train([text * 20], 400, pattern="gpt4", special_tokens=())\n'
     'fast.WORTH_COMPILING = 0\n'
+    'tokenizer.encode(text)\n'
+    'fast.wait()\n'
     'assert tokenizer.encode(text).tolist() == tokenizer.encode_readably(text)\n'
     'print(fast._encoders[tokenizer._encoding] is not None)\n'
   )
