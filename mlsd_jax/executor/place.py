@@ -28,7 +28,10 @@ from mlsd_jax.sealed import Versions
 
 _SEAL = '.sha256.json'
 # Where a store lies and who asks: what a cached connection is of.
-_NAMED = ('AWS_ENDPOINT_URL', 'AWS_PROFILE', 'AWS_ACCESS_KEY_ID', 'GOOGLE_APPLICATION_CREDENTIALS')
+_NAMED = (
+  *('AWS_ENDPOINT_URL', 'AWS_PROFILE', 'AWS_ACCESS_KEY_ID'),
+  *('STORAGE_EMULATOR_HOST', 'GOOGLE_APPLICATION_CREDENTIALS', 'GOOGLE_CLOUD_PROJECT'),
+)
 _NEEDS = {'s3': 's3fs', 'gs': 'gcsfs', 'gcs': 'gcsfs'}
 
 type Seal = dict[str, Any]  # {'note': ..., 'files': {name: {'bytes', 'sha256'}}}
