@@ -45,6 +45,8 @@ def _check_workdir(workdir: str | pathlib.Path | None) -> None:
     return
   if not str(workdir):
     raise UserError('--workdir= names no folder')
+  if '://' in str(workdir):  # else a folder of the name s3: is made
+    raise UserError(f'--workdir={workdir}: a run lies in a folder, not in an object store; copy it there afterwards')
   for folder in (pathlib.Path(workdir), *pathlib.Path(workdir).parents):
     try:
       if not stat.S_ISDIR(folder.stat().st_mode):

@@ -370,6 +370,15 @@ def test_a_mistake_is_found_before_the_workdir_is_claimed(name, arguments, messa
   assert not pathlib.Path('w').exists()
 
 
+@pytest.mark.parametrize('workdir', ['s3://bucket/run', 'gs://bucket/run', 'file:///run'])
+def test_a_workdir_in_an_object_store_is_refused(workdir, tmp_path, monkeypatch, capsys):
+  """As a path it would be a folder of the name s3: here."""
+  monkeypatch.chdir(tmp_path)
+  assert importlib.import_module('experiments.micrograd').main([f'--workdir={workdir}']) == 2
+  assert 'not in an object store' in capsys.readouterr().err
+  assert not list(tmp_path.iterdir())
+
+
 CONFIGS = sorted(
   str(path.relative_to(config_files.REPOSITORY))
   for path in (config_files.REPOSITORY / 'configs').glob('*/*.py')
