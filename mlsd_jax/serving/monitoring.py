@@ -25,6 +25,7 @@ from mlsd_jax.serving.answers import Shown
 from mlsd_jax.serving.shop import Event
 
 INPUTS = ('n30', 'n', 'days30', 'since', 'items', 'price')  # of a user, see known/snapshot.py
+_COLUMNS = [USER.index(name) for name in INPUTS]
 _WEEK = 7 * 86_400
 _USERS = 256  # of the build, whose recommendations are the reference
 _AT_ONCE = 64
@@ -55,16 +56,29 @@ def excess(reference: np.ndarray, values: np.ndarray, then: int, now: int, bins:
 
 
 class _Answer:
-  """What is remembered of an answer: little, as there are thousands. Ids are one object each, however often shown."""
+  """What is remembered of an answer: little, as there are thousands. Ids are one object each, however often shown, and
+  numbers are bytes, of which an array takes twice as many."""
 
-  __slots__ = ('bought', 'buys', 'clicked', 'credited', 'id', 'items', 'probability', 'time', 'user')
+  __slots__ = ('_chances', '_inputs', 'bought', 'buys', 'clicked', 'credited', 'id', 'items', 'time', 'user')
 
-  def __init__(self, shown: Shown):
+  def __init__(self, shown: Shown, user: np.ndarray | None):
+    """`user` [len(USER)] is what was known of the user; None for one who is not known."""
     self.id, self.time, self.user = shown.answer, shown.time, sys.intern(shown.user)
     self.items = tuple(map(sys.intern, shown.items))
-    self.probability = np.array(shown.probability, np.float32)
+    self._chances = np.array(shown.probability, np.float32).tobytes()
+    self._inputs = None if user is None else user[_COLUMNS].astype(np.float32).tobytes()
     self.clicked = self.credited = self.bought = frozenset[str]()
     self.buys = False  # whether the user bought anything within the week after
+
+  @property
+  def probability(self) -> np.ndarray:
+    """Of each item."""
+    return np.frombuffer(self._chances, np.float32)
+
+  @property
+  def inputs(self) -> np.ndarray | None:
+    """[len(INPUTS)] of the user."""
+    return None if self._inputs is None else np.frombuffer(self._inputs, np.float32)
 
 
 class Monitor:
@@ -81,7 +95,6 @@ class Monitor:
     chances = np.concatenate([serving.recommend(state, part).probability.ravel() for part in parts])
     self._then = {name: users[lately, USER.index(name)] for name in INPUTS} | {'score': chances[chances > 0]}
     self._users = dict.fromkeys(INPUTS, len(lately)) | {'score': len(chosen)}
-    self._now: collections.deque[tuple[np.ndarray | None, np.ndarray]] = collections.deque(maxlen=_LATEST)
     self._answers: collections.OrderedDict[str, _Answer] = collections.OrderedDict()
     self._of_user: dict[str, list[_Answer]] = {}
     self._counts = collections.Counter[str]()
@@ -90,10 +103,8 @@ class Monitor:
 
   def on_answer(self, shown: Shown, user: np.ndarray | None) -> None:
     """Counts an answer; `user` [len(USER)] is what was known of the user, None for one who is not known."""
-    answer = _Answer(shown)
+    answer = _Answer(shown, user)
     with self._lock:
-      inputs = None if user is None else np.array([user[USER.index(name)] for name in INPUTS])
-      self._now.append((inputs, answer.probability))
       self._answers[answer.id] = answer
       self._of_user.setdefault(answer.user, []).append(answer)
       self._counts.update({'answers': 1, 'items': len(shown.items), 'unknown': not shown.known})
@@ -134,12 +145,12 @@ class Monitor:
   def figures(self) -> dict[str, Any]:
     """All of them; null where there is too little to say."""
     with self._lock:
-      now, counts, chances = list(self._now), self._counts.copy(), self._chances.copy()
-      clicks = sum(len(each.clicked) for each in self._answers.values())
-    known = [inputs for inputs, _ in now if inputs is not None]
+      now, counts, chances = list(self._answers.values()), self._counts.copy(), self._chances.copy()
+      clicks = sum(len(each.clicked) for each in now)
+    known = [inputs for each in now if (inputs := each.inputs) is not None]
     table = np.array(known) if known else np.zeros((0, len(INPUTS)))
     values = dict(zip(INPUTS, table.T, strict=True)) | {
-      'score': np.concatenate([np.zeros(0), *(scores for _, scores in now)])
+      'score': np.concatenate([np.zeros(0), *(each.probability for each in now)])
     }
     enough = {name: len(known) >= _LEAST for name in INPUTS} | {'score': len(now) >= _LEAST}
     asked = dict.fromkeys(INPUTS, len(known)) | {'score': len(now)}

@@ -6,7 +6,9 @@ has begun stay with it: it is kept, to be put back, and whatever was kept before
 
 import asyncio
 import contextlib
+import ctypes
 import dataclasses
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
@@ -26,7 +28,8 @@ class Source:
   Attributes:
     name: of the run.
     version: the one that lies there now; None while it is not whole. It is asked often, so it reads little.
-    now: what was opened of it: kind -> name -> service.
+    now: what was opened of it: kind -> name -> service. Who takes it over empties it, as what was opened first would
+      else be held for ever.
     open: opens what lies there now.
     opened: the version of `now`.
   """
@@ -70,7 +73,10 @@ class Replacement:
   ):
     self._kinds, self._begin, self._warn = kinds, begin, warn
     self._sources = {source.name: source for source in sources}
-    self._served = {source.name: _Served(source.opened, source.now) for source in sources}
+    copy = lambda kinds: {kind: dict(named) for kind, named in kinds.items()}
+    self._served = {source.name: _Served(source.opened, copy(source.now)) for source in sources}
+    for source in sources:
+      source.now.clear()
     self._turn = asyncio.Lock()
     self._closing: set[asyncio.Task[None]] = set()
 
@@ -107,6 +113,7 @@ class Replacement:
       if dropped is not None:
         self._close_later(dropped[1])
       self._warn(f'{name}: version {version} is served')
+      await asyncio.to_thread(give_memory_back)  # of what warmed it up
       return True
 
   def _open(self, source: Source) -> dict[str, dict[str, Any]]:
@@ -143,11 +150,14 @@ class Replacement:
 
   def _close_later(self, old: dict[str, dict[str, Any]]) -> None:
     async def close() -> None:
-      for service in _each(old):
-        while not _is_idle(service):
+      services = list(_each(old))
+      old.clear()
+      while services:
+        while not _is_idle(services[-1]):
           await asyncio.sleep(_IDLE_SECONDS)
         await asyncio.sleep(_IDLE_SECONDS)
-        await close_service(service)
+        await close_service(services.pop())
+      await asyncio.to_thread(give_memory_back)
 
     task = asyncio.create_task(close())
     self._closing.add(task)
@@ -165,6 +175,15 @@ class Replacement:
       for served in self._served.values():
         for service in _each(served.previous[1] if served.previous else {}):
           await close_service(service)
+
+
+def give_memory_back() -> None:
+  """Collects what nothing refers to, and gives freed memory to the system: the C library keeps what lies between blocks
+  that are in use, which after each version's end is more."""
+  gc.collect()
+  trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)  # glibc's
+  if trim is not None:
+    trim(0)
 
 
 def _each(kinds: dict[str, dict[str, Any]]) -> Iterator[Any]:

@@ -2,16 +2,20 @@
 
 import asyncio
 import concurrent.futures
+import ctypes
 import dataclasses
+import pathlib
 import threading
+import weakref
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.serving import RecommendService, Services, Shop, create_app
+from mlsd_jax.serving import RecommendService, Services, Shop, create_app, replacement
 from mlsd_jax.serving.errors import ApiError
-from mlsd_jax.serving.replacement import Replacement, Source
+from mlsd_jax.serving.replacement import Replacement, Source, give_memory_back
 from mlsd_jax.tokenizers import ByteTokenizer
 
 
@@ -102,7 +106,7 @@ def test_what_cannot_be_opened_is_told_once_and_the_old_one_goes_on():
   async def run():
     first = {'tokenizers': {'bytes': ByteTokenizer()}}
     kinds = {'tokenizers': dict(first['tokenizers'])}
-    source = Source('bytes', lambda: folder.version, first, open_, '1')
+    source = Source('bytes', lambda: folder.version, dict(first), open_, '1')
     replacement = Replacement(kinds, [source], lambda service: None, warn=told.append)
     assert not await replacement.refresh('bytes')
     with pytest.raises(ApiError, match='was not replaced'):
@@ -125,3 +129,44 @@ def test_what_cannot_be_opened_is_told_once_and_the_old_one_goes_on():
   asyncio.run(run())
   assert opened == ['2', '3']
   assert told == ['bytes: version 2 is not served: it is damaged', 'bytes: version 3 is served']
+
+
+def test_a_version_that_was_closed_is_gone(monkeypatch):
+  """The one before is held, to be put back; nothing holds those before it, the first one least of all."""
+  monkeypatch.setattr(replacement, '_IDLE_SECONDS', 0.0)
+  folder, made = Folder(), []
+
+  class Service:
+    def __init__(self):
+      made.append(weakref.ref(self))
+      self.itself = self  # as a service and its batches refer to one another
+
+    def close(self):
+      pass
+
+  open_ = lambda: {'names': {'words': Service()}}
+
+  async def run():
+    services = Services(**(first := open_()))
+    source = Source('words', lambda: folder.version, first, open_, '1')
+    replacing = Replacement(services.kinds(), [source], lambda service: None, warn=lambda line: None)
+    del first
+    for version in ('2', '3', '4'):
+      folder.version = version
+      assert await replacing.refresh('words')
+      await asyncio.gather(*replacing._closing)
+    assert [each() is not None for each in made] == [False, False, True, True]
+
+  asyncio.run(run())
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'malloc_trim'), reason='another C library than glibc')
+def test_memory_between_what_is_in_use_goes_back_to_the_system():
+  resident = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1]) * 4096
+  held = [np.ones(2500) for _ in range(5000)]  # 100 MB in blocks that come from the heap
+  kept = held[::50]
+  del held
+  before = resident()
+  give_memory_back()
+  assert before - resident() > 50e6
+  assert all(each.sum() == 2500 for each in kept)
