@@ -101,39 +101,47 @@ def made_shop(folder: pathlib.Path, users: int) -> pathlib.Path:
   return folder
 
 
-def compare(title, tasks, make_worker, config, warm, equal) -> None:
-  """Prints both sides and their ratio. The first `warm` parts of each worker are not counted."""
-  with tempfile.TemporaryDirectory() as place:
-    sides = {}
-    for name, how in (('here', ExecutorConfig()), (config.kind, config)):
-      began, stamps = time.perf_counter(), []
-      map_parts(
-        tasks, make_worker, f'{place}/{name}', identity={}, config=how, setup=devices.configure_backend,
-        on_part=lambda *_, stamps=stamps: stamps.append(time.perf_counter()),
-      )  # fmt: skip
-      first = warm if name == 'here' else warm * (config.workers or 2)
-      rate = (len(stamps) - first) / (stamps[-1] - stamps[first - 1])
-      sides[name] = rate
-      print(
-        f'{title:<10} {name:<10} first part after {stamps[0] - began:6.1f} s, then {rate:7.3f} parts/s '
-        f'({len(stamps) - first} parts), {time.perf_counter() - began:.1f} s in all'
-      )
-    here, other = sides.values()
-    print(f'{title:<10} {config.kind} over here, once warm: {other / here:.2f}')
-    one, two = (open_parts(f'{place}/{name}') for name in sides)
-    print(f'{title:<10} equal: {all(equal(a, b) for a, b in zip(one.folders(), two.folders(), strict=True))}')
+def compare(title, tasks, make_worker, config, warm, equal, place) -> None:
+  """Prints both sides and their ratio. The first `warm` parts of each worker are not counted.
+
+  Args:
+    place: folder in which the parts made here are left as `here`.
+  """
+  sides = {}
+  for name, how in (('here', ExecutorConfig()), (config.kind, config)):
+    began, stamps = time.perf_counter(), []
+    map_parts(
+      tasks, make_worker, f'{place}/{name}', identity={}, config=how, setup=devices.configure_backend,
+      on_part=lambda *_, stamps=stamps: stamps.append(time.perf_counter()),
+    )  # fmt: skip
+    first = warm if name == 'here' else warm * (config.workers or 2)
+    rate = (len(stamps) - first) / (stamps[-1] - stamps[first - 1])
+    sides[name] = rate
+    print(
+      f'{title:<10} {name:<10} first part after {stamps[0] - began:6.1f} s, then {rate:7.3f} parts/s '
+      f'({len(stamps) - first} parts), {time.perf_counter() - began:.1f} s in all',
+      flush=True,
+    )
+  here, other = sides.values()
+  print(f'{title:<10} {config.kind} over here, once warm: {other / here:.2f}')
+  one, two = (open_parts(f'{place}/{name}') for name in sides)
+  equals = all(equal(a, b) for a, b in zip(one.folders(), two.folders(), strict=True))
+  print(f'{title:<10} equal: {equals}', flush=True)
 
 
 def same_files(one: pathlib.Path, other: pathlib.Path) -> bool:
   return {p.name: p.read_bytes() for p in one.iterdir()} == {p.name: p.read_bytes() for p in other.iterdir()}
 
 
-def kills(config: ExecutorConfig, texts: list[str], part: int, every: float, seconds: float) -> None:
-  """A worker killed every so often: parts equal an undisturbed run's, and how many were made again."""
-  tasks = numbered([texts[at : at + part] for at in range(0, len(texts), part)])
+def kills(config: ExecutorConfig, tasks, every: float, seconds: float, whole: str) -> None:
+  """A worker killed every so often: parts equal an undisturbed run's, and how many were made again.
+
+  Args:
+    whole: where the undisturbed run's parts are, or are made.
+  """
   with tempfile.TemporaryDirectory() as place:
     log = pathlib.Path(place, 'starts')
-    whole = map_parts(tasks, Embedder, f'{place}/whole', identity={})
+    undisturbed = map_parts(tasks, Embedder, whole, identity={})
     done, killed = threading.Event(), 0
 
     def logged():
@@ -158,14 +166,18 @@ def kills(config: ExecutorConfig, texts: list[str], part: int, every: float, sec
           except ProcessLookupError:
             pass
 
-    thread = threading.Thread(target=kill)
+    thread, began = threading.Thread(target=kill), time.perf_counter()
     thread.start()
     parts = map_parts(tasks, logged, f'{place}/killed', identity={}, config=config, setup=devices.configure_backend)
     done.set()
     thread.join()
-    equal = all(same_files(one, two) for one, two in zip(whole.folders(), parts.folders(), strict=True))
-    again = len(log.read_text().split()) - len(tasks)
-    print(f'kills      {killed} of a worker, {len(tasks)} parts: equal: {equal}; made again: {again}')
+    pairs = zip(undisturbed.folders(), parts.folders(), strict=True)
+    equal = all(same_files(one, two) for one, two in pairs)
+    again, took = len(log.read_text().split()) - len(tasks), time.perf_counter() - began
+    print(
+      f'kills      {killed} of a worker, {len(tasks)} parts in {took:.1f} s: equal: {equal}; made again: {again}',
+      flush=True,
+    )
 
 
 def main() -> None:
@@ -184,21 +196,21 @@ def main() -> None:
   devices.configure_backend()
   config = ExecutorConfig(arguments.executor, arguments.workers, arguments.cpus, attempts=20)
   texts = texts_of(arguments.chunks)
-  if arguments.task in ('embed', 'all'):
-    tasks = numbered([texts[at : at + arguments.part] for at in range(0, len(texts), arguments.part)])
-    compare('embedding', tasks, Embedder, config, 1, same_files)
-  if arguments.task in ('score', 'all'):
-    with tempfile.TemporaryDirectory() as place:
-      root = made_shop(pathlib.Path(place), arguments.users)
+  tasks = numbered([texts[at : at + arguments.part] for at in range(0, len(texts), arguments.part)])
+  with tempfile.TemporaryDirectory() as place:
+    if arguments.task in ('embed', 'all'):
+      compare('embedding', tasks, Embedder, config, 1, same_files, f'{place}/embedding')
+    if arguments.task in ('score', 'all'):
+      root = made_shop(pathlib.Path(place, 'shop'), arguments.users)
       from mlsd_jax.recsys import saved_state
 
       version = saved_state.load(root).version
       step = arguments.users_part
       ranges = numbered([(at, min(at + step, arguments.users)) for at in range(0, arguments.users, step)])
       worker = functools.partial(Timed, functools.partial(batches.Recommender.open, root, version, 12))
-      compare('scoring', ranges, worker, config, 1, same_files)
-  if arguments.task in ('kills', 'all'):
-    kills(config, texts, arguments.part, arguments.every, arguments.seconds)
+      compare('scoring', ranges, worker, config, 1, same_files, f'{place}/scoring')
+    if arguments.task in ('kills', 'all'):
+      kills(config, tasks, arguments.every, arguments.seconds, f'{place}/embedding/here')
 
 
 if __name__ == '__main__':
