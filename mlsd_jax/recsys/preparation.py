@@ -18,12 +18,12 @@ from mlsd_jax.recsys.purchases import weeks
 from mlsd_jax.recsys.purchases.events import Dataset
 from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.sequence_training import SequenceConfig
-from mlsd_jax.recsys.stages import blend, guard, labels, ranker
+from mlsd_jax.recsys.stages import blend, guard, labels
 from mlsd_jax.recsys.stages.blend import Blend
 from mlsd_jax.recsys.stages.calibration import CalibrationSample
 from mlsd_jax.recsys.stages.candidates import Candidates
 from mlsd_jax.recsys.stages.guard import Guard, GuardSample
-from mlsd_jax.recsys.stages.ranker import Groups
+from mlsd_jax.recsys.stages.ranker_examples import Groups, make_groups
 from mlsd_jax.recsys.stages.scorer import RankerInputs, ranker_inputs
 from mlsd_jax.recsys.stages.tower_data import code_users
 from mlsd_jax.recsys.stages.tower_source import NAME, Retriever
@@ -161,7 +161,7 @@ def prepare(
       inputs = ranker_inputs(week.union.snapshot, best, dense, codes_of_users, bag_length)
       outcome = labels.label(best, week.targets, data.num_items)
       if age > held:
-        groups.append(ranker.make_groups(best, inputs, outcome, size=config.funnel.group, seed=len(groups)))
+        groups.append(make_groups(best, inputs, outcome, size=config.funnel.group, seed=len(groups)))
       else:
         by = funnel.score_blend(fitted_blend, week.union.snapshot, best)
         kept_out.append(Held(best, inputs, by, outcome.bought, guard.segment(week.union.snapshot, best.users)))

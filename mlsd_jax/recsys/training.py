@@ -20,7 +20,8 @@ from mlsd_jax.recsys.purchases.histories import Histories
 from mlsd_jax.recsys.stages import calibration, features, ranker, tower_examples, towers
 from mlsd_jax.recsys.stages.calibration import CalibrationSample
 from mlsd_jax.recsys.stages.factors import Factors
-from mlsd_jax.recsys.stages.ranker import Groups, LossConfig
+from mlsd_jax.recsys.stages.ranker import LossConfig
+from mlsd_jax.recsys.stages.ranker_examples import Groups
 from mlsd_jax.recsys.stages.scorer import Scorer
 from mlsd_jax.recsys.stages.tower_examples import TowerBatches, held_out_users
 from mlsd_jax.recsys.stages.tower_source import Retriever

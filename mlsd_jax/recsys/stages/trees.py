@@ -16,7 +16,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.models.sparsenn import HEADS
 from mlsd_jax.recsys.known.snapshot import Snapshot
 from mlsd_jax.recsys.stages.candidates import Candidates
-from mlsd_jax.recsys.stages.ranker import Groups
+from mlsd_jax.recsys.stages.ranker_examples import Groups
 from mlsd_jax.recsys.stages.scorer import RankerInputs, Scorer, ranker_inputs
 from mlsd_jax.schema import Positive, above, at_least
 

@@ -15,6 +15,7 @@ from mlsd_jax.recsys.stages import features, ranker
 from mlsd_jax.recsys.stages.candidates import Candidates
 from mlsd_jax.recsys.stages.labels import Labels
 from mlsd_jax.recsys.stages.ranker import LossConfig
+from mlsd_jax.recsys.stages.ranker_examples import make_groups
 from mlsd_jax.recsys.stages.scorer import RankerInputs, Scorer
 from mlsd_jax.training import row_updates, sharding, step
 from mlsd_jax.training.config import TrainConfig
@@ -47,7 +48,7 @@ def _problem(users: int, each: int, seed: int = 0, rate: float = -2.5):
 @given(st.integers(2, 12), st.integers(2, 30), st.integers(0, 5))
 def test_groups_keep_purchases_and_say_what_they_left_out(size, each, seed):
   candidates, inputs, labels = _problem(6, each, seed, rate=-1.0)
-  groups = ranker.make_groups(candidates, inputs, labels, size=size)
+  groups = make_groups(candidates, inputs, labels, size=size)
   counts = labels.bought.reshape(6, each).sum(1)
   with_any = np.flatnonzero(counts)
   assert len(groups) == len(with_any)
@@ -83,7 +84,7 @@ def _trained(groups, tmp_path, losses, steps=150):
 
 def test_probabilities_are_at_the_natural_rate(tmp_path):
   candidates, inputs, labels = _problem(400, 50)
-  groups = ranker.make_groups(candidates, inputs, labels, size=8)  # about half of what remains was bought
+  groups = make_groups(candidates, inputs, labels, size=8)  # about half of what remains was bought
   scorer = _trained(groups, tmp_path, LossConfig())
   logits = scorer(inputs)[:, 0]
   probability = 1 / (1 + np.exp(-logits))
@@ -97,14 +98,14 @@ def test_probabilities_are_at_the_natural_rate(tmp_path):
 @pytest.mark.parametrize('losses', [LossConfig(bce=0.0, pairwise=1.0), LossConfig(bce=0.0, listwise=1.0)])
 def test_ranking_losses_order_without_the_cross_entropy(losses, tmp_path):
   candidates, inputs, labels = _problem(200, 40)
-  scorer = _trained(ranker.make_groups(candidates, inputs, labels, size=16), tmp_path, losses, steps=60)
+  scorer = _trained(make_groups(candidates, inputs, labels, size=16), tmp_path, losses, steps=60)
   logits = scorer(inputs)[:, 0]
   assert np.corrcoef(logits, inputs.dense[:, 0])[0, 1] > 0.8
 
 
 def test_a_teachers_order_is_learnt_beside_the_labels(tmp_path):
   candidates, inputs, labels = _problem(200, 40)
-  groups = ranker.make_groups(candidates, inputs, labels, size=16)
+  groups = make_groups(candidates, inputs, labels, size=16)
   taught = groups.taught(3 * groups.arrays['dense'][..., 1])  # of which the labels know nothing
   scorer = _trained(taught, tmp_path, LossConfig(teacher=30.0), steps=60)
   assert np.corrcoef(scorer(inputs)[:, 0], inputs.dense[:, 1])[0, 1] > 0.8
@@ -114,7 +115,7 @@ class RankerLoss(chex.TestCase):
   @chex.variants(with_jit=True, without_jit=True)
   def test_the_loss_is_that_of_what_serves_compiled_or_not(self):
     candidates, inputs, labels = _problem(6, 10, rate=-0.5)
-    arrays = ranker.make_groups(candidates, inputs, labels, size=16).arrays
+    arrays = make_groups(candidates, inputs, labels, size=16).arrays
     groups, size = arrays['weights'].shape
     config = SparseNNConfig(
       num_dense=2, num_items=50, code_sizes=(1,), bins=4, bottom_dim=8, top_dims=(8,), bag_length=1
@@ -142,7 +143,7 @@ class RankerLoss(chex.TestCase):
 
 def test_filled_up_places_do_not_count():
   candidates, inputs, labels = _problem(6, 10, rate=-0.5)
-  groups = ranker.make_groups(candidates, inputs, labels, size=16)
+  groups = make_groups(candidates, inputs, labels, size=16)
   bounds = features.bucket_bounds(inputs.dense, 4)
   config = SparseNNConfig(num_dense=2, num_items=50, code_sizes=(1,), bins=4, bottom_dim=8, top_dims=(8,), bag_length=1)
   task = ranker.ranker_task(
@@ -161,7 +162,7 @@ def test_filled_up_places_do_not_count():
 
 def test_a_ranker_whose_tables_are_large_learns_the_same_by_rows():
   candidates, inputs, labels = _problem(40, 20)
-  groups = ranker.make_groups(candidates, inputs, labels, size=8)
+  groups = make_groups(candidates, inputs, labels, size=8)
   config = SparseNNConfig(
     num_dense=2, num_items=2000, code_sizes=(900, 3), bins=4, bag_length=1, interaction='none', top_dims=(8,)
   )
@@ -193,7 +194,7 @@ def test_who_bought_every_candidate_has_no_offset():
   )  # fmt: skip
   bought = np.array([True, True, True, False, False])
   labels = Labels(bought, bought, bought.astype(np.float32))
-  made = ranker.make_groups(candidates, inputs, labels, size=4)
+  made = make_groups(candidates, inputs, labels, size=4)
   np.testing.assert_allclose(made.arrays['offset'], 0.0, atol=1e-6)
-  halved = ranker.make_groups(candidates, inputs, labels, size=2)
+  halved = make_groups(candidates, inputs, labels, size=2)
   np.testing.assert_allclose(halved.arrays['offset'], np.log([0.5, 2.0]), rtol=1e-5)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from mlsd_jax.recsys import funnel, saved_state, serving
-from mlsd_jax.recsys.stages import calibration, ranker
+from mlsd_jax.recsys.stages import calibration
 from mlsd_jax.recsys.stages.calibration import CalibrationSample
 from mlsd_jax.recsys.stages.labels import Labels
+from mlsd_jax.recsys.stages.ranker_examples import make_groups
 from mlsd_jax.recsys.stages.trees import AverageScorer, TreesConfig, TreeScorer
 
 FEW = TreesConfig(rounds=30, learning_rate=0.1, min_data_in_leaf=5)
@@ -31,7 +32,7 @@ def asked(state):
 @pytest.fixture(scope='module')
 def trees(state, asked):
   candidates, inputs, labels, _ = asked
-  groups = ranker.make_groups(candidates, inputs, labels, size=12)
+  groups = make_groups(candidates, inputs, labels, size=12)
   scorer = TreeScorer.fit(groups, state.funnel.scorer.codes, state.funnel.scorer.user_codes, FEW)
   return calibration.calibrate(scorer, [CalibrationSample.draw(inputs, labels.bought)])
 
@@ -52,7 +53,7 @@ def test_scores_are_those_of_the_library_on_a_line(trees, asked):
 
 def test_groups_are_scored_as_their_candidates_are(trees, asked):
   candidates, inputs, labels, _ = asked
-  groups = ranker.make_groups(candidates, inputs, labels, size=12)
+  groups = make_groups(candidates, inputs, labels, size=12)
   scores, there = trees.score_groups(groups), groups.arrays['weights'] > 0
   assert scores.shape == there.shape
   assert not scores[~there].any()
