@@ -10,7 +10,6 @@ python -m experiments.gpt2 --config=configs/gpt2/gpt2_124m.py --mode=compile --h
 """
 
 import dataclasses
-import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from experiments import compile_mode, contract, gpt2_chat, gpt2_keys, gpt2_scaling, gpt2_start, sections
+from experiments import compile_mode, contract, gpt2_chat, gpt2_exchange, gpt2_keys, gpt2_scaling, gpt2_start, sections
 from experiments.gpt2_material import (
   ConversationMaterial,
   TextMaterial,
@@ -34,7 +33,7 @@ from mlsd_jax.data.tokens import EvalBatches
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
-from mlsd_jax.language_model import gpt2_folder, lora, modern_folder, pretrained, text_scores
+from mlsd_jax.language_model import lora, pretrained, text_scores
 from mlsd_jax.language_model.chat import exact_answers
 from mlsd_jax.language_model.chat_template import ChatTemplate
 from mlsd_jax.language_model.lora import LoraConfig, lora_task
@@ -169,7 +168,7 @@ def evaluate(run: contract.Run) -> None:
   )
   for question, answer, right in answers[:8]:
     run.print(f'{"right" if right else "wrong"}: {question!r} -> {answer!r}')
-  run.print(_of_checkpoint(origin))
+  run.print(gpt2_exchange.of_checkpoint(origin))
 
 
 def _open_taught(run: contract.Run) -> tuple[Any, DecoderConfig, Tokenizer, ChatTemplate, dict[str, Any]]:
@@ -202,51 +201,6 @@ def chat(run: contract.Run) -> None:
 def scaling(run: contract.Run) -> None:
   """Trains sizes at equal operations, fits a law to their losses, and tests it on the next size."""
   gpt2_scaling.scale(run, FREE)
-
-
-def export(run: contract.Run) -> None:
-  """Writes WORKDIR/huggingface, a folder that transformers loads; not over that of a later checkpoint (--overwrite)."""
-  params, model, origin = pretrained.load_run(run.workdir)
-  folder = run.workdir / 'huggingface'
-  _refuse_newer(folder, origin, overwrite=run.flags['overwrite'])
-  save: Any = gpt2_folder.save_gpt2 if isinstance(model, gpt.GPTConfig) else modern_folder.save_modern
-  save(params, model, folder, run_tokenizer(run.workdir), origin)
-  run.print(f'wrote {folder} ({_of_checkpoint(origin)})')
-  loader = 'GPT2LMHeadModel' if isinstance(model, gpt.GPTConfig) else 'AutoModelForCausalLM'
-  run.print(f'transformers.{loader}.from_pretrained({str(folder)!r}) loads it')
-
-
-def _refuse_newer(folder: pathlib.Path, origin: dict[str, Any], *, overwrite: bool) -> None:
-  there = gpt2_folder.origin(folder)
-  if there and there['checkpoint_step'] > origin['checkpoint_step'] and not overwrite:
-    raise UserError(
-      f'{folder} is of checkpoint {there["checkpoint_step"]}, later than the one that can be read now '
-      f'({_of_checkpoint(origin)}): move it away, or give --overwrite to lose it'
-    )
-
-
-def _of_checkpoint(origin: dict[str, Any]) -> str:
-  damaged = origin.get('damaged_checkpoints', ())
-  passed_over = f', as {" and ".join(damaged)} cannot be read' if damaged else ''
-  return f'checkpoint {origin["checkpoint_step"]}{passed_over}'
-
-
-def import_(run: contract.Run) -> None:
-  """Writes --init_from=hf:FOLDER_OR_NAME as a run that can be evaluated, sampled and exported."""
-  spec = run.config.init_from
-  if not spec:
-    raise UserError('--mode=import needs --init_from=hf:FOLDER_OR_NAME')
-  shorter = {'context_length': run.config.model.context_length} if 'model.context_length' in run.given else {}
-  params, model, tokenizer = pretrained.load(spec, tokenizer=run.config.init_tokenizer, **shorter)
-  run.config.init_from = spec
-  gpt2_start.write_model(run.config, model, tokenizer)
-  run.claim()
-  tokenizer.save(run.workdir / 'tokenizer.json')
-  pretrained.save(run.workdir, params, model)
-  template = pretrained.chat_template_of(spec)
-  if template is not None:
-    template.save(run.workdir)
-  run.print(f'{run.workdir} holds {spec}: {functions_of(model).num_params(params):,} parameters')
 
 
 def programs(config: Any) -> list[Program]:
@@ -382,8 +336,10 @@ MODES = {
     ('chat', 'train.dtype', *(f'sample.{name}' for name in gpt2_keys.OF_ANSWERS)),
   ),
   'scaling': contract.Mode(scaling, ('data', 'model', 'train', 'scaling')),
-  'export': contract.Mode(export, flags=('overwrite',)),
-  'import': contract.Mode(import_, ('init_from', 'init_tokenizer', 'model.context_length'), flags=('init_from',)),
+  'export': contract.Mode(gpt2_exchange.export, flags=('overwrite',)),
+  'import': contract.Mode(
+    gpt2_exchange.import_, ('init_from', 'init_tokenizer', 'model.context_length'), flags=('init_from',)
+  ),
   'compile': compile_mode.mode(programs, ('data.tokenizer', 'model', 'train'), compile_mode.training_changes),
 }
 SECTIONS: dict[str, sections.Section] = {
