@@ -1,6 +1,5 @@
 """What the compiler said of a config, beside what is estimated of it: rows of docs/reference/compiled.json."""
 
-import math
 import pathlib
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,7 @@ from experiments import config_files
 from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 from mlsd_jax.estimates import training
-from mlsd_jax.estimates.hardware import Hardware
+from mlsd_jax.estimates.hardware import DEVICES, Hardware, split
 from mlsd_jax.estimates.table import Group, Row
 from mlsd_jax.estimates.units import show
 
@@ -60,22 +59,11 @@ def _entries(system: str, hardware: Hardware) -> list[dict[str, Any]]:
     return []
   entries = sealed.read_json(TABLE)['rows']
   is_wanted = lambda each: each.get('experiment') == system and each['program'].startswith('train')
-  return [each for each in entries if is_wanted(each) and _devices(each['hardware']) == _of(hardware)]
+  return [each for each in entries if is_wanted(each) and split(each['hardware']) == _of(hardware)]
 
 
 def _of(hardware: Hardware) -> tuple[int, str]:
-  from mlsd_jax.estimates.hardware import DEVICES
-
   return hardware.count, next((name for name, device in DEVICES.items() if device == hardware.device), '')
-
-
-def _devices(name: str) -> tuple[int, str]:
-  """(16, 'v5e') of 'v5e:4x4', (8, 'h100') of '8xh100'."""
-  chip, colon, topology = name.partition(':')
-  if colon:
-    return math.prod(int(size) for size in topology.split('x')), chip
-  count, _, chip = name.partition('x')
-  return int(count), chip
 
 
 def _plan_of_entry(entry: Mapping[str, Any], system: str, default: str, plan_of: PlanOf) -> training.Plan | None:

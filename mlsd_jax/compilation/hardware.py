@@ -124,8 +124,8 @@ def open_hardware(name: str, program: str = 'python -m experiments.NAME') -> Har
     UserError: a name that says nothing, a topology that does not exist, a compiler that is not installed.
   """
   text = name.strip().lower()
-  if match := re.fullmatch(r'(\d+)x([a-z]\w*)', text):
-    count, chip = int(match[1]), match[2]
+  if match := re.fullmatch(r'(?:(\d+)x)?([a-z]\w*)', text):
+    count, chip = int(match[1] or 1), match[2]
     if chip == 'cpu':
       return _open_cpu(name, count)
     if chip in GPUS and count:

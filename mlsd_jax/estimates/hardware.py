@@ -8,6 +8,7 @@ three, and --dollars_per_hour sets another.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 
@@ -156,17 +157,21 @@ class Hardware:
 
 
 def split(spec: str) -> tuple[int, str]:
-  """'8xh100' is (8, 'h100'); 'here' is (1, 'here').
+  """'8xh100' is (8, 'h100'); 'v5e:4x4', a TPU's topology as --mode=compile has it, (16, 'v5e'); 'here' (1, 'here').
 
   Raises:
     UserError: no such spelling, or no such device.
   """
-  match = re.fullmatch(r'(?:(\d+)\s*[xX*]\s*)?([A-Za-z]\w*)', spec.strip())
-  name = match[2].lower() if match else ''
-  known = f'{", ".join(DEVICES)} and {HERE}'
+  text = spec.strip().lower()
+  if match := re.fullmatch(r'(v\w+):(\d+(?:x\d+){1,2})', text):
+    name, count = match[1], math.prod(map(int, match[2].split('x')))
+  elif match := re.fullmatch(r'(?:(\d+)\s*[x*]\s*)?([a-z]\w*)', text):
+    name, count = match[2], int(match[1] or 1)
   if not match or (name not in DEVICES and name != HERE):
-    raise UserError(f'--hardware={spec!r} is unknown; it is a number and a device, such as 8xh100; there are {known}')
-  count = int(match[1] or 1)
+    raise UserError(
+      f'--hardware={spec!r} is unknown; it is a number and a device, such as 8xh100, or the topology of a TPU, such as '
+      f'v5e:4x4; there are {", ".join(DEVICES)} and {HERE}'
+    )
   if count < 1 or (name == HERE and count > 1):
     raise UserError(f'--hardware={spec!r}: {"one machine is here" if count else "at least one device"}')
   return count, name

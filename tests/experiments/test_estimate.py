@@ -64,7 +64,9 @@ def test_what_does_not_fit_is_said_with_what_would(say):
   ('arguments', 'said'),
   [
     (('--hardware=8xh1000',), "--hardware='8xh1000' is unknown; it is a number and a device"),
+    (('--hardware=v9:4x4',), "--hardware='v9:4x4' is unknown; it is a number and a device"),
     (('--hardware=0xh100',), 'at least one device'),
+    (('--hardware=v5e:0x4',), 'at least one device'),
     (('--hardware=2xhere',), 'one machine is here'),
     (('--system=gpt3',), "--system='gpt3' is unknown; there are gpt2"),
     (('--qps=5 GB',), "--qps: '5 GB' is a size; a rate, such as 500 QPS or 20/s is asked for"),
