@@ -28,6 +28,7 @@ _SHORTEST = 4  # words; below lie headings and bits of tables
 _NEAR = 3  # places apart at most are two words that the question has side by side
 _NEEDED = 0.2  # share of the question's weight that only the neighbour has, from which both are cited
 _REMEMBERED = 4096  # passages
+_LONGEST = 4096  # words of a sentence whose places are kept: a table without a full stop has a hundred thousand
 _REFERS = ('he', 'she', 'it', 'they', 'this', 'these', 'those', 'that', 'his', 'her', 'its', 'their', 'such')
 
 
@@ -130,7 +131,7 @@ class Reader:
     text = plain_span(page, start, end)
     places: dict[str, int] = {}
     for place, term in enumerate(self._analyze(text)):
-      places[term] = places.get(term, 0) | 1 << place
+      places[term] = places.get(term, 0) | (1 << place if place < _LONGEST else 0)
     is_short = not is_code and len(list(itertools.islice(terms.spans(text), _SHORTEST))) < _SHORTEST
     return Sentence(start, end, text, places, is_code, is_short)
 
