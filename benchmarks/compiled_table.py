@@ -18,7 +18,6 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +28,15 @@ from mlsd_jax.training import compiler_flags
 PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'reference' / 'compiled.md'
 ROWS = PAGE.with_suffix('.json')
 _GIB = 2**30
-_INDENT: Any = {'initial_indent': '  ', 'subsequent_indent': '  '}
+_SHORT = {
+  'none of a MiB or more': '',
+  ' in a loop': '\\*',
+  'all-gather': 'AG',
+  'reduce-scatter': 'RS',
+  'all-reduce': 'AR',
+  'all-to-all': 'A2A',
+  'collective-permute': 'CP',
+}
 _REFUSED = 2  # exit code of a user's mistake
 
 type Entry = dict[str, Any]  # a program of a row
@@ -105,14 +112,16 @@ def draw(rows: Sequence[Entry], wanted: int) -> str:
     '',
     *(f'- {version}' for version in versions),
     '',
-    'Arguments (parameters, optimiser state, a batch) + temporaries, in GiB a device. "2 layers" of a name: the',
+    'GiB a device: arguments (parameters, optimiser state, a batch) + temporaries; all of it fits where nothing else',
+    'is said. AG all-gather, RS reduce-scatter, AR all-reduce, A2A all-to-all, CP collective-permute, each with its',
+    'axes of the mesh (`?`: devices that no axis joins); `*`: in a loop, over layers or microbatches. "2 layers": the',
     'config at its real width with two of its layers.',
     '',
   ]
   for section, entries in _sections(rows).items():
-    lines += [f'## {section}', '']
-    for (name, date), programs in itertools.groupby(entries, lambda each: (each['row'], each['date'])):
-      lines += [f'- **{name}**, {date}:', *(line for each in programs for line in _lines(each))]
+    lines += [f'## {section}', '', '| row | program | mesh | GiB | exchanges |', '| --- | --- | --- | --- | --- |']
+    for name, programs in itertools.groupby(entries, lambda each: each['row']):
+      lines += [_line(name if place == 0 else '', each) for place, each in enumerate(programs)]
     lines.append('')
   return '\n'.join(lines)
 
@@ -124,13 +133,20 @@ def _sections(rows: Sequence[Entry]) -> Mapping[str, list[Entry]]:
   return sections
 
 
-def _lines(each: Entry) -> list[str]:
+def _line(name: str, each: Entry) -> str:
   if each.get('failure'):
-    program = each['program'] or 'the row'
-    return [f'  {program}: **{each["failure"][:120]}**;']
-  fits = 'fits' if each['fits'] else f'does **not** fit into {each["usable"] / _GIB:.0f}'
+    return f'| {name} | {each["program"]} | | | **{each["failure"][:80]}** |'
   sizes = f'{each["arguments"] / _GIB:.2f} + {each["temporaries"] / _GIB:.2f}'
-  return [f'  {each["program"]}, {each["mesh"]}: {sizes}, {fits};', *textwrap.wrap(each['collectives'], 150, **_INDENT)]
+  sizes += '' if each['fits'] else f', **not** within {each["usable"] / _GIB:.0f}'
+  mesh = each['mesh'].replace(' x ', ', ')
+  return f'| {name} | {each["program"]} | {mesh} | {sizes} | {_abbreviated(each["collectives"])} |'
+
+
+def _abbreviated(collectives: str) -> str:
+  """'2 AG fsdp\\*, 1 AR data' of '2 all-gather fsdp in a loop, 1 all-reduce data'."""
+  for word, short in _SHORT.items():
+    collectives = collectives.replace(word, short)
+  return collectives
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,8 +8,8 @@ what is missing is filled up with best sellers. implicit (ALS, BM25 item to item
 that sell most) get one number a user and item: the logarithm of purchases that lose half their weight in 90 days;
 LightFM (WARP) gets it as the weight of the pair. The run's own rows are those of its table. LightGBM on our candidates:
 --also=DIR, a run of the same purchases with --config.ranker.kind=lightgbm. Minutes are by the clock, MB the most
-that the process held (of a run both are in its result.json). Needs uv and a package index. LightFM itself does not build
-on today's Pythons; what is installed is its fork lightfm-next, which needs Python 3.12 and no more than that.
+that the process held (of a run both are in its result.json). Needs uv and a package index. LightFM itself does not
+build on today's Pythons; what is installed is its fork lightfm-next, which needs Python 3.12 and no more than that.
 """
 
 import argparse

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from benchmarks import compiled_table
 from mlsd_jax.errors import UserError
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parent.parent / 'benchmarks'
@@ -168,3 +169,9 @@ def test_every_pair_names_a_program_that_records(runner):
     assert 'record.pair(' in text, pair.name
     for flag in (*pair.arguments, *pair.quick):
       assert not flag.startswith('--') or flag.split('=')[0] in text, (pair.name, flag)
+
+
+def test_page_of_compiled_programs_is_that_of_its_rows():
+  rows = compiled_table.read_rows()
+  assert rows
+  assert compiled_table.PAGE.read_text() == compiled_table.draw(rows, len([*compiled_table.list_rows()]))

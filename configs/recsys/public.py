@@ -1,4 +1,4 @@
-"""Public purchases and ratings, by their columns: ta_feng, online_retail or ml_100k after the colon, the file as data.path.
+"""Public purchases and ratings, by their columns: ta_feng, online_retail or ml_100k after the colon.
 
 python -m experiments.recsys --config=configs/recsys/public.py:ta_feng --config.data.path=ta_feng.csv.zip
 python -m experiments.recsys --config=configs/recsys/public.py:online_retail --config.data.path=online_retail.parquet
