@@ -46,6 +46,7 @@ def decoder_run(params, config, batch: int, prompt_tokens: int, new_tokens: int)
     slots=slots,
     max_length=prompt_tokens + new_tokens,
     dispatch_seconds=float('inf'),
+    read_rows=8,  # as generate() has it
     prefix_blocks=0,
   )
 

@@ -3,9 +3,14 @@
     rows = choose('bfloat16 rows', (4, 8, 16), measure=seconds_of)
 
 By hand: MLSD_CHOICES='bfloat16 rows=8'. What was measured lies in the cache folder, one file for each processor, set of
-versions and set of candidates.
+versions and set of candidates. A run that may be stopped and resumed keeps what it began with:
+
+    with keep_in(workdir):
+      rows = choose(...)              # from workdir/choices.json, where the run has one
 """
 
+import contextlib
+import contextvars
 import functools
 import hashlib
 import importlib.metadata
@@ -17,7 +22,7 @@ import pathlib
 import platform
 import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mlsd_jax.errors import UserError
@@ -25,10 +30,12 @@ from mlsd_jax.folders import cache_folder
 from mlsd_jax.sealed import json_files
 
 VARIABLE = 'MLSD_CHOICES'
-NAMES = ('bfloat16 rows',)  # of all choices there are
+NAMES = ('microbatches', 'turned kernels', 'bfloat16 rows')  # of all choices there are
 ROUNDS = 5  # measurements of each candidate, which take turns
 MARGIN = 0.05  # by which another candidate has to beat the first: less may be noise
+FILE = 'choices.json'  # of a run
 _PACKAGES = ('jax', 'jaxlib')
+_run: contextvars.ContextVar[pathlib.Path | None] = contextvars.ContextVar('run', default=None)
 
 _logger = logging.getLogger(__name__)
 
@@ -43,7 +50,8 @@ def choose(
 ) -> int:
   """The candidate that takes the least time here.
 
-  That set by hand goes first, then what was measured on this machine before; else all are measured now.
+  Inside `keep_in` what the run began with goes first, and a line says so where this machine would choose otherwise.
+  Then that set by hand, then what was measured on this machine before; else all are measured now.
 
   Args:
     name: one of NAMES.
@@ -53,14 +61,39 @@ def choose(
     say: gets one line when something was measured.
 
   Raises:
-    UserError: what is set by hand is no candidate, or names no choice.
+    UserError: what is set by hand is no candidate, names no choice, or is not what the run began with; or the run's
+      file is damaged.
   """
   given = _by_hand(name)
-  if given is not None:
-    if given not in candidates:
-      raise UserError(f'{VARIABLE} sets {name}={given}, which is not one of {", ".join(map(str, candidates))}')
-    return given
-  return _measured_before_or_now(name, tuple(candidates), measure, dict(of or {}), say)
+  if given is not None and given not in candidates:
+    raise UserError(f'{VARIABLE} sets {name}={given}, which is not one of {", ".join(map(str, candidates))}')
+  plain = dict(of or {})
+  path = None if (folder := _run.get()) is None else folder / FILE
+  began_with = _read_run(path, name, plain)
+  if given is None:
+    here = _measured_before_or_now(name, tuple(candidates), measure, plain, say)
+  else:
+    here = given
+  if began_with is None or path is None:
+    _write_run(path, name, plain, here)
+    return here
+  if began_with not in candidates:
+    raise UserError(f'{path} has {name}={began_with}, which is not one of {", ".join(map(str, candidates))}')
+  if given not in (None, began_with):
+    raise UserError(f'{VARIABLE} sets {name}={given}, and the run began with {began_with} ({path}): leave it out')
+  if here != began_with:
+    say(f'{name}: {began_with}, with which the run began; this machine would choose {here}')
+  return began_with
+
+
+@contextlib.contextmanager
+def keep_in(folder: str | os.PathLike[str]) -> Iterator[None]:
+  """What is chosen inside is written to `folder`, and read from there when the run is resumed."""
+  token = _run.set(pathlib.Path(folder))
+  try:
+    yield
+  finally:
+    _run.reset(token)
 
 
 @functools.cache
@@ -101,6 +134,26 @@ def _measured_before_or_now(name: str, candidates: tuple[int, ...], measure, of:
     where = 'the cache folder cannot be written, so each start measures it'
   say(f'{name}: {chosen} on this machine ({figures}); {where}')
   return chosen
+
+
+def _read_run(path: pathlib.Path | None, name: str, of: dict[str, Any]) -> int | None:
+  """What a run began with; None where it has not chosen yet."""
+  if path is None or not path.exists():
+    return None
+  chosen = json_files.read_json(path).get('choices')
+  entries = [each for each in chosen if isinstance(each, dict)] if isinstance(chosen, list) else []
+  for each in entries:
+    if each.get('name') == name and each.get('of') == of and isinstance(each.get('chosen'), int):
+      return each['chosen']
+  return None
+
+
+def _write_run(path: pathlib.Path | None, name: str, of: dict[str, Any], chosen: int) -> None:
+  if path is None:
+    return
+  earlier = json_files.read_json(path)['choices'] if path.exists() else []
+  path.parent.mkdir(parents=True, exist_ok=True)
+  json_files.write_json(path, {'choices': [*earlier, {'name': name, 'of': of, 'chosen': chosen}]})
 
 
 def _time_all(candidates: tuple[int, ...], measure) -> dict[int, float]:

@@ -88,3 +88,41 @@ def test_without_a_cache_folder_each_start_measures(tmp_path, monkeypatch):
   assert choose(Clock(3.0, 1.0, 2.0), say=lines.append) == 8
   assert choose(Clock(3.0, 2.0, 1.0), say=lines.append) == 16
   assert len(lines) == 2
+
+
+def test_a_resumed_run_keeps_what_it_began_with(tmp_path, monkeypatch):
+  lines = []
+  with tuning.keep_in(tmp_path / 'run'):
+    assert choose(Clock(3.0, 1.0, 2.0), say=lines.append) == 8
+    assert choose(Clock(3.0, 2.0, 1.0), of={'width': 2}, say=lines.append) == 16
+  here = tuning.describe_machine()
+  monkeypatch.setattr(tuning, 'describe_machine', lambda: here | {'processor': 'another'})
+  lines.clear()
+  with tuning.keep_in(tmp_path / 'run'):
+    assert choose(Clock(3.0, 2.0, 1.0), say=lines.append) == 8
+    assert lines[-1] == 'rows: 8, with which the run began; this machine would choose 16'
+    assert choose(Clock(3.0, 2.0, 1.0), of={'width': 2}, say=lines.append) == 16
+    assert len(lines) == 3  # two measurements, one difference
+  assert choose(Clock(3.0, 2.0, 1.0)) == 16  # outside the run the machine decides
+
+
+def test_what_a_run_began_with_by_hand_is_kept_and_cannot_be_changed_by_hand(tmp_path, monkeypatch):
+  monkeypatch.setenv(tuning.VARIABLE, 'rows=16')
+  with tuning.keep_in(tmp_path):
+    assert choose(Clock(3.0, 1.0, 2.0)) == 16
+  monkeypatch.delenv(tuning.VARIABLE)
+  with tuning.keep_in(tmp_path):
+    assert choose(Clock(3.0, 1.0, 2.0)) == 16
+  monkeypatch.setenv(tuning.VARIABLE, 'rows=4')
+  with tuning.keep_in(tmp_path), pytest.raises(UserError, match='rows=4, and the run began with 16'):
+    choose(Clock(3.0, 1.0, 2.0))
+
+
+def test_a_run_whose_choices_are_damaged_or_no_longer_known_is_refused(tmp_path):
+  with tuning.keep_in(tmp_path):
+    choose(Clock(3.0, 1.0, 2.0))
+    with pytest.raises(UserError, match='has rows=8, which is not one of 4, 16'):
+      tuning.choose('rows', (4, 16), lambda candidate: 1.0)
+    (tmp_path / tuning.FILE).write_text('{')
+    with pytest.raises(UserError, match='damaged'):
+      choose(Clock(3.0, 1.0, 2.0))

@@ -31,13 +31,13 @@ class Decoder(Protocol):
     """An empty cache for `slots` tokens a row."""
 
   def extend(
-    self, params: Any, tokens_BT: jax.Array, cache: Any, index_B: jax.Array, row: Any
+    self, params: Any, tokens_BT: jax.Array, cache: Any, index_B: jax.Array, rows_B: Any
   ) -> tuple[jax.Array, Any]:
     """Hidden states [B, T, ...] of tokens that follow what the cache holds, and the cache with them too.
 
     Args:
       index_B: how many tokens the cache holds of each row. What it has behind them counts for nothing.
-      row: None where the batch is all rows of the cache, else the row that a batch of one is.
+      rows_B: None where the batch is all rows of the cache, else which of them it is.
     """
 
   def logits(self, params: Any, hidden_BT: jax.Array) -> jax.Array:
@@ -65,9 +65,9 @@ class GPTDecoder:
     return functions_of(self.config).init_cache(self.config, rows, slots, params['token_embedding'].dtype)
 
   def extend(
-    self, params: Any, tokens_BT: jax.Array, cache: gpt.Cache, index_B: jax.Array, row: Any
+    self, params: Any, tokens_BT: jax.Array, cache: gpt.Cache, index_B: jax.Array, rows_B: Any
   ) -> tuple[jax.Array, gpt.Cache]:
-    return functions_of(self.config).apply_cached(params, tokens_BT, self.config, cache, index_B, row=row)
+    return functions_of(self.config).apply_cached(params, tokens_BT, self.config, cache, index_B, rows_B=rows_B)
 
   def logits(self, params: Any, hidden_BT: jax.Array) -> jax.Array:
     return functions_of(self.config).head(params, hidden_BT, self.config)[..., : self.vocab_size]
@@ -93,7 +93,7 @@ class BigramDecoder:
   def init_cache(self, params: Any, rows: int, slots: int) -> None:
     return None
 
-  def extend(self, params: Any, tokens_BT: jax.Array, cache: None, index_B: jax.Array, row: Any):
+  def extend(self, params: Any, tokens_BT: jax.Array, cache: None, index_B: jax.Array, rows_B: Any):
     return tokens_BT, None
 
   def logits(self, params: Any, hidden_BT: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ from mlsd_jax.generation import decoders, programs
 from mlsd_jax.generation.decoders import Decoder
 from mlsd_jax.generation.requests import MAX_LOGPROBS, Request
 from mlsd_jax.generation.row import Row
+from mlsd_jax.generation.row_padding import place_kernels
 from mlsd_jax.generation.sampling import GREEDY, Choice, Marks, Settings
 
 DRAWN = 64  # random numbers of a row are drawn for so many tokens at a time
@@ -24,7 +25,7 @@ class DeviceState:
   """
 
   def __init__(self, decoder: Decoder, params: Any, rows: int, cache_slots: int, steps: int):
-    self._decoder, self._params = decoder, jax.tree.map(jnp.asarray, params)
+    self._decoder, self._params = decoder, place_kernels(jax.tree.map(jnp.asarray, params))
     self._num_rows, self._cache_slots, self._steps = rows, cache_slots, steps
     self._cache: Any = None
     self._marks: Any = None
@@ -40,9 +41,9 @@ class DeviceState:
       self.draw(request, 0)
       width = min(16, part)
       while width <= part:
-        hidden_1T, last_14 = self.read(np.zeros(width, np.int32), 0, 0)
+        hidden_1T, last_14 = self.read([np.zeros(width, np.int32)], [0], [0])
         self.score(hidden_1T, np.zeros(width, np.int32))
-        self.begin(last_14, 0, request, np.zeros(2, np.float32))
+        self.begin(last_14, [0], [request], [np.zeros(2, np.float32)])
         width *= 2
       self.paste(self.cut(0, 0, part), 0, 0)
       self.mark(0, Marks.of_row(request.sampling, self._decoder.vocab_size, []))
@@ -65,27 +66,33 @@ class DeviceState:
     self._make()
     self._cache = programs.paste(self._decoder, self._cache, block, np.int32(slot), np.int32(start))
 
-  def read(self, tokens: np.ndarray, slot: int, start: int) -> tuple[jax.Array, jax.Array]:
-    """Hidden states of a part of a prompt, padded to a bucket, and those that end with its last token."""
+  def read(
+    self, parts: Sequence[np.ndarray], slots: Sequence[int], starts: Sequence[int]
+  ) -> tuple[jax.Array, jax.Array]:
+    """Hidden states of a part of a prompt in each of some slots, padded to a bucket, and those that end with its last
+    token."""
     self._make()
-    tokens_1T = np.zeros((1, decoders.bucket(len(tokens))), np.int32)
-    tokens_1T[0, : len(tokens)] = tokens
-    where = np.int32(start), np.int32(slot), np.int32(len(tokens) - 1)
-    hidden_1T, last_14, self._cache = programs.read(self._decoder, self._params, tokens_1T, self._cache, *where)
-    return hidden_1T, last_14
+    tokens_RT = np.zeros((len(parts), decoders.bucket(max(map(len, parts)))), np.int32)
+    for tokens_T, part in zip(tokens_RT, parts, strict=True):
+      tokens_T[: len(part)] = part
+    where = (np.array(each, np.int32) for each in (starts, slots, [len(part) - 1 for part in parts]))
+    hidden_RT, last_R4, self._cache = programs.read(self._decoder, self._params, tokens_RT, self._cache, *where)
+    return hidden_RT, last_R4
 
-  def begin(self, last_14: jax.Array, slot: int, request: Request, uniform_2: np.ndarray) -> Choice:
-    """The token behind the last part of a prompt; arrays [1] and [1, K]."""
+  def begin(
+    self, last_R4: jax.Array, slots: Sequence[int], requests: Sequence[Request], uniforms: Sequence[np.ndarray]
+  ) -> Choice:
+    """The token behind the last part of each prompt; arrays [R] and [R, K]."""
     choice, self._marks = programs.begin(
       self._decoder,
       MAX_LOGPROBS,
       self._params,
-      last_14,
+      last_R4,
       self._marks,
-      np.int32(slot),
-      uniform_2[None],
-      Settings.stack([request.sampling]),
-      np.array([request.logprobs is not None]),
+      np.array(slots, np.int32),
+      np.stack(uniforms),
+      Settings.stack([request.sampling for request in requests]),
+      np.array([request.logprobs is not None for request in requests]),
     )
     return Choice(*map(np.asarray, choice))
 

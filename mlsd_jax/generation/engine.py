@@ -49,6 +49,7 @@ class Engine:
     steps_per_dispatch: int = 16,
     dispatch_seconds: float = 0.05,
     read_between: int = 1024,
+    read_rows: int = 1,
     prefix_blocks: int = 64,
   ):
     """Compiles and reads nothing yet.
@@ -63,12 +64,15 @@ class Engine:
       steps_per_dispatch: the most tokens of a row between two looks at it. One program is compiled for each value.
       dispatch_seconds: a dispatch has fewer steps where they take longer than that, lest a new request waits for it.
       read_between: so many tokens of prompts are read before those that are being continued have their next dispatch.
+      read_rows: the most prompts that are read at once. More than one share what a part takes from memory, and the
+        device may round the numbers of a prompt otherwise beside others than alone.
       prefix_blocks: how many blocks the cache of prefixes holds; 0 for none.
 
     Raises:
       UserError: a number that cannot be.
     """
-    for name, value in dict(slots=slots, steps_per_dispatch=steps_per_dispatch, read_between=read_between).items():
+    counts = dict(slots=slots, steps_per_dispatch=steps_per_dispatch, read_between=read_between, read_rows=read_rows)
+    for name, value in counts.items():
       if value < 1:
         raise UserError(f'{name}={value} must be 1 or more')
     if part < 16 or part & (part - 1):
@@ -82,6 +86,7 @@ class Engine:
     self._device = DeviceState(decoder, params, slots, cache_slots, steps_per_dispatch)
     self._rows: list[Row | None] = [None] * slots
     self._queue: collections.deque[Row] = collections.deque()
+    self._read_rows = read_rows
     self._prefixes = PrefixCache(self._part, prefix_blocks)
     self._step_seconds = 0.0
     self._read_since = 0
@@ -153,7 +158,7 @@ class Engine:
     reading = [(row.id, slot, row) for slot, row in rows if not row.is_decoding]
     decoding = [(slot, row) for slot, row in rows if row.is_decoding]
     if reading and (not decoding or self._read_since < self._read_between):
-      return self._read_part(*min(reading)[1:])
+      return self._read_parts([each[1:] for each in sorted(reading)])
     self._read_since = 0
     return self._dispatch(decoding) if decoding else []
 
@@ -185,26 +190,49 @@ class Engine:
       self._counts['prompt_tokens'] += len(row.tokens)
       self._counts['cached_tokens'] += row.cached
 
-  def _read_part(self, slot: int, row: Row) -> list[Event]:
-    start, is_prompt = row.read, not row.sampled
-    tokens = row.tokens[start : start + self._part]
-    hidden_1T, last_14 = self._device.read(tokens, slot, start)
-    row.read += len(tokens)
-    self._read_since += len(tokens)
-    if is_prompt and self._prefixes.wants(row.tokens[: row.read]):
-      self._prefixes.add(row.tokens[: row.read], self._device.cut(slot, start, self._part))
-    if is_prompt and row.request.prompt_logprobs:
-      targets = row.tokens[start + 1 : start + 1 + len(tokens)]
-      choices = self._device.score(hidden_1T, targets)
-      row.prompt_logprobs += _list_logprobs(choices, len(targets), row.request.logprobs or 0)
-    if row.read < len(row.tokens):
-      return []
-    row.is_decoding = True
-    if self._left(row) == 0:
-      return [self._book(slot, row, None, 0, is_first=is_prompt)]
-    choices = self._device.begin(last_14, slot, row.request, row.uniforms(self._device.draw, 1)[0])
-    events = [self._book(slot, row, choices, 1, is_first=is_prompt)]
-    self._slide(row)
+  def _read_parts(self, reading: list[tuple[int, Row]]) -> list[Event]:
+    """Reads a part of the first of these rows, and of those behind it that may be read with it."""
+    together = [each for each in reading if not each[1].request.prompt_logprobs] if self._read_rows > 1 else []
+    number = min(self._read_rows, len(together))
+    number = 1 << (number.bit_length() - 1) if number else 0  # few versions of each program
+    chosen = together[:number] if reading[0] in together[:number] else reading[:1]
+    parts = [row.tokens[row.read : row.read + self._part] for _, row in chosen]
+    hidden_RT, last_R4 = self._device.read(parts, [slot for slot, _ in chosen], [row.read for _, row in chosen])
+    events: list[Event] = []
+    ready = []
+    for place, (part, (slot, row)) in enumerate(zip(parts, chosen, strict=True)):
+      start, is_prompt = row.read, not row.sampled
+      row.read += len(part)
+      self._read_since += len(part)
+      if is_prompt and self._prefixes.wants(row.tokens[: row.read]):
+        self._prefixes.add(row.tokens[: row.read], self._device.cut(slot, start, self._part))
+      if is_prompt and row.request.prompt_logprobs:
+        targets = row.tokens[start + 1 : start + 1 + len(part)]
+        row.prompt_logprobs += _list_logprobs(
+          self._device.score(hidden_RT, targets), len(targets), row.request.logprobs or 0
+        )
+      if row.read < len(row.tokens):
+        continue
+      row.is_decoding = True
+      if self._left(row) == 0:
+        events.append(self._book(slot, row, None, 0, is_first=is_prompt))
+      else:
+        ready.append((place, slot, row))
+    return events + self._begin(last_R4, ready, len(chosen))
+
+  def _begin(self, last_R4: Any, ready: list[tuple[int, int, Row]], number: int) -> list[Event]:
+    """The first tokens of rows whose prompts have been read, each at its place of the `number` that were read."""
+    groups = [ready] if len(ready) == number else [[each] for each in ready]
+    events = []
+    for group in filter(None, groups):
+      places, slots, rows = zip(*group, strict=True)
+      first_R4 = last_R4 if len(group) == number else last_R4[places[0] : places[0] + 1]
+      uniforms = [row.uniforms(self._device.draw, 1)[0] for row in rows]
+      choices = self._device.begin(first_R4, slots, [row.request for row in rows], uniforms)
+      for place, (slot, row) in enumerate(zip(slots, rows, strict=True)):
+        of_row = Choice(*(each[place : place + 1] for each in choices))
+        events.append(self._book(slot, row, of_row, 1, is_first=not row.sampled))
+        self._slide(row)
     return events
 
   def _dispatch(self, decoding: list[tuple[int, Row]]) -> list[Event]:

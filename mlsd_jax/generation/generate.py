@@ -18,6 +18,8 @@ from mlsd_jax.generation.stopping import TextStream
 from mlsd_jax.models import bigram
 from mlsd_jax.models.families import DecoderConfig
 
+_READ_ROWS = 8  # prompts that are read at once
+
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
@@ -99,6 +101,7 @@ def generate(
     max_length=max((len(tokens) for tokens in encoded), default=1) + max_new_tokens,
     steps_per_dispatch=steps_per_dispatch,
     dispatch_seconds=float('inf'),
+    read_rows=_READ_ROWS,
     prefix_blocks=64 if num_samples > 1 else 0,
   )
   options: dict[str, Any] = dict(sampling=sampling, max_tokens=max_new_tokens, seed=seed, slides=True)

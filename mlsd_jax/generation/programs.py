@@ -1,12 +1,13 @@
 """What an engine runs on the device: a fixed set of programs, compiled once each for its shapes.
 
-    read      a part of one row's prompt, into the cache
-    begin     the first token behind a prompt
+    read      a part of the prompt of one row or several, into the cache
+    begin     the first token behind their prompts
     decode    the next tokens of all rows, several steps
     score     log-probabilities of a prompt's own tokens
     cut, paste, mark, draw     a block of a prefix, the marks of a row, random numbers
 
-Names: B rows (all of the cache), T tokens of a part, N steps of a dispatch, K tokens told beside each, V vocabulary.
+Names: B rows (all of the cache), R rows (some of them), T tokens of a part, N steps of a dispatch, K tokens told beside
+each, V vocabulary.
 """
 
 import collections
@@ -49,22 +50,23 @@ def _program(**options):
 
 
 @_program(static_argnums=0, donate_argnums=3)
-def read(decoder, params, tokens_1T, cache, index, row, last):
-  """Hidden states of a part of a prompt that follows `index` tokens of the row: all [1, T, ...], those that end with
-  position `last` [1, 4, ...], and the cache."""
-  hidden_1T, cache = decoder.extend(params, tokens_1T, cache, index[None], row)
+def read(decoder, params, tokens_RT, cache, index_R, rows_R, last_R):
+  """Hidden states of parts of prompts that follow `index` tokens of their rows: all [R, T, ...], those that end with
+  position `last` [R, 4, ...], and the cache."""
+  hidden_RT, cache = decoder.extend(params, tokens_RT, cache, index_R, rows_R)
   # Four positions where one would do: XLA multiplies a single bfloat16 row in a scalar loop on CPU. Before
   # position 3 the first stands for those that are missing.
-  return hidden_1T, jnp.take(hidden_1T, jnp.clip(last - jnp.arange(3, -1, -1), 0), axis=1), cache
+  positions_R4 = jnp.clip(last_R[:, None] - jnp.arange(3, -1, -1), 0)
+  return hidden_RT, jax.vmap(lambda hidden, at: hidden[at])(hidden_RT, positions_R4), cache
 
 
 @_program(static_argnums=(0, 1), donate_argnums=4)
-def begin(decoder, number, params, hidden_14, marks: Marks, row, uniform_12, settings: Settings, asks_1):
-  """The token behind the last of four positions, as a Choice of one row, and the marks with it."""
-  logits_1V = decoder.logits(params, hidden_14)[:, -1]
-  row_marks = jax.tree.map(lambda each: jax.lax.dynamic_slice_in_dim(each, row, 1), marks)
-  choice = sampling.choose(logits_1V, uniform_12, settings, row_marks, asks_1, number)
-  return choice, _mark(marks, row[None], choice.token, jnp.ones(1, bool))
+def begin(decoder, number, params, hidden_R4, marks: Marks, rows_R, uniform_R2, settings: Settings, asks_R):
+  """The token behind the last of four positions, as a Choice of some rows, and the marks with it."""
+  logits_RV = decoder.logits(params, hidden_R4)[:, -1]
+  row_marks = jax.tree.map(lambda each: each[rows_R], marks)
+  choice = sampling.choose(logits_RV, uniform_R2, settings, row_marks, asks_R, number)
+  return choice, _mark(marks, rows_R, choice.token, jnp.ones(rows_R.shape, bool))
 
 
 @_program(static_argnums=(0, 1, 2), donate_argnums=(4, 5))

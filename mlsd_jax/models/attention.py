@@ -177,7 +177,7 @@ def attend_cached(
   keys_RGKS: jax.Array,
   values_RGSK: jax.Array,
   index_B: jax.Array,
-  row: jax.Array | None = None,
+  rows_B: jax.Array | None = None,
   window: int = 0,
 ) -> jax.Array:
   """Attention of new tokens to the slots of their own row: [B, T, H, K] in the dtype of q.
@@ -190,16 +190,15 @@ def attend_cached(
   how long the cache is. Other devices take all rows and slots at once.
 
   Args:
-    row: which row of the cache the only row of q is; None where row b of q is row b of the cache.
+    rows_B: which row of the cache each row of q is, int32; None where they are all, in order.
   """
-  chex.assert_equal(keys_RGKS.shape[0] if row is None else 1, q_BTHK.shape[0])
-  first = jnp.zeros((), jnp.int32) if row is None else row
-  operands = (q_BTHK, keys_RGKS, values_RGSK, index_B, first)
+  chex.assert_equal(keys_RGKS.shape[0] if rows_B is None else rows_B.shape[0], q_BTHK.shape[0])
+  operands = (q_BTHK, keys_RGKS, values_RGSK, index_B, rows_B)
   by_rows, all_slots = (functools.partial(each, window=window) for each in (_attend_by_rows, _attend_all_slots))
   return jax.lax.platform_dependent(*operands, cpu=by_rows, default=all_slots)
 
 
-def _attend_by_rows(q_BTHK, keys_RGKS, values_RGSK, index_B, first, *, window):
+def _attend_by_rows(q_BTHK, keys_RGKS, values_RGSK, index_B, rows_B, *, window):
   """With a running maximum over blocks of slots (Milakov & Gimelshein 2018, arXiv:1805.02867).
 
   For a single query products are sums over an axis that is not the last one: one pass over the cache as it lies in
@@ -215,13 +214,14 @@ def _attend_by_rows(q_BTHK, keys_RGKS, values_RGSK, index_B, first, *, window):
   def attend_row(b, out_BTHK):
     q_THK = jax.lax.dynamic_index_in_dim(q_BTHK, b, keepdims=False)
     q_GQK = jnp.swapaxes(q_THK, 0, 1).reshape(groups, num_queries, head_dim)
+    row = b if rows_B is None else rows_B[b]
     positions_Q1 = (index_B[b] + jnp.tile(jnp.arange(length), heads // groups))[:, None]
 
     def add_block(j, carry):
       largest_GQ1, total_GQ1, sum_GQK = carry
       sizes = (1, groups, head_dim, block)
-      k_GKS = jax.lax.dynamic_slice(keys_RGKS, (first + b, 0, 0, j * block), sizes)[0]
-      v_GSK = jax.lax.dynamic_slice(values_RGSK, (first + b, 0, j * block, 0), (1, groups, block, head_dim))[0]
+      k_GKS = jax.lax.dynamic_slice(keys_RGKS, (row, 0, 0, j * block), sizes)[0]
+      v_GSK = jax.lax.dynamic_slice(values_RGSK, (row, 0, j * block, 0), (1, groups, block, head_dim))[0]
       if single:
         scores_GQS = (q_GQK[..., None].astype(jnp.float32) * k_GKS[:, None]).sum(2)
       else:
@@ -251,11 +251,10 @@ def _attend_by_rows(q_BTHK, keys_RGKS, values_RGSK, index_B, first, *, window):
   return jax.lax.fori_loop(0, q_BTHK.shape[0], attend_row, jnp.zeros_like(q_BTHK))
 
 
-def _attend_all_slots(q_BTHK, keys_RGKS, values_RGSK, index_B, first, *, window):
+def _attend_all_slots(q_BTHK, keys_RGKS, values_RGSK, index_B, rows_B, *, window):
   batch, length, heads, head_dim = q_BTHK.shape
   groups = keys_RGKS.shape[1]
-  keys_BGKS = jax.lax.dynamic_slice_in_dim(keys_RGKS, first, batch)
-  values_BGSK = jax.lax.dynamic_slice_in_dim(values_RGSK, first, batch)
+  keys_BGKS, values_BGSK = ((x if rows_B is None else x[rows_B]) for x in (keys_RGKS, values_RGSK))
   positions_BT = index_B[:, None] + jnp.arange(length)
   visible_BTS = _sees(jnp.arange(keys_RGKS.shape[3]), positions_BT[..., None], window)
   q_BTGQK = q_BTHK.reshape(batch, length, groups, heads // groups, head_dim)
@@ -276,18 +275,18 @@ def update_cache(
   k_BTGK: jax.Array,
   v_BTGK: jax.Array,
   index_B: jax.Array,
-  row: jax.Array | None = None,
+  rows_B: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
   """The cache with the keys and values of new tokens in each row from its own slot index_B on.
 
-  Under jit with a donated cache it is a write in place, in one row (`row`, as in `attend_cached`) or in all.
+  Under jit with a donated cache it is a write in place, in some rows (`rows_B`, as in `attend_cached`) or in all.
   """
   k_BGKT = jnp.transpose(k_BTGK, (0, 2, 3, 1)).astype(keys_RGKS.dtype)
   v_BGTK = jnp.swapaxes(v_BTGK, 1, 2).astype(values_RGSK.dtype)
-  if row is not None:
-    return (
-      jax.lax.dynamic_update_slice(keys_RGKS, k_BGKT, (row, 0, 0, index_B[0])),
-      jax.lax.dynamic_update_slice(values_RGSK, v_BGTK, (row, 0, index_B[0], 0)),
-    )
+  if rows_B is not None:
+    for b in range(rows_B.shape[0]):
+      keys_RGKS = jax.lax.dynamic_update_slice(keys_RGKS, k_BGKT[b : b + 1], (rows_B[b], 0, 0, index_B[b]))
+      values_RGSK = jax.lax.dynamic_update_slice(values_RGSK, v_BGTK[b : b + 1], (rows_B[b], 0, index_B[b], 0))
+    return keys_RGKS, values_RGSK
   write = lambda axis: jax.vmap(lambda held, new, at: jax.lax.dynamic_update_slice_in_dim(held, new, at, axis))
   return write(2)(keys_RGKS, k_BGKT, index_B), write(1)(values_RGSK, v_BGTK, index_B)

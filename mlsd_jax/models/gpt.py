@@ -25,6 +25,7 @@ from mlsd_jax.models import adapter, attention, layers
 from mlsd_jax.models.cross_entropy import linear_cross_entropy
 from mlsd_jax.models.decoder_config import SIZES as SIZES
 from mlsd_jax.models.decoder_config import GPTConfig
+from mlsd_jax.models.turned_kernels import table_logits
 
 REMAT_POLICIES = {
   'full': jax.checkpoint_policies.nothing_saveable,
@@ -78,7 +79,7 @@ class Attention(nnx.Module):
     self.config = config
 
   def __call__(self, x_BTD, key=None, past=None, mask_BTS=None):
-    """`past` is (keys_RHKS, values_RHSK, index_B, row); returns the output and the (updated) keys and values.
+    """`past` is (keys_RHKS, values_RHSK, index_B, rows_B); returns the output and the (updated) keys and values.
 
     With a past the new tokens attend to it and causally to themselves, else to themselves as the mask says.
     """
@@ -187,7 +188,7 @@ class GPT(nnx.Module):
   def logits(self, hidden_BTD):
     """[B, T, D] -> [B, T, vocab_size]; padding rows of the embedding never come out."""
     # The logits are cut, not the table: a GPU would copy all of it for every token.
-    return jnp.einsum('BTD,VD->BTV', hidden_BTD, self.token_embedding[...])[..., : self.config.vocab_size]
+    return table_logits(hidden_BTD, self.token_embedding[...])[..., : self.config.vocab_size]
 
   def token_losses(self, tokens_BT, targets_BT, key=None, documents_BT=None):
     config = self.config
@@ -197,7 +198,7 @@ class GPT(nnx.Module):
       hidden_BTD, self.token_embedding[...], targets_BT, vocab_size=config.vocab_size, chunks=config.loss_chunks
     )
 
-  def extend(self, tokens_BT, cache: Cache, index_B, row=None):
+  def extend(self, tokens_BT, cache: Cache, index_B, rows_B=None):
     """Final-norm hidden states [B, T, D] of tokens that follow what the cache holds, and the cache with them too."""
     chex.assert_rank([tokens_BT, index_B], [2, 1])
     positions_BT = index_B[:, None] + jnp.arange(tokens_BT.shape[1])
@@ -205,7 +206,7 @@ class GPT(nnx.Module):
     x_BTD = self.embed(tokens_BT, jnp.minimum(positions_BT, self.config.context_length - 1))
     keys, values = [], []
     for block, past_k, past_v in zip(self.list_blocks(), cache.keys, cache.values, strict=True):
-      x_BTD, past = block(x_BTD, past=(past_k, past_v, index_B, row))
+      x_BTD, past = block(x_BTD, past=(past_k, past_v, index_B, rows_B))
       keys.append(past[0])
       values.append(past[1])
     return self.final_norm(x_BTD), Cache(keys, values)
@@ -270,15 +271,15 @@ def apply_cached(
   cache: Cache,
   index_B: jax.Array,
   *,
-  row: jax.Array | None = None,
+  rows_B: jax.Array | None = None,
 ) -> tuple[jax.Array, Cache]:
   """Final-norm hidden states [B, T, D] of `tokens_BT`, and the cache that now holds those tokens too.
 
   Args:
     index_B: int32, how many tokens the cache holds of each row already; the new ones are written behind them.
-    row: which row of the cache a batch of one is; None where the batch is all its rows.
+    rows_B: which row of the cache each row of the batch is; None where they are all, in order.
   """
-  return bind(params, config).extend(tokens_BT, cache, index_B, row)
+  return bind(params, config).extend(tokens_BT, cache, index_B, rows_B)
 
 
 def head(params: adapter.Params, hidden_BTD: jax.Array, config: GPTConfig) -> jax.Array:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mlsd_jax.models import mesh_axes
+from mlsd_jax.models.turned_kernels import TurnedKernel
 
 
 class Linear(nnx.Module):
@@ -34,16 +35,20 @@ class Linear(nnx.Module):
     self.bias = nnx.Param(jnp.zeros(out_shape)) if use_bias else None
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    kernel = self.kernel[...]
+    kernel: jax.Array | TurnedKernel = self.kernel.get_value()
     out_shape = kernel.shape[self.in_ndim :]
     batch_shape = x.shape[: x.ndim - self.in_ndim]
     fan_in = math.prod(kernel.shape[: self.in_ndim])
-    if self.in_ndim == 1 and len(out_shape) > 1 and mesh_axes.splits_heads():
+    if self.in_ndim == 1 and len(out_shape) > 1 and isinstance(kernel, jax.Array) and mesh_axes.splits_heads():
       # Heads that lie on several devices stay an axis of their own: merged with another, they would all be gathered.
       y = jnp.tensordot(x.astype(kernel.dtype), kernel, 1)
       return y if self.bias is None else y + self.bias[...]
     # One flat matrix product: kept three-dimensional, its backward pass costs a CPU a fifth more of the step.
-    y = x.reshape(-1, fan_in).astype(kernel.dtype) @ kernel.reshape(fan_in, math.prod(out_shape))
+    rows = x.reshape(-1, fan_in).astype(kernel.dtype)
+    if isinstance(kernel, TurnedKernel):
+      y = kernel.multiply(rows)
+    else:
+      y = rows @ kernel.reshape(fan_in, math.prod(out_shape))
     y = y.reshape(*batch_shape, *out_shape)
     return y if self.bias is None else y + self.bias[...]
 

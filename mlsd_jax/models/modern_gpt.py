@@ -27,6 +27,7 @@ from mlsd_jax.models import adapter, attention, layers, rotary
 from mlsd_jax.models.cross_entropy import cap_logits, linear_cross_entropy
 from mlsd_jax.models.decoder_config import ModernGPTConfig
 from mlsd_jax.models.gpt import REMAT_POLICIES, Cache
+from mlsd_jax.models.turned_kernels import table_logits
 
 
 class RMSNorm(nnx.Module):
@@ -76,7 +77,7 @@ class Attention(nnx.Module):
     self.window, self.config = window, config
 
   def __call__(self, x_BTD, positions, past=None, first_BTGK=None, embedded_BTGK=None, documents_BT=None):
-    """`past` is (keys, values, index_B, row) of a cache; returns the output, the (updated) past, and the values.
+    """`past` is (keys, values, index_B, rows_B) of a cache; returns the output, the (updated) past, and the values.
 
     `first_BTGK` are the values of the first layer, and of the first layer itself its own.
     """
@@ -93,9 +94,9 @@ class Attention(nnx.Module):
     if self.config.attention_scale:  # attention divides by sqrt(K)
       q_BTHK = q_BTHK * (self.config.attention_scale * math.sqrt(q_BTHK.shape[-1]))
     if past is not None:
-      keys_RGKS, values_RGSK, index_B, row = past
-      held = attention.update_cache(keys_RGKS, values_RGSK, k_BTGK, v_BTGK, index_B, row)
-      y_BTHK = attention.attend_cached(q_BTHK, *held, index_B, row, self.window)
+      keys_RGKS, values_RGSK, index_B, rows_B = past
+      held = attention.update_cache(keys_RGKS, values_RGSK, k_BTGK, v_BTGK, index_B, rows_B)
+      y_BTHK = attention.attend_cached(q_BTHK, *held, index_B, rows_B, self.window)
       return self.out(y_BTHK), held, own_BTGK
     mask_BTS = None if documents_BT is None else attention.document_mask(documents_BT, self.window)
     y_BTHK = attention.attend(
@@ -206,7 +207,7 @@ class ModernGPT(nnx.Module):
 
   def logits(self, hidden_BTD):
     """[B, T, D] -> [B, T, vocab_size]; padding rows of the head never come out."""
-    logits_BTV = jnp.einsum('BTD,VD->BTV', hidden_BTD, self.output_table)[..., : self.config.vocab_size]
+    logits_BTV = table_logits(hidden_BTD, self.output_table)[..., : self.config.vocab_size]
     return cap_logits(logits_BTV, self.config.logit_softcap)
 
   def token_losses(self, tokens_BT, targets_BT, documents_BT=None):
@@ -222,7 +223,7 @@ class ModernGPT(nnx.Module):
       softcap=config.logit_softcap,
     )
 
-  def extend(self, tokens_BT, cache: Cache, index_B, row=None):
+  def extend(self, tokens_BT, cache: Cache, index_B, rows_B=None):
     """Final-norm hidden states [B, T, D] of tokens that follow what the cache holds, and the cache with them too."""
     chex.assert_rank([tokens_BT, index_B], [2, 1])
     positions_BT = index_B[:, None] + jnp.arange(tokens_BT.shape[1])
@@ -230,7 +231,7 @@ class ModernGPT(nnx.Module):
     keys, values = [], []
     layers_of = zip(self.list_blocks(), cache.keys, cache.values, self.embed_values(tokens_BT), strict=True)
     for block, past_k, past_v, embedded_BTGK in layers_of:
-      past = (past_k, past_v, index_B, row)
+      past = (past_k, past_v, index_B, rows_B)
       x_BTD, past, own_BTGK = block(x_BTD, positions_BT, past, first_BTGK, embedded_BTGK)
       first_BTGK = own_BTGK if first_BTGK is None else first_BTGK
       keys.append(past[0])
@@ -298,10 +299,10 @@ def apply_cached(
   cache: Cache,
   index_B: jax.Array,
   *,
-  row: jax.Array | None = None,
+  rows_B: jax.Array | None = None,
 ) -> tuple[jax.Array, Cache]:
   """As gpt.apply_cached."""
-  return bind(params, config).extend(tokens_BT, cache, index_B, row)
+  return bind(params, config).extend(tokens_BT, cache, index_B, rows_B)
 
 
 def head(params: adapter.Params, hidden_BTD: jax.Array, config: ModernGPTConfig) -> jax.Array:

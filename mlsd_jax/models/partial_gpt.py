@@ -102,10 +102,10 @@ def apply_cached(
   cache: gpt.Cache,
   index_B: jax.Array,
   *,
-  row: jax.Array | None = None,
+  rows_B: jax.Array | None = None,
 ) -> tuple[jax.Array, gpt.Cache]:
   """As gpt.apply_cached."""
-  return bind(params, config).extend(tokens_BT, cache, index_B, row)
+  return bind(params, config).extend(tokens_BT, cache, index_B, rows_B)
 
 
 def head(params: adapter.Params, hidden_BTD: jax.Array, config: PartialGPTConfig) -> jax.Array:

@@ -27,12 +27,13 @@ class Summing:
   def init_cache(self, params, rows, slots):
     return jnp.full((rows, slots), 50, jnp.int32)  # whatever is there, nobody may read it
 
-  def extend(self, params, tokens_BT, cache, index_B, row):
+  def extend(self, params, tokens_BT, cache, index_B, rows_B):
     traced.append((tokens_BT.shape, cache.shape))
     length = tokens_BT.shape[1]
-    if row is not None:
-      cache = jax.lax.dynamic_update_slice(cache, tokens_BT, (row, index_B[0]))
-      held = jax.lax.dynamic_slice_in_dim(cache, row, 1)
+    if rows_B is not None:
+      for b in range(len(rows_B)):
+        cache = jax.lax.dynamic_update_slice(cache, tokens_BT[b : b + 1], (rows_B[b], index_B[b]))
+      held = cache[rows_B]
     else:
       write = lambda held, new, at: jax.lax.dynamic_update_slice_in_dim(held, new, at, 0)
       cache = held = jax.vmap(write)(cache, tokens_BT, index_B)
@@ -94,6 +95,12 @@ LONG = [np.random.default_rng(length).integers(0, 97, length).tolist() for lengt
 
 def test_rows_of_unequal_length_decode_as_if_alone():
   assert run(PROMPTS, 30) == [reference(prompt, 30) for prompt in PROMPTS]
+
+
+@pytest.mark.parametrize('read_rows', [2, 3, 8])
+def test_prompts_that_are_read_together_stay_apart(read_rows):
+  prompts = [*PROMPTS, *LONG]
+  assert run(prompts, 30, slots=8, read_rows=read_rows) == [reference(prompt, 30) for prompt in prompts]
 
 
 @pytest.mark.parametrize('steps_per_dispatch', [1, 7])

@@ -124,10 +124,10 @@ def make_requests(lengths=(1, 5, 64, 70, 100, 150), **options):
   ]
 
 
-@pytest.mark.parametrize('kind', CONFIGS)
-def test_requests_of_all_kinds_in_one_batch_equal_the_slow_reference(kind, filter_by_sorting):
+@pytest.mark.parametrize(('kind', 'read_rows'), [*((kind, 1) for kind in CONFIGS), ('gpt', 2), ('modern', 2)])
+def test_requests_of_all_kinds_in_one_batch_equal_the_slow_reference(kind, read_rows, filter_by_sorting):
   decoder, params, logits = model(kind)
-  engine = Engine(decoder, params, slots=3, end_of_text=END, steps_per_dispatch=3)
+  engine = Engine(decoder, params, slots=3, end_of_text=END, steps_per_dispatch=3, read_rows=read_rows)
   requests = make_requests(slides=kind != 'bigram')
   found = run(engine, requests, submit_every=2)
   slow = [

@@ -136,12 +136,27 @@ def test_padding_with_rows_changes_no_text(monkeypatch, tmp_path, rows):
   assert row_padding.smallest_rows(half) == row_padding.CANDIDATES[0]
   assert not list(tmp_path.iterdir())  # so small a model is not worth a measurement
   monkeypatch.setattr(row_padding, '_WORTH', 0)
+  monkeypatch.setenv(tuning.VARIABLE, 'turned kernels=0')
   assert row_padding.smallest_rows(half) in row_padding.CANDIDATES
   assert list((tmp_path / 'choices').iterdir())
-  monkeypatch.setenv(tuning.VARIABLE, f'bfloat16 rows={rows}')
+  monkeypatch.setenv(tuning.VARIABLE, f'turned kernels=0, bfloat16 rows={rows}')
   assert row_padding.smallest_rows(half) == rows
   assert row_padding.smallest_rows(successor()[0]) == 1
   assert generate(half, successor()[1], BYTES, ['abc'], sampling=GREEDY, max_new_tokens=4)[0].text == 'defg'
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_turned_kernels_change_no_text(monkeypatch, tmp_path, dtype):
+  monkeypatch.setenv('MLSD_CACHE_DIR', str(tmp_path))
+  params = jax.tree.map(lambda leaf: leaf.astype(dtype), successor()[0])
+  assert row_padding.place_kernels(params) is params  # too small to be worth it
+  monkeypatch.setattr(row_padding, '_WORTH', 0)
+  for turned in (0, 1):
+    monkeypatch.setenv(tuning.VARIABLE, f'turned kernels={turned}, bfloat16 rows=4')
+    assert (row_padding.place_kernels(params) is params) == (not turned)
+    assert row_padding.smallest_rows(params) == (4 if dtype == jnp.bfloat16 and not turned else 1)
+    texts = [s.text for s in generate(params, successor()[1], BYTES, ['abc', 'mn'], sampling=GREEDY, max_new_tokens=4)]
+    assert texts == ['defg', 'opqr']
 
 
 @pytest.mark.parametrize(

