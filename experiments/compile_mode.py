@@ -79,8 +79,8 @@ def training_changes(config: ConfigDict, section: str = 'train', model: str = 'm
   split: list[Change] = [{f'{section}.mesh.data': 1, f'{section}.mesh.fsdp': -1}] if splits else []
   whole = shape.get('remat', 'full')
   remat: list[Change] = [{f'{model}.remat': name} for name in ('dots', 'full') if whole not in (name, 'full')]
-  factors = [factor for factor in (2, 4, 8, 16) if train.batch_size % (train.accumulation * factor) == 0]
-  parts: list[Change] = [{f'{section}.accumulation': train.accumulation * factor} for factor in factors]
+  factors = [factor for factor in (2, 4, 8, 16) if train.batch_size % (max(train.accumulation, 1) * factor) == 0]
+  parts: list[Change] = [{f'{section}.accumulation': max(train.accumulation, 1) * factor} for factor in factors]
   alone = [*chunks, *split, *remat, *parts]
   kinds = [*chunks, *split, *remat[-1:]]
   together: dict[str, Any] = {}

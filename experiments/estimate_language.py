@@ -51,7 +51,7 @@ def gpt_plan(run: contract.Run, values: Mapping[str, Any]) -> training.Plan:
     length=model.context_length,
     batch_size=train.batch_size,
     steps=train.steps,
-    accumulation=train.accumulation,
+    accumulation=max(train.accumulation, 1),
     mesh=train.mesh.to_dict(),
     dtype=train.dtype,
     remat=model.remat,

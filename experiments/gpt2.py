@@ -47,7 +47,7 @@ from mlsd_jax.models.rotary import RotaryConfig
 from mlsd_jax.printable import printable
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.tokenizers import Tokenizer
-from mlsd_jax.training import distributed, plots, sharding
+from mlsd_jax.training import distributed, microbatches, plots, sharding
 from mlsd_jax.training.config import TrainConfig, free_keys
 from mlsd_jax.training.loop import check_settings, fit
 from mlsd_jax.training.metrics import read_metrics
@@ -94,6 +94,7 @@ def train(run: contract.Run) -> None:
   if factors.rank and start is not None:
     metadata, task, base = pretrained.metadata(model, factors, start.base), lora_task(task, base, factors), None
   jax.eval_shape(task.init, jax.random.key(0))  # matrices that a LoRA names and the model lacks
+  microbatches.check(task, settings)
   run.claim(FREE, material.fingerprints)
   keep_tokenizer(run.workdir, material.tokenizer)
   if template is not None and distributed.is_main():

@@ -27,14 +27,14 @@ def train_program(task: Task, config: TrainConfig, batch: BatchShapes, name: str
   steps = min(config.steps_per_dispatch, config.steps)
 
   def lower(mesh: Mesh) -> jax.stages.Lowered:
-    sharding.check_batch_size(config.batch_size, config.accumulation, mesh)
+    sharding.check_batch_size(config.batch_size, max(config.accumulation, 1), mesh)
     optimizer = make_optimizer(config.optimizer, config.steps)
     train_step = step.make_train_step(
       task,
       optimizer,
       mesh,
       kind=config.step,
-      accumulation=config.accumulation,
+      accumulation=max(config.accumulation, 1),
       dtype=step.DTYPES[config.dtype],
       by_rows=config.optimizer.by_rows,
     )

@@ -108,6 +108,7 @@ def lora_task(task: Task, base: Any, config: LoraConfig) -> Task:
     init=lambda key: init(key, base, config),
     frozen=base,
     join=functools.partial(join, config=config),
+    probe=None,  # which would train all of the model
   )
 
 

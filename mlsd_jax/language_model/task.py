@@ -1,5 +1,6 @@
 """Next-token prediction as a Task."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from mlsd_jax.models import bigram
+from mlsd_jax.models.decoder_config import ModernGPTConfig
 from mlsd_jax.models.families import DecoderConfig, functions_of, kind_of
 from mlsd_jax.training.sharding import Rules
 from mlsd_jax.training.task import Task, average_loss
 
+_PROBED_LAYERS = 2  # of the model by which microbatches are chosen
 # Tensor parallelism after Megatron-LM (Shoeybi et al. 2019, arXiv:1909.08053): heads and the MLP's inner width are
 # split, so that a block needs one reduction after attention and one after the MLP. FSDP takes the model width.
 GPT_RULES: Rules = (
@@ -49,7 +52,7 @@ def gpt_task(config: DecoderConfig, *, batch_size: int, length: int) -> Task:
   Dropout is on in training when config.dropout > 0.
   """
   model = functions_of(config)
-  return _next_token_task(
+  task = _next_token_task(
     lambda key: model.init(key, config),
     lambda params, *inputs, **options: model.token_losses(params, *inputs, config, **options),
     rules=sharding_rules(config),
@@ -57,6 +60,17 @@ def gpt_task(config: DecoderConfig, *, batch_size: int, length: int) -> Task:
     tokens_per_batch=batch_size * length,
     random=config.dropout > 0.0,
   )
+  if config.dropout > 0.0:  # a microbatch draws its own masks
+    return task
+  return dataclasses.replace(task, probe=lambda: gpt_task(_shorten(config), batch_size=batch_size, length=length))
+
+
+def _shorten(config: DecoderConfig) -> DecoderConfig:
+  layers = min(config.num_layers, _PROBED_LAYERS)
+  if isinstance(config, ModernGPTConfig):
+    embedded = tuple(layer for layer in config.value_embeddings if layer < layers)
+    return dataclasses.replace(config, num_layers=layers, value_embeddings=embedded)
+  return dataclasses.replace(config, num_layers=layers)
 
 
 def bigram_task(config: bigram.BigramConfig, *, batch_size: int, length: int) -> Task:

@@ -57,7 +57,7 @@ class TrainConfig:
   steps: Positive  # updates of a whole run
   batch_size: Positive  # examples of a global batch, over all devices, processes and microbatches
   seed: int = 0  # of the parameters, dropout and the order of the data
-  accumulation: Positive = 1  # microbatches a step
+  accumulation: Annotated[int, at_least(0)] = 1  # microbatches a step; 0: as many as a measurement on this machine says
   steps_per_dispatch: Positive = 1  # steps in one compiled call, which hides the overhead of Python and the runtime
   step: str = 'jit'  # or shard_map: the per-device form; or pmap: the same over data alone
   mesh: Mapping[str, Annotated[int, at_least(-1)]] = dataclasses.field(  # devices of each axis; -1: those left
@@ -78,10 +78,10 @@ class TrainConfig:
   FREE: ClassVar[tuple[str, ...]] = ('mesh', 'step', 'log_every', 'keep_checkpoints', 'profile')
 
   def __post_init__(self):
-    for name in ('steps', 'batch_size', 'accumulation', 'steps_per_dispatch', 'keep_checkpoints'):
+    for name in ('steps', 'batch_size', 'steps_per_dispatch', 'keep_checkpoints'):
       if getattr(self, name) < 1:
         raise UserError(f'train.{name} must be at least 1, got {getattr(self, name)}')
-    for name in ('log_every', 'eval_every', 'checkpoint_every'):
+    for name in ('accumulation', 'log_every', 'eval_every', 'checkpoint_every'):
       if getattr(self, name) < 0:
         raise UserError(f'train.{name} must be at least 0, got {getattr(self, name)}')
     for name, known in (('step', STEP_KINDS), ('dtype', DTYPE_NAMES), ('rng', ('threefry2x32', 'rbg'))):

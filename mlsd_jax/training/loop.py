@@ -13,7 +13,8 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from mlsd_jax.training import devices, sharding
+from mlsd_jax import tuning
+from mlsd_jax.training import devices, microbatches, sharding
 from mlsd_jax.training.checkpoint import Checkpoints, origin
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.evaluation import evaluate
@@ -85,7 +86,8 @@ def fit(
 
   Args:
     eval_data: global batches of config.batch_size rows; None trains without evaluation.
-    workdir: gets checkpoints/, best/, metrics.jsonl, tensorboard/, profile/.
+    workdir: gets checkpoints/, best/, metrics.jsonl, tensorboard/, profile/; choices.json, where something was left to
+      the machine.
     init_params: parameters to start from instead of task.init (fine-tuning); ignored when the workdir has a checkpoint.
     metadata: written beside each checkpoint, e.g. how to rebuild the model.
 
@@ -93,6 +95,8 @@ def fit(
     UserError: settings that do not fit together or the machine, a checkpoint of another model, a full disk.
     NonFiniteLossError: names the step and the last good checkpoint.
   """
+  with tuning.keep_in(workdir):
+    config = microbatches.settle(task, train_data, config, check_settings(config)[0])
   run = _Run(task, config, pathlib.Path(workdir), metadata or {})
   with run.checkpoints, run.best, Preemption() as preemption:
     state = run.start(init_params)
@@ -116,7 +120,7 @@ def check_settings(config: TrainConfig) -> tuple[Mesh, optax.GradientTransformat
     UserError: a mesh that the devices do not give, a batch that it does not divide, a schedule that does not fit.
   """
   mesh = sharding.make_mesh(dict(config.mesh))
-  sharding.check_batch_size(config.batch_size, config.accumulation, mesh)
+  sharding.check_batch_size(config.batch_size, max(config.accumulation, 1), mesh)
   return mesh, make_optimizer(config.optimizer, config.steps)
 
 

@@ -37,6 +37,9 @@ class Task:
     whole_batch: whether an item's loss depends on the other items of its batch (negatives of the batch, batch
       normalisation). `loss` then takes `axis_name` too: () where it is handed the whole batch, else the mesh axes over
       which devices hold the rest of it, to be gathered or summed over (`gather_rows`). Such a loss has no microbatches.
+    probe: makes a task that costs its parts in much the same shares and compiles faster (fewer layers), by which the
+      number of microbatches is measured (microbatches.py). None where that may not be left to the machine: the loss
+      draws random numbers, which would be others, or depends on the whole batch.
     flops_per_batch: forward and backward floating-point operations of one global batch (for MFU).
     items_per_batch: how many `item_name` one global batch holds (for the throughput shown).
     item_name: 'tokens', 'examples', ...
@@ -50,6 +53,7 @@ class Task:
   join: Callable[[Any, Any], Any] | None = None
   sharding_rules: Rules = ()
   whole_batch: bool = False
+  probe: 'Callable[[], Task] | None' = None
   flops_per_batch: float = 0.0
   items_per_batch: int = 0
   item_name: str = 'examples'
