@@ -184,8 +184,10 @@ TESTLIB = """
       InStream in(inf, "one 12\\r\\n 7 \\n");
       std::string word;
       in.readWordTo(word, "[a-z]{3}", "word");
-      ensure(word == "one" && !in.eoln() && in.readInts(1, 1, 12, "a")[0] == 12 && in.eoln() && !in.eof());
-      ensure(stringToLongLong(in, "-7") == -in.readUnsignedLong() && in.seekEof() && optionFrom<int>("3e2") == 300);
+      ensure(word == "one" && !in.eoln() && in.readInts(1, 1, 12, "a")[0] == 12);
+      ensure(in.eoln() && !in.eof());
+      ensure(stringToLongLong(in, "-7") == -(long long)in.readUnsignedLong() && in.seekEof());
+      ensure(optionFrom<int>("3e2") == 300);
       auto parts = rnd.partition(4, 20, 3);
       ensure(std::accumulate(parts.begin(), parts.end(), 0) == 20);
       ensure(*std::min_element(parts.begin(), parts.end()) >= 3);
