@@ -54,7 +54,7 @@ def train(run: contract.Run) -> None:
   check_settings(settings.train)
   encoder, stores = _open(run)
   check_lengths(settings, encoder.model, f'config.{run.config.kind}.')
-  free, data = _free(run), {str(workdir): opened.folder.name for workdir, opened in stores.items()}
+  free, data = _free(run), {str(workdir): _generation(opened) for workdir, opened in stores.items()}
   run.check(free, data)
   finished = run.result()
   if finished:
@@ -152,7 +152,14 @@ def _open(run: contract.Run) -> tuple[Encoder, dict[pathlib.Path, store.Store]]:
       raise UserError(f'{workdir} holds no index to take pairs from; make it with: {_command(workdir)}')
   config = run.config.encoder
   encoder = load_encoder(config.name, dtype=config.dtype, max_length=config.max_length)
-  return encoder, {workdir: store.open_store(workdir / 'index', encoder) for workdir in workdirs}
+  hides = lambda workdir: run.config.data.held_back and store.is_built(workdir / 'evaluation')
+  names = {workdir: 'evaluation' if hides(workdir) else 'index' for workdir in workdirs}
+  return encoder, {workdir: store.open_store(workdir / name, encoder) for workdir, name in names.items()}
+
+
+def _generation(opened: store.Store) -> str:
+  name, above = opened.folder.name, opened.folder.parent.name
+  return name if above == 'index' else f'{above}/{name}'
 
 
 def _command(workdir: pathlib.Path) -> str:
@@ -275,7 +282,7 @@ _Workdirs = Annotated[
 ]
 SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(generator=str, kind=str),
-  'data': sections.keys(source=_Workdirs),
+  'data': sections.keys(source=_Workdirs, held_back=bool),
   'encoder': sections.OfEncoder,
   'pairs': PairConfig,
   **dict.fromkeys(KINDS, _check_kind),

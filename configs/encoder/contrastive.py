@@ -12,6 +12,12 @@ from configs.encoder._base import base
 def get_config():
   config = base()
   config.kind = 'contrastive'
+  config.pairs.number = 6300
+  config.pairs.negatives = 1
+  config.train.steps = 125  # each pair once: after that an encoder learns its corpus by heart
+  config.train.batch_size = 48
   config.train.accumulation = 1  # every passage of the batch is a negative of every query
-  config.train.optimizer.learning_rate = 2e-5
+  config.train.dtype = 'bfloat16'
+  config.train.optimizer.learning_rate = 5e-5
+  config.train.optimizer.warmup_steps = 12
   return config

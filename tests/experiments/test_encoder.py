@@ -101,6 +101,21 @@ def test_a_training_from_pairs_to_a_folder_that_loads(call, kind):
   assert json.loads(pathlib.Path('e', 'result.json').read_text()) == result
 
 
+def test_what_the_evaluation_asks_for_is_held_back(call, monkeypatch):
+  """Pairs come of the index in which it is hidden, where there is one."""
+  shutil.copytree(pathlib.Path('w', 'index'), pathlib.Path('w', 'evaluation'))
+  learnt_from = []
+
+  def pairs(_, encoder, stores):
+    learnt_from.append(stores[pathlib.Path('w')].folder.parent.name)
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(experiment, '_pairs', pairs)
+  for held_back in (True, False):
+    assert call(f'--config.data.held_back={held_back}')[0] == 130
+  assert learnt_from == ['evaluation', 'index']
+
+
 def test_a_training_goes_on_only_with_what_it_began_with(call, monkeypatch, capsys):
   began = []
 
