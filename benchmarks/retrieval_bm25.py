@@ -1,6 +1,6 @@
 """BM25 beside bm25s: processor time of a query on one core, terms included, over the same texts, by turns.
 
-    uv run python benchmarks/retrieval_bm25.py --peer_python=PATH [--texts=scifact]
+    uv run --with bm25s --with PyStemmer python benchmarks/retrieval_bm25.py [--texts=scifact]
 
 bm25s scores as it does by itself (NumPy), with Snowball's stemmer and its English stop words; both give the first 100.
 Stems and stop words are the same, what is a word is not (mlsd_jax/retrieval/terms.py), so rankings differ a little.
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import record
 
 PEER = r"""
 import bm25s, json, pathlib, sys, time, Stemmer
@@ -37,7 +39,7 @@ for _ in sys.stdin:
 
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--peer_python', required=True, help='an interpreter with bm25s and PyStemmer')
+  parser.add_argument('--peer_python', default=sys.executable, help='an interpreter with bm25s and PyStemmer')
   parser.add_argument('--texts', default='scifact', help='a judged collection')
   parser.add_argument('--queries', type=int, default=300)
   parser.add_argument('--runs', type=int, default=5)
@@ -77,6 +79,8 @@ def main() -> None:
   ours, other = (statistics.median(laps[side]) for side in ('ours', 'bm25s'))
   print(f'{options.texts}: {len(texts):,} texts, {len(queries)} queries, {shared:.2f} of the first ten shared')
   print(f'ours {1e6 * ours:.0f} us a query, bm25s {1e6 * other:.0f} us: {other / ours:.2f} times as fast')
+  mine, others = ([1e6 * seconds for seconds in laps[side]] for side in ('ours', 'bm25s'))
+  record.pair(f'BM25, {options.texts}, a query', mine, others, against='bm25s', unit='us')
 
 
 if __name__ == '__main__':

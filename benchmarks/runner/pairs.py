@@ -68,6 +68,7 @@ PAIRS = (
     'search',
     minutes=4,
   ),
+  Pair('bm25', 'retrieval_bm25.py', (), ('--queries=20', '--runs=1'), packages=('bm25s', 'PyStemmer')),
   Pair('judge', 'algorithms_judge.py', tool='bwrap', minutes=1),
   Pair(
     'structures',
