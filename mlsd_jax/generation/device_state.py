@@ -21,6 +21,7 @@ class DeviceState:
   """Parameters, the cache and the marks of all rows. The latter two are made when they are first needed.
 
   Attributes:
+    params: as they lie on the device, kernels turned where that is faster (row_padding.py).
     num_programs: how many programs were compiled so far, by all engines of the process.
   """
 
@@ -33,6 +34,10 @@ class DeviceState:
   @property
   def num_programs(self) -> int:
     return sum(programs.compiled.values())
+
+  @property
+  def params(self) -> Any:
+    return self._params
 
   def warm_up(self, part: int) -> None:
     """Runs every program in each of its shapes; what the rows hold is lost."""

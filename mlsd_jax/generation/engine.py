@@ -98,6 +98,11 @@ class Engine:
     return bool(self._queue) or any(row is not None for row in self._rows)
 
   @property
+  def params(self) -> Any:
+    """The model's, as they lie on the device: who has others besides holds them twice."""
+    return self._device.params
+
+  @property
   def max_length(self) -> int:
     """The most tokens, prompt and sampled, of a request that does not slide."""
     return self._max_length

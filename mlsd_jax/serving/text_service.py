@@ -98,10 +98,10 @@ class TextService:
     """
     self.name, self.tokenizer, self.created = name, tokenizer, created or int(time.time())
     self.decoder = make_decoder(config, tokenizer.vocab_size)
-    self.params = params
     self.template = template
     self._max_waiting, self._slots = max_waiting, slots
     self._engine = Engine(self.decoder, params, slots=slots, end_of_text=tokenizer.end_of_text, **options)
+    self.params = self._engine.params
     self._inbox: queue.SimpleQueue[_Text | None] = queue.SimpleQueue()
     self._waiting: collections.OrderedDict[str, collections.deque[_Text]] = collections.OrderedDict()
     self._running: dict[int, _Text] = {}

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mlsd_jax.language_model.inspection import attention_maps
 from mlsd_jax.models import gpt, modern_gpt, turned_kernels
 from mlsd_jax.models.families import functions_of
 from mlsd_jax.models.turned_kernels import TurnedKernel, turn_kernels
@@ -54,3 +55,9 @@ def test_a_turned_kernel_keeps_its_shape_and_dtype():
     kernel = after[name]['kernel']
     assert (kernel.shape, kernel.dtype) == (before[name]['kernel'].shape, jnp.bfloat16)
     assert kernel.matrix_OI.shape == matrix
+
+
+def test_a_look_inside_needs_no_other_kernels():
+  params = gpt.init(jax.random.key(0), CONFIGS[0])
+  maps = [attention_maps(tree, jnp.arange(10).reshape(2, 5), CONFIGS[0]) for tree in (params, turn_kernels(params))]
+  np.testing.assert_allclose(*maps, rtol=1e-4, atol=1e-6)
