@@ -20,7 +20,7 @@ from mlsd_jax.errors import UserError
 FLAGS = ('hardware', 'try_changes', 'program', 'report')
 # Sizes of vocabularies that are fixed by their name, so that no file has to be at hand.
 VOCABULARIES = {
-  'bytes': 256,
+  'bytes': 257,  # and the end of a text
   'gpt2': 50_257,
   'r50k_base': 50_257,
   'p50k_base': 50_281,

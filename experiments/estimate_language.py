@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments import contract
+from experiments.compile_mode import VOCABULARIES
 from experiments.estimate_compiled import beside, compiled
 from mlsd_jax.errors import UserError
 from mlsd_jax.estimates import decoding, ladder, training, transformer
 from mlsd_jax.estimates.hardware import Hardware
 from mlsd_jax.estimates.table import Group
 
-# Tokens of the vocabularies that a name stands for; of others the name has the size, or --vocab_size says it.
-VOCABULARIES = {'bytes': 257, 'gpt2': 50_257, 'cl100k_base': 100_277, 'o200k_base': 200_019}
 CHARACTERS = {'tinyshakespeare': 65}  # of data.tokenizer=char
 
 

@@ -1,11 +1,10 @@
 """From the config of a system, flags and hardware to its estimate: what each system reads, and from where."""
 
 import dataclasses
-import functools
 import pathlib
 import types
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from experiments import contract, sections
 from experiments.estimate_compiled import beside, compiled
@@ -20,7 +19,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.estimates import judge, recommender, retrieval, tokenizer, training, transformer
 from mlsd_jax.estimates.hardware import Hardware
 from mlsd_jax.estimates.table import Group
-from mlsd_jax.schema import Positive
+from mlsd_jax.schema import Positive, at_least, from_mapping
 
 _VOCAB = Setting('', 'count', 'tokens of the vocabulary, where data.tokenizer does not say it')
 _MFU = Setting('40%', 'share', 'share of the peak that products reach')
@@ -112,8 +111,8 @@ def _retrieval(run: contract.Run, values: Mapping[str, Any], hardware: Hardware)
 
 
 def funnel_of(run: contract.Run, users: int, items: int) -> recommender.Funnel:
-  """Sizes of the two models, counted from the shapes of real ones, and of the stages."""
-  from mlsd_jax.models import sparsenn, two_tower
+  """Sizes of the two models and of the stages."""
+  from mlsd_jax.models.recommender_config import HEADS, SparseNNConfig, TwoTowerConfig
   from mlsd_jax.recsys.stages import features
 
   config = run.config
@@ -121,46 +120,30 @@ def funnel_of(run: contract.Run, users: int, items: int) -> recommender.Funnel:
   # A code table has a row a value: of the finest column about an item in ten, of each coarser one a tenth of that.
   code_sizes = tuple(max(items // 10 ** (levels - level), 2) for level in range(levels))
   described: dict[str, Any] = {'num_items': items, 'code_sizes': code_sizes}
-  tower_model = two_tower.TwoTowerConfig(**config.tower.model.to_dict(), **described, factor_dim=config.tower.factors)
+  tower = {**config.tower.model.to_dict(), **described, 'factor_dim': config.tower.factors}
   promoted = config.data.source == 'completejourney' and config.data.promotions
   snapshot: Any = types.SimpleNamespace(categories=[str(level) for level in range(levels)], promoted=promoted)
   per_source = config.funnel.per_source.to_dict()
   if not config.sequence.kind:  # no sequence model names candidates
     per_source.pop('sequence', None)
   number = len(features.dense_names(snapshot, tuple(per_source)))
-  ranker_model = sparsenn.SparseNNConfig(**config.ranker.model.to_dict(), **described, num_dense=number)
-  tables: dict[str, Any] = {}
-  dense: list[int] = []
-  for name, init in (('tower', two_tower.init), ('ranker', sparsenn.init)):
-    model: Any = tower_model if name == 'tower' else ranker_model
-    shapes = _shapes(functools.partial(init, config=model))
-    tables |= {f'{name}: {path}': shape for path, shape in shapes.items() if '_table' in path}
-    dense.append(sum(_size(shape) for path, shape in shapes.items() if '_table' not in path))
+  ranker = {**config.ranker.model.to_dict(), **described, 'num_dense': number}
+  towers = recommender.of_towers(dataclasses.asdict(from_mapping(TwoTowerConfig, tower, 'tower.model')))
+  sparse = recommender.of_ranker(dataclasses.asdict(from_mapping(SparseNNConfig, ranker, 'ranker.model')), len(HEADS))
   return recommender.Funnel(
-    tables=tables,
-    tower_weights=dense[0],
-    ranker_weights=dense[1],
-    vector_dim=tower_model.embed_dim + tower_model.factor_dim + 1,
+    tables={
+      f'{name}: {path}': shape
+      for name, model in (('tower', towers), ('ranker', sparse))
+      for path, shape in model.tables.items()
+    },
+    tower_weights=towers.weights,
+    ranker_weights=sparse.weights,
+    vector_dim=towers.vector_dim,
     per_source=per_source,
     keep=config.funnel.keep,
     shown=config.serve.number,
     features=number,
   )
-
-
-def _shapes(init: Callable[[Any], Any]) -> dict[str, Any]:
-  import flax.traverse_util
-  import jax
-
-  made = jax.eval_shape(init, jax.random.key(0))
-  return {path: leaf.shape for path, leaf in flax.traverse_util.flatten_dict(made, sep='/').items()}
-
-
-def _size(shape: Sequence[int]) -> int:
-  size = 1
-  for each in shape:
-    size *= each
-  return size
 
 
 def _recsys(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
@@ -215,8 +198,24 @@ def _check_retrieval() -> Mapping[str, sections.Section]:
   return {'chunk': ChunkConfig, 'encoder': sections.OfEncoder}
 
 
+_Count = Annotated[int, at_least(0)]
+_Factors = sections.keys(factors=_Count)
+_Keep = sections.keys(keep=Positive)
+
+
 def _check_recsys() -> Mapping[str, sections.Section]:
-  return {'serve': sections.Serving}
+  from mlsd_jax.models.recommender_config import SparseNNConfig, TwoTowerConfig
+
+  return {
+    'serve': sections.Serving,
+    'funnel': lambda values, name: from_mapping(_Keep, {'keep': values['keep']}, name),
+    'funnel.per_source': lambda values, name: from_mapping(
+      sections.keys(**dict.fromkeys(values, _Count)), values, name
+    ),
+    'tower': lambda values, name: from_mapping(_Factors, {'factors': values['factors']}, name),
+    'tower.model': sections.with_values(TwoTowerConfig, num_items=1),
+    'ranker.model': sections.with_values(SparseNNConfig, num_dense=1, num_items=1),
+  }
 
 
 def _check_tokenizer() -> Mapping[str, sections.Section]:

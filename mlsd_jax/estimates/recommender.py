@@ -5,11 +5,14 @@ float32 a row (Facebook's DLRM code; docs/explanation/recsys.md).
 """
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mlsd_jax.estimates.retrieval import CORE_BYTES_PER_SECOND, CORE_FLOPS, partitions_for, search_seconds
 from mlsd_jax.estimates.table import Group, Row
+from mlsd_jax.estimates.transformer import Transformer
 from mlsd_jax.estimates.units import DAY
 
 
@@ -55,6 +58,65 @@ class Funnel:
   keep: int
   shown: int
   features: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """One of the two models.
+
+  Attributes:
+    tables: path -> (rows, dimensions).
+    weights: parameters outside of tables, exactly.
+    vector_dim: of what its index holds; 0 of the ranker.
+  """
+
+  tables: Mapping[str, tuple[int, int]]
+  weights: int
+  vector_dim: int = 0
+
+
+_AGES = 2 * 16  # weights of a history's items, by age, for two uses
+_SCALARS = 3  # strength of the factors, weight of popularity, weight of what was bought before
+
+
+def of_towers(sizes: Mapping[str, Any]) -> Model:
+  """The towers' sizes from the fields of TwoTowerConfig: tables, a causal transformer over the history, two MLPs."""
+  width, hidden, seen = sizes['embed_dim'], sizes['hidden_dim'], sizes['sequence_dim']
+  code_sizes = sizes['code_sizes'] if sizes['content'] else ()
+  blocks = sizes['num_layers'] if sizes['sequence_length'] else 0
+  heads = sizes['num_heads']
+  block = Transformer(0, 0, blocks, seen, heads, heads, seen // heads, 4 * seen)
+  sequence = blocks * (block.attention_matrices + block.mlp_matrices + block.block_vectors)
+  sequence += (_linear(width, seen) + sizes['sequence_length'] * seen) if blocks else 0
+  parts = (2 + len(sizes['user_sizes'])) * width + bool(blocks) * seen
+  perceptron = lambda into: _linear(into, hidden) + _linear(hidden, width)
+  weights = _SCALARS + _AGES + sequence + perceptron(width) + perceptron(parts)
+  return Model(_tables(sizes, code_sizes), weights, width + sizes['factor_dim'] + 1)
+
+
+def of_ranker(sizes: Mapping[str, Any], heads: int) -> Model:
+  """SparseNN's sizes from the fields of SparseNNConfig: tables, the bottom MLP, interactions, the top MLP."""
+  width, bottom, bins = sizes['embed_dim'], sizes['bottom_dim'], max(sizes['bins'], 1)
+  tables = _tables(sizes, sizes['code_sizes']) if sizes['sparse'] else {}
+  fields = len(tables) + bool(sizes['bag_length']) if sizes['sparse'] else 0
+  joined = bottom + fields * width
+  crossing, pairing = (sizes['interaction'] in (name, 'both') for name in ('cross', 'dot'))
+  weights = _linear(sizes['num_dense'] * (bins + 1), bottom) + _linear(bottom, width)
+  weights += sizes['cross_layers'] * crossing * (joined * sizes['cross_rank'] + _linear(sizes['cross_rank'], joined))
+  layers = (joined + pairing * (fields + 1) * fields // 2, *sizes['top_dims'], heads)
+  return Model(tables, weights + sum(_linear(*pair) for pair in itertools.pairwise(layers)))
+
+
+def _tables(sizes: Mapping[str, Any], code_sizes: Sequence[int]) -> dict[str, tuple[int, int]]:
+  rows = {'item_table': sizes['num_items'] + 1}
+  rows |= {f'code_tables/{column}': size for column, size in enumerate(code_sizes)}
+  rows |= {f'user_tables/{column}': size for column, size in enumerate(sizes['user_sizes'])}
+  multiple = sizes['rows_multiple']
+  return {path: (math.ceil(size / multiple) * multiple, sizes['embed_dim']) for path, size in rows.items()}
+
+
+def _linear(into: int, out: int) -> int:
+  return into * out + out
 
 
 def table_bytes(rows: float, dim: int) -> float:

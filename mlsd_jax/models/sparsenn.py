@@ -12,7 +12,6 @@ Names: B rows, U users, F dense features, Q buckets, C categorical columns of an
 width of an embedding.
 """
 
-import dataclasses
 import itertools
 
 import chex
@@ -21,48 +20,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mlsd_jax.models import adapter, layers
-from mlsd_jax.schema import Positive
-
-HEADS = ('bought', 'soon', 'quantity')  # bought in the week; within 3 days; log(1 + how many), by regression
-
-
-@dataclasses.dataclass(frozen=True)
-class SparseNNConfig:
-  """Shape of the model.
-
-  Attributes:
-    num_dense: F.
-    num_items: rows of the item table, row 0 (out of vocabulary) not counted; items past it take row 0.
-    code_sizes: values of each categorical column of an item, 0 (unknown) included.
-    user_sizes: values of each categorical column of a user.
-    bins: Q; 0 feeds the dense features as they are.
-    bag_length: L, 0 for no bag of recent items.
-    interaction: 'dot', 'cross', 'both' or 'none'.
-    rows_multiple: tables are filled up to a multiple of so many rows, so that as many devices can split them.
-  """
-
-  num_dense: int
-  num_items: Positive
-  code_sizes: tuple[int, ...] = ()
-  user_sizes: tuple[int, ...] = ()
-  embed_dim: Positive = 16
-  bins: int = 12
-  bag_length: int = 16
-  bottom_dim: Positive = 128
-  top_dims: tuple[Positive, ...] = (128, 64)
-  cross_layers: int = 2
-  cross_rank: Positive = 32
-  interaction: str = 'both'
-  sparse: bool = True  # False leaves the embeddings out
-  rows_multiple: Positive = 1
-
-  def __post_init__(self):
-    if self.interaction not in ('dot', 'cross', 'both', 'none'):
-      raise ValueError(f'interaction={self.interaction!r} is not one of dot, cross, both, none')
-
-  def take_bag(self, batch: dict[str, jax.Array]) -> jax.Array:
-    """[U, L] rows of the latest items of each user's bag."""
-    return batch['bag'][:, -self.bag_length :]
+from mlsd_jax.models.recommender_config import HEADS as HEADS
+from mlsd_jax.models.recommender_config import SparseNNConfig as SparseNNConfig
 
 
 def _make_linear(in_dim: int, out_dim: int, rngs: nnx.Rngs, scale: float = 1.0) -> layers.Linear:

@@ -16,8 +16,7 @@ C categorical columns of an item, D embedding width, K factors, W = D + K + 1. R
 has no row of its own.
 """
 
-import dataclasses
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import chex
 import jax
@@ -25,55 +24,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mlsd_jax.models import adapter, attention, gpt, layers
-from mlsd_jax.schema import Positive, above, at_least
+from mlsd_jax.models.recommender_config import TwoTowerConfig as TwoTowerConfig
 
 AGES = 16  # buckets of log2(1 + days) by half powers, learned weights of the history
 _STRENGTH, _POPULARITY = 1.0, 0.7  # nats: log of what a usual repeated purchase is worth; a power of what an item sells
-
-
-@dataclasses.dataclass(frozen=True)
-class TwoTowerConfig:
-  """Shape of the model and its ingredients, each of which can be switched off.
-
-  Attributes:
-    num_items: rows of the item table, row 0 (out of vocabulary) not counted.
-    code_sizes: values of each categorical column of an item, 0 (unknown) included.
-    user_sizes: values of each categorical column of a user.
-    sequence_length: T, 0 for no transformer.
-    sequence_dim: width of the transformer, which sees embeddings through a projection.
-    history_code: which column's embedding an item has in a history besides its own row; -1 for none. (All columns would
-      be several times the scatters of the backward pass for little.)
-    content: whether items also have the embeddings of their columns (what cold items live on).
-    factor_dim: K, 0 for none.
-    factor_boost: what the weight of the factors is multiplied by after training.
-    temperature: logits are divided by it.
-    normalize: whether the vectors are scaled to length 1 before that.
-    rows_multiple: tables are filled up to a multiple of so many rows, so that as many devices can split them.
-  """
-
-  num_items: Positive
-  code_sizes: tuple[int, ...] = ()
-  user_sizes: tuple[int, ...] = ()
-  embed_dim: Positive = 64
-  hidden_dim: Positive = 128
-  history_length: Positive = 64
-  sequence_length: int = 32
-  sequence_dim: Positive = 64
-  history_code: Annotated[int, at_least(-1)] = -1
-  num_layers: Positive = 1
-  num_heads: Positive = 2
-  content: bool = True
-  factor_dim: int = 0
-  factor_boost: float = 1.0
-  temperature: Annotated[float, above(0)] = 1.0
-  normalize: bool = False
-  rows_multiple: Positive = 1
-
-  def __post_init__(self):
-    if self.sequence_length > self.history_length:
-      raise ValueError(f'sequence_length {self.sequence_length} is longer than the history of {self.history_length}')
-    if self.sequence_dim % self.num_heads:
-      raise ValueError(f'sequence_dim {self.sequence_dim} must be divisible by num_heads {self.num_heads}')
 
 
 type Ids = dict[str, jax.Array]  # rows of tables by the table's path

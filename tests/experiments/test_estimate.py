@@ -31,7 +31,9 @@ def test_every_system_has_an_estimate_that_leaves_nothing_behind(say, system, tm
   assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('variant', ['gpt2/gpt2_124m', 'gpt2/modern_cpu', 'encoder/quickstart', 'retrieval/quickstart'])
+@pytest.mark.parametrize(
+  'variant', ['gpt2/gpt2_124m', 'gpt2/modern_cpu', 'encoder/quickstart', 'retrieval/quickstart', 'recsys/quickstart']
+)
 def test_what_is_counted_from_a_config_alone_takes_no_jax(variant):
   flags = (f'--system={variant.partition("/")[0]}', f'--config=configs/{variant}.py')
   code = 'import sys; from experiments import estimate; estimate.main(sys.argv[1:]); sys.exit("jax" in sys.modules)'
@@ -91,6 +93,10 @@ def test_what_does_not_fit_is_said_with_what_would(say):
     (('--serve_dtype=float8',), "--serve_dtype='float8' is not one of float32, bfloat16, int8"),
     (('--system=recsys', '--hardware=h100'), '--hardware has no effect'),
     (('--system=recsys', '--config.data.source=table'), '--users=N --items=N do'),
+    (('--system=recsys', '--config.tower.model.embed_dim=-4'), 'tower.model.embed_dim must be at least 1, got -4'),
+    (('--system=recsys', '--config.tower.factors=-3'), 'tower.factors must be at least 0, got -3'),
+    (('--system=recsys', '--config.funnel.per_source.tower=-5'), 'per_source.tower must be at least 0, got -5'),
+    (('--system=recsys', '--config.ranker.model.interaction=no'), "interaction='no' is not one of dot, cross"),
     (('--system=recsys', '--daily_users=1M'), 'are more than the 2,469 users that there are'),
     (('--system=algorithms', '--case_seconds=3 s'), 'is more than --config.limits.time=2 s'),
     (('--system=retrieval', '--config.encoder.name=nobody/nothing'), 'is no folder, and its name tells no size'),
