@@ -1,5 +1,6 @@
 """From a config of gpt2, mingpt or makemore to its estimate: what it trains, and what it serves."""
 
+import dataclasses
 import functools
 import types
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from experiments.compile_mode import VOCABULARIES
 from experiments.estimate_compiled import beside, compiled
 from mlsd_jax.errors import UserError
 from mlsd_jax.estimates import decoding, ladder, training, transformer
+from mlsd_jax.estimates import names as name_sizes
 from mlsd_jax.estimates.hardware import Hardware
 from mlsd_jax.estimates.table import Group
 
@@ -124,8 +126,7 @@ def _problems(run: contract.Run) -> list[ladder.Rung]:
 
 
 def estimate_makemore(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
-  from mlsd_jax.makemore import ladder as names
-  from mlsd_jax.models import name_models
+  from mlsd_jax.makemore import rungs as names
 
   config = run.config
   words = types.SimpleNamespace(vocab_size=int(values['vocab_size']), length=int(values['length']))
@@ -133,11 +134,11 @@ def estimate_makemore(run: contract.Run, values: Mapping[str, Any], hardware: Ha
   for name in config['ladder']:
     settings = config.models[name].to_dict()
     if settings['kind'] == names.COUNTED:
-      entries = words.vocab_size ** names.counted_order(settings, words)  # type: ignore[arg-type]
+      entries = words.vocab_size ** names.counted_order(settings, words)
       rungs.append(ladder.Rung(name, 0, 0.0, entries, 0, config.train.dtype))
       continue
-    model = names.model_config(settings, words)  # type: ignore[arg-type]
-    parameters = _count(functools.partial(name_models.init, config=model))
+    model = names.model_config(settings, words)
+    parameters = name_sizes.parameters(dataclasses.asdict(model))
     tables = model.vocab_size * model.embed_dim if model.kind not in ('bigram',) else 0
     steps, batch = settings.get('steps', config.train.steps), settings.get('batch_size', config.train.batch_size)
     rungs.append(ladder.Rung(name, parameters, parameters - tables, batch * model.length, steps, config.train.dtype))

@@ -25,7 +25,7 @@ from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.words import WordList, load_words
 from mlsd_jax.errors import UserError
 from mlsd_jax.executor import ExecutorConfig
-from mlsd_jax.makemore import hyperparameter_search, ladder, loss_charts, statistics, task
+from mlsd_jax.makemore import hyperparameter_search, ladder, loss_charts, rungs, statistics, task
 from mlsd_jax.makemore.new_words import novel_share
 from mlsd_jax.models.name_models import NameConfig
 from mlsd_jax.schema import Names, Numbers, Positive, from_mapping
@@ -47,10 +47,10 @@ def train(run: contract.Run) -> None:
   words = open_words(run)
   for name, settings in _rungs(config).items():  # a bad setting of the last rung is found before the first is trained
     check_settings(_train_config(config, settings, seed=0))
-    if settings.get('kind') != ladder.COUNTED:
-      if ladder.model_config(settings, words).whole_batch:
+    if settings.get('kind') != rungs.COUNTED:
+      if rungs.model_config(settings, words).whole_batch:
         refuse_microbatches(config.train.accumulation)
-    elif (order := ladder.counted_order(settings, words)) < (wanted := settings.get('order', ladder.ORDER)):
+    elif (order := rungs.counted_order(settings, words)) < (wanted := settings.get('order', rungs.ORDER)):
       run.print(f'{name}: order {order} instead of {wanted}, whose table for these words would be too large')
   if config.sample.number < 1:
     raise UserError(f'config.sample.number={config.sample.number} must be at least 1')
@@ -209,12 +209,12 @@ def programs(config: Any) -> list[Program]:
   words = WordList.split(*load_words(config.data.source), config.data.split_seed)
   found = []
   for name, settings in _rungs(config).items():
-    if settings.get('kind') == ladder.COUNTED:
+    if settings.get('kind') == rungs.COUNTED:
       continue
     train = _train_config(config, settings, config.seeds[0])
     encoded = words.encode(words.train[:1])
     batch = {key: jax.ShapeDtypeStruct((train.batch_size, *x.shape[1:]), x.dtype) for key, x in encoded.items()}
-    model = ladder.model_config(settings, words)
+    model = rungs.model_config(settings, words)
     found.append(train_program(task.name_task(model, batch_size=train.batch_size), train, batch, f'train {name}'))
   return found
 
@@ -226,10 +226,10 @@ def _folder(run: contract.Run, name: str, seed: int) -> Any:
 def _train_config(config: Any, settings: Mapping[str, Any], seed: int) -> TrainConfig:
   """What every rung has in common, with this rung's own steps, batch size, rate and the like."""
   values = config.train.to_dict() | {'seed': seed}
-  for name in ladder.TRAINING:
+  for name in rungs.TRAINING:
     values[name] = settings.get(name, values[name])
   optimizer = dict(values['optimizer'])
-  for name in ladder.OPTIMIZER:
+  for name in rungs.OPTIMIZER:
     optimizer[name] = settings.get(name, optimizer[name])
   if optimizer['final_learning_rate'] < 0:
     optimizer['final_learning_rate'] = 0.02 * optimizer['learning_rate']
@@ -294,16 +294,14 @@ MODES = {
 
 def _check_rung(values: Mapping[str, Any], name: str) -> None:
   """The sizes of a rung's model and what its training changes; what the words decide is looked at with them."""
-  others = {
-    key: value for key, value in values.items() if key not in (*ladder.TRAINING, *ladder.OPTIMIZER, 'published')
-  }
-  if values.get('kind') == ladder.COUNTED:
+  others = {key: value for key, value in values.items() if key not in (*rungs.TRAINING, *rungs.OPTIMIZER, 'published')}
+  if values.get('kind') == rungs.COUNTED:
     from_mapping(sections.keys(kind=str, order=Positive), {'order': 1, **others}, name)
   else:
     from_mapping(NameConfig, {**others, 'vocab_size': 2, 'length': 2}, name)
   from_mapping(sections.keys(published=float), {k: v for k, v in values.items() if k == 'published'}, name)
-  trained = {key: values[key] for key in ladder.TRAINING if key in values}
-  optimizer = {key: values[key] for key in ladder.OPTIMIZER if key in values}
+  trained = {key: values[key] for key in rungs.TRAINING if key in values}
+  optimizer = {key: values[key] for key in rungs.OPTIMIZER if key in values}
   from_mapping(TrainConfig, {'steps': 1, 'batch_size': 1, **trained, 'optimizer': optimizer}, name)
 
 

@@ -32,7 +32,11 @@ def test_every_system_has_an_estimate_that_leaves_nothing_behind(say, system, tm
 
 
 @pytest.mark.parametrize(
-  'variant', ['gpt2/gpt2_124m', 'gpt2/modern_cpu', 'encoder/quickstart', 'retrieval/quickstart', 'recsys/quickstart']
+  'variant',
+  [
+    *('gpt2/gpt2_124m', 'gpt2/modern_cpu', 'encoder/quickstart', 'retrieval/quickstart', 'recsys/quickstart'),
+    'makemore/quickstart',
+  ],
 )
 def test_what_is_counted_from_a_config_alone_takes_no_jax(variant):
   flags = (f'--system={variant.partition("/")[0]}', f'--config=configs/{variant}.py')

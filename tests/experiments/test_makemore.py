@@ -9,7 +9,7 @@ from experiments import makemore as experiment
 from mlsd_jax import sealed
 from mlsd_jax.data.words import WordList
 from mlsd_jax.errors import UserError
-from mlsd_jax.makemore import ladder
+from mlsd_jax.makemore import rungs
 from mlsd_jax.training import devices
 
 LADDER = "--config.ladder=('ngram', 'bigram', 'mlp_norm', 'gru')"
@@ -40,9 +40,9 @@ def test_the_ladder_and_what_can_be_asked_of_it(call, tmp_path):
   code, out, err = call(*SMALL)
   assert code == 0, err
   result = json.loads((tmp_path / 'w' / 'result.json').read_text())
-  rungs = {'ngram', 'bigram', 'mlp_norm', 'gru'}
-  assert set(result['test_loss']) == rungs
-  assert set(result['steps_per_second']) == rungs - {'ngram'}
+  names = {'ngram', 'bigram', 'mlp_norm', 'gru'}
+  assert set(result['test_loss']) == names
+  assert set(result['steps_per_second']) == names - {'ngram'}
   assert 0 <= result['novel_share'] <= 1
   assert result['test_loss']['ngram'] < result['test_loss']['bigram'] < result['uniform_guess']
   assert (tmp_path / 'w' / 'plots' / 'ladder.png').read_bytes().startswith(b'\x89PNG')
@@ -68,10 +68,10 @@ def test_every_rung_that_is_shipped_has_settings_of_its_kind(name):
   words = WordList.split('few', ['ab', 'ba', 'abba', 'baab'])
   for settings in config.models.values():
     assert experiment._train_config(config, settings, 0).steps == settings.get('steps', config.train.steps)
-    if settings.kind == ladder.COUNTED:
-      assert ladder.counted_order(settings, words) == settings.order
+    if settings.kind == rungs.COUNTED:
+      assert rungs.counted_order(settings, words) == settings.order
     else:
-      assert ladder.model_config(settings, words).kind == settings.kind
+      assert rungs.model_config(settings, words).kind == settings.kind
 
 
 @pytest.mark.slow

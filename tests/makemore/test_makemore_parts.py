@@ -12,7 +12,7 @@ from mlsd_jax.data import fetch
 from mlsd_jax.data.batches import drawn
 from mlsd_jax.data.words import WordList, load_words
 from mlsd_jax.errors import UserError
-from mlsd_jax.makemore import hyperparameter_search, ladder, new_words, statistics, task
+from mlsd_jax.makemore import hyperparameter_search, ladder, new_words, rungs, statistics, task
 from mlsd_jax.models import name_models
 from mlsd_jax.models.name_models import NameConfig
 from mlsd_jax.models.ngram import NGram
@@ -97,8 +97,8 @@ class TestRungs:
   def test_a_rung_counts_as_far_as_its_words_allow(self):
     many = WordList.split('many', [chr(0x4E00 + i) * 2 for i in range(100)])
     settings = dict(kind='ngram', order=5, published=2.0)
-    assert ladder.counted_order(settings, many) == 3
-    assert ladder.counted_order(settings, WORDS) == 5
+    assert rungs.counted_order(settings, many) == 3
+    assert rungs.counted_order(settings, WORDS) == 5
     model = ladder.load_rung(dict(settings, order=3), WORDS, 'nowhere')
     assert model.mean_loss(WORDS.val) < np.log(WORDS.vocab_size)
 
@@ -114,14 +114,14 @@ class TestRungs:
   )
   def test_a_setting_that_a_model_does_not_have_is_refused(self, settings, message):
     with pytest.raises(UserError, match=message):
-      ladder.model_config(settings, WORDS)
+      rungs.model_config(settings, WORDS)
 
   @pytest.mark.parametrize(
     ('settings', 'message'), [(dict(steps=5), "'ngram' has no setting 'steps'"), (dict(order=0), 'order 0')]
   )
   def test_so_is_one_that_counting_does_not_have(self, settings, message):
     with pytest.raises(UserError, match=message):
-      ladder.counted_order(dict(settings, kind='ngram'), WORDS)
+      rungs.counted_order(dict(settings, kind='ngram'), WORDS)
 
 
 class TestSearch:
