@@ -93,7 +93,7 @@ def train(run: contract.Run) -> None:
   metadata, base = pretrained.metadata(model), start.params if start else None
   if factors.rank and start is not None:
     metadata, task, base = pretrained.metadata(model, factors, start.base), lora_task(task, base, factors), None
-  jax.eval_shape(task.init, jax.random.key(0))  # matrices that a LoRA names and the model lacks
+  idle_rank = lora.idle_rank(task.frozen, factors) if factors.rank else None
   microbatches.check(task, settings)
   run.claim(FREE, material.fingerprints)
   keep_tokenizer(run.workdir, material.tokenizer)
@@ -103,6 +103,8 @@ def train(run: contract.Run) -> None:
   if factors.rank:
     trained = functions_of(model).num_params(jax.eval_shape(task.init, jax.random.key(0)))
     run.print(f'LoRA of rank {factors.rank}: {trained:,} parameters are trained, {trained / num_params:.2%} of them')
+  if idle_rank:
+    run.print(idle_rank)
 
   result = fit(task, train_data, eval_data, settings, run.workdir, init_params=base, metadata=metadata)
   if result.interrupted:

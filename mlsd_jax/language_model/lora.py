@@ -57,6 +57,27 @@ def targets(params: Any, config: LoraConfig) -> dict[str, tuple[int, int, int]]:
   return {path: _fan(path, shape) for path, shape in sorted(chosen.items())}
 
 
+def idle_rank(params: Any, config: LoraConfig) -> str | None:
+  """A line where the factors are wider than some of their matrices, whose rank is at most the smaller of I and O.
+
+  Raises:
+    UserError: they are wider than all of them.
+  """
+  ranks = {path: min(fan_in, fan_out) for path, (_, fan_in, fan_out) in targets(params, config).items()}
+  narrow = [rank for rank in ranks.values() if rank < config.rank]
+  if not narrow:
+    return None
+  if len(narrow) == len(ranks):
+    raise UserError(
+      f'config.lora.rank={config.rank} is more than the rank of any matrix here; up to {max(narrow)} is of use, and '
+      '0 trains the matrices themselves'
+    )
+  return (
+    f'lora.rank={config.rank} is more than {len(narrow)} of the {len(ranks)} matrices can have ({min(narrow)} the '
+    'smallest): wider factors of these train nothing more'
+  )
+
+
 def _fan(path: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
   layers = shape[0] if re.search(r'blocks/(?!\d+/)', path) else 0
   own = shape[1:] if layers else shape

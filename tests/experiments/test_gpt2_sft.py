@@ -114,6 +114,7 @@ def test_a_lora_is_merged_where_it_is_used_and_knows_its_own_model(call, tmp_pat
     (['--config.data.text_key=words'], 'data.text_key has no effect: conversations are read whole'),
     (['--config.lora.alpha=3'], 'lora.alpha has no effect: --config.lora.rank=0'),
     (['--config.lora.rank=2', "--config.lora.matrices=('qkv',)"], "names 'qkv'"),
+    (['--config.lora.rank=4096'], 'lora.rank=4096 is more than the rank of any matrix here'),
     (['--config.lora.rank=2', '--config.train.optimizer.name=muon'], 'muon'),
     (['--config.chat.tools=("oven",)'], "names 'oven'"),
   ],

@@ -173,3 +173,13 @@ def test_peft_computes_the_same_with_the_same_factors(tmp_path):
   whole = lora.join(trained, base, factors)
   logits = modern_gpt.apply(whole, jnp.array([[1, 5, 9, 3, 30, 2]]), MODERN)
   np.testing.assert_allclose(logits, np.load(tmp_path / 'base' / 'logits.npy'), atol=1e-4)
+
+
+def test_a_rank_that_matrices_cannot_have_is_said():
+  base, *_ = _make(MODERN)  # 8 wide; keys and values have 4
+  idle = lambda rank, **more: lora.idle_rank(base, LoraConfig(rank=rank, **more))
+  assert idle(4) is None
+  assert 'lora.rank=5 is more than' in (idle(5) or '')
+  assert idle(5, matrices=('up',)) is None
+  with pytest.raises(UserError, match=r'lora.rank=9 is more than the rank of any matrix here; up to 8 is of use'):
+    idle(9)

@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -18,6 +19,7 @@ from mlsd_jax.generation.requests import Request
 from mlsd_jax.generation.sampling import GREEDY
 from mlsd_jax.language_model import modern_folder, pretrained
 from mlsd_jax.models import modern_gpt
+from mlsd_jax.training import step
 
 SHAPE = {
   'vocab_size': 97, 'hidden_size': 24, 'intermediate_size': 40, 'num_hidden_layers': 2, 'num_attention_heads': 4,
@@ -181,7 +183,10 @@ with torch.no_grad():
   logits = model(tokens).logits
   text = model.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=length, do_sample=False,
                         pad_token_id=0, eos_token_id=None)
-print(json.dumps({'logits': logits[0].tolist(), 'text': text[0, 20:].tolist()}))
+  narrow = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation='eager').eval()
+  narrow = narrow(tokens).logits.float()
+said = {'logits': logits[0].tolist(), 'text': text[0, 20:].tolist(), 'bfloat16': narrow[0].tolist()}
+print(json.dumps(said))
 """
 
 
@@ -204,6 +209,13 @@ def test_transformers_and_we_agree(tmp_path, kind):
   logits = jax.jit(modern_gpt.apply, static_argnums=2)(params, TOKENS, config)
   assert np.abs(logits[0] - np.array(theirs['logits'])).max() < 1e-4
   assert greedy(params, config, TOKENS[0], 64) == theirs['text']
+  # In bfloat16 each of the two rounds where its products and norms end; neither may be further from float32 by much.
+  narrow = jax.jit(modern_gpt.apply, static_argnums=2)(step.cast_floating(params, jnp.bfloat16), TOKENS, config)
+  exact, rounded = (np.array(theirs[name]) for name in ('logits', 'bfloat16'))
+  ours_off, theirs_off = (np.abs(np.asarray(each, np.float32) - exact) for each in (narrow[0], rounded))
+  print(f'  {kind} in bfloat16, off float32: ours {ours_off.mean():.5f}, theirs {theirs_off.mean():.5f}')
+  assert ours_off.mean() < 1.5 * theirs_off.mean()
+  assert ours_off.max() < 2 * theirs_off.max()
   ours = peer(modern_folder.save_modern(params, config, tmp_path / 'ours'))
   np.testing.assert_allclose(ours['logits'], theirs['logits'], atol=2e-5)
   assert ours['text'] == theirs['text']
