@@ -7,6 +7,7 @@ what the clock would say on a machine that does nothing else. The runs of `true`
 the median is printed. bubblewrap (bwrap) is used where it is installed, with namespaces of its own, /usr read-only.
 """
 
+import os
 import pathlib
 import resource
 import shutil
@@ -37,6 +38,14 @@ print(int(input()) + 1)
 """
 
 
+WORK = """
+total = 0
+for i in range(1_000_000): total += i * i
+print(total)
+"""
+REPEATS = 30
+
+
 def spent():
   """Seconds on the clock, and of processor time of this process and of its children that have ended."""
   usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -64,6 +73,30 @@ def compare():
     record.pair('a run of `true`', taken['judge'], taken['bubblewrap'], against='bubblewrap', unit='ms')
 
 
+def spread():
+  """What a program of fixed work takes by the clock and by its processor time, alone and beside busy neighbours."""
+  neighbours = 2 * len(os.sched_getaffinity(0))
+  with tempfile.TemporaryDirectory() as name, Pool(1) as pool:
+    program = pathlib.Path(name, 'program.py')
+    program.write_text(WORK)
+    process = build(program, pathlib.Path(name, 'build'), pool).process(Limits(time=10))
+    for beside in (0, neighbours):
+      busy = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(beside)]
+      clock, processor = [], []
+      for _ in range(REPEATS):
+        began = time.perf_counter()
+        processor.append(1000 * pool.run(process).cpu)
+        clock.append(1000 * (time.perf_counter() - began))
+      for each in busy:
+        each.kill()
+        each.wait()
+      print(
+        f'fixed work beside {beside} busy processes, {REPEATS} runs, median and largest: '
+        f'{statistics.median(processor):.1f} and {max(processor):.1f} ms of processor time, '
+        f'{statistics.median(clock):.1f} and {max(clock):.1f} on the clock'
+      )
+
+
 def main():
   cases = [Case(str(n), b'%d\n' % n, b'%d\n' % (n + 1)) for n in range(CASES)]
   with tempfile.TemporaryDirectory() as name:
@@ -78,6 +111,7 @@ def main():
     print(f'{CASES} cases of a program of {1000 * own / CASES:.1f} ms on {pool.size} processors: {report.verdict}')
     print(f'  {clock:.2f} s on the clock, {processor:.2f} s of processor time ({own:.2f} s of it the programs)')
   compare()
+  spread()
   sys.exit(report.verdict != 'AC')
 
 
