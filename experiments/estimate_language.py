@@ -1,9 +1,8 @@
 """From a config of gpt2, mingpt or makemore to its estimate: what it trains, and what it serves."""
 
 import dataclasses
-import functools
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from experiments import contract
@@ -83,8 +82,8 @@ def estimate_gpt(run: contract.Run, values: Mapping[str, Any], hardware: Hardwar
 
 
 def estimate_mingpt(run: contract.Run, values: Mapping[str, Any], hardware: Hardware) -> list[Group]:
-  from mlsd_jax.language_model.ladder import read_rungs
-  from mlsd_jax.models import bigram
+  from mlsd_jax.language_model.rungs import read_rungs
+  from mlsd_jax.models.decoder_config import BigramConfig
 
   rungs = []
   config = run.config.to_dict()
@@ -92,7 +91,7 @@ def estimate_mingpt(run: contract.Run, values: Mapping[str, Any], hardware: Hard
     vocab_size = int(values['vocab_size'] or 65)
     for rung in read_rungs(config, vocab_size):
       length = rung.model.context_length
-      if isinstance(rung.model, bigram.BigramConfig):
+      if isinstance(rung.model, BigramConfig):
         parameters, weights = vocab_size**2, float(vocab_size**2)
       else:
         sizes = transformer.of_gpt(config['rungs'][rung.name]['model'], vocab_size)
@@ -104,23 +103,22 @@ def estimate_mingpt(run: contract.Run, values: Mapping[str, Any], hardware: Hard
 
 def _problems(run: contract.Run) -> list[ladder.Rung]:
   """The parts of mingpt that have a right answer."""
-  from experiments import mingpt_problems
-  from mlsd_jax.models import gpt
-  from mlsd_jax.models import transformer as encoder_decoder
+  from experiments.mingpt_settings import read_adder, read_seq2seq, read_sort
+  from mlsd_jax.models.transformer_config import flops_per_row
 
   rungs, parts = [], run.config.parts
   for name in ('adder', 'sort'):
     if name in parts:
-      *_, model, train = mingpt_problems.read_adder(run) if name == 'adder' else mingpt_problems.read_sort(run)
-      parameters = _count(functools.partial(gpt.init, config=model))
-      weights = gpt.flops_per_token(model, model.context_length) / 6
+      *_, model, train = read_adder(run) if name == 'adder' else read_sort(run)
+      sizes = transformer.of_gpt(dataclasses.asdict(model), model.vocab_size)
+      weights = sizes.training_flops(model.context_length) / 6
       places = train.batch_size * model.context_length
-      rungs.append(ladder.Rung(name, parameters, weights, places, train.steps, train.dtype))
+      rungs.append(ladder.Rung(name, sizes.parameters, weights, places, train.steps, train.dtype))
   if 'seq2seq' in parts:
-    problem, pair, train = mingpt_problems.read_seq2seq(run)
+    problem, pair, train = read_seq2seq(run)
     source, target = problem.lengths
-    parameters = _count(functools.partial(encoder_decoder.init, config=pair))
-    weights = encoder_decoder.flops_per_row(pair, source, target + 1) / 6
+    parameters = transformer.encoder_decoder_parameters(dataclasses.asdict(pair))
+    weights = flops_per_row(pair, source, target + 1) / 6
     rungs.append(ladder.Rung('seq2seq', parameters, weights, train.batch_size, train.steps, train.dtype))
   return rungs
 
@@ -143,10 +141,3 @@ def estimate_makemore(run: contract.Run, values: Mapping[str, Any], hardware: Ha
     steps, batch = settings.get('steps', config.train.steps), settings.get('batch_size', config.train.batch_size)
     rungs.append(ladder.Rung(name, parameters, parameters - tables, batch * model.length, steps, config.train.dtype))
   return ladder.estimate(rungs, hardware, values['mfu'])
-
-
-def _count(init: Callable[[Any], Any]) -> int:
-  """Parameters that `init` would make: of their shapes alone."""
-  import jax
-
-  return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init, jax.random.key(0))))

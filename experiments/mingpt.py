@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import compile_mode, contract, mingpt_problems, sections
+from experiments import compile_mode, contract, mingpt_problems, mingpt_settings, sections
 from mlsd_jax import files
 from mlsd_jax.compilation import Program, train_program
 from mlsd_jax.data import fetch
@@ -23,6 +23,7 @@ from mlsd_jax.data.algorithmic import Addition, Sorting
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.sampling import SamplingConfig
 from mlsd_jax.language_model import inspection, inspection_charts, ladder, ladder_chart
+from mlsd_jax.language_model.rungs import Rung, read_model, read_rungs
 from mlsd_jax.language_model.text import Text, keep_tokenizer, open_prepared, read_prompts, run_tokenizer
 from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models.gpt import GPTConfig
@@ -124,24 +125,24 @@ def programs(config: Any) -> list[Program]:
   """What --mode=compile compiles: the training of every rung that is climbed."""
   size = compile_mode.vocabulary_size(config.data.tokenizer)
   found = []
-  for rung in ladder.read_rungs(config.to_dict(), size):
+  for rung in read_rungs(config.to_dict(), size):
     shape = rung.train.batch_size, rung.model.context_length + 1
     batch = {'tokens': jax.ShapeDtypeStruct(shape, jnp.int32)}
-    found.append(train_program(rung.task, rung.train, batch, f'train {rung.name}'))
+    found.append(train_program(ladder.task_of(rung), rung.train, batch, f'train {rung.name}'))
   return found
 
 
-def _trained(run: contract.Run, name: str) -> tuple[ladder.Rung, Tokenizer]:
+def _trained(run: contract.Run, name: str) -> tuple[Rung, Tokenizer]:
   """A rung of the workdir by name ('' is the top one) and the tokenizer of its text."""
   tokenizer = run_tokenizer(run.workdir)
-  rungs = {rung.name: rung for rung in ladder.read_rungs(run.config.to_dict(), tokenizer.vocab_size)}
+  rungs = {rung.name: rung for rung in read_rungs(run.config.to_dict(), tokenizer.vocab_size)}
   name = name or next(reversed(rungs))
   if name not in rungs:
     raise UserError(f'there is no rung {name!r}; config.climb names {", ".join(rungs)}')
   return rungs[name], tokenizer
 
 
-def _scores(rung: ladder.Rung, scores: inspection.HeadScores) -> str:
+def _scores(rung: Rung, scores: inspection.HeadScores) -> str:
   row = lambda name, *values: f'  {name:<18}' + ''.join(f'{value:>17}' for value in values)
   lines = [rung.label, row('share of attention', 'induction', 'previous token')]
   for (layer, head), induction in np.ndenumerate(scores.induction):
@@ -159,7 +160,7 @@ def _settle(run: contract.Run) -> None:
     run.config.data.source = found if run.stored is None else run.stored['data']['source']
 
 
-def _read(run: contract.Run) -> tuple[Text, list[ladder.Rung], list[str]]:
+def _read(run: contract.Run) -> tuple[Text, list[Rung], list[str]]:
   """The text, the rungs and the prompts of their samples, all of them checked."""
   run.check(mingpt_problems.FREE)
   for name in ('num_samples', 'max_new_tokens'):
@@ -169,13 +170,13 @@ def _read(run: contract.Run) -> tuple[Text, list[ladder.Rung], list[str]]:
   vocab_size = text.tokenizer.vocab_size
   if vocab_size < 2:
     raise UserError(f'{text.source} has only {vocab_size} distinct character; a language model needs 2 or more')
-  rungs = ladder.read_rungs(run.config.to_dict(), vocab_size)
+  rungs = read_rungs(run.config.to_dict(), vocab_size)
   for rung in rungs:
     check_settings(rung.train)
   return text, rungs, read_prompts(run.config.sample.prompt, text.tokenizer)
 
 
-def _sample(run: contract.Run, rung: ladder.Rung, tokenizer: Tokenizer, prompts: list[str]) -> None:
+def _sample(run: contract.Run, rung: Rung, tokenizer: Tokenizer, prompts: list[str]) -> None:
   """Prints samples of a rung and writes them to its samples.txt."""
   params = ladder.load_rung(rung, run.workdir)
   shown = '\n\n'.join(
@@ -186,7 +187,7 @@ def _sample(run: contract.Run, rung: ladder.Rung, tokenizer: Tokenizer, prompts:
     files.write_text(rung.folder(run.workdir) / 'samples.txt', shown + '\n')
 
 
-def _draw(run: contract.Run, rungs: list[ladder.Rung], val_loss: dict[str, float], text: Text) -> None:
+def _draw(run: contract.Run, rungs: list[Rung], val_loss: dict[str, float], text: Text) -> None:
   *lower, top = rungs
   title = f'MiniGPT on {text.source}: what each part of a Transformer brings'
   baselines = {'random guess': val_loss['random']} | {rung.label: val_loss[rung.name] for rung in lower}
@@ -196,7 +197,7 @@ def _draw(run: contract.Run, rungs: list[ladder.Rung], val_loss: dict[str, float
   ladder_chart.draw_by_time(curves, run.workdir / 'plots' / 'rungs_by_time.png', title=title)
 
 
-def _table(rungs: list[ladder.Rung], results: dict[str, Any], uniform: float, text: Text) -> str:
+def _table(rungs: list[Rung], results: dict[str, Any], uniform: float, text: Text) -> str:
   lines = [f'{"rung":<26} {"parameters":>12} {"steps":>7} {"seconds":>8} {"val loss":>9}']
   lines.append(f'{"random guess":<26} {"":>12} {"":>7} {"":>8} {uniform:>9.4f}   (ln {text.tokenizer.vocab_size})')
   for rung in rungs:
@@ -214,9 +215,9 @@ PARTS = {
 }
 CHECKS: dict[str, Callable[[contract.Run], object]] = {
   'ladder': _read,
-  'adder': mingpt_problems.read_adder,
-  'sort': mingpt_problems.read_sort,
-  'seq2seq': mingpt_problems.read_seq2seq,
+  'adder': mingpt_problems.check_adder,
+  'sort': mingpt_problems.check_sort,
+  'seq2seq': mingpt_problems.check_seq2seq,
 }
 _SAMPLE = tuple(
   f'sample.{name}' for name in ('prompt', 'num_samples', 'max_new_tokens', 'temperature', 'top_k', 'seed')
@@ -254,11 +255,11 @@ SECTIONS: dict[str, sections.Section] = {
   'data': sections.Text,
   'train': sections.partly(TrainConfig, steps=1, batch_size=1),
   'rungs.*': sections.keys(label=str),
-  'rungs.*.model': lambda values, name: ladder.read_model(values, name, vocab_size=2),
+  'rungs.*.model': lambda values, name: read_model(values, name, vocab_size=2),
   'rungs.*.train': sections.partly(TrainConfig, steps=1, batch_size=1),
   'explain': sections.keys(rung=str, text=str),
   'sample': sections.sample_with(SamplingConfig),
-  **mingpt_problems.SECTIONS,
+  **mingpt_settings.SECTIONS,
 }
 CLASSES = (
   ('seq2seq.model', TransformerConfig),

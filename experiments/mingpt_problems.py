@@ -9,41 +9,20 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import contract, sections
+from experiments import contract
+from experiments.mingpt_settings import read_adder, read_seq2seq, read_sort
 from mlsd_jax import files
 from mlsd_jax.data import algorithmic
-from mlsd_jax.data.algorithmic import PROBLEMS, Addition, Problem, Sorting, held_out_sources
-from mlsd_jax.errors import UserError
+from mlsd_jax.data.algorithmic import Addition, Problem, Sorting, held_out_sources
 from mlsd_jax.language_model import exact_answers, inspection_charts
 from mlsd_jax.language_model import seq2seq as encoder_decoder
-from mlsd_jax.language_model.ladder import capped, merged
 from mlsd_jax.models import gpt, transformer
-from mlsd_jax.schema import Dropout, Positive, from_mapping
 from mlsd_jax.training import distributed
 from mlsd_jax.training.config import TrainConfig, free_keys
 from mlsd_jax.training.loop import check_settings
 
 # What may change between two sittings of a run: where it runs and what it shows, not what it computes.
 FREE = ('parts', 'sample', 'explain', 'data.folder', 'data.workers', 'seq2seq.show', *free_keys('train'))
-
-_TRAINED = sections.partly(TrainConfig, steps=1, batch_size=1)
-_DECODER = sections.with_values(gpt.GPTConfig, vocab_size=2, context_length=1)
-SECTIONS: dict[str, sections.Section] = {
-  'adder': sections.keys(test_digits=tuple[Positive, ...], test_sums=Positive),
-  'adder.problem': Addition,
-  'adder.model': _DECODER,
-  'adder.train': _TRAINED,
-  'sort': sections.keys(test_examples=Positive),
-  'sort.problem': Sorting,
-  'sort.model': _DECODER,
-  'sort.train': _TRAINED,
-  'seq2seq': sections.keys(
-    label_smoothing=Dropout, average=Positive, beam=Positive, alpha=float, test_examples=Positive, show=int
-  ),
-  'seq2seq.problem': lambda values, name: _seq2seq_problem(values),
-  'seq2seq.model': sections.with_values(transformer.TransformerConfig, vocab_size=2),
-  'seq2seq.train': _TRAINED,
-}
 
 
 def adder(run: contract.Run) -> bool:
@@ -56,7 +35,7 @@ def adder(run: contract.Run) -> bool:
     run.print_finished(f'adder: {_adder_line(run.result() or {})}')
     return True
   config = run.config.adder.to_dict()
-  problem, lengths, model, train = read_adder(run)
+  problem, lengths, model, train = check_adder(run)
   run.claim(FREE)
   done = exact_answers.train_decoder(problem, model, train, run.workdir / 'adder')
   if done.interrupted:
@@ -91,7 +70,7 @@ def sort(run: contract.Run) -> bool:
     run.print_finished(f'sort: {(run.result() or {})["sort_accuracy"]:.2%} of held-out rows right')
     return True
   config = run.config.sort.to_dict()
-  problem, model, train = read_sort(run)
+  problem, model, train = check_sort(run)
   run.claim(FREE)
   done = exact_answers.train_decoder(problem, model, train, run.workdir / 'sort')
   if done.interrupted:
@@ -111,7 +90,7 @@ def seq2seq(run: contract.Run) -> bool:
     return True
   config = run.config.seq2seq.to_dict()
   name = config['problem']['name']
-  problem, model, train = read_seq2seq(run)
+  problem, model, train = check_seq2seq(run)
   sources = held_out_sources(problem, config['test_examples'], seed=2)
   run.claim(FREE)
   workdir = run.workdir / 'seq2seq'
@@ -155,35 +134,25 @@ def idle(config: Any) -> dict[str, str]:
   return {}
 
 
-def read_adder(run: contract.Run) -> tuple[Addition, list[int], gpt.GPTConfig, TrainConfig]:
-  """Problem, lengths of the sums asked for, model and training settings of config.adder, checked."""
-  config = run.config.adder.to_dict()
-  problem = from_mapping(Addition, config['problem'], 'adder.problem')
-  lengths = sorted({problem.digits, *config['test_digits']})
-  extra = 3 * (lengths[-1] - problem.digits)
-  return problem, lengths, _decoder(problem, config['model'], 'adder.model', extra), _train(run, config, 'adder')
+def check_adder(run: contract.Run) -> tuple[Addition, list[int], gpt.GPTConfig, TrainConfig]:
+  """mingpt_settings.read_adder, with what this machine has against the training found too."""
+  found = read_adder(run)
+  check_settings(found[-1])
+  return found
 
 
-def read_sort(run: contract.Run) -> tuple[Sorting, gpt.GPTConfig, TrainConfig]:
-  """Problem, model and training settings of config.sort, checked."""
-  config = run.config.sort.to_dict()
-  problem = from_mapping(Sorting, config['problem'], 'sort.problem')
-  return problem, _decoder(problem, config['model'], 'sort.model'), _train(run, config, 'sort')
+def check_sort(run: contract.Run) -> tuple[Sorting, gpt.GPTConfig, TrainConfig]:
+  """Likewise of read_sort."""
+  found = read_sort(run)
+  check_settings(found[-1])
+  return found
 
 
-def read_seq2seq(run: contract.Run) -> tuple[Problem, transformer.TransformerConfig, TrainConfig]:
-  """Problem, model and training settings of config.seq2seq, checked."""
-  config = run.config.seq2seq.to_dict()
-  problem = _seq2seq_problem(config['problem'])
-  shape = config['model'] | {'vocab_size': problem.vocab_size}
-  return problem, from_mapping(transformer.TransformerConfig, shape, 'seq2seq.model'), _train(run, config, 'seq2seq')
-
-
-def _seq2seq_problem(settings: Mapping[str, Any]) -> Problem:
-  name, others = settings['name'], {key: value for key, value in settings.items() if key != 'name'}
-  if name not in PROBLEMS:
-    raise UserError(f'config.seq2seq.problem.name={name!r} is not one of {", ".join(PROBLEMS)}')
-  return from_mapping(PROBLEMS[name], others, 'seq2seq.problem')
+def check_seq2seq(run: contract.Run) -> tuple[Problem, transformer.TransformerConfig, TrainConfig]:
+  """Likewise of read_seq2seq."""
+  found = read_seq2seq(run)
+  check_settings(found[-1])
+  return found
 
 
 def _draw_cross_attention(
@@ -196,19 +165,6 @@ def _draw_cross_attention(
   path = run.workdir / 'plots' / 'cross_attention.png'
   title = f'{source} -> {target}: where the decoder looks as it writes each character (down)'
   inspection_charts.attention(np.asarray(maps), [*target, 'end'], list(source), path, title=title)
-
-
-def _train(run: contract.Run, config: Mapping[str, Any], where: str) -> TrainConfig:
-  """The part's training settings over the shared ones."""
-  train = capped(merged(run.config.train.to_dict(), config['train']), run.config.max_steps)
-  settings = from_mapping(TrainConfig, train, f'{where}.train')
-  check_settings(settings)
-  return settings
-
-
-def _decoder(problem: Problem, shape: Mapping[str, Any], where: str, extra_positions: int = 0) -> gpt.GPTConfig:
-  sizes = {'vocab_size': problem.vocab_size, 'context_length': sum(problem.lengths) + extra_positions}
-  return from_mapping(gpt.GPTConfig, dict(shape) | sizes, where)
 
 
 def _adder_line(values: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from experiments import contract, makemore, retrieval_ask
 from mlsd_jax import sealed, tokenizers
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import chat_template, ladder, pretrained
+from mlsd_jax.language_model.rungs import read_rungs
 from mlsd_jax.language_model.text import run_tokenizer
 from mlsd_jax.recsys import saved_state
 from mlsd_jax.retrieval import changes, expansion, store
@@ -80,7 +81,7 @@ def _open_ladder(workdir: pathlib.Path, name: str, settings: ServerConfig, servi
   tokenizer = run_tokenizer(workdir)
   config = sealed.read_json(workdir / 'config.json')
   options: dict[str, Any] = dict(slots=settings.slots, max_waiting=settings.max_waiting)
-  for rung in ladder.read_rungs(config, tokenizer.vocab_size):
+  for rung in read_rungs(config, tokenizer.vocab_size):
     params = cast_floating(ladder.load_rung(rung, workdir), DTYPES[settings.dtype])
     created = int((rung.folder(workdir) / 'result.json').stat().st_mtime)
     own = f'{name}/{rung.name}'

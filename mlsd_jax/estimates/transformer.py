@@ -239,3 +239,11 @@ def of_bert(sizes: Mapping[str, Any]) -> Transformer:
     final_norm=False,
     causal=False,
   )
+
+
+def encoder_decoder_parameters(sizes: Mapping[str, Any]) -> int:
+  """Parameters of models/transformer.py from the fields of TransformerConfig: V D, and per layer of each half."""
+  width, inner = sizes['embed_dim'], sizes['feedforward_dim']
+  attention, mlp, norm = 4 * width * (width + 1), 2 * width * inner + inner + width, 2 * width
+  encoder, decoder = attention + mlp + 2 * norm, 2 * attention + mlp + 3 * norm
+  return sizes['vocab_size'] * width + sizes['num_layers'] * (encoder + decoder)

@@ -3,7 +3,6 @@
 A rung is a folder WORKDIR/ladder/NAME with metrics.jsonl, checkpoints/, result.json and samples.txt.
 """
 
-import dataclasses
 import math
 import pathlib
 from collections.abc import Mapping
@@ -16,100 +15,22 @@ from mlsd_jax.data.tokens import EvalBatches, TokenBatches
 from mlsd_jax.errors import UserError
 from mlsd_jax.generation.generate import generate
 from mlsd_jax.generation.sampling import SamplingConfig
+from mlsd_jax.language_model.rungs import Rung
 from mlsd_jax.language_model.task import bigram_task, gpt_task
 from mlsd_jax.language_model.text import Text
-from mlsd_jax.models import bigram, gpt, partial_gpt
-from mlsd_jax.schema import from_mapping
+from mlsd_jax.models import bigram, gpt
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed
 from mlsd_jax.training.checkpoint import Checkpoints
-from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.loop import fit
 from mlsd_jax.training.metrics import Record, read_metrics
 from mlsd_jax.training.task import Task
 
-type Model = gpt.GPTConfig | bigram.BigramConfig
 
-
-@dataclasses.dataclass(frozen=True)
-class Rung:
-  """Attributes: name: its folder and its key in result.json. label: as charts and tables show it."""
-
-  name: str
-  label: str
-  model: Model
-  train: TrainConfig
-
-  @property
-  def task(self) -> Task:
-    make: Any = bigram_task if isinstance(self.model, bigram.BigramConfig) else gpt_task
-    return make(self.model, batch_size=self.train.batch_size, length=self.model.context_length)
-
-  def folder(self, workdir: pathlib.Path) -> pathlib.Path:
-    return workdir / 'ladder' / self.name
-
-
-def read_rungs(config: Mapping[str, Any], vocab_size: int) -> list[Rung]:
-  """The rungs that config['climb'] names, in that order.
-
-  Args:
-    config: 'train' is what all rungs share; 'rungs' is NAME -> {'label', 'model', 'train'}, whose 'train' goes before
-      it and whose 'model' is {'kind': 'bigram', ...BigramConfig} or {'kind': 'gpt', 'sublayers': 'both', 'attention' or
-      'mlp', ...GPTConfig}; 'max_steps' caps the steps of every rung where it is not 0.
-
-  Raises:
-    UserError: an unknown key or a bad value.
-  """
-  from_mapping(TrainConfig, {'steps': 1, 'batch_size': 1} | dict(config['train']), 'train')
-  unknown = [name for name in config['climb'] if name not in config['rungs']]
-  if unknown or not config['climb']:
-    wrong = f'names {unknown[0]!r}' if unknown else 'is empty'
-    raise UserError(f'config.climb {wrong}; its rungs are {", ".join(config["rungs"])}')
-  return [_rung(name, config['rungs'][name], config, vocab_size) for name in config['climb']]
-
-
-def capped(train: dict[str, Any], max_steps: int) -> dict[str, Any]:
-  """Settings with at most `max_steps` steps (0: as they are), and a warmup that fits into them."""
-  if not max_steps:
-    return train
-  steps = min(train['steps'], max_steps)
-  warmup = min(train['optimizer']['warmup_steps'], steps // 2)
-  return train | {'steps': steps, 'optimizer': train['optimizer'] | {'warmup_steps': warmup}}
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-  """`base` with the keys of `over`, section by section."""
-  both = lambda key: isinstance(base.get(key), Mapping) and isinstance(over[key], Mapping)
-  return dict(base) | {key: merged(base[key], over[key]) if both(key) else over[key] for key in over}
-
-
-def _rung(name: str, spec: Mapping[str, Any], config: Mapping[str, Any], vocab_size: int) -> Rung:
-  where = f'rungs.{name}'
-  model = read_model(spec['model'], f'{where}.model', vocab_size)
-  train = capped(merged(config['train'], spec['train']), config['max_steps'])
-  return Rung(name, spec['label'], model, from_mapping(TrainConfig, train, f'{where}.train'))
-
-
-def read_model(spec: Mapping[str, Any], where: str, vocab_size: int) -> Model:
-  """The model of a rung; see read_rungs.
-
-  Raises:
-    UserError: an unknown kind or key, or a bad value.
-  """
-  shape = dict(spec) | {'vocab_size': vocab_size}
-  kind = shape.pop('kind')
-  if kind not in ('bigram', 'gpt'):
-    raise UserError(f'config.{where}.kind={kind!r} is not one of bigram, gpt')
-  classes: dict[str, Any] = {'bigram': bigram.BigramConfig, 'gpt': gpt.GPTConfig}
-  sublayers = shape.get('sublayers', 'both')
-  if kind == 'gpt' and sublayers == 'both':
-    shape.pop('sublayers', None)
-  elif kind == 'gpt' and sublayers in partial_gpt.SUBLAYERS:
-    classes['gpt'] = partial_gpt.PartialGPTConfig
-  elif kind == 'gpt':
-    known = ', '.join(('both', *partial_gpt.SUBLAYERS))
-    raise UserError(f'config.{where}.sublayers={sublayers!r} is not one of {known}')
-  return from_mapping(classes[kind], shape, where)
+def task_of(rung: Rung) -> Task:
+  """What the trainer knows of a rung."""
+  make: Any = bigram_task if isinstance(rung.model, bigram.BigramConfig) else gpt_task
+  return make(rung.model, batch_size=rung.train.batch_size, length=rung.model.context_length)
 
 
 def train_rung(rung: Rung, text: Text, workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -124,7 +45,7 @@ def train_rung(rung: Rung, text: Text, workdir: pathlib.Path) -> dict[str, Any] 
     return sealed.read_json(folder / 'result.json')
   length, batch_size = rung.model.context_length, rung.train.batch_size
   train_data = TokenBatches(text.train, batch_size, length, rung.train.seed)
-  done = fit(rung.task, train_data, EvalBatches(text.val, batch_size, length), rung.train, folder)
+  done = fit(task_of(rung), train_data, EvalBatches(text.val, batch_size, length), rung.train, folder)
   if done.interrupted:
     return None
   record = {
@@ -146,7 +67,7 @@ def load_rung(rung: Rung, workdir: pathlib.Path) -> Any:
   Raises:
     UserError: it was not trained yet.
   """
-  return load_params(rung.task, rung.folder(workdir))
+  return load_params(task_of(rung), rung.folder(workdir))
 
 
 def load_params(task: Task, folder: pathlib.Path) -> Any:

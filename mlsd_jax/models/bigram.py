@@ -4,23 +4,13 @@ Trained by gradient it tends to the smoothed counts of adjacent pairs, so its lo
 can reach. Names: B batch, T tokens, V vocabulary.
 """
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 
 from mlsd_jax.models import adapter
-from mlsd_jax.schema import Positive
-
-
-@dataclasses.dataclass(frozen=True)
-class BigramConfig:
-  """Attributes: vocab_size: V. context_length: of its training windows; the model itself sees one token."""
-
-  vocab_size: Positive
-  context_length: Positive = 64
+from mlsd_jax.models.decoder_config import BigramConfig as BigramConfig
 
 
 class Bigram(nnx.Module):

@@ -20,6 +20,7 @@ SIZES = {
 ATTENTIONS = ('xla', 'cudnn', 'splash')  # see models/attention.py
 REMATS = ('none', 'full', 'dots')
 ACTIVATIONS = ('swiglu', 'squared_relu')
+SUBLAYERS = ('attention', 'mlp')  # see models/partial_gpt.py
 SCALINGS = ('none', 'linear', 'llama3', 'yarn')
 
 
@@ -63,6 +64,28 @@ class GPTConfig:
   @property
   def padded_vocab_size(self) -> int:
     return math.ceil(self.vocab_size / self.vocab_multiple) * self.vocab_multiple
+
+
+@dataclasses.dataclass(frozen=True)
+class PartialGPTConfig(GPTConfig):
+  """A GPTConfig and the one sublayer, attention or mlp, that a block consists of."""
+
+  sublayers: str = 'attention'
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.sublayers not in SUBLAYERS:
+      raise ValueError(f'sublayers={self.sublayers!r} is not one of {", ".join(SUBLAYERS)}')
+    if self.scan_layers:
+      raise ValueError('scan_layers=True is for whole GPTs; the few blocks of a partial one are unrolled')
+
+
+@dataclasses.dataclass(frozen=True)
+class BigramConfig:
+  """Attributes: vocab_size: V. context_length: of its training windows; the model itself sees one token."""
+
+  vocab_size: Positive
+  context_length: Positive = 64
 
 
 @dataclasses.dataclass(frozen=True)

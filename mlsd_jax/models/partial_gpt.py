@@ -17,22 +17,8 @@ import jax
 from flax import nnx
 
 from mlsd_jax.models import adapter, gpt, layers
-
-SUBLAYERS = ('attention', 'mlp')
-
-
-@dataclasses.dataclass(frozen=True)
-class PartialGPTConfig(gpt.GPTConfig):
-  """A GPTConfig and the one sublayer, attention or mlp, that a block consists of."""
-
-  sublayers: str = 'attention'
-
-  def __post_init__(self):
-    super().__post_init__()
-    if self.sublayers not in SUBLAYERS:
-      raise ValueError(f'sublayers={self.sublayers!r} is not one of {", ".join(SUBLAYERS)}')
-    if self.scan_layers:
-      raise ValueError('scan_layers=True is for whole GPTs; the few blocks of a partial one are unrolled')
+from mlsd_jax.models.decoder_config import SUBLAYERS as SUBLAYERS
+from mlsd_jax.models.decoder_config import PartialGPTConfig as PartialGPTConfig
 
 
 class AttentionBlock(nnx.Module):

@@ -12,9 +12,10 @@ import pytest
 from configs.gpt2 import _modern
 from experiments import estimate_systems
 from mlsd_jax.estimates import training, transformer
-from mlsd_jax.language_model.ladder import read_model
+from mlsd_jax.language_model.rungs import read_model
 from mlsd_jax.language_model.task import GPT_RULES
 from mlsd_jax.models import bert, families, gpt, partial_gpt
+from mlsd_jax.models import transformer as encoder_decoder
 from mlsd_jax.training import optimizers, sharding
 
 CONFIGS = sorted(path.stem for path in pathlib.Path('configs/gpt2').glob('[!_]*.py'))
@@ -125,3 +126,10 @@ def test_activations_are_sixteen_widths_a_token():
   kept = [sizes.activation_elements(4, remat, scores=False) for remat in ('full', 'dots', 'none')]
   assert kept == sorted(kept)
   assert np.isclose(kept[0], 3 * 8 + 16 * 8)
+
+
+@pytest.mark.parametrize('layers', [1, 3])
+def test_parameters_of_the_encoder_decoder(layers):
+  sizes = {'num_layers': layers, 'num_heads': 2, 'embed_dim': 12, 'feedforward_dim': 20}
+  config = encoder_decoder.TransformerConfig(vocab_size=13, **sizes)
+  assert transformer.encoder_decoder_parameters(dataclasses.asdict(config)) == count(encoder_decoder.init, config)

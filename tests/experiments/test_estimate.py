@@ -35,7 +35,7 @@ def test_every_system_has_an_estimate_that_leaves_nothing_behind(say, system, tm
   'variant',
   [
     *('gpt2/gpt2_124m', 'gpt2/modern_cpu', 'encoder/quickstart', 'retrieval/quickstart', 'recsys/quickstart'),
-    'makemore/quickstart',
+    *('makemore/quickstart', 'mingpt/quickstart', 'mingpt/seq2seq'),
   ],
 )
 def test_what_is_counted_from_a_config_alone_takes_no_jax(variant):
