@@ -18,6 +18,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -94,20 +95,22 @@ def _identity(row: Row) -> Entry:
   return identity | {'made_with': [*made_with, *compiler]}
 
 
-def draw(rows: Sequence[Entry], wanted: int) -> str:
+def draw(rows: Sequence[Entry], wanted: Sequence[Row]) -> str:
   """The page.
 
   Args:
-    wanted: how many rows there are to be.
+    wanted: all that there are to be; those that are not there are named at its end.
   """
   versions = sorted({each['versions'] for each in rows if each.get('versions')})
-  there = len({(each['row'], each['hardware']) for each in rows})
+  there = {(each['row'], each['hardware']) for each in rows}
+  missing = sorted((row for row in wanted if (row.name, row.hardware) not in there), key=lambda row: row.hardware)
   lines = [
     '# Compiled, not run',
     '',
     'Programs compiled for machines that were not there ([how](../how-to/will_it_fit.md)): bytes a device,',
     'exchanges of a MiB or more a step. Nothing here was run or measured.',
-    f'The page is made by `uv run python -m benchmarks.compiled_table`; {there} of its {wanted} rows are there.',
+    'The page is made by `uv run python -m benchmarks.compiled_table`; '
+    f'{len(there)} of its {len(wanted)} rows are there.',
     'Each has the flags it was compiled with in compiled.json beside this page.',
     '',
     *(f'- {version}' for version in versions),
@@ -123,7 +126,12 @@ def draw(rows: Sequence[Entry], wanted: int) -> str:
     for name, programs in itertools.groupby(entries, lambda each: each['row']):
       lines += [_line(name if place == 0 else '', each) for place, each in enumerate(programs)]
     lines.append('')
-  return '\n'.join(lines)
+  if missing:
+    lines += ['## Not compiled yet', '']
+  for hardware, group in itertools.groupby(missing, lambda row: row.hardware):
+    names = f'- **{hardware}**: {"; ".join(row.name for row in group)}'
+    lines += textwrap.wrap(names, 150, subsequent_indent='  ', break_on_hyphens=False)
+  return '\n'.join([*lines, ''] if missing else lines)
 
 
 def _sections(rows: Sequence[Entry]) -> Mapping[str, list[Entry]]:
@@ -162,9 +170,9 @@ def main(argv: Sequence[str] | None = None) -> None:
       continue
     made = compile_row(row, options.seconds)
     sealed.write_json(ROWS, {'rows': replaced(read_rows(), row, made)})
-    files.write_text(PAGE, draw(read_rows(), len(rows)))
+    files.write_text(PAGE, draw(read_rows(), rows))
     print(row.name, row.hardware, *(each.get('failure') or 'compiled' for each in made), flush=True, file=sys.stderr)
-  files.write_text(PAGE, draw(read_rows(), len(rows)))
+  files.write_text(PAGE, draw(read_rows(), rows))
 
 
 if __name__ == '__main__':

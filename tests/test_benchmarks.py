@@ -174,4 +174,4 @@ def test_every_pair_names_a_program_that_records(runner):
 def test_page_of_compiled_programs_is_that_of_its_rows():
   rows = compiled_table.read_rows()
   assert rows
-  assert compiled_table.PAGE.read_text() == compiled_table.draw(rows, len([*compiled_table.list_rows()]))
+  assert compiled_table.PAGE.read_text() == compiled_table.draw(rows, [*compiled_table.list_rows()])
