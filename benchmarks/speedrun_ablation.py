@@ -2,7 +2,8 @@
 
     python benchmarks/speedrun_ablation.py               # every run that is missing, then the tables and the chart
     python benchmarks/speedrun_ablation.py --cells=1     # the next missing run alone, for a machine that is shared
-    python benchmarks/speedrun_ablation.py --cells=0     # the tables of what there is
+    python benchmarks/speedrun_ablation.py --cells=0     # the tables of what there is, and the chart
+    python benchmarks/speedrun_ablation.py --held=tokens --seeds=1
 
 A cell is one run: a variant, a seed, and tokens or time held equal. What is finished lies in --out, and the next call
 goes on behind it, the seeds one after the other. At equal tokens all variants take the speedrun's steps, and the losses
@@ -12,7 +13,6 @@ cell. (Processor time hardly changes on a busy machine; still, --retime on a qui
 """
 
 import argparse
-import math
 import pathlib
 import statistics
 import time
@@ -51,6 +51,8 @@ INGREDIENTS: dict[str, dict[str, Any]] = {
 # What the speedrun does without, put in.
 MORE: dict[str, dict[str, Any]] = {'value embeddings': {'model.value_embeddings': (1, 2)}}
 HELD = ('tokens', 'time')
+DOCS = pathlib.Path(__file__).parent.parent / 'docs'
+OUT, CHART = DOCS / 'reference' / 'speedrun_ablation.json', DOCS / 'images' / 'speedrun_ablation.png'
 
 
 class Cell(NamedTuple):
@@ -73,7 +75,8 @@ def main() -> None:
   parser.add_argument('--held', choices=HELD, nargs='*', default=list(HELD), help='the runs to do; all are told')
   parser.add_argument('--rounds', type=int, default=7, help='of timing')
   parser.add_argument('--retime', action='store_true', help='measure the steps anew; runs at equal time are done again')
-  parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('speedrun_ablation.json'))
+  parser.add_argument('--out', type=pathlib.Path, default=OUT)
+  parser.add_argument('--chart', type=pathlib.Path, default=CHART)
   options = parser.parse_args()
   done: dict[str, Any] = files.read_json(options.out) if options.out.exists() else {}
   made = variants(options.steps)
@@ -108,7 +111,7 @@ def run(cell: Cell, made: Mapping[str, ConfigDict], text: Text, done: dict[str, 
 
 
 def variants(steps: int = 0) -> dict[str, ConfigDict]:
-  """The speedrun; without each ingredient; none of them; each alone; what it does without, put in; and GPT-2 itself."""
+  """The speedrun; without each ingredient; none of them; GPT-2 itself; each alone; what it does without, put in."""
 
   def variant(*changes: Mapping[str, Any]) -> ConfigDict:
     config = config_files.load_config('configs/gpt2/speedrun.py')[1]
@@ -125,9 +128,9 @@ def variants(steps: int = 0) -> dict[str, ConfigDict]:
     'speedrun': variant(),
     **{f'without {name}': without(name) for name in every},
     'none of them': without(*every),
+    'GPT-2': gpt2,
     **{f'{name} alone': without(*[other for other in every if other != name]) for name in every},
     **{f'with {name}': variant(change) for name, change in MORE.items()},
-    'GPT-2': gpt2,
   }
 
 
@@ -155,37 +158,44 @@ def tell(held: str, made: Mapping[str, ConfigDict], done: Mapping[str, Any], opt
       continue
     of = 'none of them' if name.endswith(' alone') or name == 'GPT-2' else 'speedrun'
     change = difference(name, of, held, done, options.seeds)
-    spread = statistics.stdev(change) if len(change) > 1 else math.nan
-    shown = f'{statistics.mean(change):+9.4f}{spread:8.4f}' if change and name != of else ' ' * 17
+    spread = f'{statistics.stdev(change):8.4f}' if len(change) > 1 else ' ' * 8
+    shown = f'{statistics.mean(change):+9.4f}{spread}' if change and name != of else ' ' * 17
     cost = f"  a step {done['ratios'][name]:.2f} of the speedrun's" if 'ratios' in done else ''
     print(f'{name:<26}{statistics.mean(found):8.4f}{shown}{len(found):6}{cost}')
 
 
 def draw(made: Mapping[str, ConfigDict], done: Mapping[str, Any], options: Any) -> None:
-  """What the loss rises by without each ingredient, and what each alone takes from none of them."""
-  shown = [held for held in HELD if all(losses(name, held, done, options.seeds) for name in made)]
-  if not shown:
+  """What the loss rises by without each ingredient, and what each alone takes from none of them, as far as all ran."""
+  gains = {held: _gains(held, done, options.seeds) for held in HELD}
+  gains = {held: sides for held, sides in gains.items() if sides}
+  if not gains:
     return
-  path, names = options.out.with_suffix('.png'), list(INGREDIENTS)
-  rows = range(len(names))
-  with figures.figure(path, 1, len(shown), size=(6.4 * len(shown), 4.4), grid='x', sharey=True) as (_, (axes_row,)):
-    for held, axes in zip(shown, axes_row, strict=True):
-      gain = lambda first, second, held=held: difference(first, second, held, done, options.seeds)
-      sides = (
-        ('lost without it', figures.OURS, [gain(f'without {name}', 'speedrun') for name in names]),
-        ('won by it alone', figures.PALETTE[0], [gain('none of them', f'{name} alone') for name in names]),
-      )
-      for shift, (label, color, values) in zip((-0.2, 0.2), sides, strict=True):
+  path, names = options.chart, list(INGREDIENTS)
+  with figures.figure(path, 1, len(gains), size=(6.4 * len(gains), 4.4), grid='x', sharey=True) as (_, (axes_row,)):
+    for (held, sides), axes in zip(gains.items(), axes_row, strict=True):
+      thickness = 0.8 / len(sides)
+      for number, (label, (color, values)) in enumerate(sides.items()):
         means = [statistics.mean(each) for each in values]
         spread = [statistics.stdev(each) if len(each) > 1 else 0.0 for each in values]
-        places = [row + shift for row in rows]
-        axes.barh(places, means, 0.4, xerr=spread, color=color, label=label, error_kw={'lw': 1, 'ecolor': figures.INK})
-      axes.set_yticks(list(rows), names)
+        places = [row + thickness * (number - (len(sides) - 1) / 2) for row in range(len(names))]
+        style = {'color': color, 'label': label, 'error_kw': {'lw': 1, 'ecolor': figures.INK}}
+        axes.barh(places, means, thickness, xerr=spread if any(spread) else None, **style)
+      axes.set_yticks(range(len(names)), names)
       axes.axvline(0.0, color=figures.INK, linewidth=0.8)
       axes.set(xlabel='validation loss, nats a token', title=f'Equal {held}')
     axes_row[0].invert_yaxis()
     axes_row[-1].legend(loc='lower right')
   print(f'wrote {path}')
+
+
+def _gains(held: str, done: Mapping[str, Any], seeds: int) -> dict[str, tuple[str, list[list[float]]]]:
+  """Color and gains of each ingredient, of those of the two ways to see them for which every run is there."""
+  gain = lambda first, second: difference(first, second, held, done, seeds)
+  sides = {
+    'lost without it': (figures.OURS, [gain(f'without {name}', 'speedrun') for name in INGREDIENTS]),
+    'won by it alone': (figures.PALETTE[0], [gain('none of them', f'{name} alone') for name in INGREDIENTS]),
+  }
+  return {label: side for label, side in sides.items() if all(side[1])}
 
 
 if __name__ == '__main__':
