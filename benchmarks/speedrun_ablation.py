@@ -182,9 +182,13 @@ def draw(made: Mapping[str, ConfigDict], done: Mapping[str, Any], options: Any) 
         axes.barh(places, means, thickness, xerr=spread if any(spread) else None, **style)
       axes.set_yticks(range(len(names)), names)
       axes.axvline(0.0, color=figures.INK, linewidth=0.8)
-      axes.set(xlabel='validation loss, nats a token', title=f'Equal {held}')
+      axes.set(
+        xlabel='validation loss, nats a token',
+        title=f'Equal {held}' if len(sides) > 1 else f'Equal {held}: {next(iter(sides))}',
+      )
     axes_row[0].invert_yaxis()
-    axes_row[-1].legend(loc='lower right')
+    if any(len(sides) > 1 for sides in gains.values()):
+      axes_row[-1].legend(loc='best')
   print(f'wrote {path}')
 
 
