@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mlsd_jax.encoder.encoder import Encoder
 from mlsd_jax.encoder.examples import Pair, Ranked
@@ -78,8 +78,7 @@ def make_pairs(
   rng = random.Random(config.seed)
   rows = list(range(store.num_chunks))
   rng.shuffle(rows)
-  made = (_example(store, row, config, rng, write) for row in rows)
-  examples = list(itertools.islice((each for each in made if each is not None), config.number))
+  examples = list(itertools.islice(_examples(store, rows, config, rng, write), config.number))
   if not examples:
     raise UserError(f'the corpus gives no pairs: no passage of {config.min_words} words has a title of its own')
   negatives = _negatives(store, encoder, examples, config, rng)
@@ -93,6 +92,19 @@ def make_pairs(
 def ranked(pairs: Sequence[Pair]) -> list[Ranked]:
   """The same for a cross-encoder: the right passage is worth 1, the others nothing."""
   return [Ranked(pair.query, (pair.passage, *pair.negatives), (1.0, *[0.0] * len(pair.negatives))) for pair in pairs]
+
+
+def _examples(
+  store: Store, rows: Sequence[int], config: PairConfig, rng: random.Random, write: Callable[[str], str] | None
+) -> Iterator[_Example]:
+  """Of rows, in their order.
+
+  As many as are wanted are read at a time, page after page: to read a chunk is to read the Markdown of its page, and
+  that of few pages is remembered. What a language model writes is not written in advance.
+  """
+  for block in itertools.batched(rows, 1 if write else config.number):
+    found = {row: _example(store, row, config, rng, write) for row in sorted(block)}
+    yield from (each for row in block if (each := found[row]) is not None)
 
 
 def _example(
