@@ -114,8 +114,14 @@ def _find(run: contract.Run, name: str, solution: str) -> tuple[pathlib.Path, li
   if where.is_dir():
     if not solution:
       there = contest_folder.problems_of(where)
-      several = f'{where} has the problems {", ".join(there)}; name one, --problem={where / there[0]}' if there else ''
-      raise UserError(several or f'{where} is a folder of samples, and needs --solution=FILE too')
+      if there:
+        raise UserError(f'{where} has the problems {", ".join(there)}; name one, --problem={where / there[0]}')
+      below = [
+        each / name for each in sorted(where.iterdir()) if each.is_dir() for name in contest_folder.problems_of(each)
+      ]
+      if below:
+        raise UserError(f'{where} is no problem; name one below it, --problem={below[0]}')
+      raise UserError(f'{where} is a folder of samples, and needs --solution=FILE too')
     return pathlib.Path(solution), contest_folder.cases_for(where, pathlib.Path(solution))
   laid_out = contest_folder.find(name, folder_of(run))
   if laid_out is None:

@@ -115,7 +115,7 @@ def fill(folder: pathlib.Path, problem: Mapping[str, Any]) -> tuple[str, list[pa
 def _letter(folder: pathlib.Path, problem: Mapping[str, Any]) -> str:
   """From the name ('C1. Sums'), the page's address (.../problem/C1), or the first letter that is free."""
   for text, pattern in (
-    (problem.get('name', ''), r'\s*([A-Z]\d?)\s*[.):-]'),
+    (problem.get('name', ''), r'\s*([A-Z]\d?)(?:\s*[.):](?:\s|$)|\s+[-\u2013]\s)'),  # and not X-Ray or E.T.
     (problem.get('url', ''), r'.*/(?:problem/|\w+_)([A-Za-z]\d?)/?(?:\?.*)?$'),
   ):
     match = re.match(pattern, str(text))
@@ -198,7 +198,7 @@ def find(name: str, folder: pathlib.Path) -> tuple[list[pathlib.Path], list[Case
     None where no such problem is laid out.
 
   Raises:
-    UserError: its samples are still empty.
+    UserError: its samples are still empty, or there are none beside its program.
   """
   given = pathlib.Path(name)
   for path in (given, folder / given):
@@ -212,6 +212,9 @@ def find(name: str, folder: pathlib.Path) -> tuple[list[pathlib.Path], list[Case
         of_it = [each for each in sorted(path.parent.glob(f'{stem}.*')) if language_of(each)]
         written = [each for each in of_it if not _is_untouched(each)]  # who writes C++ leaves the .py that was laid out
         return [path] if path in of_it else written or of_it, own_cases(path.parent, stem)
+    lone = next((each for stem in stems for each in sorted(path.parent.glob(f'{stem}.*')) if language_of(each)), None)
+    if lone is not None:
+      raise UserError(f'{lone} has no samples: put {lone.stem}.in and {lone.stem}.out beside it')
   return None
 
 

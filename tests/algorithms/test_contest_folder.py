@@ -34,6 +34,10 @@ def test_a_program_is_judged_on_its_own_samples(folder):
     assert ([each.name for each in programs], names(cases)) == (found, ['A', 'A2'])
   assert contest_folder.find('9999/C', folder) is None
   assert contest_folder.find('9999/C.py', folder) is None
+  (folder / '9999' / 'D.py').touch()
+  for name in ('9999/D', '9999/d', '9999/D.py'):
+    with pytest.raises(UserError, match=r'D\.py has no samples: put D\.in and D\.out beside it'):
+      contest_folder.find(name, folder)
   with pytest.raises(UserError, match=r'has samples of A, B; name one of them: --problem=.*9999/A'):
     contest_folder.cases_for(folder / '9999', pathlib.Path('mine.py'))
   (folder / '9999' / 'B.in').write_text('')
@@ -49,12 +53,14 @@ def test_files_of_cph_fill_samples(folder):
     {'name': 'Sums', 'url': 'https://x.org/contest/9/problem/D', 'tests': [{'input': 'd', 'output': 'd'}]},
     {'name': 'Sums', 'url': 'https://x.org/contests/abc/tasks/abc_e', 'tests': [{'input': 'e', 'output': 'e'}]},
     {'name': 'A. Old', 'tests': [{'input': 'new', 'output': 'new'}]},
+    {'name': 'G - Not', 'tests': []},
     {'name': 'No letter', 'tests': []},
+    {'name': 'X-Ray Vision', 'tests': [{'input': 'x', 'output': 'x'}]},
   ]
   for number, problem in enumerate(problems):
     (folder / f'{number}.prob').write_text(json.dumps(problem))
   found = [contest_folder.fill(folder / '9999', each)[0] for each in contest_folder.read_problems(folder)]
-  assert found == ['C1', 'D', 'E', 'A', 'C']
+  assert found == ['C1', 'D', 'E', 'A', 'G', 'C', 'C']  # C has no sample yet
   _, cases = contest_folder.find('9999/C1', folder)
   assert [Case.read(case.input) for case in cases] == [b'1\n', b'2\n']
   assert (folder / '9999' / 'A.in').read_text() == '1'
