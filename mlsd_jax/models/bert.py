@@ -29,6 +29,8 @@ POOLINGS = ('mean', 'cls')
 
 
 class Block(nnx.Module):
+  """Attention over all tokens, then an MLP; a norm behind each residual sum, where GPT-2 has it before (gpt.py)."""
+
   def __init__(self, config: BertConfig, rngs: nnx.Rngs):
     width, heads = config.embed_dim, (config.num_heads, config.head_dim)
     self.qkv = layers.Linear(width, (3, *heads), rngs=rngs)
@@ -42,7 +44,10 @@ class Block(nnx.Module):
   def __call__(self, x_BTD, mask_BTS, key=None):
     keys = (None, None, None) if key is None else jax.random.split(key, 3)
     with jax.named_scope('attention'):
+      # The product adds up in the wider dtype; queries, keys and values go back to the kernels', as attention's own
+      # products take most of the time of long texts.
       q_BTHK, k_BSHK, v_BSHK = jnp.unstack(self.qkv(x_BTD).astype(self.qkv.kernel.dtype), axis=2)
+      # No causal mask: a token may read what follows, which is why an encoder cannot generate. Padding alone is hidden.
       y_BTHK = attention.attend(q_BTHK, k_BSHK, v_BSHK, mask_BTS=mask_BTS, dropout_rate=self.dropout, key=keys[0])
       x_BTD = self.norm_1(x_BTD + layers.dropout(self.out(y_BTHK), self.dropout, keys[1]))
     with jax.named_scope('mlp'):
@@ -83,7 +88,7 @@ class Bert(nnx.Module):
   def hidden(self, tokens_BT, mask_BT, types_BT=None, key=None):
     length, config = tokens_BT.shape[1], self.config
     first = config.first_position
-    if length > config.context_length:
+    if length > config.context_length:  # there is no vector for a position that was never trained
       raise ValueError(f'a sequence of {length} tokens is longer than the {config.context_length} positions')
     keys = [None] * (config.num_layers + 1) if key is None else jax.random.split(key, config.num_layers + 1)
     # Scopes are named as the parameters are, so that a profile or a graph shows an operation where its weights lie.
@@ -167,6 +172,7 @@ def masked_logits(
   """Logits [B, M, V] of the tokens at `positions_BM`; requires the head 'mlm'. Only those positions are projected."""
   module = adapter.bind(_module_of(config), config, params)
   hidden_BTD = module.hidden(tokens_BT, mask_BT, key=key)
+  # A seventh of the tokens is masked: a product with the whole vocabulary for the others would be thrown away.
   chosen_BMD = jnp.take_along_axis(hidden_BTD, positions_BM[..., None], axis=1)
   logits = module.mlm(chosen_BMD.reshape(-1, config.embed_dim), module.token_embedding[...])
   return logits.reshape(*positions_BM.shape, config.vocab_size)
