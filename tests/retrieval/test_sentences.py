@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mlsd_jax.retrieval.page import MARKDOWN, PLAIN, Page
 from mlsd_jax.retrieval.questions import Kind, Question
-from mlsd_jax.retrieval.sentence_scores import Reader, needed, top_order
+from mlsd_jax.retrieval.sentence_scores import _NEAR, Reader, _near, needed, top_order
 from mlsd_jax.retrieval.sentences import cut_sentences
 
 
@@ -131,3 +131,20 @@ def test_rare_words_weigh_more(reader):
   weights = reader.weights('nothing is said of Lyon')
   assert weights['lyon'] > weights['noth']
   assert list(reader.weights('what did who do')) != []  # of function words alone, they count
+
+
+places = st.sets(st.integers(0, 40), min_size=1)
+
+
+@given(places, places)
+def test_places_as_bits_tell_who_is_near(a, b):
+  bits = lambda own: sum(1 << place for place in own)
+  assert _near(bits(a), bits(b)) == any(0 < abs(x - y) <= _NEAR for x in a for y in b)
+
+
+def test_what_is_remembered_is_little_for_the_collector_of_cycles(reader):
+  """A container for each term would be the most of what Python goes through again and again."""
+  sentences = reader.read(0).sentences
+  assert sentences
+  assert all(type(held) in (int, str, bool) for each in sentences for held in (*each.terms, *each.terms.values()))
+  assert not any(hasattr(each, '__dict__') for each in sentences)
