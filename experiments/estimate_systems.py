@@ -74,7 +74,7 @@ def encoder_plan(run: contract.Run) -> training.Plan:
     length=length,
     batch_size=texts,
     steps=train.steps,
-    accumulation=train.accumulation * parts,
+    accumulation=max(train.accumulation, 1) * parts,
     mesh=train.mesh.to_dict(),
     dtype=train.dtype,
     optimizer=train.optimizer.name,

@@ -77,7 +77,7 @@ def turn_kernels(params: Any) -> Any:
 
 def count_inputs(path: tuple[Any, ...], leaf: Any) -> int | None:
   """Inputs of a linear layer's kernel among a decoder's parameters; None for what is none."""
-  *_, name, last = ('', *(str(part.key) for part in path))
+  *_, name, last = ('', *(str(getattr(part, 'key', '')) for part in path))
   if last != 'kernel':
     return None
   # Heads and head_dim back to the model's width; all others have one axis of inputs.

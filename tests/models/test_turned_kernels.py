@@ -61,3 +61,8 @@ def test_a_look_inside_needs_no_other_kernels():
   params = gpt.init(jax.random.key(0), CONFIGS[0])
   maps = [attention_maps(tree, jnp.arange(10).reshape(2, 5), CONFIGS[0]) for tree in (params, turn_kernels(params))]
   np.testing.assert_allclose(*maps, rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_turned_already_stays():
+  turned = turn_kernels(gpt.init(jax.random.key(0), CONFIGS[0]))
+  assert jax.tree.structure(turn_kernels(turned)) == jax.tree.structure(turned)
