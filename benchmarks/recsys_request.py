@@ -10,6 +10,7 @@ Beside the time by the clock stands processor time, which what else runs on the 
 """
 
 import argparse
+import dataclasses
 import functools
 import os
 import pathlib
@@ -65,11 +66,8 @@ def main() -> None:
 def save(data: Dataset, root: pathlib.Path, config: ConfigDict) -> None:
   cut = weeks.list_cuts(data, 1)[0]
   taken, histories = snapshot.take(data, cut), Histories.from_events(data.before(cut), data.num_users)
-  saved_state.save(
-    made.make_state(data, taken, histories, made.make_retriever(data, histories, cut, config), config),
-    root,
-    {'data': data.name},
-  )
+  state = made.make_state(data, taken, histories, made.make_retriever(data, histories, cut, config), config)
+  saved_state.save(dataclasses.replace(state, purchases=data), root, {'data': data.name})
 
 
 def measure(state: serving.State, requests: int) -> None:

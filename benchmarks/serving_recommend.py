@@ -30,21 +30,30 @@ def main() -> None:
   parser.add_argument('--state', type=pathlib.Path, help='a saved state; otherwise one of untrained models is made')
   parser.add_argument('--clients', type=int, nargs='+', default=[1, 4, 16, 64])
   parser.add_argument('--seconds', type=float, default=8.0, help='of each number of clients')
+  parser.add_argument('--threads', type=int, nargs='+', default=[1, 2], help='batches that are computed side by side')
   parser.add_argument('--serve', type=int, help=argparse.SUPPRESS)
   options = parser.parse_args()
   if options.serve:
-    serve(options.state, options.serve)
+    serve(options.state, options.serve, options.threads[0])
     return
-  with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as held:
+  with tempfile.TemporaryDirectory() as folder:
     state = options.state or make(pathlib.Path(folder, 'state'))
+    for threads in options.threads:
+      measure(state, threads, options)
+
+
+def measure(state: pathlib.Path, threads: int, options: argparse.Namespace) -> None:
+  """Prints a row for each number of clients."""
+  with contextlib.ExitStack() as held:
     with socket.socket() as probe:
       probe.bind(('127.0.0.1', 0))
       port = probe.getsockname()[1]
     command = [sys.executable, '-m', 'benchmarks.serving_recommend', f'--state={state}', f'--serve={port}']
-    server = subprocess.Popen(command)
+    command.append(f'--threads={threads}')
+    server = subprocess.Popen(command, env=os.environ | {'OPENBLAS_NUM_THREADS': '1'})  # as experiments.serve has it
     held.callback(lambda: (server.kill(), server.wait()))
     users = asyncio.run(wait_for_users(port, server))
-    print(f'{len(users):,} users asked for, {len(os.sched_getaffinity(0))} cores')
+    print(f'{len(users):,} users asked for, {len(os.sched_getaffinity(0))} cores, batches in {threads} threads')
     print(
       f'{"clients":>7}{"requests/s":>12}{"p50 ms":>9}{"p99 ms":>9}{"server: processor ms a request":>32}{"client":>9}'
     )
@@ -70,7 +79,7 @@ def make(root: pathlib.Path) -> pathlib.Path:
   return root
 
 
-def serve(root: pathlib.Path, port: int) -> None:
+def serve(root: pathlib.Path, port: int, threads: int) -> None:
   import uvicorn
 
   from mlsd_jax.recsys import saved_state
@@ -81,7 +90,8 @@ def serve(root: pathlib.Path, port: int) -> None:
   state = saved_state.load(root)
   with tempfile.TemporaryDirectory() as folder:
     shop, answers = Shop(state, pathlib.Path(folder)), AnswerLog(pathlib.Path(folder, 'answers'))
-    services = Services(recommenders={'shop': RecommendService('shop', state, shop=shop, answers=answers)})
+    service = RecommendService('shop', state, shop=shop, answers=answers, threads=threads)
+    services = Services(recommenders={'shop': service})
     uvicorn.run(create_app(services, Limits()), port=port, log_level='error')
 
 

@@ -21,11 +21,11 @@ class _Waiting:
 
 
 class Batcher:
-  """Collects items, and hands them to `compute` in one thread.
+  """Collects items, and hands them to `compute` in a thread, or in several.
 
-  A batch is begun when the one before is done and either `budget` is reached or its first item has waited `wait`
-  seconds. Where nothing else waits, an item waits for no other: a lone request is as fast as without batching. Clients
-  take turns, so that one with many requests does not keep the others waiting.
+  A batch is begun when a thread is free and either `budget` is reached or its first item has waited `wait` seconds.
+  Where nothing else waits, an item waits for no other: a lone request is as fast as without batching. Clients take
+  turns, so that one with many requests does not keep the others waiting.
 
   Attributes:
     on_batch: is told the items and the seconds of each batch.
@@ -40,15 +40,21 @@ class Batcher:
     budget: int = 16_384,
     wait: float = 0.002,
     max_waiting: int = 256,
+    threads: int = 1,
     on_batch: Callable[[int, float], None] = lambda items, seconds: None,
   ):
-    """`compute` takes items and gives as many results; `cost` says what an item counts against the budget (tokens)."""
+    """`compute` takes items and gives as many results; `cost` says what an item counts against the budget (tokens).
+
+    Args:
+      threads: batches that are computed side by side; more than one only for a `compute` that any thread may call.
+    """
     self.name, self._compute, self._cost = name, compute, cost
     self._budget, self._wait, self._max_waiting, self.on_batch = budget, wait, max_waiting, on_batch
     self._queues: dict[str, list[_Waiting]] = {}
     self._came = asyncio.Event()
     self._worker: asyncio.Task[None] | None = None
-    self._thread = ThreadPoolExecutor(1, f'batches of {name}')
+    self._threads, self._free = ThreadPoolExecutor(threads, f'batches of {name}'), asyncio.Semaphore(threads)
+    self._computing: set[asyncio.Task[None]] = set()
 
   @property
   def waiting(self) -> int:
@@ -78,9 +84,9 @@ class Batcher:
         queue.remove(request)
 
   async def _run(self) -> None:
-    loop = asyncio.get_running_loop()
     while True:
       await self._came.wait()
+      await self._free.acquire()
       busy = self.waiting > 1
       if busy and self._total() < self._budget:
         await asyncio.sleep(self._wait)
@@ -88,21 +94,29 @@ class Batcher:
       if not self.waiting:
         self._came.clear()
       if not batch:
+        self._free.release()
         continue
-      items = [item for request in batch for item in request.items]
-      began = time.perf_counter()
-      try:
-        results = list(await loop.run_in_executor(self._thread, self._compute, items))
-      except Exception as error:
-        for request in batch:
-          if not request.answer.done():
-            request.answer.set_exception(error)
-        continue
-      self.on_batch(len(items), time.perf_counter() - began)
+      task = asyncio.create_task(self._answer(batch))
+      self._computing.add(task)  # nothing else holds it
+      task.add_done_callback(self._computing.discard)
+
+  async def _answer(self, batch: list[_Waiting]) -> None:
+    items = [item for request in batch for item in request.items]
+    began = time.perf_counter()
+    try:
+      results = list(await asyncio.get_running_loop().run_in_executor(self._threads, self._compute, items))
+    except Exception as error:
       for request in batch:
-        mine, results = results[: len(request.items)], results[len(request.items) :]
         if not request.answer.done():
-          request.answer.set_result(mine)
+          request.answer.set_exception(error)
+      return
+    finally:
+      self._free.release()
+    self.on_batch(len(items), time.perf_counter() - began)
+    for request in batch:
+      mine, results = results[: len(request.items)], results[len(request.items) :]
+      if not request.answer.done():
+        request.answer.set_result(mine)
 
   def _total(self) -> int:
     return sum(request.cost for queue in self._queues.values() for request in queue)
@@ -133,4 +147,6 @@ class Batcher:
     """Stops; what waits is given up."""
     if self._worker is not None:
       self._worker.cancel()
-    self._thread.shutdown(wait=False, cancel_futures=True)
+    for task in self._computing:
+      task.cancel()
+    self._threads.shutdown(wait=False, cancel_futures=True)

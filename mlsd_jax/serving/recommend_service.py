@@ -18,6 +18,8 @@ from mlsd_jax.serving.rules import Rules
 from mlsd_jax.serving.shop import Shop
 from mlsd_jax.serving.showing import Made, Wanted, describe, show
 
+_THREADS = 2  # batches that go through the funnel side by side: numpy lets others run while it works on an array
+
 
 class RecommendService:
   """What to show a user next.
@@ -39,6 +41,7 @@ class RecommendService:
     rules: Rules | None = None,
     answers: AnswerLog | None = None,
     max_waiting: int = 256,
+    threads: int = _THREADS,
     on_batch: Callable[[int, float], None] = lambda items, seconds: None,
   ):
     self.name, self.shop, self._built = name, shop, View.of(state)
@@ -46,7 +49,9 @@ class RecommendService:
     self.monitor: Monitor | None = None
     self._rng = np.random.default_rng()
     # Some 64 users are looked up and ranked in little more time than one.
-    self._batches = Batcher(name, self._compute, lambda _: 1, budget=64, max_waiting=max_waiting, on_batch=on_batch)
+    self._batches = Batcher(
+      name, self._compute, lambda _: 1, budget=64, max_waiting=max_waiting, threads=threads, on_batch=on_batch
+    )
 
   @property
   def batchers(self) -> tuple[Batcher, ...]:

@@ -194,3 +194,23 @@ def test_a_training_starts_anew_with_huge_pages_once(monkeypatch, tmp_path, argv
   enabled.write_text('always madvise [never]\n')
   process.use_huge_pages()
   assert len(started) <= 1
+
+
+@pytest.mark.parametrize(
+  ('argv', 'given', 'expected'),
+  [
+    (['-m', 'experiments.serve', '--config.port=0'], None, '1'),
+    (['-m', 'experiments.serve', '--workdir=prepared'], None, '1'),
+    (['-m', 'experiments.serve'], '4', '4'),
+    (['-m', 'experiments.serve', '--mode=prepare'], None, None),  # its children train
+    (['-m', 'experiments.serve', '--mode', 'prepare'], None, None),
+    (['-m', 'experiments.recsys'], None, None),
+  ],
+)
+def test_a_server_makes_each_product_in_one_thread(monkeypatch, argv, given, expected):
+  monkeypatch.setattr(sys, 'orig_argv', ['python', *argv])
+  monkeypatch.delenv('OPENBLAS_NUM_THREADS', raising=False)
+  if given:
+    monkeypatch.setenv('OPENBLAS_NUM_THREADS', given)
+  process.keep_products_in_their_thread()
+  assert os.environ.get('OPENBLAS_NUM_THREADS') == expected

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import threading
 
 import numpy as np
 import pytest
@@ -108,6 +109,29 @@ def test_a_batch_that_fails_is_told_to_those_in_it_and_the_next_one_works():
     await batcher.close()
 
   asyncio.run(ask())
+
+
+def test_as_many_batches_as_there_are_threads_are_computed_side_by_side():
+  together, running, most, lock = threading.Barrier(2), 0, 0, threading.Lock()
+
+  def compute(items):
+    nonlocal running, most
+    with lock:
+      running += 1
+      most = max(most, running)
+    together.wait(60)  # passes only where two are here at once
+    with lock:
+      running -= 1
+    return [item * 2 for item in items]
+
+  async def ask():
+    batcher = Batcher('b', compute, lambda item: 1, budget=2, threads=2)
+    results = await asyncio.gather(*(batcher([i, -i]) for i in range(6)))
+    await batcher.close()
+    return results
+
+  assert asyncio.run(ask()) == [[2 * i, -2 * i] for i in range(6)]
+  assert most == 2
 
 
 def test_more_requests_than_may_wait_are_refused():
