@@ -209,8 +209,8 @@ def test_a_training_starts_anew_with_huge_pages_once(monkeypatch, tmp_path, argv
 )
 def test_a_server_makes_each_product_in_one_thread(monkeypatch, argv, given, expected):
   monkeypatch.setattr(sys, 'orig_argv', ['python', *argv])
-  monkeypatch.delenv('OPENBLAS_NUM_THREADS', raising=False)
-  if given:
-    monkeypatch.setenv('OPENBLAS_NUM_THREADS', given)
+  monkeypatch.setenv('OPENBLAS_NUM_THREADS', given or '')  # so that it is as it was afterwards
+  if given is None:
+    monkeypatch.delenv('OPENBLAS_NUM_THREADS')
   process.keep_products_in_their_thread()
   assert os.environ.get('OPENBLAS_NUM_THREADS') == expected
