@@ -178,6 +178,8 @@ class Side:
       connection.request('POST', '/v1/completions', json.dumps(body), {'Content-Type': 'application/json'})
       answer = connection.getresponse()
       data = answer.read()
+    if answer.status == 503:
+      raise ConnectionError('it is not ready')
     if answer.status != 200:
       raise RuntimeError(f'it answered {answer.status}: {data.decode()[:300]}')
     return json.loads(data), time.perf_counter() - began
