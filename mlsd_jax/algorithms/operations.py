@@ -95,9 +95,10 @@ def _load(path: pathlib.Path) -> types.ModuleType:
   for name in _MODULES:
     setattr(module, name, importlib.import_module(name))
   for name in _IMPORTED:
-    given = vars(importlib.import_module(name))
-    public = given.get('__all__') or [each for each in given if not each.startswith('_')]
-    vars(module).update({each: given[each] for each in public if each not in _MODULES})
+    given = importlib.import_module(name)
+    public = getattr(given, '__all__', None) or [each for each in vars(given) if not each.startswith('_')]
+    # By getattr: typing of Python 3.13 makes some of its names when they are asked for.
+    vars(module).update({each: getattr(given, each) for each in public if each not in _MODULES})
   if b'Sorted' in path.read_bytes():
     with contextlib.suppress(ImportError):
       sorted_ = importlib.import_module('sortedcontainers')

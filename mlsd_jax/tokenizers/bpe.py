@@ -9,6 +9,7 @@ import hashlib
 import heapq
 import itertools
 import json
+import threading
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -23,6 +24,7 @@ from mlsd_jax.tokenizers.special import NORMALIZED, allowed_in, split_at
 
 BYTES = bytes(range(256))
 _LONG = 200  # bytes; a longer piece is merged with a heap
+_making = threading.Lock()
 
 
 class BPETokenizer(base.Tokenizer):
@@ -161,6 +163,13 @@ class BPETokenizer(base.Tokenizer):
 
   @functools.cached_property
   def _encoding(self) -> Any:
+    """What `_make_encoding` gives, the same one for all threads: cached_property alone would let each make its own."""
+    with _making:
+      if '_encoding' not in self.__dict__:
+        self.__dict__['_encoding'] = self._make_encoding()
+      return self.__dict__['_encoding']
+
+  def _make_encoding(self) -> Any:
     """tiktoken's core with these ranks; None where it cannot do what the readable path does.
 
     That is where its regular expressions do not know something in the pattern, and where ranks do not tell the merges:

@@ -75,7 +75,8 @@ def test_what_the_run_was_made_with_may_be_repeated_but_not_changed(name, mode, 
   pathlib.Path('w').mkdir()
   pathlib.Path('w', 'config.json').write_text(json.dumps(CONFIGS[name]))
   for key, value in one_of_each_section(name, lambda key: modes.covers(part.kept, key)):
-    other = value + 1 if isinstance(value, int | float) else f'{value}x'
+    number = value + 1 if isinstance(value, int | float) else f'{value}x'
+    other = not value if isinstance(value, bool) else number
     code, _, err = call(name, f'--mode={mode}', '--workdir=w', f'--config.{key}={other}')
     assert (code, err.count('\n')) == (2, 1), key
     assert f'--config.{key} cannot be changed in --mode={mode}' in err

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -126,6 +127,22 @@ def test_no_text_waits_for_it(monkeypatch):
   assert len(made) == 1
   assert isinstance(fast._encoders[tokenizer._encoding], Slow)
   assert [ids.tolist() for ids in (*found, tokenizer.encode(PROSE))] == [expected] * 41
+
+
+def test_threads_that_encode_first_share_one_core(monkeypatch):
+  make, made = BPETokenizer._make_encoding, []
+
+  def slowly(tokenizer):
+    made.append(threading.current_thread())
+    time.sleep(0.1)  # for the others to come
+    return make(tokenizer)
+
+  monkeypatch.setattr(BPETokenizer, '_make_encoding', slowly)
+  tokenizer = BPETokenizer.train([PROSE * 20], 400, pattern='gpt4', special_tokens=())
+  with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    found = list(pool.map(lambda _: tokenizer._encoding, range(8)))
+  assert len(made) == 1
+  assert all(each is found[0] for each in found)
 
 
 def test_a_pattern_that_it_does_not_know_is_left_to_tiktoken(monkeypatch):
