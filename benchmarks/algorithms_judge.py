@@ -85,8 +85,9 @@ def spread():
       clock, processor = [], []
       for _ in range(REPEATS):
         began = time.perf_counter()
-        processor.append(1000 * pool.run(process).cpu)
+        (outcome,) = pool.run(process)
         clock.append(1000 * (time.perf_counter() - began))
+        processor.append(1000 * outcome.cpu)
       for each in busy:
         each.kill()
         each.wait()
