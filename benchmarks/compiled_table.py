@@ -29,6 +29,7 @@ from mlsd_jax.training import compiler_flags
 PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'reference' / 'compiled.md'
 ROWS = PAGE.with_suffix('.json')
 _GIB = 2**30
+_WIDTH = 160  # of a line of the page
 _SHORT = {
   'none of a MiB or more': '',
   ' in a loop': '\\*',
@@ -124,7 +125,10 @@ def draw(rows: Sequence[Entry], wanted: Sequence[Row]) -> str:
   for section, entries in _sections(rows).items():
     lines += [f'## {section}', '', '| row | program | mesh | GiB | exchanges |', '| --- | --- | --- | --- | --- |']
     for name, programs in itertools.groupby(entries, lambda each: each['row']):
-      lines += [_line(name if place == 0 else '', each) for place, each in enumerate(programs)]
+      first, *others = programs
+      whole = _line(name, first)
+      lines += [whole] if len(whole) <= _WIDTH else [f'| {name} | | | | |', _line('', first)]
+      lines += [_line('', each) for each in others]
     lines.append('')
   if missing:
     lines += ['## Not compiled yet', '']

@@ -138,20 +138,25 @@ def _measured_before_or_now(name: str, candidates: tuple[int, ...], measure, of:
 
 def _read_run(path: pathlib.Path | None, name: str, of: dict[str, Any]) -> int | None:
   """What a run began with; None where it has not chosen yet."""
-  if path is None or not path.exists():
-    return None
-  chosen = json_files.read_json(path).get('choices')
-  entries = [each for each in chosen if isinstance(each, dict)] if isinstance(chosen, list) else []
-  for each in entries:
-    if each.get('name') == name and each.get('of') == of and isinstance(each.get('chosen'), int):
-      return each['chosen']
-  return None
+  kept = [] if path is None else _read_choices(path)
+  return next((each['chosen'] for each in kept if (each['name'], each['of']) == (name, of)), None)
+
+
+def _read_choices(path: pathlib.Path) -> list[dict[str, Any]]:
+  if not path.exists():
+    return []
+  kept = json_files.read_json(path).get('choices')
+  if not isinstance(kept, list) or not all(
+    isinstance(each, dict) and {'name', 'of', 'chosen'} <= {*each} for each in kept
+  ):
+    raise UserError(f'{path} holds no choices of a run; put it back, or remove it to have them made anew')
+  return kept
 
 
 def _write_run(path: pathlib.Path | None, name: str, of: dict[str, Any], chosen: int) -> None:
   if path is None:
     return
-  earlier = json_files.read_json(path)['choices'] if path.exists() else []
+  earlier = _read_choices(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   json_files.write_json(path, {'choices': [*earlier, {'name': name, 'of': of, 'chosen': chosen}]})
 

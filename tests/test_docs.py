@@ -107,7 +107,7 @@ def test_pages_keep_to_their_size():
   assert max(map(len, lines)) <= 120
   too_long = [
     f'{page.name}, line {number}' for page in PAGES for number, line in enumerate(page.read_text().splitlines(), 1)
-    if len(line) > (220 if line.startswith('|') else 160)  # a row of a table cannot be wrapped
+    if len(line) > 160
   ]  # fmt: skip
   assert not too_long
   recommender = [DOCS / shelf / 'recsys.md' for shelf in ('tutorials', 'explanation')]
