@@ -14,7 +14,7 @@ def get_config():
   config.kind = 'contrastive'
   config.pairs.number = 6300
   config.pairs.negatives = 1
-  config.train.steps = 125  # each pair once: after that an encoder learns its corpus by heart
+  config.train.steps = 125  # each pair once
   config.train.batch_size = 48
   config.train.accumulation = 1  # every passage of the batch is a negative of every query
   config.train.dtype = 'bfloat16'
