@@ -11,6 +11,7 @@ from configs.encoder._base import base
 
 def get_config():
   config = base()
+  config.data.held_back = True
   config.kind = 'contrastive'
   config.pairs.number = 6300
   config.pairs.negatives = 1

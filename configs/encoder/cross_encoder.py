@@ -13,4 +13,6 @@ from configs.encoder._base import base
 
 
 def get_config():
-  return base()
+  config = base()
+  config.data.held_back = True
+  return config

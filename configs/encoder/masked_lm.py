@@ -10,6 +10,7 @@ from configs.encoder._base import base
 
 def get_config():
   config = base()
+  config.data.held_back = True
   config.kind = 'masked_lm'
   config.train.optimizer.learning_rate = 5e-5
   return config

@@ -9,6 +9,7 @@ from configs.encoder._base import base
 
 def get_config():
   config = base()
+  config.data.held_back = True
   config.pairs.number = 2000
   config.train.update(steps=100, log_every=10)
   config.train.optimizer.warmup_steps = 20
