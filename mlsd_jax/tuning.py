@@ -146,9 +146,8 @@ def _read_choices(path: pathlib.Path) -> list[dict[str, Any]]:
   if not path.exists():
     return []
   kept = json_files.read_json(path).get('choices')
-  if not isinstance(kept, list) or not all(
-    isinstance(each, dict) and {'name', 'of', 'chosen'} <= {*each} for each in kept
-  ):
+  is_choice = lambda each: isinstance(each, dict) and {'name', 'of'} <= {*each} and type(each.get('chosen')) is int
+  if not isinstance(kept, list) or not all(map(is_choice, kept)):
     raise UserError(f'{path} holds no choices of a run; put it back, or remove it to have them made anew')
   return kept
 
