@@ -43,7 +43,8 @@ def run(
   """Makes every part of `names` once; those of a worker that died are made by another.
 
   A worker has one part at a time, so that a death costs one part at most. A worker that cannot be placed (its machine
-  is gone, and the others are full) holds up nothing: parts go to those that are there.
+  is gone, and the others are full) holds up nothing: parts go to those that are there, also to one that had run out of
+  parts when another's worker died.
 
   Args:
     on_part: called as each is made, in any order.
@@ -57,6 +58,7 @@ def run(
   """
   waiting = collections.deque(names)
   running: dict[concurrent.futures.Future[Any], tuple[Slot, str | None]] = {}
+  idle: list[Slot] = []  # their workers keep what they reserved, so that one that died may find no room
   losses: collections.Counter[str] = collections.Counter()
   began, started, in_a_row = time.monotonic(), False, 0
   try:
@@ -90,9 +92,10 @@ def run(
         started, in_a_row = True, 0
         if name is not None:
           on_part(name, note)
-        if waiting:
-          name = waiting.popleft()
-          running[slot.make(name, tasks[name])] = (slot, name)
+        idle.append(slot)
+      while waiting and idle:
+        slot, name = idle.pop(), waiting.popleft()
+        running[slot.make(name, tasks[name])] = (slot, name)
   finally:
     for slot in slots:
       slot.stop()
