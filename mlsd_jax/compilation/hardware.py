@@ -86,6 +86,8 @@ GPUS = {
 }
 # High-bandwidth memory of a chip in GiB, from Google's system architecture pages (cloud.google.com/tpu/docs).
 TPUS = {'v4': 32.0, 'v5e': 16.0, 'v5p': 95.0, 'v6e': 32.0}
+# A chip of a v4 is one device, its two cores together, as a machine has it; libtpu would describe two.
+_TPU_OPTIONS = {'v4': {'chip_config_name': 'megacore'}}
 NAMES = (
   f'N x {", ".join(GPUS)} (8xh100, 64xh200: hosts of {GPUS_A_HOST}), or a TPU topology of '
   f'{", ".join(TPUS)} (v5e:4x4, v5p:2x2x2)'
@@ -167,7 +169,7 @@ def _open_tpu(name: str, topology: str, chip: str, program: str) -> Hardware:
       f"uv run --with 'jax[tpu]' {program} --mode=compile --hardware={name}"
     ) from error
   try:
-    devices = topologies.get_topology_desc(platform='tpu', topology_name=topology).devices
+    devices = topologies.get_topology_desc(platform='tpu', topology_name=topology, **_TPU_OPTIONS.get(chip, {})).devices
   except jax.errors.JaxRuntimeError as error:
     raise UserError(f'--hardware={name}: {" ".join(str(error).split())}') from error
   memory = int(TPUS[chip] * GIB)

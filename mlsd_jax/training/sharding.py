@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mlsd_jax.errors import UserError
@@ -48,7 +49,12 @@ def make_mesh(shape: dict[str, int], devices: Sequence[jax.Device] | None = None
     raise UserError(f'a mesh of {wanted} does not fit {len(devices)} devices; one axis may be -1 to take what is left')
   sizes = [len(devices) // known if size == -1 else size for size in sizes]
   # Auto: the compiler carries a layout from the parameters on through the model, which then needs no annotations.
-  return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices)
+  types = (AxisType.Auto,) * len(MESH_AXES)
+  try:
+    return jax.make_mesh(sizes, MESH_AXES, axis_types=types, devices=devices)
+  except NotImplementedError:  # an axis of the mesh is a part of a dimension of a TPU slice
+    placed = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    return Mesh(placed, MESH_AXES, axis_types=types)
 
 
 def path_string(path: tuple[Any, ...]) -> str:

@@ -77,6 +77,17 @@ def test_a_machine_that_is_none_is_refused_in_one_line(name, says):
     open_hardware(name)
 
 
+@pytest.mark.parametrize(
+  ('name', 'chips'), [('v4:2x2x1', 4), ('v5e:2x4', 8), ('v5e:4x8', 32), ('v5p:2x2x2', 8), ('v6e:4x4', 16)]
+)
+def test_each_chip_of_a_tpu_slice_is_a_device_of_any_mesh(name, chips):
+  pytest.importorskip('libtpu', reason="the TPU's compiler is not installed; uv run --with 'jax[tpu]' brings it")
+  devices = open_hardware(name).devices
+  assert len(devices) == chips
+  for shape in ({'fsdp': -1}, {'fsdp': -1, 'tensor': 2}, {'data': 2, 'fsdp': -1}):
+    assert {*sharding.make_mesh(shape, devices).devices.flat} == {*devices}
+
+
 def test_a_compiler_that_is_not_installed_is_named(monkeypatch):
   for name, module, command in (('8xh100', 'jax_plugins.xla_cuda13', 'cuda13'), ('v5e:2x2', 'libtpu', 'tpu')):
     monkeypatch.setitem(__import__('sys').modules, module, None)

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import jax
@@ -26,6 +27,27 @@ def test_mesh_takes_what_is_left(shape, sizes):
 def test_impossible_mesh_is_refused(shape):
   with pytest.raises(UserError, match='does not fit 8 devices'):
     sharding.make_mesh(shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+  """A chip of a TPU slice, as far as its place goes."""
+
+  coords: tuple[int, int, int]
+  device_kind: str
+  id: int = 0
+  process_index: int = 0
+  platform: str = 'tpu'
+  core_on_chip: int = 0
+
+
+@pytest.mark.parametrize('kind', ['TPU v5 lite', 'TPU v6 lite', 'TPU v5'])
+@pytest.mark.parametrize(
+  'shape', [{'fsdp': -1}, {'fsdp': -1, 'tensor': 2}, {'data': 2, 'fsdp': 2, 'tensor': 4}, {'data': 8, 'fsdp': -1}]
+)
+def test_axes_of_a_mesh_may_be_parts_of_a_dimension_of_a_tpu_slice(kind, shape):
+  chips = [Chip((i % 4, i // 4, 0), kind, i) for i in range(16)]
+  assert {*sharding.make_mesh(shape, chips).devices.flat} == {*chips}
 
 
 @pytest.mark.parametrize(('batch', 'accumulation'), [(12, 1), (16, 4), (0, 1), (16, 0)])
