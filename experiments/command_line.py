@@ -18,6 +18,7 @@ from experiments import config_files, config_help
 from experiments.modes import Part, as_mode
 from experiments.run import Run
 from mlsd_jax.errors import UserError
+from mlsd_jax.executor import is_remote
 
 
 def define_values(name: str, modes: Mapping[str, Any], define_flags) -> flags.FlagValues:
@@ -45,7 +46,14 @@ def _check_workdir(workdir: str | pathlib.Path | None) -> None:
     return
   if not str(workdir):
     raise UserError('--workdir= names no folder')
-  if '://' in str(workdir):  # else a folder of the name s3: is made
+  if str(workdir).lower().startswith('file:'):
+    path = '/' + str(workdir)[len('file:') :].lstrip('/')
+    raise UserError(f'--workdir={workdir} is an address; a run lies in a folder, named by its path: --workdir={path}')
+  try:
+    in_store = is_remote(workdir)  # else a folder of the name s3: is made
+  except UserError as error:
+    raise UserError(f'--workdir={error}; a run lies in a folder') from error
+  if in_store:
     raise UserError(f'--workdir={workdir}: a run lies in a folder, not in an object store; copy it there afterwards')
   for folder in (pathlib.Path(workdir), *pathlib.Path(workdir).parents):
     try:
@@ -106,6 +114,7 @@ def parse(
       with node.ignore_type():
         node[last] = tuple(texts) if len(texts) > 1 else texts[0]
   config_flags.DEFINE_config_dict('config', config, flag_values=values, sys_argv=[name, *argv])
+  _check_kinds(argv, values)
   try:
     rest = values([name, *argv])[1:]
   except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -116,6 +125,26 @@ def parse(
   _check_workdir(workdir)
   stored = stored if given_workdir else read_stored(workdir)
   return Run(name, values.config, values.flag_values_dict(), workdir, stored, given, overruled), values.mode
+
+
+# What a text of each kind of flag has to be; the names of types are those of schema.py.
+_KINDS = {'bool': 'bool (True or False)', 'int': 'int (a whole number)', 'float': 'float (a number)'}
+
+
+def _check_kinds(argv: Sequence[str], values: flags.FlagValues) -> None:
+  """Raises UserError for a text that is no value of its flag's kind; absl names the flag and not the kind."""
+  for argument, following in itertools.zip_longest(argv, argv[1:]):
+    name, equals, text = argument.lstrip('-').partition('=')
+    if not argument.startswith('-') or name not in values or (values[name].boolean and not equals):
+      continue
+    parser = values[name].parser
+    text = text if equals else _following(name, following)
+    if parser.flag_type() not in _KINDS:
+      continue
+    try:
+      parser.parse(text)
+    except (TypeError, ValueError) as error:
+      raise UserError(f'--{name} must be {_KINDS[parser.flag_type()]}, got {text!r}') from error
 
 
 def _multi_flags(values: flags.FlagValues) -> list[str]:
@@ -177,6 +206,13 @@ def take(argv: list[str], flag: str) -> tuple[str | None, list[str]]:
   return values[-1] if values else None, rest
 
 
+def _following(flag: str, argument: str | None) -> str:
+  """The value of a flag without '=': the argument behind it, which is no flag itself."""
+  if argument is None or argument.startswith('--'):
+    raise UserError(f'--{flag} needs a value' + (f'; {argument} would be {f"--{flag}={argument}"}' if argument else ''))
+  return argument
+
+
 def take_all(argv: list[str], flag: str) -> tuple[list[str], list[str]]:
   """All values of --flag=value or --flag value in order, and the arguments without them."""
   values: list[str] = []
@@ -184,10 +220,8 @@ def take_all(argv: list[str], flag: str) -> tuple[list[str], list[str]]:
   while position < len(argv):
     argument = argv[position]
     if argument in (f'--{flag}', f'-{flag}'):
-      if position + 1 == len(argv):
-        raise UserError(f'--{flag} needs a value')
-      values.append(argv[position + 1])
       position += 1
+      values.append(_following(flag, argv[position] if position < len(argv) else None))
     elif argument.startswith((f'--{flag}=', f'-{flag}=')):
       values.append(argument.split('=', 1)[1])
     else:

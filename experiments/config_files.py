@@ -144,13 +144,13 @@ def check_key(config: ConfigDict, dotted: str) -> None:
   node: Any = config
   seen = 'config'
   for part in dotted.split('.'):
-    part, _, index = part.partition('[')
+    part, bracket, index = part.partition('[')
     if not isinstance(node, ConfigDict) or part not in node:
       keys = f'its keys are {", ".join(node.keys())}' if isinstance(node, ConfigDict) else 'it is a single value'
       raise UserError(f'{seen} has no key {part!r}; {keys}')
     seen, node = f'{seen}.{part}', node[part]
-    if index:
-      return
+    if bracket:
+      raise UserError(f'{seen}[{index} cannot be set, as no part of a value can; {seen} is {node!r}: give the whole')
 
 
 def as_written(value: Any) -> Any:

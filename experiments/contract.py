@@ -21,7 +21,7 @@ from experiments import command_line, config_files, config_help, process
 from experiments.modes import Idle, Mode, Part, as_mode, refuse_idle
 from experiments.run import Run, barrier
 from experiments.sections import Section, check
-from mlsd_jax import sealed
+from mlsd_jax import sealed, tuning
 from mlsd_jax.errors import UserError
 from mlsd_jax.printable import printable
 
@@ -114,6 +114,7 @@ def launch(
     goes_by = as_mode(modes[mode])
     check(run.config, sections, (*goes_by.reads, *goes_by.kept))
     if uses_jax(run):
+      tuning.check_by_hand()  # of a run that is finished, too, where nothing is left to choose
       _set_up_jax(run, values)
     else:
       _check_is_one_process(values)

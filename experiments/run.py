@@ -1,6 +1,7 @@
 """One call of an experiment: its config, its flags, its workdir."""
 
 import contextlib
+import os
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments import config_files, process
-from mlsd_jax import sealed
+from mlsd_jax import sealed, tuning
 from mlsd_jax.errors import UserError
 from mlsd_jax.printable import printable
 
@@ -129,6 +130,7 @@ class Run:
     """Says that the workdir is finished, and which of the given keys can change nothing any more."""
     here, there = (dict(config_files.leaves(config)) for config in (self.config.to_dict(), self.stored or {}))
     late = [f'--config.{key}' for key in self.given_keys() if here.get(key) != there.get(key, here.get(key))]
+    late += [tuning.VARIABLE] if os.environ.get(tuning.VARIABLE) and 'jax' in sys.modules else []
     self.print(f'{self.workdir} is finished: {summary}')
     if late:
       self.print(f'{", ".join(late)} had no effect on it')

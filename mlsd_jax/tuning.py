@@ -36,6 +36,7 @@ MARGIN = 0.05  # by which another candidate has to beat the first: less may be n
 FILE = 'choices.json'  # of a run
 _PACKAGES = ('jax', 'jaxlib')
 _run: contextvars.ContextVar[pathlib.Path | None] = contextvars.ContextVar('run', default=None)
+_is_resumed: contextvars.ContextVar[bool] = contextvars.ContextVar('is_resumed', default=False)
 
 _logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def choose(
     candidates: the first is the one that stands where none is clearly faster.
     measure: seconds that one takes.
     of: what the measurement depends on beside the machine, such as the sizes of a model, as JSON has it.
-    say: gets one line when something was measured.
+    say: gets one line when something was measured, and one when a resumed run has no record of what it began with.
 
   Raises:
     UserError: what is set by hand is no candidate, names no choice, or is not what the run began with; or the run's
@@ -75,6 +76,9 @@ def choose(
   else:
     here = given
   if began_with is None or path is None:
+    if path is not None and _is_resumed.get():
+      lost = 'has no longer' if path.exists() else 'is gone, and with it'
+      say(f'{path} {lost} the choice of {name} with which the run began: it is made anew, {here}')
     _write_run(path, name, plain, here)
     return here
   if began_with not in candidates:
@@ -87,13 +91,18 @@ def choose(
 
 
 @contextlib.contextmanager
-def keep_in(folder: str | os.PathLike[str]) -> Iterator[None]:
-  """What is chosen inside is written to `folder`, and read from there when the run is resumed."""
-  token = _run.set(pathlib.Path(folder))
+def keep_in(folder: str | os.PathLike[str], *, is_resumed: bool = False) -> Iterator[None]:
+  """What is chosen inside is written to `folder`, and read from there when the run is resumed.
+
+  Args:
+    is_resumed: whether the run has begun before, so that its choices must have been there.
+  """
+  token, resumed = _run.set(pathlib.Path(folder)), _is_resumed.set(is_resumed)
   try:
     yield
   finally:
     _run.reset(token)
+    _is_resumed.reset(resumed)
 
 
 @functools.cache
@@ -169,6 +178,11 @@ def _time_all(candidates: tuple[int, ...], measure) -> dict[int, float]:
   medians = {each: statistics.median(seconds) for each, seconds in taken.items()}
   assert all(math.isfinite(seconds) and seconds > 0 for seconds in medians.values())
   return medians
+
+
+def check_by_hand() -> None:
+  """Raises UserError where the environment sets what is no choice; whether a value is a candidate `choose` tells."""
+  _by_hand(NAMES[0])
 
 
 def _by_hand(name: str) -> int | None:

@@ -126,3 +126,31 @@ def test_a_run_whose_choices_are_damaged_or_no_longer_known_is_refused(tmp_path)
     (tmp_path / tuning.FILE).write_text('{')
     with pytest.raises(UserError, match='damaged'):
       choose(Clock(3.0, 1.0, 2.0))
+
+
+@pytest.mark.parametrize('is_empty', [False, True])
+def test_a_resumed_run_that_lost_its_choices_is_told_that_they_are_made_anew(tmp_path, is_empty):
+  lines = []
+  with tuning.keep_in(tmp_path):
+    assert choose(Clock(3.0, 1.0, 2.0), say=lines.append) == 8
+  (tmp_path / tuning.FILE).unlink()
+  if is_empty:
+    (tmp_path / tuning.FILE).write_text('{"choices": []}')
+  lines.clear()
+  with tuning.keep_in(tmp_path, is_resumed=True):
+    assert choose(Clock(1.0, 2.0, 3.0), say=lines.append) == 8
+    (line,) = lines
+    assert str(tmp_path / tuning.FILE) in line
+    assert 'choice of rows with which the run began: it is made anew, 8' in line
+    assert choose(Clock(1.0, 2.0, 3.0), say=lines.append) == 8  # which is kept from now on
+  assert len(lines) == 1
+
+
+@pytest.mark.parametrize('given', ['row=8', 'rows', 'rows=8,others=few'])
+def test_what_is_set_by_hand_is_looked_at_where_nothing_is_chosen(monkeypatch, given):
+  tuning.check_by_hand()
+  monkeypatch.setenv(tuning.VARIABLE, 'rows=8, others=1')
+  tuning.check_by_hand()
+  monkeypatch.setenv(tuning.VARIABLE, given)
+  with pytest.raises(UserError, match=tuning.VARIABLE):
+    tuning.check_by_hand()

@@ -16,6 +16,7 @@ import hashlib
 import os
 import pathlib
 import posixpath
+import re
 import shutil
 import tempfile
 import uuid
@@ -33,12 +34,20 @@ _NAMED = (
   *('STORAGE_EMULATOR_HOST', 'GOOGLE_APPLICATION_CREDENTIALS', 'GOOGLE_CLOUD_PROJECT'),
 )
 _NEEDS = {'s3': 's3fs', 'gs': 'gcsfs', 'gcs': 'gcsfs'}
+_ONE_SLASH = re.compile(r'([a-z][a-z0-9+.-]+):/(?!/)(.*)', re.IGNORECASE | re.DOTALL)  # C:/ is a drive
 
 type Seal = dict[str, Any]  # {'note': ..., 'files': {name: {'bytes', 'sha256'}}}
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
-  """Whether `path` is of an object store."""
+  """Whether `path` is of an object store.
+
+  Raises:
+    UserError: it is spelled with one slash, as s3:/bucket; as a path it would be a folder of the name s3: here.
+  """
+  if slip := _ONE_SLASH.match(str(path)):
+    store, rest = slip.groups()
+    raise UserError(f'{path} has one slash: {store}://{rest} is of an object store, and a folder here is ./{path}')
   return '://' in str(path)
 
 

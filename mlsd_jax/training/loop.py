@@ -14,6 +14,7 @@ import optax
 from jax.sharding import Mesh
 
 from mlsd_jax import tuning
+from mlsd_jax.sealed import Versions
 from mlsd_jax.training import devices, microbatches, sharding
 from mlsd_jax.training.checkpoint import Checkpoints, origin
 from mlsd_jax.training.config import TrainConfig
@@ -95,7 +96,7 @@ def fit(
     UserError: settings that do not fit together or the machine, a checkpoint of another model, a full disk.
     NonFiniteLossError: names the step and the last good checkpoint.
   """
-  with tuning.keep_in(workdir):
+  with tuning.keep_in(workdir, is_resumed=bool(Versions(pathlib.Path(workdir) / 'checkpoints').numbers())):
     config = microbatches.settle(task, train_data, config, check_settings(config)[0])
   run = _Run(task, config, pathlib.Path(workdir), metadata or {})
   with run.checkpoints, run.best, Preemption() as preemption:
@@ -172,7 +173,7 @@ class _Run:
 
   def _recall(self, step: int) -> None:
     """What the metrics file knows of the run up to `step`."""
-    records = [record for record in read_metrics(self.workdir) if record['step'] <= step]
+    records = [record for record in read_metrics(self.workdir, tell=False) if record['step'] <= step]
     self.best_loss = min((r['val_loss'] for r in records if r.get('val_loss') is not None), default=math.inf)
     self.seconds_before = max((r.get('seconds') or 0.0 for r in records), default=0.0)
 

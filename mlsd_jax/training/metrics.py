@@ -123,23 +123,26 @@ class MetricsWriter:
         self._events.add_scalar(name, value, step, walltime=self._time)
 
 
-def read_metrics(workdir: str | os.PathLike[str]) -> list[Record]:
+def read_metrics(workdir: str | os.PathLike[str], *, tell: bool = True) -> list[Record]:
   """The records of workdir/metrics.jsonl in order; [] if there is no such file.
 
   The last line, half written when the run was killed, is left out. So is what is damaged, of which a line is logged.
+
+  Args:
+    tell: False where a MetricsWriter follows, which drops what is damaged and logs the same.
   """
   path = pathlib.Path(workdir) / FILE_NAME
-  return [record for _, record in _records(path)] if path.exists() else []
+  return [record for _, record in _records(path, tell)] if path.exists() else []
 
 
-def _records(path: pathlib.Path) -> list[tuple[str, Record]]:
+def _records(path: pathlib.Path, tell: bool = True) -> list[tuple[str, Record]]:
   """(line as it stands there, what it says) of every whole line."""
   *lines, rest = path.read_text(encoding='utf-8', errors='replace').split('\n')
   found = [(line, _record(line)) for line in lines]
   damaged = [number for number, (_, record) in enumerate(found, 1) if record is None]
   if _CHECKED.match(rest):  # written to its end, and its end is another now: not half of a line
     damaged.append(len(lines) + 1)
-  if damaged:
+  if damaged and tell:
     shown = ', '.join(map(str, damaged[:3])) + (f' and {len(damaged) - 3:,} more' if len(damaged) > 3 else '')
     _logger.warning('%s is damaged in line %s: left out', path, shown)
   return [(line, record) for line, record in found if record is not None]

@@ -246,3 +246,11 @@ def test_a_run_that_is_killed_again_and_again_goes_on(kind, tmp_path, start_proc
   assert [(folder / 'half').read_text() for folder in parts.folders()] == [str(i) for i in range(12)]
   with contextlib.suppress(FileNotFoundError):
     assert not list(pathlib.Path(tmp_path).glob('*.writing-*'))
+
+
+@pytest.mark.parametrize('path', ['gs:/bucket/parts', 's3:/parts', 'S3:/'])
+def test_an_address_of_a_store_with_one_slash_is_refused(path, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(UserError, match='has one slash'):
+    map_parts(TASKS, squares(), path, identity={'power': 2})
+  assert not list(tmp_path.iterdir())

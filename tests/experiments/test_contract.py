@@ -17,7 +17,8 @@ CONFIG = """
 from ml_collections import ConfigDict
 def get_config(arg='small'):
   return ConfigDict({
-    'size': arg, 'data': {'source': 'sea', 'path': ''}, 'train': {'steps': 10, 'rate': 0.1}, 'files': ('a',), 'note': ''
+    'size': arg, 'data': {'source': 'sea', 'path': ''}, 'train': {'steps': 10, 'rate': 0.1}, 'files': ('a',),
+    'note': '', 'shuffled': True,
   })
 """
 RENAMED = {
@@ -75,6 +76,7 @@ def test_overrides_reach_the_config(call):
     'train': {'steps': 20, 'rate': 0.5},
     'files': ('a',),
     'note': '',
+    'shuffled': True,
   }
   assert str(seen[0].workdir) == 'runs/thing/variant-big'
   assert json.loads((seen[0].workdir / 'config.json').read_text())['train']['steps'] == 20
@@ -86,7 +88,21 @@ def test_overrides_reach_the_config(call):
     (['--config.train.stepz=1'], "config.train has no key 'stepz'; its keys are rate, steps"),
     (['--config.wings.x=1'], "config has no key 'wings'"),
     (['--config.size.x=1'], "config.size has no key 'x'; it is a single value"),
-    (['--config.train.steps=many'], 'many'),
+    (['--config.train.steps=many'], "--config.train.steps must be int (a whole number), got 'many'"),
+    (['--config.train.steps='], "--config.train.steps must be int (a whole number), got ''"),
+    (['--config.train.steps', '1.5'], "--config.train.steps must be int (a whole number), got '1.5'"),
+    (['--config.train.rate=fast'], "--config.train.rate must be float (a number), got 'fast'"),
+    (['--config.shuffled=1.5'], "--config.shuffled must be bool (True or False), got '1.5'"),
+    (['--num_processes=two'], "--num_processes must be int (a whole number), got 'two'"),
+    (['--config.files[3]=b'], "config.files[3] cannot be set, as no part of a value can; config.files is ('a',)"),
+    (['--config.files[=b'], 'config.files[ cannot be set'),
+    (['--config.note[0]=b'], "config.note is ''"),
+    (
+      ['--config.note', '--mode=train'],
+      '--config.note needs a value; --mode=train would be --config.note=--mode=train',
+    ),
+    (['--config.note'], '--config.note needs a value'),
+    (['--workdir', '--mode=train'], '--workdir needs a value'),
     (['--mode=dance'], 'dance'),
     (['--config.waters=lake'], '--config.waters is now --config.data.source'),
     (['--config.waters', 'lake'], '--config.waters is now --config.data.source'),
@@ -191,7 +207,7 @@ def test_a_path_is_read_whether_it_is_given_as_path_or_as_source(call):
 def test_a_workdir_with_old_names_opens(call):
   call('--config=variant.py', '--workdir=w')
   old = {'size': 'small', 'waters': 'lake', 'fit': {'steps': 10, 'rate': 0.1}, 'sails': 1, 'files': ['a'], 'note': ''}
-  old |= {'data': {'path': ''}}
+  old |= {'data': {'path': ''}, 'shuffled': True}
   with open('w/config.json', 'w') as file:
     json.dump(old, file)
   code, seen, _, err = call('--workdir=w', '--config.note=again')
@@ -202,6 +218,7 @@ def test_a_workdir_with_old_names_opens(call):
     'train': {'steps': 10, 'rate': 0.1},
     'files': ('a',),
     'note': 'again',
+    'shuffled': True,
   }
   with open('w/config.json', 'w') as file:
     json.dump(old, file)
@@ -255,6 +272,17 @@ def test_the_second_of_two_runs_is_answered_with_the_process_of_the_first(call):
     first.wait()
   assert call('--config=variant.py', '--workdir=w')[0] == 0  # the lock of a dead process does not count
   assert not pathlib.Path('w', '.lock').exists()
+
+
+def test_choices_by_hand_are_looked_at_and_told_where_they_come_too_late(call, monkeypatch, capsys):
+  monkeypatch.setenv('MLSD_CHOICES', 'microbatches=many')
+  code, seen, _, err = call('--config=variant.py', '--workdir=w')
+  assert (code, seen) == (2, [])
+  assert err == "error: MLSD_CHOICES='microbatches=many' is not a list such as 'microbatches=8'\n"
+  monkeypatch.setenv('MLSD_CHOICES', 'microbatches=2')
+  _, seen, _, _ = call('--config=variant.py', '--workdir=w')
+  seen[0].print_finished('done')
+  assert capsys.readouterr().out == 'w is finished: done\nMLSD_CHOICES had no effect on it\n'
 
 
 def test_results_add_up(call):
@@ -370,12 +398,23 @@ def test_a_mistake_is_found_before_the_workdir_is_claimed(name, arguments, messa
   assert not pathlib.Path('w').exists()
 
 
-@pytest.mark.parametrize('workdir', ['s3://bucket/run', 'gs://bucket/run', 'file:///run'])
-def test_a_workdir_in_an_object_store_is_refused(workdir, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+  ('workdir', 'message'),
+  [
+    ('s3://bucket/run', 'not in an object store'),
+    ('gs://bucket/run', 'not in an object store'),
+    ('gs:/bucket/run', 'has one slash: gs://bucket/run is of an object store, and a folder here is ./gs:/bucket/run'),
+    ('file:///a/run', 'a run lies in a folder, named by its path: --workdir=/a/run'),
+    ('file:/a/run', '--workdir=/a/run'),
+  ],
+)
+def test_a_workdir_that_is_an_address_is_refused(workdir, message, tmp_path, monkeypatch, capsys):
   """As a path it would be a folder of the name s3: here."""
   monkeypatch.chdir(tmp_path)
   assert importlib.import_module('experiments.micrograd').main([f'--workdir={workdir}']) == 2
-  assert 'not in an object store' in capsys.readouterr().err
+  err = capsys.readouterr().err
+  assert message in err
+  assert err.count('\n') == 1
   assert not list(tmp_path.iterdir())
 
 

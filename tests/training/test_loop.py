@@ -131,6 +131,16 @@ def test_damaged_checkpoint_falls_back_to_the_last_good_one(tmp_path, caplog):
   assert_same(resumed.params, whole.params)
 
 
+def test_a_damaged_line_of_metrics_is_told_once(tmp_path, caplog):
+  fit(regression(), StopsAt(33), HELD_OUT, settings(), tmp_path)
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('no record\n' + path.read_text())
+  fit(regression(), Lines(), HELD_OUT, settings(), tmp_path)
+  assert [line for line in caplog.messages if 'is damaged in line' in line] == [
+    f'{path} is damaged in line 1: left out'
+  ]
+
+
 @pytest.mark.parametrize('mesh', [{'data': 8}, {'fsdp': 4, 'data': 2}])
 def test_resumes_on_another_mesh(tmp_path, mesh):
   whole = fit(regression(), Lines(), HELD_OUT, settings(mesh={'data': -1}), tmp_path / 'whole')

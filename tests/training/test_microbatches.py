@@ -67,7 +67,7 @@ def test_a_number_that_is_given_is_neither_measured_nor_recorded(tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
-def test_a_training_takes_what_was_chosen(tmp_path, monkeypatch):
+def test_a_training_takes_what_was_chosen(tmp_path, monkeypatch, caplog):
   monkeypatch.setenv(tuning.VARIABLE, 'microbatches=2')
   config = TrainConfig(steps=1, batch_size=64, accumulation=0)
   model = dataclasses.replace(MODEL, num_layers=1)
@@ -79,6 +79,10 @@ def test_a_training_takes_what_was_chosen(tmp_path, monkeypatch):
   loop.fit(gpt_task(model, batch_size=64, length=8), Tokens(), None, config, tmp_path)
   assert seen == [2]
   assert (tmp_path / tuning.FILE).exists()
+  assert 'made anew' not in caplog.text
+  (tmp_path / tuning.FILE).unlink()
+  loop.fit(gpt_task(model, batch_size=64, length=8), Tokens(), None, config, tmp_path)
+  assert 'is gone, and with it the choice of microbatches with which the run began: it is made anew, 2' in caplog.text
 
 
 @pytest.mark.parametrize('config', [MODEL, modern_gpt.ModernGPTConfig(**SHAPE, value_embeddings=(0, 2))])
