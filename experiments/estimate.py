@@ -24,6 +24,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.estimates import hardware, here, table, units
 
 DEFAULT = 'gpt2'
+_OF_HARDWARE = ('hardware', 'dollars_per_hour')
 
 
 def estimate(run: contract.Run) -> None:
@@ -75,9 +76,17 @@ def define_flags(values: flags.FlagValues, argv: Sequence[str] = ()) -> None:
     flags.DEFINE_string(flag, setting.default, setting.help, flag_values=values)
   for argument in argv:
     flag = argument.lstrip('-').partition('=')[0]
+    if argument.startswith('-') and flag in _OF_HARDWARE and not SYSTEMS[name].uses_hardware:
+      raise UserError(_without_hardware(flag, name))
     others = [other for other, system in SYSTEMS.items() if flag in system.settings]
     if argument.startswith('-') and others and flag not in SYSTEMS[name].settings:
       raise UserError(f'--{flag} has no effect with --system={name}; it is read by --system={" and ".join(others)}')
+
+
+def _without_hardware(flag: str, name: str) -> str:
+  users = ' and '.join(f'--system={other}' for other, system in SYSTEMS.items() if system.uses_hardware)
+  compiled = f', and by python -m experiments.{name} --mode=compile' if flag in SYSTEMS[name].compiles_with else ''
+  return f'--{flag} has no effect with --system={name}; it is read by {users}{compiled}'
 
 
 def pages(run: contract.Run) -> None:
@@ -117,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   name = command_line.take_all(arguments, 'system')[0]
   chosen = name[-1] if name and name[-1] in SYSTEMS else DEFAULT
   system = SYSTEMS[chosen]
-  own = ('system', *(('hardware', 'dollars_per_hour') if system.uses_hardware else ()), *system.settings)
+  own = ('system', *(_OF_HARDWARE if system.uses_hardware else ()), *system.settings)
   mode = contract.Mode(MODES['estimate'].function, system.reads, flags=own)
   return contract.launch(
     chosen,

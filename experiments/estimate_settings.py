@@ -33,6 +33,7 @@ class System:
     groups: (run, values of the flags by name, hardware) -> what is printed.
     misfit: the same -> what does not fit, or None.
     uses_hardware: whether --hardware changes what is printed.
+    compiles_with: flags of hardware that --mode=compile of its experiment reads, where the estimate does not.
     default: variant of its config.
   """
 
@@ -42,6 +43,7 @@ class System:
   groups: Callable[[contract.Run, Mapping[str, Any], Hardware], list[Group]]
   misfit: Callable[[contract.Run, Mapping[str, Any], Hardware], str | None] = lambda run, values, hardware: None
   uses_hardware: bool = True
+  compiles_with: Sequence[str] = ()
   default: str = 'quickstart'
 
 

@@ -294,6 +294,7 @@ SYSTEMS = {
     },
     _recsys,
     uses_hardware=False,
+    compiles_with=('hardware',),
   ),
   'tokenizer': System(
     ('vocab_size',),

@@ -6,6 +6,7 @@ a description of the chip, which is written from `GPUS`. No driver and no accele
 
 import dataclasses
 import importlib
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from mlsd_jax.errors import UserError
 
 GIB = 2**30
 GPUS_A_HOST = 8
+MOST_DEVICES = 65_536
 # The share of a GPU's memory that JAX takes for itself unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise.
 GPU_SHARE = 0.75
 
@@ -127,14 +129,32 @@ def open_hardware(name: str, program: str = 'python -m experiments.NAME') -> Har
   """
   text = name.strip().lower()
   if match := re.fullmatch(r'(?:(\d+)x)?([a-z]\w*)', text):
-    count, chip = int(match[1] or 1), match[2]
-    if chip == 'cpu':
+    chip, count = match[2], _count(name, [match[1] or '1'])
+    if chip == 'cpu' and count:
       return _open_cpu(name, count)
     if chip in GPUS and count:
       return _open_gpu(name, count, chip, program)
-  elif (match := re.fullmatch(r'(\w+):(\d+(?:x\d+)+)', text)) and match[1] in TPUS:
-    return _open_tpu(name, text, match[1], program)
+    if chip in TPUS:
+      raise UserError(f'--hardware={name}: a TPU is named with its topology, such as v5e:4x4 or v5p:2x2x2')
+  elif match := re.fullmatch(r'(\w+):(\d+(?:x\d+)+)', text):
+    if match[1] in TPUS:
+      _count(name, match[2].split('x'))
+      return _open_tpu(name, text, match[1], program)
+    if match[1] in GPUS:
+      raise UserError(
+        f'--hardware={name}: {match[1]} is a GPU, of which there is a number, such as 8x{match[1]}; a topology, such '
+        f'as v5e:4x4, is of a TPU: {", ".join(TPUS)}'
+      )
   raise UserError(f'--hardware={name} names no machine; known are {NAMES}')
+
+
+def _count(name: str, sides: Sequence[str]) -> int:
+  """Of devices. Not all digits are read: of thousands there is no number in reasonable time."""
+  count = math.prod(int(side.lstrip('0')[: len(str(MOST_DEVICES)) + 1] or 0) for side in sides)
+  if count > MOST_DEVICES:
+    shown = name if len(name) < 60 else f'{name[:30]}...'
+    raise UserError(f'--hardware={shown}: programs are compiled for at most {MOST_DEVICES:,} devices')
+  return count
 
 
 def _open_gpu(name: str, count: int, chip: str, program: str) -> Hardware:

@@ -135,6 +135,7 @@ DEVICES = {
   ),
 }
 HERE = 'here'
+MOST_DEVICES = 10**6  # an order of magnitude above the largest machines there are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,15 +164,25 @@ def split(spec: str) -> tuple[int, str]:
     UserError: no such spelling, or no such device.
   """
   text = spec.strip().lower()
-  if match := re.fullmatch(r'(v\w+):(\d+(?:x\d+){1,2})', text):
-    name, count = match[1], math.prod(map(int, match[2].split('x')))
+  if match := re.fullmatch(r'([a-z]\w*):(\d+(?:x\d+){1,2})', text):
+    name, sides = match[1], match[2].split('x')
+    if name in DEVICES and not name.startswith('v'):
+      raise UserError(
+        f'--hardware={spec!r}: {name} is a GPU, of which there is a number, such as 8x{name}; only TPUs have a '
+        'topology, such as v5e:4x4'
+      )
   elif match := re.fullmatch(r'(?:(\d+)\s*[x*]\s*)?([a-z]\w*)', text):
-    name, count = match[2], int(match[1] or 1)
+    name, sides = match[2], [match[1] or '1']
   if not match or (name not in DEVICES and name != HERE):
     raise UserError(
       f'--hardware={spec!r} is unknown; it is a number and a device, such as 8xh100, or the topology of a TPU, such as '
       f'v5e:4x4; there are {", ".join(DEVICES)} and {HERE}'
     )
+  # Not all digits are read: of thousands there is no number in reasonable time.
+  count = math.prod(int(side.lstrip('0')[: len(str(MOST_DEVICES)) + 1] or 0) for side in sides)
+  if count > MOST_DEVICES:
+    shown = spec if len(spec) < 60 else f'{spec[:30]}...'
+    raise UserError(f'--hardware={shown}: estimates are made for at most {MOST_DEVICES:,} devices')
   if count < 1 or (name == HERE and count > 1):
     raise UserError(f'--hardware={spec!r}: {"one machine is here" if count else "at least one device"}')
   return count, name

@@ -66,7 +66,11 @@ def test_bytes_and_the_peak_of_temporaries(report):
   [
     ('9xh100', '9 is not a multiple of the 8 GPUs of a host'),
     ('8xq9', 'names no machine; known are'),
-    ('v5e', 'names no machine; known are'),
+    ('v5e', 'a TPU is named with its topology, such as v5e:4x4'),
+    ('h100:2x2', 'h100 is a GPU, of which there is a number, such as 8xh100; a topology, such as v5e:4x4, is of a TPU'),
+    ('99999999999999999999xh100', 'programs are compiled for at most 65,536 devices'),
+    ('v5e:99999x99999', 'programs are compiled for at most 65,536 devices'),
+    ('9' * 5000 + 'xcpu', 'programs are compiled for at most 65,536 devices'),
     ('0xh100', 'names no machine; known are'),
     ('v9:2x2', 'names no machine; known are'),
     ('16xcpu', 'JAX_NUM_CPU_DEVICES=16'),
