@@ -1,11 +1,12 @@
 """Real purchases: completejourney, H&M, UCI Online Retail. (Any other table: own_table.py.)"""
 
+import contextlib
 import datetime
 import hashlib
 import importlib.metadata
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
@@ -146,12 +147,26 @@ def _typed_folder(folder: pathlib.Path) -> pathlib.Path:
 
 def _columns(path: pathlib.Path, wanted: tuple[str, ...]) -> pl.DataFrame:
   """Columns of a CSV file as text (article ids begin with 0)."""
+  with _in_one_line(path):
+    return _scanned(path, wanted).select(wanted).collect(engine='streaming')
+
+
+def _scanned(path: pathlib.Path, wanted: tuple[str, ...]) -> pl.LazyFrame:
   table = pl.scan_csv(path, infer_schema=False)
   names = table.collect_schema().names()
   missing = [name for name in wanted if name not in names]
   if missing:
     raise UserError(f'{path} has no column {missing[0]!r}; it has {", ".join(names)}')
-  return table.select(wanted).collect(engine='streaming')
+  return table
+
+
+@contextlib.contextmanager
+def _in_one_line(path: pathlib.Path) -> Iterator[None]:
+  """What Polars says of a file that is empty, cut short or no CSV."""
+  try:
+    yield
+  except pl.exceptions.PolarsError as error:
+    raise UserError(f'{path} cannot be read as CSV: {str(error).strip().splitlines()[0]}') from error
 
 
 def _unique(table: pl.DataFrame, path: pathlib.Path) -> pl.DataFrame:
@@ -164,11 +179,12 @@ def _unique(table: pl.DataFrame, path: pathlib.Path) -> pl.DataFrame:
 def _stream_transactions(path: pathlib.Path, users: pl.DataFrame, items: pl.DataFrame, target: pathlib.Path) -> None:
   _unique(users, path.parent / 'customers.csv')
   _unique(items, path.parent / 'articles.csv')
-  table = pl.scan_csv(path, infer_schema=False)
-  names = table.collect_schema().names()
-  missing = [c for c in ('t_dat', 'customer_id', 'article_id', 'price', 'sales_channel_id') if c not in names]
-  if missing:
-    raise UserError(f'{path} has no column {missing[0]!r}; it has {", ".join(names)}')
+  with _in_one_line(path):
+    _code_transactions(path, users, items, target)
+
+
+def _code_transactions(path: pathlib.Path, users: pl.DataFrame, items: pl.DataFrame, target: pathlib.Path) -> None:
+  table = _scanned(path, ('t_dat', 'customer_id', 'article_id', 'price', 'sales_channel_id'))
   index = lambda ids, name: ids.lazy().select('id', pl.int_range(pl.len(), dtype=pl.Int32).alias(name))
   coded = (
     table.join(index(users, 'user'), left_on='customer_id', right_on='id', how='left')

@@ -79,7 +79,12 @@ def _scan(source: pathlib.Path | bytes, suffix: str, what: str) -> tuple[pl.Lazy
   if suffix in _WORKBOOKS:
     return _workbook(source, what).lazy(), ()
   if suffix in _PARQUET:
-    return pl.scan_parquet(source), ()
+    try:
+      table = pl.scan_parquet(source)
+      table.collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+      raise UserError(f'{what} cannot be read as Parquet: {str(error).splitlines()[0]}') from error
+    return table, ()
   return scan_text(source, what, packed=suffix == '.gz')
 
 
@@ -93,5 +98,5 @@ def _workbook(source: pathlib.Path | bytes, what: str) -> pl.DataFrame:
     raise UserError(f'{what} cannot be read as a workbook: {str(error).splitlines()[0]}') from None
   largest = max(sheets, key=lambda sheet: sheet.height)
   if not largest.width:
-    raise UserError(f'{what} is empty: the first line of a sheet must name the columns')
+    raise UserError(f'{what} is empty: it has no sheet with anything in it')
   return pl.concat(sheet for sheet in sheets if sheet.columns == largest.columns)

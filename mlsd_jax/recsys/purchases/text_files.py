@@ -23,6 +23,7 @@ _AT_ONCE = 1 << 24  # bytes
 _SEPARATORS = ',;\t|'
 # A line of ratings as MovieLens has them, without names before them: u.data with tabs, ratings.dat with '::'.
 _MOVIELENS = re.compile(r'\d+(\t|::)\d+\1\d(?:\.\d)?\1\d{8,10}')
+_RATED_BY = (r'\d+', r'\d+', r'\d(?:\.\d)?', r'\d{8,10}')  # its fields
 _SEPARATOR_LINE = re.compile(rb'(?:\xef\xbb\xbf)?sep=([\x01-\x7f])\r?\n')
 _RATED = ('user_id', 'item_id', 'rating', 'time')
 _BOMS = {codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
@@ -54,11 +55,18 @@ def scan_text(source: pathlib.Path | bytes, what: str, *, packed: bool = False) 
   if len(line) == _AT_ONCE:
     raise UserError(f'{what} is no table: its first line has more than {_AT_ONCE / 2**20:.0f} MB')
   head = line.decode('utf-8-sig')
+  if not head:
+    raise UserError(f'{what} is empty')
   if not head.strip():
-    raise UserError(f'{what} is empty: its first line must name the columns')
+    raise UserError(f'{what}, line 1 is empty, and is to name the columns')
   if movielens := _MOVIELENS.fullmatch(head.rstrip('\r\n')):
     notes += (f'{what} is read as MovieLens has it, without a line of names: {", ".join(_RATED)}',)
     return _read_ratings(source, movielens[1], what), notes
+  if damage := _damaged_rating(head.rstrip('\r\n')):
+    raise UserError(
+      f'{what}, line 1: {damage}; a file without a line of names is read if it is as MovieLens has it ('
+      f'{", ".join(_RATED)}): mend the line, or add one of names'
+    )
   separator = said[1].decode() if said else max(_SEPARATORS, key=head.count)
   if not _has_quotes(source):
     _check_lines(source, separator, what)
@@ -151,11 +159,28 @@ def _check_lines(source: pathlib.Path | bytes, separator: str, what: str) -> Non
     _refuse(what, int(found['number'][0]), int(found['width'][0]), int(first))
 
 
+def _damaged_rating(line: str) -> str:
+  """The field that keeps a line from being one of MovieLens: one of four, as names would be none of them."""
+  for separator in ('\t', '::'):
+    fields = line.split(separator)
+    wrong = [i for i, field in enumerate(fields) if i < len(_RATED) and not re.fullmatch(_RATED_BY[i], field)]
+    if len(fields) == len(_RATED) and len(wrong) == 1:
+      return f'{fields[wrong[0]]!r} is no {_RATED[wrong[0]]}'
+  return ''
+
+
 def _read_ratings(source: pathlib.Path | bytes, separator: str, what: str) -> pl.LazyFrame:
+  """What a shop exports may have holes; a line of a collection that is published is damaged where it has one."""
   _check_lines(source, separator, what)
   line = pl.col('line').str.strip_chars_start('\ufeff').str.strip_chars_end('\r')
   fields = line.str.split_exact(separator, len(_RATED) - 1).struct.rename_fields(_RATED)
-  return pl.scan_lines(source).filter(line.str.strip_chars() != '').select(fields.alias('fields')).unnest('fields')
+  rows = pl.scan_lines(source).with_row_index('number', 1).filter(line.str.strip_chars() != '')
+  rows = rows.select('number', fields.alias('fields')).unnest('fields')
+  for name, pattern in (('rating', r'^\d+(\.\d+)?$'), ('time', r'^\d+$')):
+    wrong = rows.filter(~pl.col(name).str.contains(pattern).fill_null(False)).head(1).collect(engine='streaming')
+    if wrong.height:
+      raise UserError(f'{what}, line {wrong["number"][0]}: {wrong[name][0]!r} is no {name}; mend the line')
+  return rows.select(_RATED)
 
 
 def _check_quoted(source: pathlib.Path | bytes, separator: str, what: str) -> list[str]:

@@ -250,8 +250,15 @@ def test_files_that_cannot_be_read(tmp_path):
   with pytest.raises(UserError, match=r'empty\.xlsx is empty'):
     own_table.read_table(tmp_path / 'empty.xlsx', COLUMNS)
   (tmp_path / 'none.csv').write_text('')
-  with pytest.raises(UserError, match='is empty: its first line must name the columns'):
+  with pytest.raises(UserError, match=r'none\.csv is empty$'):
     own_table.read_table(tmp_path / 'none.csv', COLUMNS)
+  (tmp_path / 'blank.csv').write_text('\nwho,what,when\n')
+  with pytest.raises(UserError, match='line 1 is empty, and is to name the columns'):
+    own_table.read_table(tmp_path / 'blank.csv', COLUMNS)
+  for content in (b'', b'no Parquet at all'):
+    (tmp_path / 'own.parquet').write_bytes(content)
+    with pytest.raises(UserError, match=r'own\.parquet cannot be read as Parquet'):
+      own_table.read_table(tmp_path / 'own.parquet', COLUMNS)
   (tmp_path / 'head.csv').write_text('who,what,when\n')
   with pytest.raises(UserError, match='has no events'):
     own_table.read_table(tmp_path / 'head.csv', COLUMNS)
@@ -430,6 +437,17 @@ def test_a_rating_that_is_cut_short_is_named(tmp_path, name, line, number):
   path.write_text(path.read_text() + line + '\n')
   with pytest.raises(UserError, match=f'line {number} has 3 fields'):
     own_table.read_table(path, {}, (), Reading(ratings=True))
+
+
+@pytest.mark.parametrize('name', ['u.data', 'ratings.dat'])
+@pytest.mark.parametrize('number', [1, 4])
+@pytest.mark.parametrize(('field', 'what'), [(2, 'rating'), (3, 'time')])
+@pytest.mark.parametrize('value', ['nan', '', 'x', '-1'])
+def test_a_rating_that_is_none_is_named_by_its_line(tmp_path, name, number, field, what, value):
+  rows = [[*row] for row in ratings_of(0, half=False)[:5]]
+  rows[number - 1][field] = value
+  with pytest.raises(UserError, match=f'{name}, line {number}: {value!r} is no {what}'):
+    own_table.read_table(movielens(tmp_path, name, rows), {}, (), Reading(ratings=True))
 
 
 @pytest.mark.parametrize('suffix', ['csv.gz', 'zip', 'xlsx'])

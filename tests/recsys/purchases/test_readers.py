@@ -178,3 +178,13 @@ def test_a_dataset_without_categories_goes_through():
   state = snapshot.take(data, weeks.list_cuts(data, 1)[0])
   union = candidates.collect(state, np.array([0, 1, 2], np.int32), candidates.SOURCES, 5)
   assert set(union.item.tolist()) <= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize('name', readers.HM_FILES)
+@pytest.mark.parametrize('content', ['', 'a,b\n1,2,3\n'])
+def test_a_file_of_hm_that_is_empty_or_no_table_is_named(tmp_path, name, content):
+  _hm(tmp_path)
+  (tmp_path / name).write_text(content)
+  with pytest.raises(UserError, match=rf'{name} (cannot be read as CSV: |has no column )') as error:
+    readers.read_hm(tmp_path)
+  assert '\n' not in str(error.value)
