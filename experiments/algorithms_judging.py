@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import math
 import pathlib
+from collections.abc import Sequence
 
 from experiments import contract
 from experiments.algorithms_bench import bench, console, limits, referees
@@ -14,7 +15,7 @@ from mlsd_jax.algorithms import contest_folder, packages, practice, stress, verd
 from mlsd_jax.algorithms.allowed import keeps_rules
 from mlsd_jax.algorithms.expectations import unmet
 from mlsd_jax.algorithms.judge import judge
-from mlsd_jax.algorithms.languages import build
+from mlsd_jax.algorithms.languages import build, look_at
 from mlsd_jax.algorithms.pool import Pool
 from mlsd_jax.algorithms.problem import Problem, problems
 from mlsd_jax.algorithms.published import form_of
@@ -35,6 +36,9 @@ def test(run: contract.Run) -> int:
     raise UserError(
       '--mode=test needs --problem=NAME, a folder of samples or a problem package; --mode=list has the names'
     )
+  _look_at(run, ('solution', 'checker', 'interactor'))
+  if name in problems() and solution:
+    _check_class_file(pathlib.Path(solution))
   with bench() as (pool, folder):
     if name in problems():
       found = _test_class(run, problems()[name], pathlib.Path(solution) if solution else None, pool, folder)
@@ -50,13 +54,26 @@ def test(run: contract.Run) -> int:
   return int(failed)
 
 
+def _look_at(run: contract.Run, names: Sequence[str]) -> None:
+  """Before anything is printed or compiled: whether the programs that flags name can be any."""
+  for name in names:
+    if run.flags[name]:
+      look_at(pathlib.Path(run.flags[name]))
+
+
+def _check_class_file(path: pathlib.Path) -> None:
+  language = look_at(path)[1]
+  if path.is_dir() or language is None or language.name != 'Python':
+    raise UserError(f'--solution={path}: a design problem is answered by a class, in one file of Python')
+
+
 def _test_class(
   run: contract.Run, problem: Problem, solution: pathlib.Path | None, pool: Pool, folder: pathlib.Path
 ) -> Report:
   run.print(f'{problem.title}\n\n{problem.statement}\n')
   path = solution or practice.reference(problem)
   cases = practice.operations_cases(problem, run.config.sizes, run.config.operations // 4, run.config.seed)
-  if path.is_file() and form_of(problem, path):
+  if form_of(problem, path):
     run.print(f'{path.name} has the signatures that LeetCode publishes, and is judged by them\n')
   else:
     cases += practice.edge_cases(problem, EDGES, run.config.seed)
@@ -195,6 +212,7 @@ def stress_(run: contract.Run) -> int:
   names = [run.flags[name] for name in ('solution', 'trusted', 'generator')]
   if not all(names):
     raise UserError('--mode=stress needs --solution=FILE, --trusted=FILE and --generator=FILE (called with a seed)')
+  _look_at(run, ('solution', 'trusted', 'generator', 'checker', 'interactor'))
   with bench() as (pool, folder):
     suspect, trusted, generator = (build(name, folder / f'build{i}', pool) for i, name in enumerate(names))
     for program in (suspect, trusted, generator):

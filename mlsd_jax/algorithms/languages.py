@@ -162,18 +162,12 @@ def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool, main: 
     UserError: no such file, a language not known here, or its compiler is not installed.
   """
   path = pathlib.Path(path).absolute()
-  if not path.exists():
-    raise UserError(f'no such file: {path}')
-  files = sorted(each for each in path.rglob('*') if each.is_file()) if path.is_dir() else [path]
-  if (path / 'run').is_file() and os.access(path / 'run', os.X_OK):
+  files, language = look_at(path)
+  if language is None and path.is_dir():
     return _by_scripts(path, files, folder, pool)
-  language = next((found for each in files if (found := language_of(each))), None)
   if language is None:
-    if path.is_file() and os.access(path, os.X_OK):
-      (copy,) = _copy([path], path.parent, folder)
-      return Program(path.name, (str(copy),), folder=folder)
-    known = ', '.join(suffix for each in LANGUAGES for suffix in each.suffixes)
-    raise UserError(f'{path} is in no language known here ({known}) and no executable file')
+    (copy,) = _copy([path], path.parent, folder)
+    return Program(path.name, (str(copy),), folder=folder)
   sources = [each for each in files if each.suffix in language.suffixes]
   start = _start(sources, language, main)
   if language.name == 'Python' and re.match(r'#!.*python2', start.read_bytes()[:80].decode(errors='replace')):
@@ -184,6 +178,26 @@ def build(path: str | os.PathLike[str], folder: pathlib.Path, pool: Pool, main: 
   copies = _copy(files, path if path.is_dir() else path.parent, folder)
   sources, (start,) = ([copies[files.index(each)] for each in group] for group in (sources, [start]))
   return _compile(path.name, language, tools, toolchain, sources, start, folder, pool)
+
+
+def look_at(path: pathlib.Path) -> tuple[list[pathlib.Path], Language | None]:
+  """What `build` would take: the files, and their language; None of an executable file and a folder with a `run`.
+
+  Raises:
+    UserError: no such file, or a language not known here.
+  """
+  if not path.exists():
+    raise UserError(f'no such file: {path}')
+  if not path.is_dir() and not path.is_file():  # a pipe would be waited on
+    raise UserError(f'{path} is neither a file nor a folder')
+  files = sorted(each for each in path.rglob('*') if each.is_file()) if path.is_dir() else [path]
+  if (path / 'run').is_file() and os.access(path / 'run', os.X_OK):
+    return files, None
+  language = next((found for each in files if (found := language_of(each))), None)
+  if language is None and not (path.is_file() and os.access(path, os.X_OK)):
+    known = ', '.join(suffix for each in LANGUAGES for suffix in each.suffixes)
+    raise UserError(f'{path} is in no language known here ({known}) and no executable file')
+  return files, language
 
 
 def _by_scripts(path: pathlib.Path, files: Sequence[pathlib.Path], folder: pathlib.Path, pool: Pool) -> Program:

@@ -1,6 +1,7 @@
 """The whole path from the command line, without JAX."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -77,15 +78,24 @@ def test_growth_is_measured_and_drawn(call, tmp_path):
     (['--mode=test'], '--mode=test needs --problem=NAME'),
     (['--mode=test', '--problem=nothing'], "no problem 'nothing'"),
     (['--mode=test', '--problem=lru_cache', '--solution=none.py'], 'no such file'),
+    (['--mode=test', '--problem=lru_cache', '--solution=folder.py'], 'by a class, in one file of Python'),
+    (['--mode=test', '--problem=lru_cache', '--solution=mine.cc'], 'by a class, in one file of Python'),
+    (['--mode=test', '--problem=lru_cache', '--solution=pipe.py'], 'neither a file nor a folder'),
+    (['--mode=test', '--problem=2044/A', '--solution=mine.py', '--interactor=none.py'], 'no such file'),
+    (['--mode=stress', '--solution=mine.py', '--trusted=mine.py', '--generator=none.py'], 'no such file'),
     (['--mode=new'], '--mode=new needs --contest=NAME'),
     (['--mode=stress'], '--mode=stress needs --solution=FILE'),
     (['--mode=growth', '--problem=nothing'], "no design problem 'nothing'"),
     (['--config.limits.time=0'], '--config.limits.time must be above 0, got 0.0'),
   ],
 )
-def test_a_mistake_is_one_line(call, arguments, message):
-  code, _, err = call(*arguments)
-  assert code == 2
+def test_a_mistake_is_one_line(call, tmp_path, arguments, message):
+  (tmp_path / 'folder.py').mkdir()
+  for name in ('mine.py', 'mine.cc', 'folder.py/a.py'):
+    (tmp_path / name).write_text('')
+  os.mkfifo(tmp_path / 'pipe.py')
+  code, out, err = call(*arguments)
+  assert (code, out) == (2, '')
   assert message in err
   assert err.count('\n') == 1
 
