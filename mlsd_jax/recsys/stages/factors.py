@@ -13,7 +13,6 @@ import dataclasses
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
-from scipy.sparse import linalg
 
 from mlsd_jax.recsys.purchases.events import DAY
 from mlsd_jax.recsys.purchases.histories import Histories, concatenate_ranges
@@ -21,7 +20,11 @@ from mlsd_jax.recsys.purchases.histories import Histories, concatenate_ranges
 HALF = 180.0  # days
 _GAIN = 10.0  # a purchase of today counts log(1 + 10), two log(1 + 20)
 _ITEM_POWER, _USER_POWER = 0.5, 0.7  # of the lengths that columns and rows are divided by
-_FEW = 4096  # users
+_FEW = 4096  # users or items, whichever are fewer, of which all products of two are made
+_SPARE, _PASSES = 64, 2  # directions beyond those asked for, and how often they go through the purchases and back
+_EXACT = 0.5  # of all directions: where more are asked for, all are found
+_COLUMNS = 64  # at once
+_ROUNDING = 1e-3  # of the largest value: smaller ones may be what rounding leaves
 _SAMPLE = 20_000  # purchases from which a usual score is taken
 _WINDOWS = ((7, 1.0), (30, 0.1), (90, 0.01))  # days, weight of a purchase in them
 
@@ -89,15 +92,43 @@ class Factors:
 
 
 def _largest(matrix: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
-  """The `rank` largest singular values and their right singular vectors [columns, rank]."""
-  users = matrix.shape[0]
-  if users > _FEW:
-    _, values, directions = linalg.svds(matrix, k=rank, rng=np.random.default_rng(0))
-    return values, directions.T
-  # Of few users all products of two are fewer numbers than what the iterations of ARPACK would go through.
-  squares, left = scipy.linalg.eigh((matrix @ matrix.T).toarray(), subset_by_index=(users - rank, users - 1))
-  values = np.sqrt(np.maximum(squares, 0.0))
-  return values, (matrix.T @ left) / np.maximum(values, 1e-3 * max(float(values.max()), 1e-6))
+  """The `rank` largest singular values, ascending, and their right singular vectors [columns, rank].
+
+  Random directions go through the matrix and back _PASSES times, a few more than are asked for, and the best are taken
+  of what they span (Halko et al. 2011, arXiv:0909.4061). Where the last values hardly differ, so that it takes
+  iterations without end to tell their directions apart, those found are as good as the exact ones.
+  """
+  few_users = matrix.shape[0] <= matrix.shape[1]
+  wide = matrix.T if few_users else matrix
+  side, spare = wide.shape[1], rank + _SPARE
+  # Of few users or items all products of two are fewer numbers than what would go through the matrix.
+  squares = (wide.T @ wide).toarray() if side <= _FEW else None
+  if squares is not None and spare > side * _EXACT:
+    values, vectors = scipy.linalg.eigh(squares, subset_by_index=(side - rank, side - 1))
+  else:
+    through = lambda x: _through(wide, x) if squares is None else squares @ x
+    found = np.random.default_rng(0).standard_normal((side, min(spare, side)), np.float32)
+    for _ in range(_PASSES):
+      found = scipy.linalg.qr(through(found), mode='economic', overwrite_a=True, check_finite=False)[0]
+    inner = (found.T @ through(found)).astype(np.float64)
+    size = len(inner)
+    values, best = scipy.linalg.eigh((inner + inner.T) / 2, subset_by_index=(size - rank, size - 1))
+    vectors = found @ best.astype(np.float32)
+  values = np.sqrt(np.maximum(values, 0.0))
+  least = _ROUNDING * max(float(values.max()), 1e-6)
+  if few_users:
+    vectors = (matrix.T @ vectors) / np.maximum(values, least)
+  # Past the rank of the purchases, directions are any.
+  return np.where(values > least, values, 0.0), vectors * (values > least)
+
+
+def _through(matrix: sp.spmatrix, x: np.ndarray) -> np.ndarray:
+  """matrix.T @ matrix @ x, some columns at a time: what is between has a row for each of millions of users."""
+  out = np.empty((x.shape[1], x.shape[0]), np.float32).T
+  for first in range(0, x.shape[1], _COLUMNS):
+    part = np.ascontiguousarray(x[:, first : first + _COLUMNS])
+    out[:, first : first + _COLUMNS] = matrix.T @ (matrix @ part)
+  return out
 
 
 def _usual_score(matrix: sp.csr_matrix, table: np.ndarray) -> float:

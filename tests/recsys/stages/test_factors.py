@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
+import scipy.sparse as sp
 
 from mlsd_jax.models import two_tower
 from mlsd_jax.recsys.purchases import weeks
@@ -54,13 +55,49 @@ def test_of_full_rank_a_purchase_stands_out_and_scores_about_one():
   assert scores[bought].mean() > 5 * abs(scores[~bought]).mean()
 
 
-def test_few_users_and_many_get_the_same_factors(monkeypatch):
+@pytest.mark.parametrize('few', [0, 4096])
+def test_few_users_and_many_get_the_same_factors(few, monkeypatch):
   user, item = _two_tastes(np.random.default_rng(4))
   histories = _histories(user, item, 60)
-  few = _at(histories, 20, 6)
-  monkeypatch.setattr(factors, '_FEW', 0)
-  many = _at(histories, 20, 6)
-  np.testing.assert_allclose(few.table @ few.table.T, many.table @ many.table.T, atol=2e-4)
+  exact = _at(histories, 20, 6)
+  monkeypatch.setattr(factors, '_EXACT', 2.0)
+  monkeypatch.setattr(factors, '_FEW', few)
+  found = _at(histories, 20, 6)
+  np.testing.assert_allclose(exact.table @ exact.table.T, found.table @ found.table.T, atol=2e-4)
+
+
+@pytest.mark.parametrize('few', [0, 4096])
+@pytest.mark.parametrize('shape', [(900, 500), (500, 900)])
+def test_the_directions_found_hold_nearly_as_much_as_the_largest(few, shape, monkeypatch):
+  rng = np.random.default_rng(5)
+  # Tastes that fade slowly into chance, so that no gap parts the directions asked for from the others.
+  tastes = rng.random((shape[0], 60)) ** 8 @ rng.random((60, shape[1])) ** 8
+  matrix = sp.csr_matrix((rng.random(shape) < 0.05 * tastes / tastes.mean()).astype(np.float32))
+  _, values, directions = np.linalg.svd(matrix.toarray())
+  monkeypatch.setattr(factors, '_FEW', few)
+  found, vectors = factors._largest(matrix, 40)
+  np.testing.assert_allclose(vectors.T @ vectors, np.eye(40), atol=1e-4)
+  held = lambda vectors: np.square(matrix @ vectors).sum()
+  assert held(vectors) > 0.95 * held(directions[:40].T)
+  exact = values[39::-1]
+  assert (found < exact * (1 + 1e-4)).all()
+  assert (found > 0.95 * exact).all()
+  assert found[-1] == pytest.approx(exact[-1], rel=1e-3)
+  again, _ = factors._largest(matrix, 40)
+  np.testing.assert_array_equal(found, again)
+
+
+@pytest.mark.parametrize('few', [0, 4096])
+@pytest.mark.parametrize('shape', [(90, 50), (50, 90)])
+def test_what_rounding_leaves_past_the_rank_is_no_direction(few, shape, monkeypatch):
+  rng = np.random.default_rng(6)
+  matrix = sp.csr_matrix((rng.random((shape[0], 5)) @ rng.random((5, shape[1]))).astype(np.float32))
+  monkeypatch.setattr(factors, '_EXACT', 2.0)
+  monkeypatch.setattr(factors, '_FEW', few)
+  found, vectors = factors._largest(matrix, 20)
+  assert not found[:15].any()
+  assert not vectors[:, :15].any()
+  np.testing.assert_allclose(found[15:], np.linalg.svd(matrix.toarray())[1][4::-1], rtol=1e-3)
 
 
 def test_directions_past_the_rank_are_empty():
