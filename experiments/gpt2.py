@@ -37,7 +37,7 @@ from mlsd_jax.language_model import lora, pretrained, text_scores
 from mlsd_jax.language_model.chat import exact_answers
 from mlsd_jax.language_model.chat_template import ChatTemplate
 from mlsd_jax.language_model.lora import LoraConfig, lora_task
-from mlsd_jax.language_model.task import GPT_RULES, gpt_task
+from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.language_model.text import keep_tokenizer, open_prepared, read_prompts, run_tokenizer
 from mlsd_jax.language_model.text_preparation import prepare_text
 from mlsd_jax.models import gpt
@@ -213,7 +213,7 @@ def programs(config: Any) -> list[Program]:
   model = read_config(config.model.to_dict(), vocab_size=size)
   task = gpt_task(model, batch_size=settings.batch_size, length=model.context_length)
   tokens = jax.ShapeDtypeStruct((settings.batch_size, model.context_length + 1), jnp.int32)
-  serving = decoding_programs(model, GPT_RULES, compile_mode.SERVING_MESH, Slots(16, DTYPES[settings.dtype]))
+  serving = decoding_programs(model, task.sharding_rules, compile_mode.SERVING_MESH, Slots(16, DTYPES[settings.dtype]))
   return [train_program(task, settings, {'tokens': tokens}), *serving]
 
 

@@ -61,11 +61,10 @@ def decoding_programs(
   def lower_prefill(mesh: Mesh) -> jax.stages.Lowered:
     held, filled = placed(mesh)
     whole = sharding.replicated(mesh)
-    scalar = _at(_shape((), jnp.int32), whole)
+    of_row = _at(_shape((1,), jnp.int32), whole)
+    tokens = _at(_shape((1, _PART), jnp.int32), whole)
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-      return programs.read.lower(
-        decoder, held, _at(_shape((1, _PART), jnp.int32), whole), filled, scalar, scalar, scalar
-      )
+      return programs.read.lower(decoder, held, tokens, filled, of_row, of_row, of_row)
 
   def lower_decode(mesh: Mesh) -> jax.stages.Lowered:
     held, filled = placed(mesh)
