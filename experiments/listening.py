@@ -1,7 +1,6 @@
 """An ASGI app behind a socket, until the process is stopped."""
 
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -61,6 +60,8 @@ def listen(
   """
   import uvicorn
 
+  from mlsd_jax.serving.replacement import freeze_loaded
+
   listener = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
   listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
   try:
@@ -79,10 +80,7 @@ def listen(
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
       await super().startup(sockets)
       if interrupt is not None:  # the process is this server's alone
-        # Models, indexes and programs stay. To Python's collector of cycles they are half a second of work, which it
-        # would do in the midst of one request in a hundred.
-        gc.collect()
-        gc.freeze()
+        freeze_loaded()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
       """uvicorn's own raises the signal again once it has drained: right for Ctrl-C, which is code 130."""

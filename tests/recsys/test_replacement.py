@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import ctypes
 import dataclasses
+import gc
 import pathlib
 import threading
 import weakref
@@ -131,23 +132,70 @@ def test_what_cannot_be_opened_is_told_once_and_the_old_one_goes_on():
   assert told == ['bytes: version 2 is not served: it is damaged', 'bytes: version 3 is served']
 
 
-def test_a_version_that_was_closed_is_gone(monkeypatch):
+class Cyclic:
+  """As a service and its batches refer to one another."""
+
+  def __init__(self):
+    self.itself = self
+
+  def close(self):
+    pass
+
+
+@pytest.fixture
+def freezing(monkeypatch):
+  """As in a process that serves and does nothing else."""
+  monkeypatch.setattr(replacement, '_freezes', False)
+  replacement.freeze_loaded()
+  yield
+  gc.unfreeze()
+
+
+def is_seen_by_collector(service):
+  return any(each is service for each in gc.get_objects())
+
+
+def test_what_a_new_version_loads_is_kept_from_the_collector(freezing):
+  folder = Folder()
+
+  async def run():
+    source = Source(
+      'words', lambda: folder.version, {'names': {'words': Cyclic()}}, lambda: {'names': {'words': Cyclic()}}, '1'
+    )
+    kinds = {'names': dict(source.now['names'])}
+    replacing = Replacement(kinds, [source], lambda service: None, warn=lambda line: None)
+    assert is_seen_by_collector(kinds['names']['words'])  # made since
+    folder.version = '2'
+    assert await replacing.refresh('words')
+    assert not is_seen_by_collector(kinds['names']['words'])
+
+  asyncio.run(run())
+
+
+def test_where_nothing_is_kept_from_the_collector_a_replacement_keeps_nothing(monkeypatch):
+  monkeypatch.setattr(gc, 'freeze', lambda: pytest.fail('froze what may be of others'))
+  monkeypatch.setattr(gc, 'unfreeze', lambda: pytest.fail('unfroze what may be of others'))
+  give_memory_back()
+  give_memory_back(was_closed=True)
+
+
+@pytest.mark.parametrize('frozen', [False, True])
+def test_a_version_that_was_closed_is_gone(monkeypatch, frozen, request):
   """The one before is held, to be put back; nothing holds those before it, the first one least of all."""
+  if frozen:
+    request.getfixturevalue('freezing')
   monkeypatch.setattr(replacement, '_IDLE_SECONDS', 0.0)
   folder, made = Folder(), []
 
-  class Service:
-    def __init__(self):
-      made.append(weakref.ref(self))
-      self.itself = self  # as a service and its batches refer to one another
-
-    def close(self):
-      pass
-
-  open_ = lambda: {'names': {'words': Service()}}
+  def open_():
+    service = Cyclic()
+    made.append(weakref.ref(service))
+    return {'names': {'words': service}}
 
   async def run():
     services = Services(**(first := open_()))
+    if frozen:
+      gc.freeze()
     source = Source('words', lambda: folder.version, first, open_, '1')
     replacing = Replacement(services.kinds(), [source], lambda service: None, warn=lambda line: None)
     del first
