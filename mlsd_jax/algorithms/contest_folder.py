@@ -138,7 +138,7 @@ def read_problems(path: pathlib.Path) -> Iterator[Mapping[str, Any]]:
   if not found or not path.exists():
     raise UserError(f'{path} holds no .prob or .json file')
   for file in found:
-    yield _described(reading.parse_json(reading.read_text(file), str(file)), str(file))
+    yield _described(reading.parse_json(reading.read_text(file), str(file), unique=True), str(file))
 
 
 def _described(value: Any, what: str) -> Mapping[str, Any]:

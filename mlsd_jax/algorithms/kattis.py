@@ -9,8 +9,6 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from mlsd_jax import reading
 from mlsd_jax.algorithms import scoring
 from mlsd_jax.algorithms.checking import Checker
@@ -128,10 +126,7 @@ def _group_settings(folder: pathlib.Path) -> Mapping[str, Any]:
 
 
 def read_yaml(path: pathlib.Path) -> Mapping[str, Any]:
-  try:
-    values = yaml.safe_load(reading.read_text(path)) or {}
-  except (yaml.YAMLError, RecursionError) as error:
-    raise UserError(f'{path} is not YAML: {" ".join(str(error).split())[:200]}') from error
+  values = reading.parse_yaml(reading.read_text(path), str(path)) or {}
   if not isinstance(values, Mapping):
     raise UserError(f'{path} is to hold names with values, not a {type(values).__name__}')
   return values

@@ -109,7 +109,7 @@ def read_messages(path: str | os.PathLike[str]) -> Iterator[tuple[str, list[Mess
       raise UserError(f'data.source={path} has no number of conversations to make: forms:5000')
     yield from ((f'{path}, number {i}', each) for i, each in enumerate(forms.make_conversations(int(number))))
     return
-  for line, row in reading.strict(reading.json_lines(path)):
+  for line, row in reading.strict(reading.json_lines(path, unique=True)):
     where = f'{path}, line {line}'
     messages = row.get('messages') if isinstance(row, dict) else row
     if not isinstance(messages, list):

@@ -21,6 +21,7 @@ from mlsd_jax.reading.text import (
   unmarked_utf16,
   unpack,
 )
+from mlsd_jax.reading.yaml_text import parse_yaml
 
 __all__ = [
   'FILE_BYTES',
@@ -37,6 +38,7 @@ __all__ = [
   'not_text',
   'opened',
   'parse_json',
+  'parse_yaml',
   'read_bytes',
   'read_json',
   'read_text',

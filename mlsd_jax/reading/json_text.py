@@ -27,14 +27,17 @@ def parse_json(text: str | bytes, where: str, *, unique: bool = False) -> Any:
     raise UserError(f'{where}: {error}') from error
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(path: str | os.PathLike[str], *, unique: bool = False) -> Any:
   """Reads a JSON file.
+
+  Args:
+    unique: as of `parse_json`; of what a user writes, so that nothing of it is dropped without a word.
 
   Raises:
     UserError: the file is missing, larger than FILE_BYTES, or not what `parse_json` reads.
   """
   try:
-    return _parsed(read_text(path), unique=False)
+    return _parsed(read_text(path), unique)
   except _JSONError as error:
     raise UserError(f'{path} is not valid JSON: {error}') from error
 

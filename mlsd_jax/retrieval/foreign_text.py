@@ -67,7 +67,7 @@ def notebook(content: str, what: str, title_of: Callable[[str], str]) -> tuple[s
   Raises:
     UserError: it is no notebook.
   """
-  made = reading.parse_json(content, what)
+  made = reading.parse_json(content, what, unique=True)
   sheets = made.get('worksheets', [made]) if isinstance(made, dict) else []
   found = (
     [sheet.get('cells') if isinstance(sheet, dict) else None for sheet in sheets] if isinstance(sheets, list) else []

@@ -12,9 +12,12 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
+from mlsd_jax import reading
+from mlsd_jax.errors import UserError
 from mlsd_jax.retrieval.inline import BLOCK, MARKUP, Mark, find_markup
 
 _FRONT_MATTER = re.compile(r'\s*(---|\+\+\+)[ \t]*\r?\n(.*?)^(?:\1|\.\.\.)[ \t]*\r?(?:\n|$)', re.DOTALL | re.MULTILINE)
+_FRONT_TITLE = re.compile(r'^(["\']?)title\1[ \t]*[:=]', re.IGNORECASE | re.MULTILINE)
 _LINE_END = re.compile(r'\r\n?|\n')
 _CONTAINERS = re.compile(r'[ \t]*(?:(?:>|[-*+](?=[ \t]|$))[ \t]*)*')
 _TABLE_RULE = re.compile(r'[ \t>]*\|?[ \t]*:?-+[-:| \t]*')
@@ -46,12 +49,14 @@ class Markdown:
 
   Attributes:
     title: of the front matter, else the first heading of the first level; '' if it has neither.
+    front_titles: how many the front matter has, of which one at most counts.
     blocks: all of the text in order, but white space and front matter.
   """
 
   def __init__(self, text: str):
     self._text = text
     title, begin = _front_matter(text)
+    self.front_titles = _count_titles(text)
     ends = [found.end() for found in _LINE_END.finditer(text, begin)]
     self._starts = [begin, *ends] if ends and ends[-1] == len(text) else [begin, *ends, len(text)]
     self._code = [0] * (len(self._starts) - 1)  # of each line the number of its block of code, from 1; 0: it is none
@@ -308,6 +313,14 @@ def _front_matter(text: str) -> tuple[str, int]:
   return ' '.join(str(title).split()) if isinstance(title, (str, int, float)) else '', found.end()
 
 
+def _count_titles(text: str) -> int:
+  found = _FRONT_MATTER.match(text)
+  if not found:
+    return 0
+  top = re.split(r'^\[', found[2], maxsplit=1, flags=re.MULTILINE)[0] if found[1] == '+++' else found[2]
+  return len(_FRONT_TITLE.findall(top))  # keys of mappings in the mapping stand further to the right
+
+
 def _yaml(text: str) -> dict[Any, Any] | None:
   """The mapping in a YAML text, scalars as they are written; None if it is no mapping.
 
@@ -332,11 +345,9 @@ _NO_YAML = object()
 
 
 def _load_yaml(text: str) -> Any:
-  import yaml
-
   try:
-    return yaml.load(text, Loader=yaml.BaseLoader)  # makes strings, lists and mappings only
-  except (yaml.YAMLError, RecursionError, ValueError):
+    return reading.parse_yaml(text, '', plain=True, unique=False)
+  except UserError:
     return _NO_YAML
 
 

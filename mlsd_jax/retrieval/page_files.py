@@ -42,7 +42,7 @@ def read_file(path: pathlib.Path, name: str, warn: Callable[[str], None]) -> Ite
   elif suffix == '.pdf':
     yield from _pdf(path, name, warn)
   elif suffix in SUFFIXES:
-    title, text, kind = _read(path, suffix)
+    title, text, kind = _read(path, suffix, warn)
     if len(text) > MAX_BYTES:
       raise UserError(f'{path} is too long for a page ({reading.megabytes(len(text), MAX_BYTES)})')
     if not text.strip() and not title.strip():
@@ -55,7 +55,7 @@ def read_file(path: pathlib.Path, name: str, warn: Callable[[str], None]) -> Ite
     raise UserError(f'{path} is of a kind that is not read; its name must end in one of {kinds} (.txt: as it is)')
 
 
-def _read(path: pathlib.Path, suffix: str) -> tuple[str, str, str]:
+def _read(path: pathlib.Path, suffix: str, warn: Callable[[str], None]) -> tuple[str, str, str]:
   """Title ('' if it has none), text and format."""
   if suffix == '.docx':
     return *foreign_text.docx(path), MARKDOWN
@@ -67,7 +67,10 @@ def _read(path: pathlib.Path, suffix: str) -> tuple[str, str, str]:
   if suffix == '.rst':
     return *rst_text.rst_to_markdown(text, str(path)), MARKDOWN
   if suffix in _MARKDOWN:
-    return markdown_title(text), text, MARKDOWN
+    read = read_markdown(text)
+    if read.front_titles > 1:
+      warn(f'{path}: the front matter has {read.front_titles} titles; the page is called {read.title!r}')
+    return read.title, text, MARKDOWN
   heading = re.match(r'\s*= (\S.*)', text) if suffix in ('.adoc', '.asciidoc') else None
   return heading[1].strip() if heading else '', text, PLAIN
 

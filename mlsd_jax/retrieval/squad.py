@@ -37,7 +37,7 @@ def read_squad(path: pathlib.Path, warn: Callable[[str], None] = print) -> tuple
   Raises:
     UserError: the file cannot be read, is not in this form, has two questions of one id, or holds no answered question.
   """
-  content = reading.read_json(path)
+  content = reading.read_json(path, unique=True)
   if not isinstance(content, dict) or not isinstance(content.get('data'), list):
     raise UserError(f"{path} is not in SQuAD's form: no object with a list under 'data'")
   pages: list[Page] = []

@@ -82,7 +82,7 @@ def read(path: str | pathlib.Path, served: Mapping[str, View]) -> dict[str, Rule
   Raises:
     UserError: it cannot be read, or names a recommender, a rule, an item or a category that there is not.
   """
-  content = read_json(path)
+  content = read_json(path, unique=True)
   if not isinstance(content, dict):
     raise UserError(f'{path} is not an object of rules by recommender')
   rules = {}

@@ -64,7 +64,7 @@ def test_files_of_cph_fill_samples(folder):
   _, cases = contest_folder.find('9999/C1', folder)
   assert [Case.read(case.input) for case in cases] == [b'1\n', b'2\n']
   assert (folder / '9999' / 'A.in').read_text() == '1'
-  for text in ('[]', '{}', '{"tests": [1]}', 'nothing'):
+  for text in ('[]', '{}', '{"tests": [1]}', 'nothing', '{"tests": [], "tests": []}'):
     (folder / '0.prob').write_text(text)
     with pytest.raises(UserError):
       contest_folder.fill(folder / '9999', next(contest_folder.read_problems(folder / '0.prob')))

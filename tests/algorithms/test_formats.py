@@ -320,3 +320,11 @@ def test_java_with_a_package_line(pool, tmp_path):
   (tmp_path / 'Main.java').write_text(code)
   program = build(tmp_path / 'Main.java', tmp_path / 'build', pool)
   assert judge(program, [Case('1', b'', b'6')], pool=pool, limits=Limits(time=5)).verdict == 'AC'
+
+
+@pytest.mark.parametrize('name', ['problem.yaml', 'submissions/submissions.yaml', 'data/secret/testdata.yaml'])
+def test_a_key_that_a_package_has_twice_is_told_with_its_file(pool, tmp_path, name):
+  write(tmp_path, {'problem.yaml': 'name: x', 'data/secret/1.in': '3', 'data/secret/1.ans': '3'})
+  write(tmp_path, {name: 'name: 1\nlimits: {}\nname: 2'})
+  with pytest.raises(UserError, match=rf"{name} is not YAML: the key 'name' is there twice .*line 3"):
+    packages.load(tmp_path, tmp_path / 'build', pool)

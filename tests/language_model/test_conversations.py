@@ -158,6 +158,13 @@ def test_what_cannot_be_taught_is_told_with_its_line(tmp_path, line, said):
     conversations.read(_write(tmp_path / 'talks.jsonl', good, line), CHATML, TOKENIZER, 100, 0.5)
 
 
+def test_a_key_that_a_conversation_has_twice_is_told(tmp_path):
+  path = tmp_path / 'talks.jsonl'
+  path.write_text('{"messages": [{"role": "user", "content": "a", "content": "b"}]}\n')
+  with pytest.raises(UserError, match="line 1: the key 'content' is there twice"):
+    conversations.read(path, CHATML, TOKENIZER, 100, 0.5)
+
+
 def test_a_file_without_a_conversation_is_told(tmp_path):
   with pytest.raises(UserError, match=r'none\.jsonl holds no conversation'):
     conversations.read(_write(tmp_path / 'none.jsonl'), CHATML, TOKENIZER, 100, 0.5)

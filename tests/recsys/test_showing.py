@@ -87,6 +87,9 @@ def test_a_file_of_rules(served, shop, tmp_path):
   ]:
     with pytest.raises(UserError, match=message):
       read(content)
+  path.write_text('{"shop": {}, "shop": {"diversity": 0.5}}')
+  with pytest.raises(UserError, match="the key 'shop' is there twice"):
+    rules.read(path, views)
   base = Rules(in_stock=('a', 'b'), blocked=('c',), exclude_bought=True)
   asked = base.of_request({'in_stock': ['b', 'z'], 'blocked': ['d'], 'exclude_bought': False})
   assert asked == Rules(in_stock=('b',), blocked=('c', 'd'), exclude_bought=True)

@@ -205,3 +205,32 @@ def test_asciidoc_is_text_with_a_title(tmp_path):
   (tmp_path / 'a.adoc').write_text('= The Title\n\nWords.\n')
   ((page,), _) = read(tmp_path / 'a.adoc')
   assert (page.title, page.text, page.format) == ('The Title', '= The Title\n\nWords.\n', PLAIN)
+
+
+@pytest.mark.parametrize(
+  ('front', 'called'),
+  [
+    ('title: First\nother: x\ntitle: Last\n', 'Last'),
+    ('Title: First\n"title": Last\n', 'First'),
+    ('title: Part 1: begin\ntitle: Last\n', 'Last'),
+  ],
+)
+def test_a_second_title_in_the_front_matter_is_told(tmp_path, front, called):
+  path = tmp_path / 'a.md'
+  path.write_text(f'---\n{front}---\nBody\n')
+  (page,), lines = read(path)
+  assert page.title == called
+  assert lines == [f'{path}: the front matter has 2 titles; the page is called {called!r}']
+
+
+@pytest.mark.parametrize(
+  'text',
+  [
+    '---\ntitle: One\nimage:\n  title: Of the image\n---\ntitle: two\ntitle: three\n',
+    '+++\ntitle = "One"\n[image]\ntitle = "Of the image"\n+++\nBody\n',
+    'title: One\ntitle: Two\n',
+  ],
+)
+def test_titles_of_other_things_are_none_of_the_page(tmp_path, text):
+  (tmp_path / 'a.md').write_text(text)
+  assert read(tmp_path / 'a.md')[1] == []

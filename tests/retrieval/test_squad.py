@@ -69,6 +69,12 @@ def test_other_json_is_refused_in_a_line(tmp_path, content, why):
     read_squad(tmp_path / 'set.json')
 
 
+def test_a_key_that_is_there_twice_is_told(tmp_path):
+  (tmp_path / 'set.json').write_text('{"data": [], "data": []}')
+  with pytest.raises(UserError, match="the key 'data' is there twice"):
+    read_squad(tmp_path / 'set.json')
+
+
 def test_a_name_alone_is_looked_for_among_the_data(tmp_path, monkeypatch):
   monkeypatch.setenv('MLSD_DATA_DIR', str(tmp_path))
   (tmp_path / 'xquad').mkdir()
