@@ -304,6 +304,45 @@ def test_who_closes_its_output_and_goes_on_is_seen_as_closed(any_pool, tmp_path,
   assert report.verdict == expected, report.failure and report.failure.message
 
 
+TALKS = "import sys\nfor _ in range(40): sys.stdout.write('x' * 65_535 + '\\n')\nsys.stdout.flush()"
+NOTICES = """
+  import os, signal
+  signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+  try:
+    while True: os.write(1, b'x' * 999)
+  except BrokenPipeError: os._exit(0)
+  """
+DEAF = {  # what the interactor does once it has closed its input; its exit code; the program; verdict
+  'and waits': ('time.sleep(3)', 42, TALKS, 'RE'),
+  'and computes, then waits': ('sum(range(10**7)); time.sleep(3)', 43, TALKS, 'RE'),
+  'and accepts': ('', 42, TALKS, 'RE'),
+  'and refuses': ('', 43, TALKS, 'WA'),
+  'and what it left fits': ('time.sleep(0.3)', 42, 'print("x" * 100_000)', 'AC'),
+  'and who writes goes on without': ('time.sleep(1)', 42, NOTICES, 'AC'),
+}
+
+
+@pytest.mark.parametrize('name', DEAF)
+def test_who_closes_its_input_and_goes_on_breaks_the_pipe_of_who_writes_more_than_it_holds(any_pool, tmp_path, name):
+  then, code, program, expected = DEAF[name]
+  (tmp_path / 'interactor.py').write_text(f'import os, sys, time\nos.close(0)\n{then}\nsys.exit({code})')
+  interactor = Checker(build(tmp_path / 'interactor.py', tmp_path / 'interactor', any_pool))
+  (tmp_path / 'player.py').write_text(textwrap.dedent(program))
+  player = build(tmp_path / 'player.py', tmp_path / 'player', any_pool)
+  report = judge(player, [Case('1', b'')], pool=any_pool, limits=LIMITS, interactor=interactor)
+  assert report.verdict == expected, report.failure and report.failure.message
+
+
+def test_an_interactor_that_writes_more_than_fits_to_a_program_that_has_ended_may_say_so(any_pool, tmp_path):
+  code = "try:\n  while True: os.write(1, b'x' * 999)\nexcept BrokenPipeError: os._exit(43)"
+  (tmp_path / 'interactor.py').write_text(f'import os\n{code}')
+  interactor = Checker(build(tmp_path / 'interactor.py', tmp_path / 'interactor', any_pool))
+  (tmp_path / 'player.py').write_text('print(1)')
+  player = build(tmp_path / 'player.py', tmp_path / 'player', any_pool)
+  report = judge(player, [Case('1', b'')], pool=any_pool, limits=LIMITS, interactor=interactor)
+  assert report.verdict == 'WA', report.failure and report.failure.message
+
+
 CPP = {
   'right': ('AC', '#include <cstdio>\nint main() { puts("6"); }'),
   'deep recursion': (

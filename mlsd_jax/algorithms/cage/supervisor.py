@@ -285,8 +285,8 @@ def run(request, given, cage, nice):
     # The one that answers is started first, so that the one that is timed need not wait for its start.
     for number, program in reversed(list(enumerate(programs))):
       if pipes:
-        with pipes[number].writer() as stdout:
-          program.start(pipes[1 - number].reading, stdout, cage)
+        with pipes[1 - number].reader() as stdin, pipes[number].writer() as stdout:
+          program.start(stdin, stdout, cage)
       else:
         stdin, stdout = given
         program.start(stdin, stdout, cage)
@@ -337,9 +337,11 @@ def _watch(programs, outputs, pipes, cage):
           if program.killed:
             kill(program, cage)
       if pipes and slept:
-        for program, pipe in zip(programs, pipes, strict=True):
+        for program, other, pipe in zip(programs, programs[::-1], pipes, strict=True):
           if not program.ended and pipe.is_left() and program.goes_on():
             pipe.close_writing()
+          if pipe.is_blocked() and (other.ended or other.goes_on()):
+            pipe.close_reading()
       checked = time.monotonic()
   for program in programs:
     program.drain()
@@ -350,7 +352,7 @@ def _settle(program, programs, pipes):
 
   We hold both ends of both pipes, so that who ended first is never a race with a broken pipe: a writing end is closed
   when its owner has ended, or goes on without it, and what the first writes can be written as long as the second has
-  not refused.
+  not refused, or there is room for it.
   """
   program.finish()
   program.first = all(not each.ended for each in programs if each is not program)
