@@ -25,6 +25,7 @@ from mlsd_jax.models import adapter, attention, layers
 from mlsd_jax.models.cross_entropy import linear_cross_entropy
 from mlsd_jax.models.decoder_config import SIZES as SIZES
 from mlsd_jax.models.decoder_config import GPTConfig
+from mlsd_jax.models.mesh_axes import copy_to_devices, map_rows
 from mlsd_jax.models.turned_kernels import table_logits
 
 REMAT_POLICIES = {
@@ -158,12 +159,17 @@ class GPT(nnx.Module):
     self.final_norm = layers.LayerNorm(config.embed_dim, use_bias=config.use_bias)
     self.config = config
 
-  def embed(self, tokens_BT, positions_BT, key=None):
-    x_BTD = self.token_embedding[...][tokens_BT] + self.position_embedding[...][positions_BT]
-    return layers.dropout(x_BTD, self.config.dropout, key)
+  def embed(self, tokens_BT, positions_BT, key=None, table=None):
+    table = self.token_embedding[...] if table is None else table
+    x_BTD = map_rows(lambda table_VD, tokens_BT: table_VD[tokens_BT], table, tokens_BT)
+    return layers.dropout(x_BTD + self.position_embedding[...][positions_BT], self.config.dropout, key)
 
-  def hidden(self, tokens_BT, key=None, documents_BT=None):
-    """Final-norm hidden states [B, T, D] of a whole sequence, or of several documents in a row (attention.py)."""
+  def hidden(self, tokens_BT, key=None, documents_BT=None, table=None):
+    """Final-norm hidden states [B, T, D] of a whole sequence, or of several documents in a row (attention.py).
+
+    Args:
+      table: the token embedding as copy_to_devices has it; None: as it is.
+    """
     chex.assert_rank(tokens_BT, 2)
     chex.assert_type(tokens_BT, int)
     length, config = tokens_BT.shape[1], self.config
@@ -173,7 +179,7 @@ class GPT(nnx.Module):
     packed = documents_BT is not None
     mask_BTS = attention.document_mask(documents_BT) if packed else None
     positions_BT = attention.document_positions(documents_BT) if packed else jnp.arange(length)
-    x_BTD = self.embed(tokens_BT, positions_BT, keys[0])
+    x_BTD = self.embed(tokens_BT, positions_BT, keys[0], table)
     if config.scan_layers:
       graphdef, stacked = nnx.split(self.blocks)
       run = _make_block_runner(graphdef, config.remat)
@@ -192,11 +198,14 @@ class GPT(nnx.Module):
 
   def token_losses(self, tokens_BT, targets_BT, key=None, documents_BT=None):
     config = self.config
-    hidden_BTD = self.hidden(tokens_BT, key, documents_BT)
+    # Read where tokens come in and where they are predicted: its gradient is the sum of both.
+    table = copy_to_devices(self.token_embedding[...], len(tokens_BT))
+    hidden_BTD = self.hidden(tokens_BT, key, documents_BT, table)
     chex.assert_equal_shape([tokens_BT, targets_BT])
-    return linear_cross_entropy(
-      hidden_BTD, self.token_embedding[...], targets_BT, vocab_size=config.vocab_size, chunks=config.loss_chunks
+    losses = lambda table_VD, hidden_BTD, targets_BT: linear_cross_entropy(
+      hidden_BTD, table_VD, targets_BT, vocab_size=config.vocab_size, chunks=config.loss_chunks
     )
+    return map_rows(losses, table, hidden_BTD, targets_BT)
 
   def extend(self, tokens_BT, cache: Cache, index_B, rows_B=None):
     """Final-norm hidden states [B, T, D] of tokens that follow what the cache holds, and the cache with them too."""

@@ -6,9 +6,10 @@ is split. By convention the axis called 'tensor' splits heads and inner widths, 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 
 HEADS_AXIS = 'tensor'
@@ -50,6 +51,38 @@ def map_kernel(kernel: Callable[..., jax.Array], *arrays_BTHK: jax.Array) -> jax
     kernel, in_specs=(spec,) * len(arrays_BTHK), out_specs=spec, axis_names=set(axes), check_vma=False
   )
   return mapped(*arrays_BTHK)
+
+
+def copy_to_devices(table_VD: jax.Array, rows: int) -> jax.Array:
+  """A table that a batch of `rows` uses in several places: [N, V, D], one of N copies on each device that has a part of
+  the batch (which holds the table anyway). As it is where the batch is not split; for `map_rows`.
+
+  Of one array the compiler sums each use's gradient over devices; of copies each device sums its uses first.
+  """
+  axes = _batch_axes()
+  count = math.prod(axes.values())
+  if count == 1 or rows % count:
+    return table_VD
+  return _lay_over(axes, jnp.broadcast_to(table_VD, (count, *table_VD.shape)))
+
+
+def map_rows(function: Callable[..., jax.Array], table: jax.Array, *arrays_B: jax.Array) -> jax.Array:
+  """`function(table, *arrays)` of arrays [B, ...], with a table or the copies that copy_to_devices made of it."""
+  if table.ndim == 2:
+    return function(table, *arrays_B)
+  axes = _batch_axes()
+  parts = (_lay_over(axes, array.reshape(len(table), -1, *array.shape[1:])) for array in arrays_B)
+  out_NB = jax.vmap(function)(table, *parts)
+  return out_NB.reshape(-1, *out_NB.shape[2:])
+
+
+def _batch_axes() -> dict[str, int]:
+  return {name: size for name, size in find_split_axes().items() if name != HEADS_AXIS and size > 1}
+
+
+def _lay_over(axes: Iterable[str], array: jax.Array) -> jax.Array:
+  others = [PartitionSpec.UNCONSTRAINED] * (array.ndim - 1)
+  return jax.lax.with_sharding_constraint(array, PartitionSpec(tuple(axes), *others))
 
 
 @jax.custom_vjp

@@ -27,6 +27,7 @@ from mlsd_jax.models import adapter, attention, layers, rotary
 from mlsd_jax.models.cross_entropy import cap_logits, linear_cross_entropy
 from mlsd_jax.models.decoder_config import ModernGPTConfig
 from mlsd_jax.models.gpt import REMAT_POLICIES, Cache
+from mlsd_jax.models.mesh_axes import copy_to_devices, map_rows
 from mlsd_jax.models.turned_kernels import table_logits
 
 
@@ -162,8 +163,9 @@ class ModernGPT(nnx.Module):
     self.final_norm = RMSNorm(config.embed_dim, config)
     self.config = config
 
-  def embed(self, tokens_BT):
-    x_BTD = self.token_embedding[...][tokens_BT]
+  def embed(self, tokens_BT, table=None):
+    table = self.token_embedding[...] if table is None else table
+    x_BTD = map_rows(lambda table_VD, tokens_BT: table_VD[tokens_BT], table, tokens_BT)
     return x_BTD if self.embedding_norm is None else self.embedding_norm(x_BTD)
 
   def embed_values(self, tokens_BT):
@@ -174,14 +176,18 @@ class ModernGPT(nnx.Module):
       found[layer] = table[...][tokens_BT].reshape(*tokens_BT.shape, config.kv_heads, config.width_of_head)
     return found
 
-  def hidden(self, tokens_BT, documents_BT=None):
-    """Final-norm hidden states [B, T, D] of a whole sequence, or of several documents in a row (attention.py)."""
+  def hidden(self, tokens_BT, documents_BT=None, table=None):
+    """Final-norm hidden states [B, T, D] of a whole sequence, or of several documents in a row (attention.py).
+
+    Args:
+      table: the token embedding as copy_to_devices has it; None: as it is.
+    """
     chex.assert_rank(tokens_BT, 2)
     chex.assert_type(tokens_BT, int)
     length, config = tokens_BT.shape[1], self.config
     if length > config.context_length:
       raise ValueError(f'a sequence of {length} tokens is longer than the context of {config.context_length}')
-    x_BTD = self.embed(tokens_BT)
+    x_BTD = self.embed(tokens_BT, table)
     positions = jnp.arange(length) if documents_BT is None else attention.document_positions(documents_BT)
     if config.scan_layers:
       graphdef, stacked = nnx.split(self.blocks)
@@ -212,16 +218,18 @@ class ModernGPT(nnx.Module):
 
   def token_losses(self, tokens_BT, targets_BT, documents_BT=None):
     config = self.config
-    hidden_BTD = self.hidden(tokens_BT, documents_BT)
+    tied = copy_to_devices(self.token_embedding[...], len(tokens_BT)) if config.tied_head else None
+    hidden_BTD = self.hidden(tokens_BT, documents_BT, tied)
     chex.assert_equal_shape([tokens_BT, targets_BT])
-    return linear_cross_entropy(
+    losses = lambda table_VD, hidden_BTD, targets_BT: linear_cross_entropy(
       hidden_BTD,
-      self.output_table,
+      table_VD,
       targets_BT,
       vocab_size=config.vocab_size,
       chunks=config.loss_chunks,
       softcap=config.logit_softcap,
     )
+    return map_rows(losses, self.output_table if tied is None else tied, hidden_BTD, targets_BT)
 
   def extend(self, tokens_BT, cache: Cache, index_B, rows_B=None):
     """Final-norm hidden states [B, T, D] of tokens that follow what the cache holds, and the cache with them too."""
