@@ -19,8 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mlsd_jax.generation import row_padding
 from mlsd_jax.language_model.task import gpt_task
 from mlsd_jax.models import attention, families, gpt
+from mlsd_jax.models.turned_kernels import TurnedKernel, table_logits
 from mlsd_jax.training import sharding, step
 from mlsd_jax.training.optimizers import OptimizerConfig, make_optimizer
 
@@ -128,21 +130,21 @@ def decoding_by_products(
   config: gpt.GPTConfig, rows: int, context: int, dtype: str, *, rounds: int = 5, clock: Clock = time.perf_counter
 ) -> float:
   """Seconds of one step of `rows` requests of `context` tokens: its products and its attention, each timed apart."""
-  kind, width, inner = step.DTYPES[dtype], config.embed_dim, 4 * config.embed_dim
-  key = jax.random.key(0)
-  matrix = jax.jit(lambda seed, a, b: jax.random.normal(seed, (a, b), kind) * 0.02, static_argnums=(1, 2))
-  multiply = jax.jit(lambda x, matrices: [x @ each for each in matrices])
+  params, rows = _as_generated(config, rows, dtype)
+  kind, blocks = params['token_embedding'].dtype, params['blocks']
+  stacked = config.scan_layers  # in arrays of all layers
+  layers = [jax.tree.map(lambda leaf: leaf[n], blocks) if stacked else blocks[str(n)] for n in range(config.num_layers)]
+  multiply = jax.jit(lambda x, kernels: [_multiply(x, each) for each in kernels])
   total = 0.0
-  for shape in ((width, 3 * width), (width, width), (width, inner), (inner, width)):
-    matrices = [matrix(jax.random.fold_in(key, n), *shape) for n in range(config.num_layers)]
-    x = jnp.ones((rows, shape[0]), kind)
-    product = functools.partial(multiply, x, matrices)
+  for block, layer, width in (
+    ('attention', 'qkv', config.embed_dim), ('attention', 'out', config.embed_dim),
+    ('mlp', 'up', config.embed_dim), ('mlp', 'down', 4 * config.embed_dim),
+  ):  # fmt: skip
+    kernels = [each[block][layer]['kernel'] for each in layers]
+    product = functools.partial(multiply, jnp.ones((rows, width), kind), kernels)
     total += median_seconds(lambda: jax.block_until_ready(product()), rounds, clock)
-    del matrices
-  table = matrix(key, config.padded_vocab_size, width)
-  head = jax.jit(lambda x, table: jnp.einsum('BTD,VD->BTV', x, table))
-  x = jnp.ones((rows, 1, width), kind)
-  total += median_seconds(lambda: head(x, table).block_until_ready(), rounds, clock)
+  head, x = jax.jit(table_logits), jnp.ones((rows, 1, config.embed_dim), kind)
+  total += median_seconds(lambda: head(x, params['token_embedding']).block_until_ready(), rounds, clock)
   return total + _attention_seconds(config, rows, context, kind, rounds, clock)
 
 
@@ -170,9 +172,8 @@ def decode_step(
   config: gpt.GPTConfig, rows: int, context: int, dtype: str, *, rounds: int = 5, clock: Clock = time.perf_counter
 ) -> float:
   """Seconds of one real step: the whole model over its cache, and the head; what `decoding_by_products` predicts."""
-  kind = step.DTYPES[dtype]
-  init = jax.jit(lambda key: step.cast_floating(gpt.init(key, config), kind))
-  params, cache = init(jax.random.key(0)), gpt.init_cache(config, rows, _slots(config), kind)
+  params, rows = _as_generated(config, rows, dtype)
+  cache = gpt.init_cache(config, rows, _slots(config), params['token_embedding'].dtype)
   index, tokens = jnp.full((rows,), context, jnp.int32), jnp.ones((rows, 1), jnp.int32)
 
   @functools.partial(jax.jit, donate_argnums=1)
@@ -187,6 +188,18 @@ def decode_step(
     token.block_until_ready()
 
   return median_seconds(run, rounds, clock)
+
+
+def _as_generated(config: gpt.GPTConfig, rows: int, dtype: str) -> tuple[Any, int]:
+  """Parameters and rows as `generate` decodes them on this machine: kernels turned, or rows padded (row_padding.py)."""
+  init = jax.jit(lambda key: step.cast_floating(gpt.init(key, config), step.DTYPES[dtype]))
+  params = init(jax.random.key(0))
+  rows = max(rows, row_padding.smallest_rows(params))
+  return row_padding.place_kernels(params), rows
+
+
+def _multiply(x, kernel):
+  return kernel.multiply(x) if isinstance(kernel, TurnedKernel) else x @ kernel.reshape(x.shape[1], -1)
 
 
 def _slots(config: gpt.GPTConfig) -> int:

@@ -21,7 +21,8 @@ def test_memory_of_a_step_grows_by_the_same_for_every_layer():
   assert min(seconds for seconds, _ in (one, two, three)) > 0
 
 
-def test_a_decoding_step_and_its_pieces_are_timed():
-  config = gpt.GPTConfig(vocab_size=32, context_length=16, num_layers=2, num_heads=2, embed_dim=16)
+@pytest.mark.parametrize('scanned', [False, True])
+def test_a_decoding_step_and_its_pieces_are_timed(scanned):
+  config = gpt.GPTConfig(vocab_size=32, context_length=16, num_layers=2, num_heads=2, embed_dim=16, scan_layers=scanned)
   for time_it in (calibration.decoding_by_products, calibration.decode_step):
     assert time_it(config, 2, 8, 'float32', rounds=1, clock=time.process_time) >= 0
