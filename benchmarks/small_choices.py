@@ -89,7 +89,9 @@ def compare_norms() -> None:
 
   from configs.mingpt import quickstart  # isort: skip
 
-  text = open_prepared(prepare_text(quickstart.get_config().data))
+  data = quickstart.get_config().data
+  data.source = 'tinyshakespeare'
+  text = open_prepared(prepare_text(data))
   print(f'{LAYERS} layers of 64, 16 x 64 characters, {STEPS} steps: nats a character over the last {LAST}')
   print(f'  {"":<10}{"warmup":>8}' + ''.join(f'{f"rate {rate:g}":>14}' for rate in RATES))
   for order, patched in (('pre-norm', contextlib.nullcontext()), ('post-norm', post_norm())):

@@ -395,3 +395,10 @@ def test_any_command(pool, tmp_path):
   assert judge(program, cases, pool=pool, check=Comparison(exact=True)).verdict == 'AC'
   with pytest.raises(UserError, match='no executable'):
     command(['no-such-program-here'])
+
+
+def test_threads_are_counted_though_processes_end_meanwhile(monkeypatch):
+  own = os.getpid()
+  expected = int(processes.stat(own)[17])
+  monkeypatch.setattr(processes, 'stat', lambda pid, read=processes.stat: read(pid) if pid == own else None)
+  assert processes.threads_of_this_user() == expected

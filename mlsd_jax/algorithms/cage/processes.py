@@ -67,7 +67,7 @@ def stat(pid):
   """Fields of /proc/PID/stat from the state on (proc(5) counts it as field 3); None when the process is gone."""
   try:
     with open(f'/proc/{pid}/stat', 'rb', 0) as file:
-      return file.read().rpartition(b')')[2].split()
+      return file.read().rpartition(b')')[2].split() or None
   except OSError:
     return None
 
@@ -118,5 +118,6 @@ def threads_of_this_user():
   for name in os.listdir('/proc'):
     with contextlib.suppress(OSError):
       if name.isdigit() and os.stat(f'/proc/{name}').st_uid == user:
-        count += int(stat(int(name))[17])
+        fields = stat(int(name))  # of one that has ended meanwhile there are none
+        count += int(fields[17]) if fields else 0
   return count
