@@ -140,7 +140,7 @@ def check_name(argument: str, renamed: Mapping[str, str], where: str = '') -> No
 
 
 def check_key(config: ConfigDict, dotted: str) -> None:
-  """Raises UserError if the config has no such key; the section's keys are named."""
+  """Raises UserError if the config has no such key, or it is a section; the section's keys are named."""
   node: Any = config
   seen = 'config'
   for part in dotted.split('.'):
@@ -151,6 +151,8 @@ def check_key(config: ConfigDict, dotted: str) -> None:
     seen, node = f'{seen}.{part}', node[part]
     if bracket:
       raise UserError(f'{seen}[{index} cannot be set, as no part of a value can; {seen} is {node!r}: give the whole')
+  if isinstance(node, ConfigDict) and part not in _OPEN:  # given whole, it would lose the keys that are not named
+    raise UserError(f'{seen} is a section, whose keys are set one by one: --{seen}.{next(iter(node), "KEY")}=...')
 
 
 def as_written(value: Any) -> Any:

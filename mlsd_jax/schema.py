@@ -40,6 +40,7 @@ class Range(typing.NamedTuple):
 
 
 ANY = Range(-math.inf)  # that is finite
+_LARGEST = 2**63 - 1
 
 
 def at_least(low: float) -> Range:
@@ -162,6 +163,8 @@ def _checked(hint: Any, value: Any, key: str) -> Any:
     value = float(value)
   elif isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and not isinstance(value, hint):
     raise UserError(f'{key} must be {hint.__name__}, got {value!r}')
+  if hint is int and not -_LARGEST <= value <= _LARGEST:  # beyond are overflows, or steps that no counter holds
+    raise UserError(f'{key} must be at most {_LARGEST:,} in size, got {value!r}')
   if hint in (int, float) and not allowed.holds(value):
     what = 'a finite number' if allowed == Range() and not math.isfinite(value) else str(allowed)
     raise UserError(f'{key} must be {what}, got {value!r}')

@@ -96,6 +96,8 @@ def test_overrides_reach_the_config(call):
     (['--num_processes=two'], "--num_processes must be int (a whole number), got 'two'"),
     (['--config.files[3]=b'], "config.files[3] cannot be set, as no part of a value can; config.files is ('a',)"),
     (['--config.files[=b'], 'config.files[ cannot be set'),
+    (['--config.train=3'], 'config.train is a section, whose keys are set one by one: --config.train.'),
+    (["--config.train={'steps': 3}"], 'config.train is a section, whose keys are set one by one'),
     (['--config.note[0]=b'], "config.note is ''"),
     (
       ['--config.note', '--mode=train'],

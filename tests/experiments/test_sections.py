@@ -43,7 +43,7 @@ def call(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_a_number_out_of_its_range_is_refused_before_any_work(name, call):
-  wrong = [(key, -7) for of, key, value in KEYS if of == name and isinstance(value, int)]
+  wrong = [(key, each) for of, key, value in KEYS if of == name and isinstance(value, int) for each in (-7, 10**30)]
   wrong += [(key, each) for of, key, value in KEYS if of == name and isinstance(value, float)
             for each in (-7.5, math.nan, math.inf)]  # fmt: skip
   for key, value in wrong:
