@@ -13,6 +13,7 @@ _BINS = 10
 _RIDGE = 32.0  # on each weight but the constant, however many rows: it is what a shop with few purchases needs most
 _CONSTANT_RIDGE = 0.01  # hardly any: where no candidate was bought the constant would go on for ever
 _STILL = 0.01  # a step of Newton's method that moves no weight farther is its last: the next would be some 1e-4
+_MANY, _PART = 65_536, 8  # rows; of so many, Newton's method comes near the end on every so many-th
 _ROWS = 4096  # at once
 _HALVINGS = 10  # of a step that raises the loss
 _LEVELS = 2  # of the categories, the finest
@@ -104,6 +105,14 @@ def fit(values: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: i
   weights = np.zeros(x.shape[1], np.float32)
   ridge = np.full_like(weights, _RIDGE)
   ridge[0] = _CONSTANT_RIDGE
+  if len(x) >= _MANY:  # the way to near the end takes most of the steps, and a part of the rows knows it
+    part = slice(None, None, _PART)
+    weights = _newton(np.ascontiguousarray(x[part]), y[part], weights, ridge / np.float32(_PART), steps)
+  return Blend(_newton(x, y, weights, ridge, steps), bounds)
+
+
+def _newton(x: np.ndarray, y: np.ndarray, weights: np.ndarray, ridge: np.ndarray, steps: int) -> np.ndarray:
+  """The weights of the least loss, from some others on."""
   for _ in range(steps):
     p = 1 / (1 + np.exp(-x @ weights))
     hessian = _squares(x, np.sqrt(np.maximum(p * (1 - p), 1e-5)))
@@ -117,7 +126,7 @@ def fit(values: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: i
     weights = weights + move
     if np.abs(move).max() < _STILL:
       break
-  return Blend(weights, bounds)
+  return weights
 
 
 def _loss(x: np.ndarray, y: np.ndarray, weights: np.ndarray, ridge: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 """The blend: what it interpolates is what its buckets add up to."""
 
 import numpy as np
+import pytest
 
 from mlsd_jax.recsys.stages import blend
 
@@ -26,7 +27,9 @@ def test_contributions_add_up_to_the_score():
   np.testing.assert_allclose(parts[:, 4], fitted.score(alone) - nothing, atol=1e-5)
 
 
-def test_newton_stops_where_the_gradient_vanishes():
+@pytest.mark.parametrize('many', [10**9, 0], ids=['all rows', 'a part of them first'])
+def test_newton_stops_where_the_gradient_vanishes(many, monkeypatch):
+  monkeypatch.setattr(blend, '_MANY', many)
   rng = np.random.default_rng(0)
   found = rng.normal(size=(4000, 3)).astype(np.float32)
   labels = rng.random(4000) < 1 / (1 + np.exp(3 - 2 * found[:, 0] + found[:, 1]))
@@ -52,3 +55,14 @@ def test_few_purchases_are_not_learnt_by_heart():
   guess = loss(np.full(number, np.log(labels.mean() / (1 - labels.mean()))))
   best = loss(found[number:, 0] - 4.8)
   assert guess - loss(fitted.score(found[number:])) > 0.5 * (guess - best)  # a ridge of 0.2 does worse than the guess
+
+
+def test_a_part_that_says_the_contrary_changes_nothing_in_the_end(monkeypatch):
+  rng = np.random.default_rng(1)
+  found = rng.normal(size=(8000, 4)).astype(np.float32)
+  chance = 1 / (1 + np.exp(2 - found[:, 0]))
+  chance[:: blend._PART] = 0.9 - 0.8 * chance[:: blend._PART]  # a part that says the contrary
+  labels = rng.random(8000) < chance
+  whole = blend.fit(found, labels)
+  monkeypatch.setattr(blend, '_MANY', 0)
+  np.testing.assert_allclose(blend.fit(found, labels).weights, whole.weights, atol=2e-3)

@@ -78,10 +78,10 @@ def test_the_directions_found_hold_nearly_as_much_as_the_largest(few, shape, mon
   found, vectors = factors._largest(matrix, 40)
   np.testing.assert_allclose(vectors.T @ vectors, np.eye(40), atol=1e-4)
   held = lambda vectors: np.square(matrix @ vectors).sum()
-  assert held(vectors) > 0.95 * held(directions[:40].T)
+  assert held(vectors) > 0.98 * held(directions[:40].T)
   exact = values[39::-1]
   assert (found < exact * (1 + 1e-4)).all()
-  assert (found > 0.95 * exact).all()
+  assert (found > 0.98 * exact).all()
   assert found[-1] == pytest.approx(exact[-1], rel=1e-3)
   again, _ = factors._largest(matrix, 40)
   np.testing.assert_array_equal(found, again)
