@@ -94,7 +94,7 @@ def train(run: contract.Run) -> None:
     ready.retriever,
     ready.blend,
     scorer,
-    preparation.fit_guard(ready.held, scorer, recommender.funnel.newcomers),
+    preparation.fit_guard(ready, scorer, recommender.funnel.newcomers),
   )
   if not ready.week.union.snapshot.buys_again:
     run.print('nobody buys a thing twice here: sources and baselines leave out what a user has')

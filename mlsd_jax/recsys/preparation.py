@@ -64,6 +64,7 @@ class Prepared:
     samples: what the ranker sees of its latest weeks, to put its probabilities right: those that it has not learnt
       from, where there are any.
     held: the weeks that it has not learnt from.
+    newcomers: of every week whose blend is of an earlier one, the users without a purchase.
     week: the week held out.
     retriever: as of that week.
     blend: fitted on the last of the ranker's weeks.
@@ -72,6 +73,7 @@ class Prepared:
 
   samples: Sequence[CalibrationSample]
   held: Sequence[Held]
+  newcomers: Sequence[GuardSample]
   week: Week
   retriever: Retriever
   blend: Blend
@@ -130,6 +132,7 @@ def prepare(
   groups: list[Groups] = []
   samples: list[CalibrationSample] = []
   kept_out: list[Held] = []
+  newcomers: list[GuardSample] = []
   retriever, fitted_blend = None, None
   origin: dict[str, Any] = {}
   for age in range(len(cuts) - 1, -1, -1):
@@ -160,6 +163,8 @@ def prepare(
       best, dense = funnel.select(week.union, fitted_blend, config.funnel.keep)
       inputs = ranker_inputs(week.union.snapshot, best, dense, codes_of_users, bag_length)
       outcome = labels.label(best, week.targets, data.num_items)
+      if age < len(cuts) - 1:  # the first week's blend has learnt from it
+        newcomers.append(_sample_newcomers(fitted_blend, week, best, outcome.bought))
       if age > held:
         groups.append(make_groups(best, inputs, outcome, size=config.funnel.group, seed=len(groups)))
       else:
@@ -175,15 +180,31 @@ def prepare(
   assert retriever is not None
   assert fitted_blend is not None
   joined = Groups.join(groups, config.ranker.train.seed)
-  return joined, Prepared(samples, kept_out, week, retriever, fitted_blend, histories, origin)
+  return joined, Prepared(samples, kept_out, newcomers, week, retriever, fitted_blend, histories, origin)
 
 
-def fit_guard(held: Sequence[Held], scorer: Ranker, newcomers: str) -> Guard:
-  """The guard of a trained ranker, by the weeks that it has not learnt from; without any, see `guard.start`."""
+def fit_guard(ready: Prepared, scorer: Ranker, newcomers: str) -> Guard:
+  """The guard of a trained ranker, by the weeks that it has not learnt from; without any, see `guard.start`.
+
+  Unless users without a purchase get the ranker's order, those of every week choose between the blend's and a source's.
+  """
+  before = guard.start(newcomers)
+  if newcomers == 'blend':
+    before = guard.choose(ready.newcomers, before, 'cold')
   samples = [
-    GuardSample(week.candidates, scorer(week.inputs)[:, 0], week.by, week.segments, week.bought) for week in held
+    GuardSample(week.candidates, scorer(week.inputs)[:, 0], week.by, week.segments, week.bought) for week in ready.held
   ]
-  return guard.fit(samples, guard.start(newcomers))
+  return guard.fit(samples, before)
+
+
+def _sample_newcomers(by: Blend, week: Week, candidates: Candidates, bought: np.ndarray) -> GuardSample:
+  """What the blend says of the candidates of users without a purchase."""
+  segments = guard.segment(week.union.snapshot, candidates.users)
+  mine = (segments == 'cold')[candidates.row]
+  theirs = candidates.keep(mine)
+  nothing = np.zeros(len(theirs.item), np.float32)
+  said = funnel.score_blend(by, week.union.snapshot, theirs) if mine.any() else nothing
+  return GuardSample(theirs, nothing, said, segments, bought[mine])
 
 
 def _due(data: Dataset, cut: int, age: int, refresh: int) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import polars as pl
 import pytest
 
 from mlsd_jax.errors import UserError
@@ -10,6 +11,7 @@ from mlsd_jax.recsys import funnel, preparation, training
 from mlsd_jax.recsys.funnel import FunnelConfig
 from mlsd_jax.recsys.preparation import RecommenderConfig
 from mlsd_jax.recsys.purchases import weeks
+from mlsd_jax.recsys.stages import guard
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
 from mlsd_jax.training.config import TrainConfig
 from mlsd_jax.training.optimizers import OptimizerConfig
@@ -76,6 +78,35 @@ def test_weeks_held_back_are_not_learnt_from_and_put_right_what_was(made, tmp_pa
   assert len(ready.held) == len(ready.samples) == 1
   assert ready.samples[0].bought.sum() == ready.held[0].bought.sum()
   assert [preparation.count_held(config.ranker, number) for number in (1, 3, 4, 20)] == [0, 0, 1, 1]
+
+
+def test_newcomers_are_weighed_by_those_of_every_week_and_nobody_else_is(made, tmp_path):
+  cuts = weeks.choose_cuts(made.dataset, 4)
+  arrives = pl.Series([*cuts[:4], *[0] * 4]).gather(made.dataset.events['user'] % 8)  # half of them, week by week
+  data = dataclasses.replace(made.dataset, events=made.dataset.events.filter(pl.col('time') >= arrives))
+  _, ready = preparation.prepare(data, cuts, _config(), tmp_path, tell=lambda line: None)
+  assert len(ready.newcomers) == 3  # the first week's blend has learnt from it
+  bought = 0
+  for sample, cut in zip(ready.newcomers, cuts[3:0:-1], strict=True):
+    known = data.before(cut)['user'].unique().to_numpy()
+    targets = weeks.find_targets(data, cut)
+    asked = np.unique(sample.candidates.user)
+    assert not np.isin(asked, known).any()
+    np.testing.assert_array_equal(asked, np.setdiff1d(targets.users, known))
+    pairs = set(zip(targets.user.tolist(), targets.item.tolist(), strict=True))
+    of_sample = zip(sample.candidates.user.tolist(), sample.candidates.item.tolist(), strict=True)
+    np.testing.assert_array_equal(sample.bought, [pair in pairs for pair in of_sample])
+    bought += sample.bought.sum()
+  assert bought > 10
+
+  def no_ranker(inputs):
+    raise AssertionError('the ranker has no part in it')
+
+  before = guard.start('blend')
+  fitted = preparation.fit_guard(ready, no_ranker, 'blend')
+  assert fitted == guard.choose(ready.newcomers, before, 'cold')
+  assert {name: fitted.weights[name] for name in ('light', 'heavy')} == {'light': {'ranker': 1}, 'heavy': {'ranker': 1}}
+  assert preparation.fit_guard(ready, no_ranker, 'ranker') == guard.start('ranker')
 
 
 def test_blends_are_as_fresh_as_the_towers(made, tmp_path, monkeypatch):

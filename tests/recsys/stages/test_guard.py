@@ -75,3 +75,35 @@ def test_a_ranker_that_is_not_guarded_keeps_every_logit():
   np.testing.assert_array_equal(
     guard.start('blend').order(logits, sample.by, sample.candidates, sample.segments), logits
   )
+
+
+@pytest.mark.parametrize('right', ['blend', 'popular'])
+def test_the_order_that_found_most_is_chosen_for_a_segment(right):
+  samples = [_sample(200, right, 'cold', seed=1), _sample(200, right, 'cold', seed=2), _sample(200, 'ranker', seed=3)]
+  before = guard.start('blend')
+  chosen = guard.choose(samples, before, 'cold')
+  assert chosen.weights['light'] == before.weights['light']
+  judged = _sample(100, right, 'cold', seed=4)
+  logits = np.repeat(judged.logits[:, None], 3, 1)
+  order = chosen.order(logits, judged.by, judged.candidates, judged.segments)[:, 0].reshape(-1, EACH)
+  expected = judged.by.reshape(-1, EACH) if right == 'blend' else -judged.candidates.rank.reshape(-1, EACH)
+  np.testing.assert_array_equal(np.argsort(order), np.argsort(expected))
+
+
+def test_what_a_source_does_not_name_comes_behind_as_before():
+  sample = _sample(300, 'popular', 'cold')
+  few = np.where(sample.candidates.rank > 15, 0, sample.candidates.rank)
+  sample = dataclasses.replace(sample, candidates=dataclasses.replace(sample.candidates, rank=few))
+  chosen = guard.choose([sample], guard.start('blend'), 'cold')
+  logits = np.repeat(sample.logits[:, None], 3, 1)
+  order = chosen.order(logits, sample.by, sample.candidates, sample.segments)[:, 0].reshape(-1, EACH)
+  slow = [sorted(range(EACH), key=lambda item: (rank[item] or 99, -by[item]))  # ranks, then what the blend says
+          for rank, by in zip(few.reshape(-1, EACH), sample.by.reshape(-1, EACH), strict=True)]  # fmt: skip
+  np.testing.assert_array_equal(np.argsort(-order), slow)
+
+
+def test_an_order_is_kept_where_nobody_bought():
+  sample = _sample(5, 'popular', 'cold')
+  nothing = dataclasses.replace(sample, bought=np.zeros(len(sample.bought), bool))
+  for samples in ([], [nothing], [_sample(50, 'popular', 'light')]):
+    assert guard.choose(samples, guard.start('blend'), 'cold') == guard.start('blend')
