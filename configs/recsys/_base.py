@@ -35,7 +35,7 @@ def base():
         'weeks': 20,  # on which the ranker is trained, those before the one held out
         'keep': 300,  # candidates of a user that the ranker sees
         'group': 96,  # of them in training
-        'newcomers': 'blend',  # or ranker: whose order users without any purchase get
+        'newcomers': 'blend',  # or a source, if it found more; or ranker: whose order users without a purchase get
         'skip': 0,  # weeks left out at the end, to judge on an earlier one
         'users': 10_000,  # of each week, drawn where more bought (of the ranker's, what its updates see); 0 for all
         'per_source': {

@@ -39,7 +39,8 @@ class FunnelConfig:
     keep: of the union that the blend passes to the ranker.
     group: candidates of a user and week that the ranker is trained on.
     skip: weeks at the end of the data that are left out altogether, so that an earlier one is held out.
-    newcomers: 'blend' or 'ranker', whose order users without any purchase get where no guard is fitted.
+    newcomers: whose order users without any purchase get: 'ranker', or 'blend', unless a source found more for such
+      users of the ranker's weeks.
   """
 
   per_source: Mapping[str, int]
