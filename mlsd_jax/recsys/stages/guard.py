@@ -47,7 +47,7 @@ class Guard:
     of_row = segments[candidates.row]
     for name, weights in self.weights.items():
       mine = of_row == name
-      score[mine] = sum(weights.get(column, 0.0) * value[mine] for column, value in values.items())
+      score[mine] = _weigh({column: value[mine] for column, value in values.items()}, weights)
     return deal_out(logits, candidates.row, score)
 
 
@@ -114,7 +114,7 @@ def choose(samples: Sequence[GuardSample], before: Guard, name: str) -> Guard:
     relevant = np.bincount(row, sample.bought, len(sample.segments))
     mine = (sample.segments == name) & (relevant > 0)
     for key, weights in orders.items():
-      order = sort_best_first(row, sum(weights.get(column, 0.0) * value for column, value in values.items()))
+      order = sort_best_first(row, _weigh(values, weights))
       place = np.arange(len(order)) - start[row[order]]
       hits = np.zeros((len(mine), _FIRST), bool)
       hits[row[order][place < _FIRST], place[place < _FIRST]] = sample.bought[order][place < _FIRST]
@@ -164,3 +164,8 @@ def _columns(logits: np.ndarray, by: np.ndarray, candidates: Candidates) -> dict
   rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
   of_sources = dict(zip(candidates.sources, rank.T, strict=True))
   return {'ranker': logits.astype(np.float64), 'blend': by.astype(np.float64)} | of_sources
+
+
+def _weigh(columns: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
+  """The weighted sum of columns [N]."""
+  return np.sum([weights.get(name, 0.0) * column for name, column in columns.items()], 0)
