@@ -62,9 +62,8 @@ def train(run: contract.Run) -> None:
   run.claim(free)
   counts = _counts(run, source)
   total = sum(len(piece.encode()) * count for piece, count in counts.pieces.items())
-  run.print(
-    f'{source.name}: {total / 1e6:.1f} MB, {counts.pieces.total():,} pieces, {len(counts.pieces):,} of them distinct'
-  )
+  size = f'{total / 1e6:.1f} MB' if total >= 1e5 else f'{total / 1e3:.1f} KB'
+  run.print(f'{source.name}: {size}, {counts.pieces.total():,} pieces, {len(counts.pieces):,} of them distinct')
   saved: list[int] = []
   with progress_bar('merging', config.vocab_size - 256 - len(special)) as advance:
 

@@ -120,6 +120,10 @@ def plain_ticks(axis: Any) -> None:
   write = plt.FuncFormatter(lambda value, _: f'{value:,g}' if f'{value:e}'[0] in '125' else '')
   axis.set_major_formatter(write)
   axis.set_minor_formatter(write)
+  # Minor ticks are shorter; their numbers stand on one line with those of the major ones.
+  name = f'{axis.axis_name}tick'
+  reach = plt.rcParams[f'{name}.major.size'] + plt.rcParams[f'{name}.major.pad']
+  axis.set_tick_params(which='minor', pad=reach - plt.rcParams[f'{name}.minor.size'])
 
 
 def spread(values: Sequence[float], gap: float, low: float = -math.inf) -> list[float]:

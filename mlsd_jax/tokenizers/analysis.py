@@ -73,14 +73,15 @@ def plot_compression(
   with figures.figure(path, size=(8, 4.5), dpi=150) as (_, ((axes,),)):
     sizes = 256 + np.arange(len(curve))
     axes.plot(sizes, curve, color=figures.OURS, linewidth=2)
-    axes.annotate(f'{curve[-1]:.2f}', (sizes[-1], curve[-1]), (-6, 6), textcoords='offset points', ha='right')
+    ours = f'learned here {curve[-1]:.2f}'
+    axes.annotate(ours, (sizes[-1], curve[-1]), (-6, 6), textcoords='offset points', ha='right')
     for i, (name, (size, value)) in enumerate(others.items()):
       axes.plot(size, value, 'o', color=figures.GREY)
       above_or_below = (6, 8 if i % 2 else -16)
       axes.annotate(f'{name} {value:.2f}', (size, value), above_or_below, textcoords='offset points', ha='right')
     axes.set(title=title, xlabel='vocabulary size', ylabel='bytes a token', xscale='log')
     axes.set_ylim(0, 1.15 * max([curve[-1], *(value for _, value in others.values())]))
-    axes.xaxis.set_major_formatter('{x:,.0f}')
+    figures.plain_ticks(axes.xaxis)
 
 
 def plot_zipf(usages: Sequence[Usage], path: pathlib.Path, *, title: str) -> None:
