@@ -132,8 +132,10 @@ def train(run: contract.Run) -> None:
 
 
 def evaluate(run: contract.Run) -> None:
-  """Scores a trained run, or what --init_from would start one from: loss, perplexity, bits per byte; HellaSwag and
-  LAMBADA files where given; of conversations, the share of answers that are right to the letter."""
+  """Scores a trained run, or what --init_from would start one from: loss, perplexity, bits a byte, benchmarks, answers.
+
+  HellaSwag and LAMBADA where their files are given; of conversations, the share of answers right to the letter.
+  """
   config = run.config
   answers: list[tuple[str, str, bool]] = []
   if is_of_conversations(config):
