@@ -287,11 +287,16 @@ def _describe(
   run: contract.Run, material: TextMaterial | ConversationMaterial, model: DecoderConfig, num_params: int
 ) -> None:
   devices = jax.devices()
+  shape = f'{_count(model.num_layers, "layer")}, {_count(model.num_heads, "head")}'
   run.print(
     f'{material.describe()}\n'
-    f'{_NAMES[kind_of(model)]} of {model.num_layers} layers, {model.num_heads} heads, {model.embed_dim} wide, '
+    f'{_NAMES[kind_of(model)]} of {shape}, {model.embed_dim} wide, '
     f'{model.context_length} tokens of context: {num_params:,} parameters on {len(devices)} x {devices[0].device_kind}'
   )
+
+
+def _count(number: int, thing: str) -> str:
+  return f'{number} {thing}{"s" if number != 1 else ""}'
 
 
 def _plot(run: contract.Run, baselines: dict[str, float]) -> None:

@@ -31,7 +31,7 @@ def loss_curve(
     axes.plot(*train.T, color=TRAIN, linewidth=0.8, alpha=0.35)
     axes.plot(train[:, 0], smooth(train[:, 1]), color=TRAIN, linewidth=1.8)
     marker = 'o' if len(val) <= 40 else None
-    axes.plot(*val.T, color=VALIDATION, linewidth=1.8, marker=marker, markersize=4)
+    axes.plot(*val.T, color=VALIDATION, linewidth=1.8, marker=marker, markersize=4, clip_on=False)
     last = max([*train[:, 0], *val[:, 0], 1])
     low = min([*smooth(train[:, 1]), *val[:, 1], *(baselines or {}).values()], default=0.0)
     high = max([*train[:, 1], *val[:, 1], *(baselines or {}).values()], default=1.0)

@@ -90,14 +90,14 @@ class Progress:
     self._began = time.perf_counter()
     if not distributed.is_main():
       return self
-    from rich import console, progress
+    from rich import console, progress, table
 
     if self._console is None:
       self._console = console.Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     if self._console.is_terminal:
       self._bar = progress.Progress(
         progress.TextColumn('{task.completed}/{task.total}'),
-        progress.BarColumn(bar_width=None),
+        progress.BarColumn(bar_width=None, table_column=table.Column(ratio=1)),  # what the words leave
         progress.TextColumn('{task.fields[shown]}'),
         console=self._console,
         expand=True,
