@@ -11,6 +11,7 @@ from mlsd_jax import figures, files
 from mlsd_jax.autograd.classifier import History
 
 _NEGATIVE, _POSITIVE, _INK = '#1d4ed8', '#ea580c', figures.INK
+_POINTS = '#1e3a8a', '#9a3412'  # darker than any shade: a point is seen on the full colour of its own class
 _BORDER = 0.3  # around the points, in their own units
 _LEVELS = np.array([-9, -3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 9.0])
 
@@ -37,6 +38,9 @@ class Scene:
     """Of the training points after `step` steps."""
     return float(np.mean((self.scores(self.history.parameters[step], self.points) > 0) == (self.labels > 0)))
 
+  def heading(self, step: int) -> str:
+    return f'{"1 step" if step == 1 else f"{step:,} steps"}, {self.accuracy(step):.1%} of those drawn right'
+
 
 def moments(scene: Scene, path: pathlib.Path, *, title: str) -> None:
   """Four panels: before training, and after a hundredth, a tenth and all of the steps."""
@@ -48,9 +52,10 @@ def moments(scene: Scene, path: pathlib.Path, *, title: str) -> None:
     shades = None
     for each, step in zip(axes.flat, steps, strict=True):
       shades = _boundary(each, scene, step)
-      each.set_title(f'{_count(step)}, {scene.accuracy(step):.1%} right', fontsize=10, color=_INK)
-    bar = figure.colorbar(shades, ax=axes, ticks=[-3, -1, 0, 1, 3], pad=0.01)
-    bar.set_label('score (0 is the boundary)', fontsize=9)
+      each.set_title(scene.heading(step), fontsize=10, color=_INK)
+    bar = figure.colorbar(shades, ax=axes, ticks=range(-3, 4), pad=0.01)
+    bar.minorticks_off()
+    bar.set_label('score: line 0, dashed ±1', fontsize=9)
     bar.outline.set_visible(False)
     figure.suptitle(title, fontsize=12, fontweight='bold', color=_INK)
 
@@ -76,15 +81,11 @@ def animation(scene: Scene, path: pathlib.Path, *, frames: int = 40, dpi: int = 
     for step in [*steps, *[steps[-1]] * 10]:  # the end stands still for a second
       above.clear()
       _boundary(above, scene, step)
-      above.set_title(f'{scene.name}: {_count(step)}, {scene.accuracy(step):.1%} right', fontsize=10, color=_INK)
+      above.set_title(f'{scene.name}: {scene.heading(step)}', fontsize=10, color=_INK)
       at = min(step, len(losses) - 1)
       dot.set_data([at], [losses[at]])
       writer.grab_frame()
   plt.close(figure)
-
-
-def _count(steps: int) -> str:
-  return '1 step' if steps == 1 else f'{steps:,} steps'
 
 
 def _boundary(axes: Any, scene: Scene, step: int) -> Any:
@@ -101,7 +102,7 @@ def _boundary(axes: Any, scene: Scene, step: int) -> Any:
   for level, style, width in ((-1, '--', 0.8), (1, '--', 0.8), (0, '-', 1.8)):
     if scores.min() < level < scores.max():
       axes.contour(x, y, scores, levels=[level], colors=_INK, linestyles=style, linewidths=width)
-  for label, colour in ((-1, _NEGATIVE), (1, _POSITIVE)):
+  for label, colour in zip((-1, 1), _POINTS, strict=True):
     chosen = scene.points[scene.labels == label]
     axes.scatter(*chosen.T, s=20, color=colour, edgecolors='white', linewidths=0.7, zorder=3)
   axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect='equal', xticks=[], yticks=[])
