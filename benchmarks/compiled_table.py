@@ -41,7 +41,7 @@ _SHORT = {
 }
 _REFUSED = 2  # exit code of a user's mistake
 
-type Entry = dict[str, Any]  # a program of a row
+type Entry = dict[str, Any]  # a program of a row; 'outdated' where the step has changed since
 
 
 def compile_row(row: Row, seconds: int) -> list[Entry]:
@@ -73,7 +73,8 @@ def read_rows() -> list[Entry]:
 def is_made(row: Row, kept: Sequence[Entry]) -> bool:
   """Whether a row is there, made by these versions with these flags, to its end."""
   own = [each for each in kept if _is_of(each, row)]
-  return bool(own) and all(_identity(row).items() <= each.items() and not each.get('unfinished') for each in own)
+  made = lambda each: not each.get('unfinished') and not each.get('outdated')
+  return bool(own) and all(_identity(row).items() <= each.items() and made(each) for each in own)
 
 
 def replaced(kept: Sequence[Entry], row: Row, made: Sequence[Entry]) -> list[Entry]:
@@ -151,7 +152,8 @@ def _line(name: str, each: Entry) -> str:
   sizes = f'{each["arguments"] / _GIB:.2f} + {each["temporaries"] / _GIB:.2f}'
   sizes += '' if each['fits'] else f', **not** within {each["usable"] / _GIB:.0f}'
   mesh = each['mesh'].replace(' x ', ', ')
-  return f'| {name} | {each["program"]} | {mesh} | {sizes} | {_abbreviated(each["collectives"])} |'
+  since = ' (before the step was changed)' if each.get('outdated') else ''
+  return f'| {name} | {each["program"]} | {mesh} | {sizes} | {_abbreviated(each["collectives"])}{since} |'
 
 
 def _abbreviated(collectives: str) -> str:
