@@ -60,7 +60,7 @@ def listen(
   """
   import uvicorn
 
-  from mlsd_jax.serving.replacement import freeze_loaded
+  from mlsd_jax.serving.memory import freeze_loaded
 
   listener = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
   listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

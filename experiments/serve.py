@@ -26,6 +26,7 @@ from mlsd_jax.schema import from_mapping
 from mlsd_jax.serving import Limits, Services, create_app, rules
 from mlsd_jax.serving.config import ServerConfig
 from mlsd_jax.serving.judge_service import JudgeService
+from mlsd_jax.serving.memory import arrays_apart
 from mlsd_jax.serving.replacement import Source
 
 KEYS = 'MLSD_API_KEYS'
@@ -66,7 +67,8 @@ def _add(system: System, workdir: pathlib.Path, name: str, settings: ServerConfi
 
   def open_(known: Services) -> dict[str, dict[str, Any]]:
     fresh = Services(shops=services.shops, vectors=dict(known.vectors))
-    system.open(workdir, name, settings, fresh)
+    with arrays_apart():
+      system.open(workdir, name, settings, fresh)
     for old, service in ((services.recommenders.get(name), each) for each in fresh.recommenders.values()):
       service.rules = old.rules if old else service.rules
     kinds = services.kinds()

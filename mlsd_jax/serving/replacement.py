@@ -6,20 +6,18 @@ has begun stay with it: it is kept, to be put back, and whatever was kept before
 
 import asyncio
 import contextlib
-import ctypes
 import dataclasses
-import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 from mlsd_jax.errors import UserError
 from mlsd_jax.serving.errors import ApiError
+from mlsd_jax.serving.memory import give_memory_back
 
 KINDS = ('texts', 'vectors', 'searches', 'recommenders', 'names', 'tokenizers')  # fields of Services
 _IDLE_SECONDS = 60.0  # that a service has nothing to do before it is closed
 _logger = logging.getLogger(__name__)
-_freezes = False  # see `freeze_loaded`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,36 +174,6 @@ class Replacement:
       for served in self._served.values():
         for service in _each(served.previous[1] if served.previous else {}):
           await close_service(service)
-
-
-def freeze_loaded() -> None:
-  """Keeps from Python's collector of cycles all that is loaded, now and by later replacements; of a process that serves
-  and does nothing else.
-
-  Models, indexes and programs stay. To the collector they are half a second of work, which it would do in the midst of
-  one request in a hundred.
-  """
-  global _freezes
-  _freezes = True
-  gc.collect()
-  gc.freeze()
-
-
-def give_memory_back(*, was_closed: bool = False) -> None:
-  """Collects what nothing refers to, and gives freed memory to the system: the C library keeps what lies between blocks
-  that are in use, which after each version's end is more. After `freeze_loaded`, what is left is frozen, too.
-
-  Args:
-    was_closed: a version has ended, which refers to itself and may be frozen: all that is frozen is gone through once.
-  """
-  if _freezes and was_closed:
-    gc.unfreeze()
-  gc.collect()
-  if _freezes:
-    gc.freeze()
-  trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)  # glibc's
-  if trim is not None:
-    trim(0)
 
 
 def _each(kinds: dict[str, dict[str, Any]]) -> Iterator[Any]:
