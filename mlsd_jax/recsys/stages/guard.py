@@ -101,13 +101,14 @@ def fit(samples: Sequence[GuardSample], before: Guard, ridge: float = _RIDGE) ->
 
 def choose(samples: Sequence[GuardSample], before: Guard, name: str) -> Guard:
   """The guard before, but a segment gets the order of that source which found most for its users (MAP@12 of the
-  candidates bought, every user as one), if that is more than by the order before. What a source does not name comes
-  behind, in the order before.
+  candidates bought, every user as one), if that is more than by the order before, and by more than the difference's
+  standard error: of few users one would be chosen by chance. What a source does not name comes behind, in the order
+  before.
   """
   orders: dict[str, Mapping[str, float]] = {'': before.weights[name]}
   for source in dict.fromkeys(source for sample in samples for source in sample.candidates.sources):
     orders[source] = {**{key: _BEHIND * value for key, value in before.weights[name].items()}, source: 1.0}
-  found = dict.fromkeys(orders, 0.0)
+  found: dict[str, list[np.ndarray]] = {key: [] for key in orders}
   for sample in samples:
     values = _columns(sample.logits, sample.by, sample.candidates)
     row, start = sample.candidates.row, sample.candidates.start
@@ -118,8 +119,12 @@ def choose(samples: Sequence[GuardSample], before: Guard, name: str) -> Guard:
       place = np.arange(len(order)) - start[row[order]]
       hits = np.zeros((len(mine), _FIRST), bool)
       hits[row[order][place < _FIRST], place[place < _FIRST]] = sample.bought[order][place < _FIRST]
-      found[key] += float(average_precision(hits[mine], relevant[mine], _FIRST, at_most_k=True).sum())
-  best = max(found, key=lambda key: found[key])  # the first of equal ones
+      found[key].append(average_precision(hits[mine], relevant[mine], _FIRST, at_most_k=True))
+  of_users = {key: np.concatenate(found[key]) if samples else np.zeros(0) for key in orders}
+  best = max(of_users, key=lambda key: of_users[key].sum())  # the first of equal ones
+  gain = of_users[best] - of_users['']
+  if len(gain) < 2 or gain.mean() <= gain.std(ddof=1) / np.sqrt(len(gain)):
+    return before
   return Guard({**before.weights, name: orders[best]})
 
 

@@ -107,3 +107,10 @@ def test_an_order_is_kept_where_nobody_bought():
   nothing = dataclasses.replace(sample, bought=np.zeros(len(sample.bought), bool))
   for samples in ([], [nothing], [_sample(50, 'popular', 'light')]):
     assert guard.choose(samples, guard.start('blend'), 'cold') == guard.start('blend')
+
+
+def test_few_users_choose_no_source_by_chance():
+  """What is bought has nothing to do with blend or source: one of both is ahead, half of the time the source."""
+  before = guard.start('blend')
+  samples = [_sample(12, 'ranker', 'cold', seed=seed) for seed in range(60)]
+  assert sum(guard.choose([sample], before, 'cold') != before for sample in samples) <= 15
