@@ -24,7 +24,7 @@ def get_config():
       'ties': 'first',  # of equally frequent pairs, the one that occurs first in the text; or smallest (ids)
       'special_tokens': ('<|endoftext|>',),  # with the last ids
       'compare': ('gpt2', 'cl100k_base', 'o200k_base'),  # shown beside, where their ranks are at hand
-      'sample_megabytes': 8,  # how much of the text is encoded to compare
+      'sample_megabytes': 8.0,  # how much of the text is encoded to compare
       'shards': {  # --mode=prepare: token shards of the source
         'output': '',  # a folder or s3://BUCKET/PREFIX; '' is tokens/ in the workdir
         'val_fraction': 0.1,  # of the documents
