@@ -12,7 +12,8 @@ _freezes = False  # see `freeze_loaded`
 
 @contextlib.contextmanager
 def arrays_apart() -> Iterator[None]:
-  """While a model is loaded, each array of a MiB or more gets pages of its own, which go back when it is freed.
+  """While a model is loaded, an array of a MiB or more that the heap has no room for gets pages of its own, which go
+  back when it is freed.
 
   The C library does so of itself until the first of them is freed; from then on it takes arrays of that size out of the
   heap, where one that stays holds what was freed below it. What answers requests is to have the heap: it takes and

@@ -6,6 +6,8 @@ import ctypes
 import dataclasses
 import gc
 import pathlib
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -16,7 +18,7 @@ from starlette.testclient import TestClient
 from mlsd_jax.errors import UserError
 from mlsd_jax.serving import RecommendService, Services, Shop, create_app, memory, replacement
 from mlsd_jax.serving.errors import ApiError
-from mlsd_jax.serving.memory import arrays_apart, freeze_loaded, give_memory_back
+from mlsd_jax.serving.memory import freeze_loaded, give_memory_back
 from mlsd_jax.serving.replacement import Replacement, Source
 from mlsd_jax.tokenizers import ByteTokenizer
 
@@ -221,14 +223,23 @@ def test_memory_between_what_is_in_use_goes_back_to_the_system():
   assert all(each.sum() == 2500 for each in kept)
 
 
+APART = """
+import pathlib
+import numpy as np
+from mlsd_jax.serving.memory import arrays_apart
+
+resident = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1]) * 4096
+np.ones(3 * 2**20)  # 25 MB, mapped and freed: from now on the heap would be used for all that is smaller
+with arrays_apart():
+  old, new = zip(*[(np.ones(2**18), np.ones(2**17)) for _ in range(40)], strict=True)
+before = resident()
+del old
+assert before - resident() > 70e6  # of 84
+assert all(each.sum() == 2**17 for each in new)
+"""
+
+
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'mallopt'), reason='another C library than glibc')
 def test_each_array_of_what_is_loaded_goes_back_when_it_is_freed():
-  """Above each lies one that stays, as the arrays of a newer version do."""
-  resident = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1]) * 4096
-  np.ones(3 * 2**20)  # 25 MB, mapped and freed: from now on the heap would be used for all that is smaller
-  with arrays_apart():
-    old, new = zip(*[(np.ones(2**18), np.ones(2**17)) for _ in range(40)], strict=True)
-  before = resident()
-  del old
-  assert before - resident() > 70e6  # of 84
-  assert all(each.sum() == 2**17 for each in new)
+  """Above each lies one that stays, as a newer version's do; in a process whose heap has no room for them."""
+  subprocess.run([sys.executable, '-c', APART], check=True)
