@@ -130,7 +130,7 @@ class Run:
     """Says that the workdir is finished, and which of the given keys can change nothing any more."""
     here, there = (dict(config_files.leaves(config)) for config in (self.config.to_dict(), self.stored or {}))
     late = [f'--config.{key}' for key in self.given_keys() if here.get(key) != there.get(key, here.get(key))]
-    late += [tuning.VARIABLE] if os.environ.get(tuning.VARIABLE) and 'jax' in sys.modules else []
+    late += [tuning.VARIABLE] if os.environ.get(tuning.VARIABLE) else []
     self.print(f'{self.workdir} is finished: {summary}')
     if late:
       self.print(f'{", ".join(late)} had no effect on it')

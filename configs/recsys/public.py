@@ -14,7 +14,8 @@ Measured, to their end (AMD EPYC, one core, shared with other work; minutes by t
   online_retail  0.2415   0.2245                0.1883            3.5%   17.9,  8.2     3,411
   ml_100k        0.2409   0.2208                0.1522           30.3%    8.5,  3.5     1,802
 
-All sources and segments of users: docs/reference/figures.md, docs/notes/recsys.md.
+Before new users could get a source's order (funnel.newcomers); not run again since. All sources and segments of users:
+docs/reference/figures.md, docs/notes/recsys.md.
 """
 
 from configs.recsys._base import base
