@@ -36,14 +36,17 @@ def test(run: contract.Run) -> int:
     raise UserError(
       '--mode=test needs --problem=NAME, a folder of samples or a problem package; --mode=list has the names'
     )
+  is_class, is_package = name in problems(), packages.is_package(pathlib.Path(name))
+  if is_class or is_package:
+    _refuse_referees(run, name, 'a design problem' if is_class else 'a problem package')
   _look_at(run, ('solution', 'checker', 'interactor'))
-  if name in problems() and solution:
+  if is_class and solution:
     _check_class_file(pathlib.Path(solution))
   with bench() as (pool, folder):
-    if name in problems():
+    if is_class:
       found = _test_class(run, problems()[name], pathlib.Path(solution) if solution else None, pool, folder)
       failed = found.verdict != 'AC'
-    elif packages.is_package(pathlib.Path(name)):
+    elif is_package:
       found, failed = _test_package(run, pathlib.Path(name), solution, pool, folder)
     else:
       found = _test_program(run, name, solution, pool, folder)
@@ -52,6 +55,12 @@ def test(run: contract.Run) -> int:
   files.write_json(path, found.to_json())
   run.print(f'wrote {path}')
   return int(failed)
+
+
+def _refuse_referees(run: contract.Run, name: str, what: str) -> None:
+  for flag in ('checker', 'interactor'):
+    if run.flags[flag]:
+      raise UserError(f'--{flag} has no effect on {name}: {what} says itself what is right')
 
 
 def _look_at(run: contract.Run, names: Sequence[str]) -> None:
