@@ -78,7 +78,6 @@ def test_growth_is_measured_and_drawn(call, tmp_path):
     (['--mode=test'], '--mode=test needs --problem=NAME'),
     (['--mode=test', '--problem=nothing'], "no problem 'nothing'"),
     (['--mode=test', '--problem=lru_cache', '--checker=mine.cc'], '--checker has no effect on lru_cache: a'),
-    (['--mode=test', '--problem=package', '--interactor=mine.cc'], '--interactor has no effect on package: a problem'),
     (['--mode=test', '--problem=lru_cache', '--solution=none.py'], 'no such file'),
     (['--mode=test', '--problem=lru_cache', '--solution=folder.py'], 'by a class, in one file of Python'),
     (['--mode=test', '--problem=lru_cache', '--solution=mine.cc'], 'by a class, in one file of Python'),
@@ -95,13 +94,20 @@ def test_a_mistake_is_one_line(call, tmp_path, arguments, message):
   (tmp_path / 'folder.py').mkdir()
   for name in ('mine.py', 'mine.cc', 'folder.py/a.py'):
     (tmp_path / name).write_text('')
-  (tmp_path / 'package').mkdir()
-  (tmp_path / 'package' / 'problem.yaml').write_text('name: a')
   os.mkfifo(tmp_path / 'pipe.py')
   code, out, err = call(*arguments)
   assert (code, out) == (2, '')
   assert message in err
   assert err.count('\n') == 1
+
+
+@pytest.mark.parametrize('flag', ['checker', 'interactor'])
+def test_a_package_has_its_own_referees(flag, tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'package').mkdir()
+  (tmp_path / 'package' / 'problem.yaml').write_text('name: a')
+  assert algorithms.main(['--mode=test', '--problem=package', f'--{flag}=mine.py']) == 2
+  assert f'--{flag} has no effect on package: a problem package says itself' in capsys.readouterr().err
 
 
 def test_jax_is_not_imported():
