@@ -3,11 +3,14 @@
 import contextlib
 import ctypes
 import gc
+import threading
+import time
 from collections.abc import Iterator
 
 _MAPPED = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
 _LARGE = 2**20  # bytes
 _freezes = False  # see `freeze_loaded`
+_one_at_a_time = threading.Lock()  # what one thread has unfrozen another may not freeze before it is gone through
 
 
 @contextlib.contextmanager
@@ -39,7 +42,7 @@ def freeze_loaded() -> None:
   """
   global _freezes
   _freezes = True
-  gc.collect()
+  _collect()
   gc.freeze()
 
 
@@ -50,11 +53,31 @@ def give_memory_back(*, was_closed: bool = False) -> None:
   Args:
     was_closed: a version has ended, which refers to itself and may be frozen: all that is frozen is gone through once.
   """
-  if _freezes and was_closed:
-    gc.unfreeze()
-  gc.collect()
-  if _freezes:
-    gc.freeze()
+  with _one_at_a_time:
+    if _freezes and was_closed:
+      gc.unfreeze()
+    _collect()
+    if _freezes:
+      gc.freeze()
   trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)  # glibc's
   if trim is not None:
     trim(0)
+
+
+def _collect() -> None:
+  """A full collection that begins now. `gc.collect` alone does nothing, and does not say so, while another thread is in
+  the midst of one: what has become free since that one began would stay."""
+  begun, here = [], threading.get_ident()
+
+  def note(phase: str, info: dict[str, int]) -> None:
+    if phase == 'start' and info['generation'] == 2:
+      begun.append(threading.get_ident())
+
+  gc.callbacks.append(note)
+  try:
+    gc.collect()
+    while here not in begun:
+      time.sleep(0.001)
+      gc.collect()
+  finally:
+    gc.callbacks.remove(note)

@@ -182,6 +182,37 @@ def test_where_nothing_is_kept_from_the_collector_a_replacement_keeps_nothing(mo
   give_memory_back(was_closed=True)
 
 
+class Slow(Cyclic):
+  """Python collects in one thread at a time; whoever asks meanwhile is sent away."""
+
+  def __init__(self):
+    super().__init__()
+    self.freed, self.go_on = threading.Event(), threading.Event()
+
+  def __del__(self):
+    self.freed.set()
+    assert self.go_on.wait(60)
+
+
+def test_what_is_free_goes_while_another_thread_collects():
+  with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    slow = Slow()
+    freed, go_on = slow.freed, slow.go_on
+    del slow
+    other = pool.submit(gc.collect)
+    assert freed.wait(60)
+    service = Cyclic()
+    gone = weakref.ref(service)
+    del service
+    giving = pool.submit(give_memory_back)
+    with pytest.raises(TimeoutError):
+      giving.result(0.1)
+    go_on.set()
+    giving.result(60)
+    assert gone() is None
+    other.result(60)
+
+
 @pytest.mark.parametrize('frozen', [False, True])
 def test_a_version_that_was_closed_is_gone(monkeypatch, frozen, request):
   """The one before is held, to be put back; nothing holds those before it, the first one least of all."""
