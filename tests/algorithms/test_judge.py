@@ -2,8 +2,10 @@
 
 import json
 import os
+import pathlib
 import shutil
 import sys
+import tempfile
 import textwrap
 import time
 
@@ -15,7 +17,7 @@ from mlsd_jax.algorithms.comparison import Comparison
 from mlsd_jax.algorithms.judge import judge
 from mlsd_jax.algorithms.languages import build, command
 from mlsd_jax.algorithms.limits import MEBIBYTE, Limits
-from mlsd_jax.algorithms.pool import Pool
+from mlsd_jax.algorithms.pool import Pool, Process
 from mlsd_jax.algorithms.verdicts import Case
 from mlsd_jax.errors import UserError
 
@@ -395,6 +397,35 @@ def test_any_command(pool, tmp_path):
   assert judge(program, cases, pool=pool, check=Comparison(exact=True)).verdict == 'AC'
   with pytest.raises(UserError, match='no executable'):
     command(['no-such-program-here'])
+
+
+BELOW_TMP = """
+import os, pathlib, sys
+tools, link, other = map(pathlib.Path, sys.argv[1:])
+print((tools / 'word').read_text(), (link / 'word').read_text(), other.exists() and os.access(other, os.R_OK))
+for path in (tools / 'word', tools / 'new'):
+  try: path.write_text('changed')
+  except OSError: print('refused')
+pathlib.Path(os.environ['TMPDIR'], 'own').write_text('written')
+"""
+
+
+def test_an_interpreter_below_tmp_is_seen_though_programs_have_a_tmp_of_their_own(any_pool):
+  with tempfile.TemporaryDirectory(dir='/tmp') as name:
+    folder = pathlib.Path(name)
+    folder.chmod(0o755)
+    tools, link, other = folder / 'tools', folder / 'link', folder / 'other'
+    tools.mkdir()
+    (tools / 'word').write_text('found')
+    link.symlink_to('tools')
+    other.write_text('of others')
+    other.chmod(0o600)
+    paths = [str(each) for each in (tools, link, other)]
+    argv = [sys.executable, '-I', '-c', BELOW_TMP, *paths]
+    (outcome,) = any_pool.run(Process(argv, LIMITS, toolchain=tuple(paths[:2])))
+    assert outcome.output == b'found found False\nrefused\nrefused\n', outcome
+    assert [each.name for each in tools.iterdir()] == ['word']
+    assert sorted(each.name for each in folder.iterdir()) == ['link', 'other', 'tools']
 
 
 def test_threads_are_counted_though_processes_end_meanwhile(monkeypatch):

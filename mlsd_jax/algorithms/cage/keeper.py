@@ -37,7 +37,7 @@ def keep(spec, report, streams, cage, trees) -> None:
     if cage.namespaces.root:
       template = cage.template(spec)
       owner = (user, user) if user is not None else (os.geteuid(), os.getegid())
-      namespaces.enter(template, trees, spec['scratch'], owner)
+      namespaces.enter(template, trees, spec['scratch'], owner, (*spec['toolchain'], *spec['library']))
     else:
       os.chdir(spec['folder'])
     _confine(spec, cage)

@@ -114,17 +114,37 @@ def _clone_and_end() -> None:
 def _build(toolchain: Iterable[str], hidden: Iterable[str]) -> None:
   """Makes the new root, in a mount namespace of this process alone, and lets go of the old one."""
   kernel.mount(None, '/', None, kernel.MS_REC | kernel.MS_SLAVE)  # nothing of this must be seen outside
-  links, trees = {}, []
-  for path in dict.fromkeys((*system_paths(), *toolchain)):
-    if os.path.islink(path):
-      links[path] = os.readlink(path)
-    elif os.path.lexists(path):
-      trees.append((path, kernel.detached(path), os.path.isdir(path)))
+  links, trees = _taken(dict.fromkeys((*system_paths(), *toolchain)))
   trees += [(path, kernel.detached(path, device=True), False) for path in _DEVICES if os.path.exists(path)]
   kernel.mount('tmpfs', SCRATCH, 'tmpfs', kernel.MS_NOSUID | kernel.MS_NODEV, 'mode=755,size=1m')
   kernel.make_root(SCRATCH)
   for path in ('/dev', '/etc', '/proc', PROGRAM, CASE, FEEDBACK, SCRATCH, _EMPTY):
     os.makedirs(path, exist_ok=True)
+  _show(links | _LINKS, trees)
+  for path in hidden:
+    if os.path.isdir(path):
+      nothing = kernel.detached(_EMPTY)
+      kernel.attach(nothing, path)
+      os.close(nothing)
+  kernel.mount(None, '/', None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID)
+
+
+_Trees = list[tuple[str, int, bool]]  # path, detached mount, whether it is a folder
+
+
+def _taken(paths: Iterable[str]) -> tuple[dict[str, str], _Trees]:
+  """Of these paths what is a link, with its target, and detached mounts of what is there else."""
+  links, trees = {}, []
+  for path in paths:
+    if os.path.islink(path):
+      links[path] = os.readlink(path)
+    elif os.path.lexists(path):
+      trees.append((path, kernel.detached(path), os.path.isdir(path)))
+  return links, trees
+
+
+def _show(links: dict[str, str], trees: _Trees) -> None:
+  """Puts all of it at the same paths, in the root that this process has now."""
   for path, tree, folder in sorted(trees):
     if _below(path, [each for each, *_ in trees if each != path]):
       pass  # it came with what is above it
@@ -136,29 +156,26 @@ def _build(toolchain: Iterable[str], hidden: Iterable[str]) -> None:
       os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
       kernel.attach(tree, path)
     os.close(tree)
-  for path, target in {**links, **_LINKS}.items():
+  for path, target in links.items():
     if not os.path.lexists(path) and not _below(path, [each for each, *_ in trees]):
       os.makedirs(os.path.dirname(path), exist_ok=True)
       os.symlink(target, path)
-  for path in hidden:
-    if os.path.isdir(path):
-      nothing = kernel.detached(_EMPTY)
-      kernel.attach(nothing, path)
-      os.close(nothing)
-  kernel.mount(None, '/', None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID)
 
 
 def _below(path: str, folders: Iterable[str]) -> bool:
   return any(path.startswith(folder.rstrip('/') + '/') for folder in folders)
 
 
-def enter(template: int, trees: Iterable[tuple[int, str]], scratch: int, owner: tuple[int, int]) -> bool:
+def enter(
+  template: int, trees: Iterable[tuple[int, str]], scratch: int, owner: tuple[int, int], toolchain: Iterable[str]
+) -> bool:
   """Moves this process, the first of a PID namespace, into a copy of the template; whether there is a /proc.
 
   Args:
     trees: detached mounts and the paths where they go.
     scratch: bytes that may be written into SCRATCH, in all.
     owner: user and group of SCRATCH.
+    toolchain: the template's: what of it lies below SCRATCH, as an environment made in /tmp does, is shown there again.
   """
   try:
     proc = kernel.own_proc()
@@ -167,7 +184,9 @@ def enter(template: int, trees: Iterable[tuple[int, str]], scratch: int, owner: 
   os.setns(template, kernel.CLONE_NEWNS)
   os.unshare(kernel.CLONE_NEWNS)
   options = f'mode=700,uid={owner[0]},gid={owner[1]},size={scratch},nr_inodes=16384'
+  links, covered = _taken(path for path in dict.fromkeys(toolchain) if _below(path, [SCRATCH]))
   kernel.mount('tmpfs', SCRATCH, 'tmpfs', kernel.MS_NOSUID | kernel.MS_NODEV, options)
+  _show(links, covered)
   for tree, path in trees:
     kernel.attach(tree, path)
   if proc >= 0:
