@@ -18,10 +18,10 @@ from absl import flags
 
 from experiments import command_line, contract, estimate_pages
 from experiments.estimate_quiz import KEYS, QuizConfig, quiz
-from experiments.estimate_settings import check_range, read_settings
+from experiments.estimate_settings import check_range, read_number, read_settings
 from experiments.estimate_systems import SYSTEMS
 from mlsd_jax.errors import UserError
-from mlsd_jax.estimates import hardware, here, table, units
+from mlsd_jax.estimates import hardware, here, table
 
 DEFAULT = 'gpt2'
 _OF_HARDWARE = ('hardware', 'dollars_per_hour')
@@ -50,7 +50,7 @@ def _hardware(run: contract.Run) -> hardware.Hardware:
   count, name = hardware.split(run.flags['hardware'])
   price = run.flags['dollars_per_hour']
   if name != hardware.HERE:
-    dollars = units.parse(price, 'dollars') if price else None
+    dollars = read_number('dollars_per_hour', price, 'dollars')
     check_range('dollars_per_hour', price, dollars)
     return hardware.find(run.flags['hardware'], dollars)
   if price:

@@ -47,6 +47,18 @@ class System:
   default: str = 'quickstart'
 
 
+def read_number(name: str, text: str, dimension: str) -> float | None:
+  """The value of a flag of that dimension of units.parse; None where it is left empty.
+
+  Raises:
+    UserError: it is no such number; the flag is named.
+  """
+  try:
+    return units.parse(text, dimension) if text else None
+  except UserError as error:
+    raise UserError(f'--{name}: {error}') from error
+
+
 def check_range(name: str, text: str, value: float | None) -> None:
   """Refuses a number so small or so large that nothing can be said; 0 is for others to judge.
 
@@ -71,11 +83,7 @@ def read_settings(system: System, flags: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f'--{name}={text!r} is not one of {", ".join(BYTES)}')
       values[name] = text
       continue
-    try:
-      values[name] = units.parse(text, setting.dimension) if text else None
-    except UserError as error:
-      raise UserError(f'--{name}: {error}') from error
-    value = values[name]
+    value = values[name] = read_number(name, text, setting.dimension)
     if value == 0 and name not in ('batch', 'updates_per_day'):
       raise UserError(f'--{name}={text} must be above 0')
     if setting.dimension == 'share' and value is not None and value > 1:

@@ -87,7 +87,8 @@ def parse(text: str, dimension: str) -> float:
   is_money = cleaned.startswith('$')
   match = re.fullmatch(r'\$? ?(\d[\d,_]*\.?\d*(?:[eE][+-]?\d+)?|\.\d+)\s*(.*)', cleaned)
   if not match:
-    raise UserError(f'{text!r} is no number; {wanted} is asked for')
+    told = 'is below 0' if re.match(r'\$? ?- ?\$? ?[\d.]', cleaned) else 'is no number'
+    raise UserError(f'{text!r} {told}; {wanted} is asked for')
   number, unit = float(re.sub('[,_]', '', match[1])), match[2].strip()
   if is_money != (dimension == 'dollars' and is_money) or unit not in units:
     raise UserError(f'{text!r} is {_dimension_of(unit, is_money)}; {wanted} is asked for')

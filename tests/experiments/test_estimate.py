@@ -120,6 +120,24 @@ def test_what_cannot_be_is_one_line(say, arguments, said):
   assert said in err
 
 
+_NUMBERS = [
+  *(
+    (system, name) for system in SYSTEMS for name, each in SYSTEMS[system].settings.items() if each.dimension != 'dtype'
+  ),
+  ('gpt2', 'dollars_per_hour'),
+]
+
+
+@pytest.mark.parametrize(('text', 'wrong'), [('-5', 'is below 0'), ('many', 'is no number')])
+@pytest.mark.parametrize(('system', 'flag'), _NUMBERS)
+def test_what_is_no_number_names_its_flag_and_what_is_asked_for(say, system, flag, text, wrong):
+  code, out, err = say(f'--system={system}', f'--{flag}={text}')
+  assert (code, out) == (2, '')
+  assert err.startswith(f"error: --{flag}: '{text}' {wrong}; a")
+  assert err.endswith(' is asked for\n')
+  assert err.count('\n') == 1
+
+
 def test_help_lists_the_flags_of_the_system(say):
   code, out, _ = say('--system=retrieval', '--help')
   assert code == 0
