@@ -15,7 +15,7 @@ from mlsd_jax.algorithms import contest_folder, packages, practice, stress, verd
 from mlsd_jax.algorithms.allowed import keeps_rules
 from mlsd_jax.algorithms.expectations import unmet
 from mlsd_jax.algorithms.judge import judge
-from mlsd_jax.algorithms.languages import build, look_at
+from mlsd_jax.algorithms.languages import build, describe_start, look_at
 from mlsd_jax.algorithms.pool import Pool
 from mlsd_jax.algorithms.problem import Problem, problems
 from mlsd_jax.algorithms.published import form_of
@@ -42,6 +42,7 @@ def test(run: contract.Run) -> int:
   _look_at(run, ('solution', 'checker', 'interactor'))
   if is_class and solution:
     _check_class_file(pathlib.Path(solution))
+  _say_starts(run, ('solution', 'checker', 'interactor'))
   with bench() as (pool, folder):
     if is_class:
       found = _test_class(run, problems()[name], pathlib.Path(solution) if solution else None, pool, folder)
@@ -68,6 +69,13 @@ def _look_at(run: contract.Run, names: Sequence[str]) -> None:
   for name in names:
     if run.flags[name]:
       look_at(pathlib.Path(run.flags[name]))
+
+
+def _say_starts(run: contract.Run, names: Sequence[str]) -> None:
+  """Of a folder with several programs only one is judged, which a verdict alone does not tell."""
+  for name in names:
+    if run.flags[name] and (told := describe_start(pathlib.Path(run.flags[name]))):
+      run.print(f'--{name}: {told}')
 
 
 def _check_class_file(path: pathlib.Path) -> None:
@@ -222,6 +230,7 @@ def stress_(run: contract.Run) -> int:
   if not all(names):
     raise UserError('--mode=stress needs --solution=FILE, --trusted=FILE and --generator=FILE (called with a seed)')
   _look_at(run, ('solution', 'trusted', 'generator', 'checker', 'interactor'))
+  _say_starts(run, ('solution', 'trusted', 'generator', 'checker', 'interactor'))
   with bench() as (pool, folder):
     suspect, trusted, generator = (build(name, folder / f'build{i}', pool) for i, name in enumerate(names))
     for program in (suspect, trusted, generator):

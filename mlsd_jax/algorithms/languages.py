@@ -200,6 +200,24 @@ def look_at(path: pathlib.Path) -> tuple[list[pathlib.Path], Language | None]:
   return files, language
 
 
+def describe_start(path: pathlib.Path) -> str:
+  """Which of its programs `build` starts of a folder, in a line; '' where there is nothing to choose.
+
+  Raises:
+    UserError: as `look_at`.
+  """
+  files, language = look_at(path)
+  programs = [each for each in files if language_of(each)]
+  if language is None or len(programs) < 2:
+    return ''
+  ours = [each for each in programs if each.suffix in language.suffixes]
+  names = [str(each.relative_to(path)) for each in programs]
+  held = f'{len(names)} source files, {", ".join(names[:8])}{", ..." if len(names) > 8 else ""}'
+  if language.name in ('C', 'C++'):
+    return f'{path} holds {held}: {"all" if ours == programs else f"those in {language.name}"} are compiled into one'
+  return f'{path} holds {held}: {_start(ours, language, "").relative_to(path)} is started'
+
+
 def _by_scripts(path: pathlib.Path, files: Sequence[pathlib.Path], folder: pathlib.Path, pool: Pool) -> Program:
   """A folder with a script `run`, and perhaps one `build` to be called first, as packages may have for validators."""
   _copy(files, path, folder)

@@ -101,6 +101,35 @@ def test_a_mistake_is_one_line(call, tmp_path, arguments, message):
   assert err.count('\n') == 1
 
 
+_ADD, _ECHO = 'print(sum(map(int, input().split())))', 'print(input())'
+
+
+@pytest.mark.parametrize(
+  ('sources', 'verdict', 'told'),
+  [
+    ({'b.py': _ADD, 'a.py': _ECHO}, 'WA', 'mine holds 2 source files, a.py, b.py: a.py is started'),
+    ({'main.py': _ADD, 'a.py': _ECHO}, 'AC', 'mine holds 2 source files, a.py, main.py: main.py is started'),
+    ({'z.cpp': _ECHO, 'a.py': _ADD}, 'AC', 'mine holds 2 source files, a.py, z.cpp: a.py is started'),
+    ({'a.py': _ADD}, 'AC', ''),
+    ({'a.py': _ADD, 'notes.txt': ''}, 'AC', ''),
+  ],
+)
+def test_of_a_folder_of_several_programs_the_one_that_runs_is_named(
+  tmp_path, monkeypatch, capsys, sources, verdict, told
+):
+  monkeypatch.chdir(tmp_path)
+  for folder, written in (('mine', sources), ('samples', {'1.in': '1 2\n', '1.out': '3\n'})):
+    (tmp_path / folder).mkdir()
+    for name, text in written.items():
+      (tmp_path / folder / name).write_text(text)
+  code = algorithms.main(['--mode=test', '--problem=samples', '--solution=mine'])
+  said = [line for line in capsys.readouterr().out.splitlines() if line.startswith('--solution')]
+  assert code == (verdict != 'AC')
+  assert said == ([f'--solution: {told}'] if told else [])
+  algorithms.main(['--mode=test', '--problem=samples', '--solution=mine/a.py'])
+  assert '--solution' not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('flag', ['checker', 'interactor'])
 def test_a_package_has_its_own_referees(flag, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
