@@ -125,6 +125,8 @@ def from_mapping[T](cls: type[T], values: Mapping[str, Any], where: str) -> T:
   except (UserError, TypeError, ValueError, ArithmeticError) as error:
     if isinstance(error, UserError) and 'config.' in str(error):
       raise
+    if where and str(error).startswith(f'{where}.'):  # 'moons.steps must be', of a class that knows its section
+      raise UserError(f'config.{error}') from error
     of_field = str(error).partition(' ')[0] in fields  # 'steps must be' is 'config.moons.steps must be'
     raise UserError(f'{section}{"." if of_field else ": "}{error}') from error
 

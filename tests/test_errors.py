@@ -1,5 +1,6 @@
 """A user's mistake deep in a library call comes out as its own line: not wrapped, and with the file named once."""
 
+import dataclasses
 import json
 
 import pytest
@@ -69,3 +70,21 @@ def test_a_mistake_is_no_value_error():
     from_mapping(TrainConfig, {'steps': 0, 'batch_size': 1}, 'train')
   assert not isinstance(raised.value, ValueError)
   assert str(raised.value) == 'config.train.steps must be at least 1, got 0'
+
+
+@dataclasses.dataclass(frozen=True)
+class _Knows:
+  """Settings whose own error says where they stand, as some of the library's do."""
+
+  said: str
+
+  def __post_init__(self):
+    raise UserError(self.said)
+
+
+@pytest.mark.parametrize('section', ['moons', 'data.moons'])
+@pytest.mark.parametrize('said', ['said must be short', '{}.said must be short'])
+def test_a_section_is_named_once_whoever_names_it(section, said):
+  with pytest.raises(UserError) as raised:
+    from_mapping(_Knows, {'said': said.format(section)}, section)
+  assert str(raised.value) == f'config.{section}.said must be short'

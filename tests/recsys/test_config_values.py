@@ -52,6 +52,26 @@ def test_every_value_of_the_generator_has_a_range(name, value):
 
 
 @pytest.mark.parametrize(
+  ('values', 'key'),
+  [
+    *(
+      ({name: 0}, name) for name in ('num_users', 'num_items', 'weeks', 'tastes', 'tastes_per_user', 'events_per_user')
+    ),
+    ({'tastes': 2}, 'tastes'),
+    ({'num_items': 5}, 'num_items'),
+    ({'repeat': 1.0}, 'repeat'),
+  ],
+)
+def test_what_the_generator_cannot_draw_names_its_key_once(values, key):
+  config = _base.base()
+  config.data.synthetic = values
+  with pytest.raises(UserError) as told:
+    _check(config)
+  assert str(told.value).startswith(f'config.data.synthetic.{key} must be ')
+  assert str(told.value).count('synthetic') == 1
+
+
+@pytest.mark.parametrize(
   ('flags', 'message'),
   [
     (['--config.tower.model.history_length=16'], 'sequence_length 32 is longer than the history of 16'),

@@ -36,11 +36,13 @@ class SyntheticConfig:
   def __post_init__(self):
     for name in ('num_users', 'num_items', 'weeks', 'tastes', 'tastes_per_user'):
       if getattr(self, name) < 1:
-        raise UserError(f'data.synthetic.{name} must be at least 1, got {getattr(self, name)}')
-    if self.tastes_per_user > self.tastes or self.tastes > self.num_items:
-      raise UserError('data.synthetic: there must be at least tastes_per_user tastes, and an item for each taste')
+        raise UserError(f'{name} must be at least 1, got {getattr(self, name)}')
+    if self.tastes < self.tastes_per_user:
+      raise UserError(f'tastes must be at least the {self.tastes_per_user} of tastes_per_user, got {self.tastes}')
+    if self.num_items < self.tastes:
+      raise UserError(f'num_items must be at least {self.tastes}, one for each of tastes, got {self.num_items}')
     if not 0 <= self.repeat < 1:
-      raise UserError(f'data.synthetic.repeat={self.repeat} is not in [0, 1)')
+      raise UserError(f'repeat must be at least 0 and below 1, got {self.repeat}')
 
 
 @dataclasses.dataclass(frozen=True)

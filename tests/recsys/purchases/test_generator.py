@@ -39,11 +39,13 @@ def test_probabilities_sum_to_one_and_are_met():
 
 
 def test_bad_sizes_are_refused():
-  with pytest.raises(UserError, match='num_users must be at least 1'):
+  with pytest.raises(UserError, match='num_users must be at least 1, got 0'):
     SyntheticConfig(num_users=0)
-  with pytest.raises(UserError, match='tastes_per_user'):
+  with pytest.raises(UserError, match='tastes must be at least the 3 of tastes_per_user, got 2'):
     SyntheticConfig(tastes=2, tastes_per_user=3)
-  with pytest.raises(UserError, match='repeat=1'):
+  with pytest.raises(UserError, match='num_items must be at least 20, one for each of tastes, got 5'):
+    SyntheticConfig(num_items=5)
+  with pytest.raises(UserError, match='repeat must be at least 0 and below 1, got 1'):
     SyntheticConfig(repeat=1.0)
 
 
