@@ -6,7 +6,6 @@ a description of the chip, which is written from `GPUS`. No driver and no accele
 
 import dataclasses
 import importlib
-import math
 import os
 import re
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 import jax
 from jax.experimental import topologies
 
+from mlsd_jax.compilation.device_count import count_devices
 from mlsd_jax.errors import UserError
 
 GIB = 2**30
@@ -149,12 +149,7 @@ def open_hardware(name: str, program: str = 'python -m experiments.NAME') -> Har
 
 
 def _count(name: str, sides: Sequence[str]) -> int:
-  """Of devices. Not all digits are read: of thousands there is no number in reasonable time."""
-  count = math.prod(int(side.lstrip('0')[: len(str(MOST_DEVICES)) + 1] or 0) for side in sides)
-  if count > MOST_DEVICES:
-    shown = name if len(name) < 60 else f'{name[:30]}...'
-    raise UserError(f'--hardware={shown}: programs are compiled for at most {MOST_DEVICES:,} devices')
-  return count
+  return count_devices(name, sides, MOST_DEVICES, 'programs are compiled')
 
 
 def _open_gpu(name: str, count: int, chip: str, program: str) -> Hardware:

@@ -8,10 +8,10 @@ three, and --dollars_per_hour sets another.
 """
 
 import dataclasses
-import math
 import re
 from collections.abc import Mapping
 
+from mlsd_jax.compilation.device_count import count_devices
 from mlsd_jax.errors import UserError
 
 # On demand: the midpoint of what specialised clouds ask (mercatus-ai.com/blog/cloud-gpu-pricing); Google's list for its
@@ -178,11 +178,7 @@ def split(spec: str) -> tuple[int, str]:
       f'--hardware={spec!r} is unknown; it is a number and a device, such as 8xh100, or the topology of a TPU, such as '
       f'v5e:4x4; there are {", ".join(DEVICES)} and {HERE}'
     )
-  # Not all digits are read: of thousands there is no number in reasonable time.
-  count = math.prod(int(side.lstrip('0')[: len(str(MOST_DEVICES)) + 1] or 0) for side in sides)
-  if count > MOST_DEVICES:
-    shown = spec if len(spec) < 60 else f'{spec[:30]}...'
-    raise UserError(f'--hardware={shown}: estimates are made for at most {MOST_DEVICES:,} devices')
+  count = count_devices(spec, sides, MOST_DEVICES, 'estimates are made')
   if count < 1 or (name == HERE and count > 1):
     raise UserError(f'--hardware={spec!r}: {"one machine is here" if count else "at least one device"}')
   return count, name
