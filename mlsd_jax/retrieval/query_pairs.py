@@ -150,7 +150,7 @@ def _negatives(
   found = store.vectors.search(vectors, _NEAR)
   group_of = store.groups[store.owner]
   lexical = store.bm25_chunks or store.bm25_pages
-  lists = []
+  candidates = []
   for each, query, ids in zip(examples, vectors, found.ids, strict=True):
     places, _ = top(lexical.scores(each.query), _NEAR)
     own = group_of == group_of[each.row]
@@ -161,9 +161,32 @@ def _negatives(
     right, *near_vectors = store.vectors.vectors(store.ids[[each.row, *near]])
     others = [row for row, vector in zip(near, near_vectors, strict=True) if vector @ right <= config.too_near]
     rng.shuffle(others)
-    texts = (_negative(store, row, each) for row in others)
-    lists.append(list(itertools.islice((text for text in texts if text), config.negatives)))
-  return lists
+    candidates.append(others)
+  return _first_that_differ(store, examples, candidates, config.negatives)
+
+
+def _first_that_differ(
+  store: Store, examples: Sequence[_Example], candidates: Sequence[Sequence[int]], number: int
+) -> list[list[str]]:
+  """Of each example's candidates, in their order, the first `number` that do not say its query, as they are shown.
+
+  Read page after page, as `_examples` reads, and no further in a list than is needed: as many as are missing of every
+  example are read in one pass over the corpus, then what is still missing in the next.
+  """
+  lists: list[list[str]] = [[] for _ in examples]
+  begun = [0] * len(examples)
+  while True:
+    wanted: list[tuple[int, int, int]] = []  # row, example, place among the candidates
+    for i, rows in enumerate(candidates):
+      upto = min(begun[i] + number - len(lists[i]), len(rows))
+      wanted += [(rows[place], i, place) for place in range(begun[i], upto)]
+      begun[i] = upto
+    if not wanted:
+      return lists
+    texts = {(i, place): _negative(store, row, examples[i]) for row, i, place in sorted(wanted)}
+    for (i, _), text in sorted(texts.items()):
+      if text:
+        lists[i].append(text)
 
 
 def _negative(store: Store, row: int, example: _Example) -> str:

@@ -1,12 +1,15 @@
 """Pairs that nobody labelled: the query is not left in its passage, negatives are of other pages."""
 
+import collections
 import dataclasses
+import functools
+import itertools
 import sys
 
 import pytest
 
 from mlsd_jax.errors import UserError
-from mlsd_jax.retrieval import expansion, query_pairs, relevance_judge
+from mlsd_jax.retrieval import chunking, expansion, markdown, query_pairs, relevance_judge
 from mlsd_jax.retrieval.build import BuildConfig, build_store
 from mlsd_jax.retrieval.chunking import ChunkConfig
 from mlsd_jax.retrieval.query_pairs import PairConfig
@@ -45,6 +48,39 @@ def test_pairs(opened, encoder, source):
   assert lists[0].query == pairs[0].query
   assert lists[0].passages == (pairs[0].passage, *pairs[0].negatives)
   assert lists[0].targets == (1.0, 0.0, 0.0)
+
+
+def one_after_the_other(store, examples, candidates, number):
+  """The plain form: each example's candidates in turn, whatever pages they are of."""
+  shown = (
+    (query_pairs._negative(store, row, each) for row in rows) for each, rows in zip(examples, candidates, strict=True)
+  )
+  return [list(itertools.islice(filter(None, texts), number)) for texts in shown]
+
+
+@pytest.mark.parametrize('negatives', [1, 3])
+@pytest.mark.parametrize('sources', [('title',), ('heading',), ('sentence',), ('title', 'heading', 'sentence')])
+def test_reading_page_after_page_makes_the_same_pairs(opened, encoder, sources, negatives, monkeypatch):
+  config = PairConfig(sources, number=60, negatives=negatives, too_near=ANY, min_words=8, min_query_words=1)
+  pairs = query_pairs.make_pairs(opened, encoder, config)
+  monkeypatch.setattr(query_pairs, '_first_that_differ', one_after_the_other)
+  assert pairs == query_pairs.make_pairs(opened, encoder, config)
+  assert pairs
+
+
+def test_a_page_is_read_once_for_passages_and_once_for_negatives(opened, encoder, monkeypatch):
+  read = collections.Counter()
+
+  @functools.lru_cache(1)
+  def read_markdown(text):
+    read[text] += 1
+    return markdown.read_markdown(text)
+
+  monkeypatch.setattr(chunking, 'read_markdown', read_markdown)
+  config = PairConfig(('sentence',), number=60, negatives=3, too_near=ANY, min_words=8)
+  assert len(query_pairs.make_pairs(opened, encoder, config)) > 10
+  copies = collections.Counter(page.text for page in opened.pages())
+  assert all(times <= 2 * copies[text] for text, times in read.items())
 
 
 def test_copies_of_a_page_are_no_negatives(opened, encoder):
