@@ -31,6 +31,7 @@ from mlsd_jax.schema import Names, Positive, Share, above
 from mlsd_jax.tokenizers import analysis, exchange, flaws, token_page, token_tables, tokenizer_json
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.merges import TIES
+from mlsd_jax.tokenizers.openai import NotHereError
 from mlsd_jax.tokenizers.patterns import pattern_for
 from mlsd_jax.tokenizers.pieces import Counts, count_pieces
 
@@ -112,7 +113,7 @@ def show(run: contract.Run) -> None:
   text = run.flags['text'] or _TEXT
   own = run.workdir / 'tokenizer.json'
   ours: list[tokenizers.Tokenizer] = [tokenizers.load(own)] if own.exists() else []
-  every = ours + _others(run, run.config.compare)
+  every = ours + _others(run, run.config.compare, tells=not ours)
   if not every:
     raise UserError(f'{run.workdir} holds no tokenizer and none of compare is at hand; train one first')
   for tokenizer in every:
@@ -242,14 +243,28 @@ def _write(run: contract.Run, tokenizer: BPETokenizer) -> None:
     run.print(f'not in the format of minbpe: {error}')
 
 
-def _others(run: contract.Run, names: Sequence[str]) -> list[tokenizers.Tokenizer]:
-  """Those of `names` that can be had; the others are named."""
-  found = []
+def _others(run: contract.Run, names: Sequence[str], tells: bool = True) -> list[tokenizers.Tokenizer]:
+  """Those of `names` that can be had; the others are named.
+
+  Args:
+    tells: whether what is not on this machine is missed, too, if nobody gave its name: then in one line for all.
+  """
+  found, absent = [], []
+  given = 'compare' in run.given_keys()
   for name in names:
     try:
       found.append(tokenizers.load(name))
+    except NotHereError as error:
+      absent.append(name)
+      if given:
+        run.print(f'without {name}: {error}')
     except UserError as error:
       run.print(f'without {name}: {error}')
+  if absent and tells and not given:
+    run.print(
+      f'without {", ".join(absent)}, whose files are not on this machine and cannot be downloaded; '
+      f'--mode=show --config.compare="(\'{absent[0]}\',)" says where they go'
+    )
   return found
 
 

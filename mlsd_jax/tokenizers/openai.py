@@ -40,6 +40,10 @@ ENCODINGS = {
 _environment = threading.Lock()
 
 
+class NotHereError(UserError):
+  """The files of an encoding are not on this machine and cannot be downloaded; the message says where they go."""
+
+
 class TiktokenTokenizer(base.Tokenizer):
   """One of `ENCODINGS`. Text that spells a special token is encoded as the text it is.
 
@@ -115,7 +119,7 @@ def _load(name: str) -> Any:
       if not missing:
         raise
       todo = ', '.join(f'{url} into {folder} as {kept}' for url, kept in missing.items())
-      raise UserError(
+      raise NotHereError(
         f'tokenizer {name} is not on this machine and its download failed ({type(error).__name__}): put {todo}'
       ) from error
     finally:

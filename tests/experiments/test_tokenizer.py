@@ -116,6 +116,38 @@ def test_analyse(call, tmp_path):
   assert 'empty' in err
 
 
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+  """No file of OpenAI's encodings, and no way to one."""
+
+  def get_encoding(name):
+    raise ConnectionError
+
+  monkeypatch.setenv('TIKTOKEN_CACHE_DIR', str(tmp_path / 'nothing'))
+  monkeypatch.setattr(tiktoken, 'get_encoding', get_encoding)
+
+
+def test_what_cannot_be_had_offline_is_told_in_one_line_and_where_it_is_missed(offline, tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'song.txt').write_text('\n'.join(f'{i} green bottles, and if {i % 7} should fall' for i in range(900)))
+
+  def missing(*arguments):
+    assert experiment.main(['--workdir=w', *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert err == ''
+    return [line for line in out.splitlines() if line.startswith('without')]
+
+  for mode in (['--mode=train'], ['--mode=analyse']):
+    (line,) = missing(*mode, *TRAIN)
+    assert line.startswith('without gpt2, cl100k_base, o200k_base, whose files are not on this machine')
+  assert missing('--mode=train', *TRAIN) == []  # which is finished
+  assert missing('--mode=show') == []
+  (line,) = missing('--mode=show', "--config.compare=('gpt2',)")  # as the line above says
+  assert 'vocab.bpe into' in line
+  (line,) = missing('--mode=show', "--config.compare=('nowhere.json',)")
+  assert 'nowhere.json' in line
+
+
 def test_another_text_is_compared_anew(call, tmp_path, monkeypatch):
   folders = []
 
