@@ -4,7 +4,7 @@ Whatever a file holds, memory stays bounded, and what is wrong is one UserError 
 """
 
 from mlsd_jax.reading.folder import by_suffix, files_below
-from mlsd_jax.reading.json_text import json_lines, parse_json, read_json, strict
+from mlsd_jax.reading.json_text import RepeatedKeyError, json_lines, parse_json, read_json, strict, unique_keys
 from mlsd_jax.reading.text import (
   FILE_BYTES,
   LINE_BYTES,
@@ -26,6 +26,7 @@ from mlsd_jax.reading.yaml_text import parse_yaml
 __all__ = [
   'FILE_BYTES',
   'LINE_BYTES',
+  'RepeatedKeyError',
   'by_suffix',
   'check_archive',
   'decode',
@@ -43,6 +44,7 @@ __all__ = [
   'read_json',
   'read_text',
   'strict',
+  'unique_keys',
   'unmarked_utf16',
   'unpack',
 ]

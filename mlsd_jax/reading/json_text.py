@@ -75,10 +75,38 @@ class _JSONError(Exception):
   """Why a text is not read as JSON."""
 
 
+class RepeatedKeyError(_JSONError):
+  """An object has a key twice.
+
+  Attributes:
+    key: the first such.
+  """
+
+  def __init__(self, key: str):
+    super().__init__(f'the key {key!r} is there twice')
+    self.key = key
+
+
+def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+  """An object of its pairs, none of them dropped in silence: the object_pairs_hook of json.loads.
+
+  Raises:
+    RepeatedKeyError: a key is there twice.
+  """
+  made = dict(pairs)
+  if len(made) < len(pairs):
+    seen: set[str] = set()
+    for key, _ in pairs:
+      if key in seen:
+        raise RepeatedKeyError(key)
+      seen.add(key)
+  return made
+
+
 def _parsed(text: str | bytes, unique: bool) -> Any:
   try:
     text = text.decode() if isinstance(text, bytes) else text
-    value = json.loads(text, object_pairs_hook=_unique if unique else None)
+    value = json.loads(text, object_pairs_hook=unique_keys if unique else None)
   except UnicodeDecodeError as error:
     raise _JSONError(f'not UTF-8 ({error.reason}); convert the file to UTF-8') from error
   except json.JSONDecodeError as error:
@@ -104,11 +132,3 @@ def _is_deep(value: Any) -> bool:
     if not level:
       return False
   return True
-
-
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-  made = dict(pairs)
-  if len(made) < len(pairs):
-    keys = [key for key, _ in pairs]
-    raise _JSONError(f'the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice')
-  return made

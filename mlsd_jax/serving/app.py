@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 import mlsd_jax
 from mlsd_jax.serving import chat, completions, embeddings
 from mlsd_jax.serving.attention_maps import heads_of
+from mlsd_jax.serving.bodies import refuse_repeated_keys
 from mlsd_jax.serving.error_answers import handle_errors
 from mlsd_jax.serving.errors import ApiError
 from mlsd_jax.serving.estimating import list_hardware, show_estimate
@@ -74,6 +75,7 @@ def create_app(services: Services, limits: Limits | None = None, *, renew_second
 
   app = FastAPI(title='mlsd_jax', version=mlsd_jax.__version__, lifespan=life)
   handle_errors(app, metrics)
+  refuse_repeated_keys(app)
   app.add_middleware(Gate, door=Door(limits), limits=limits, metrics=metrics)
   if limits.cors_origins:
     app.add_middleware(

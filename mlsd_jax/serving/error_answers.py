@@ -32,7 +32,7 @@ def handle_errors(app: FastAPI, metrics: Metrics) -> None:
 
   @app.exception_handler(HTTPException)
   async def http(request: Request, error: HTTPException) -> Response:
-    if isinstance(error.__cause__, ApiError):  # a body that became too long while it was read
+    if isinstance(error.__cause__, ApiError):  # of a body, while it was read
       return tell(request, error.__cause__)
     return tell(request, ApiError(error.status_code, f'{request.method} {request.url.path[:200]}: {error.detail}'))
 

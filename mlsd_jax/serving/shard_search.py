@@ -27,6 +27,7 @@ from mlsd_jax.ann.index_parts import INDEX
 from mlsd_jax.errors import UserError
 from mlsd_jax.executor import Parts
 from mlsd_jax.schema import Positive, above
+from mlsd_jax.serving.bodies import refuse_repeated_keys
 from mlsd_jax.serving.error_answers import handle_errors
 from mlsd_jax.serving.errors import ApiError
 from mlsd_jax.serving.metrics import Metrics
@@ -127,6 +128,7 @@ def create_searcher(shards: Shards) -> FastAPI:
   """An ASGI app over shards: POST /shard/search, GET /shard (what it owns), /health and /ready."""
   app = FastAPI(title='mlsd_jax searcher', version=mlsd_jax.__version__)
   handle_errors(app, Metrics())
+  refuse_repeated_keys(app)
 
   @app.post('/shard/search')
   async def search(body: ShardRequest) -> dict[str, Any]:
@@ -176,6 +178,7 @@ def create_root(
 
   app = FastAPI(title='mlsd_jax root of sharded search', version=mlsd_jax.__version__, lifespan=life)
   handle_errors(app, Metrics())
+  refuse_repeated_keys(app)
 
   @app.post('/v1/search')
   async def search(body: RootRequest) -> dict[str, Any]:
