@@ -37,7 +37,7 @@ from mlsd_jax.errors import UserError
 from mlsd_jax.models import bert
 from mlsd_jax.retrieval import query_pairs, store
 from mlsd_jax.retrieval.query_pairs import PairConfig
-from mlsd_jax.schema import Rule, from_mapping
+from mlsd_jax.schema import Rule, Source, from_mapping, not_here
 from mlsd_jax.training import distributed, plots
 from mlsd_jax.training.config import TrainConfig, free_keys
 from mlsd_jax.training.loop import Result, check_settings
@@ -274,14 +274,16 @@ def _check_kind(values: Mapping[str, Any], name: str) -> None:
   from_mapping(KINDS[name], {**values, 'train': trainer}, name)
 
 
-_Workdirs = Annotated[
-  Any,
-  Rule(
-    lambda value: None if value and (isinstance(value, str) or '' not in value) else 'names no workdir of retrieval'
-  ),
-]
+def _wrong_workdirs(value: Any) -> str | None:
+  folders = (value,) if isinstance(value, str) else tuple(value)
+  if not folders or '' in folders:
+    return 'names no workdir of retrieval'
+  return next(filter(None, map(not_here, folders)), None)
+
+
+_Workdirs = Annotated[Any, Rule(_wrong_workdirs)]
 SECTIONS: dict[str, sections.Section] = {
-  '': sections.keys(generator=str, kind=str),
+  '': sections.keys(generator=Source, kind=str),
   'data': sections.keys(source=_Workdirs, held_back=bool),
   'encoder': sections.OfEncoder,
   'pairs': PairConfig,

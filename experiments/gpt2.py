@@ -45,7 +45,7 @@ from mlsd_jax.models.families import DecoderConfig, functions_of, kind_of, read_
 from mlsd_jax.models.modern_gpt import ModernGPTConfig
 from mlsd_jax.models.rotary import RotaryConfig
 from mlsd_jax.printable import printable
-from mlsd_jax.schema import from_mapping
+from mlsd_jax.schema import Path, Source, from_mapping
 from mlsd_jax.tokenizers import Tokenizer
 from mlsd_jax.training import distributed, microbatches, plots, sharding
 from mlsd_jax.training.config import TrainConfig, free_keys
@@ -353,7 +353,7 @@ MODES = {
   'compile': compile_mode.mode(programs, ('data.tokenizer', 'model', 'train'), compile_mode.training_changes),
 }
 SECTIONS: dict[str, sections.Section] = {
-  '': sections.keys(init_from=str, init_tokenizer=str),
+  '': sections.keys(init_from=Source, init_tokenizer=Source),
   'data': sections.TextOrConversations,
   'model': lambda values, name: read_config(values, name, vocab_size=256),
   'train': TrainConfig,
@@ -361,7 +361,7 @@ SECTIONS: dict[str, sections.Section] = {
   'scaling': gpt2_scaling.ScalingConfig,
   'evaluate': sections.TextEvaluation,
   'sample': sections.sample_with(SamplingConfig),
-  'chat': sections.keys(system=str, template=str, tools=tuple[str, ...]),
+  'chat': sections.keys(system=str, template=Path, tools=tuple[str, ...]),
 }
 RENAMED = {
   '--config.eval': '--config.evaluate',

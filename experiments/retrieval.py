@@ -45,7 +45,7 @@ from mlsd_jax.retrieval.build import BuildConfig, Difference, Progress, build_st
 from mlsd_jax.retrieval.chunking import ChunkConfig
 from mlsd_jax.retrieval.pages import Page
 from mlsd_jax.retrieval.search import SearchConfig, Searcher
-from mlsd_jax.schema import Positive, between, from_mapping
+from mlsd_jax.schema import Place, Positive, Source, between, from_mapping
 
 type Collection = tuple[list[Page], judged_collections.Judged | None]
 
@@ -356,8 +356,8 @@ SECTIONS: dict[str, sections.Section] = {
   '': sections.keys(
     shard_size=Positive,
     near_duplicate=Annotated[float, between(0, 1)],
-    cross_encoder=str,
-    generator=str,
+    cross_encoder=Source,
+    generator=Source,
     executor=sections.EXECUTOR_KIND,
   ),
   'data': sections.Judged,
@@ -370,7 +370,7 @@ SECTIONS: dict[str, sections.Section] = {
   'evaluate': sections.QueryEvaluation,
   'answer': sections.Answers,
   'tune': sections.Tuning,
-  'shards': sections.keys(number=Positive, output=str),
+  'shards': sections.keys(number=Positive, output=Place),
   'cluster': sections.CLUSTER,
 }
 RENAMED = {

@@ -11,9 +11,21 @@ from typing import Annotated, Any, Literal
 from ml_collections import ConfigDict
 
 from experiments.modes import covers
+from mlsd_jax import schema
 from mlsd_jax.executor import ExecutorConfig
 from mlsd_jax.executor.config import Kind
-from mlsd_jax.schema import Name, Names, Positive, Range, Share, above, at_least, between, from_mapping
+from mlsd_jax.schema import (
+  Path,
+  Place,
+  Positive,
+  Range,
+  Share,
+  SourceName,
+  above,
+  at_least,
+  between,
+  from_mapping,
+)
 
 type Section = type | Callable[[Mapping[str, Any], str], object]
 
@@ -110,8 +122,8 @@ def _values(config: ConfigDict, name: str, others: Sequence[str]) -> dict[str, A
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  source: Name
-  path: str = ''
+  source: SourceName
+  path: schema.Source = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,10 +139,10 @@ class Documents(Source):
 
 @dataclasses.dataclass(frozen=True)
 class Text(Documents):
-  tokenizer: Name = 'bytes'
+  tokenizer: SourceName = 'bytes'
   val_fraction: Share = 0.1
   split: Literal['documents', 'contiguous'] = 'documents'
-  folder: str = ''  # '' is a folder of the user cache
+  folder: Path = ''  # '' is a folder of the user cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,9 +181,9 @@ def sample_with(sampling: type) -> Section:
 @dataclasses.dataclass(frozen=True)
 class TextEvaluation:
   stride: int
-  hellaswag: str
-  lambada: str
-  choices: str
+  hellaswag: Path
+  lambada: Path
+  choices: Path
   answers: int = 0
 
 
@@ -206,7 +218,7 @@ class Diagnosis:
 class Comparison:
   """Of tokenizers by a language model each."""
 
-  tokenizers: Names
+  tokenizers: schema.SourceNames
   teraflops: Annotated[float, above(0)]
   context_length: Positive
   num_layers: Positive
@@ -226,7 +238,7 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class OfEncoder:
-  name: Name
+  name: SourceName
   dtype: Literal['float32', 'bfloat16']
   max_length: Annotated[int, at_least(3)]
 
@@ -235,9 +247,9 @@ class OfEncoder:
 class QueryEvaluation:
   known_items: str
   max_queries: int  # 0: all
-  queries: str
-  qrels: str
-  runs: tuple[str, ...]
+  queries: Path
+  qrels: Path
+  runs: tuple[Path, ...]
   judge: str
   seed: int
 
@@ -261,4 +273,4 @@ class Serving:
   requests: Positive
   number: Positive
   part: Positive
-  output: str = ''
+  output: Place = ''

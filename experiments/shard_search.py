@@ -16,7 +16,7 @@ from experiments.listening import listen
 from mlsd_jax.encoder.encoder import load_encoder
 from mlsd_jax.errors import UserError
 from mlsd_jax.executor import open_parts
-from mlsd_jax.schema import Name, from_mapping
+from mlsd_jax.schema import Name, Place, from_mapping
 from mlsd_jax.serving.shard_search import RootConfig, Shards, create_root, create_searcher, own_of
 
 
@@ -59,7 +59,7 @@ MODES = {
   'root': contract.Mode(root, (*_WHERE, 'searchers', 'encoder', 'root')),
 }
 SECTIONS: dict[str, sections.Section] = {
-  '': sections.keys(host=Name, port=sections.Port, shards=str, groups=sections.Positive, group=int, searchers=str),
+  '': sections.keys(host=Name, port=sections.Port, shards=Place, groups=sections.Positive, group=int, searchers=str),
   'encoder': sections.OfEncoder,
   'root': RootConfig,
 }

@@ -27,7 +27,7 @@ from mlsd_jax.data.prepare_parts import prepare_parts
 from mlsd_jax.data.reading_progress import progress_bar
 from mlsd_jax.data.sources import Source, open_source
 from mlsd_jax.errors import UserError
-from mlsd_jax.schema import Names, Positive, Share, above
+from mlsd_jax.schema import Names, Place, Positive, Share, SourceNames, above
 from mlsd_jax.tokenizers import analysis, exchange, flaws, token_page, token_tables, tokenizer_json
 from mlsd_jax.tokenizers.bpe import BPETokenizer
 from mlsd_jax.tokenizers.merges import TIES
@@ -326,13 +326,13 @@ SECTIONS: dict[str, sections.Section] = {
     pattern=str,
     ties=str,
     special_tokens=Names,
-    compare=Names,
+    compare=SourceNames,
     sample_megabytes=Annotated[float, above(0)],
     executor=sections.EXECUTOR_KIND,
   ),
   'data': sections.Documents,
   'language_model': sections.Comparison,
-  'shards': sections.keys(output=str, val_fraction=Share, part_megabytes=Annotated[float, above(0)]),
+  'shards': sections.keys(output=Place, val_fraction=Share, part_megabytes=Annotated[float, above(0)]),
   'cluster': sections.CLUSTER,
 }
 RENAMED = {

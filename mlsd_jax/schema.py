@@ -9,6 +9,7 @@ import dataclasses
 import inspect
 import io
 import math
+import re
 import textwrap
 import tokenize
 import types
@@ -71,6 +72,36 @@ Name = Annotated[str, Rule(lambda value: None if value else 'is empty')]
 Names = Annotated[tuple[str, ...], Rule(_repeated)]
 Numbers = Annotated[tuple[int, ...], Rule(_repeated)]
 Positive = Annotated[int, at_least(1)]
+
+
+_ONE_SLASH = re.compile(r'([a-z][a-z0-9+.-]+):/(?!/)(.*)', re.IGNORECASE | re.DOTALL)  # C:/ is a drive
+_FORMS = re.compile(r'(hf|tfds|tokens):')  # before the name or folder of a source
+
+
+def one_slash(path: str) -> str | None:
+  """What is wrong with an address that lost a slash, as s3:/bucket; as a path it is a folder of the name s3: here."""
+  if not (slip := _ONE_SLASH.match(path)):
+    return None
+  store, rest = slip.groups()
+  return f'has one slash: {store}://{rest} is of an object store, and a folder here is ./{path}'
+
+
+def not_here(path: str) -> str | None:
+  """What is wrong with what should be a path of this machine."""
+  where = f'is {path}: it must be a file or folder of this machine, and no address'
+  return one_slash(path) or (where if '://' in path else None)
+
+
+def _source_slip(spec: str) -> str | None:
+  return one_slash(_FORMS.sub('', spec))
+
+
+Place = Annotated[str, Rule(one_slash)]  # a folder, or a prefix of an object store
+Path = Annotated[str, Rule(not_here)]  # of a file or folder of this machine
+PathName = Annotated[Name, Rule(not_here)]
+Source = Annotated[str, Rule(_source_slip)]  # a name, a path, or one behind hf:, tfds:, tokens:
+SourceName = Annotated[Name, Rule(_source_slip)]
+SourceNames = Annotated[tuple[SourceName, ...], Rule(_repeated)]
 Share = Annotated[float, Range(0, 1, low_open=True, high_open=True)]  # with something left on both sides
 Dropout = Annotated[float, Range(0, 1, high_open=True)]
 
@@ -125,10 +156,12 @@ def from_mapping[T](cls: type[T], values: Mapping[str, Any], where: str) -> T:
   except (UserError, TypeError, ValueError, ArithmeticError) as error:
     if isinstance(error, UserError) and 'config.' in str(error):
       raise
-    if where and str(error).startswith(f'{where}.'):  # 'moons.steps must be', of a class that knows its section
-      raise UserError(f'config.{error}') from error
-    of_field = str(error).partition(' ')[0] in fields  # 'steps must be' is 'config.moons.steps must be'
-    raise UserError(f'{section}{"." if of_field else ": "}{error}') from error
+    said = str(error)
+    for own in (f'{where}.', f'{where.rpartition(".")[2]}.'):  # 'moons.steps must be', of a class that says its section
+      if where and said.startswith(own):
+        raise UserError(f'{section}.{said.removeprefix(own)}') from error
+    of_field = said.partition(' ')[0] in fields  # 'steps must be' is 'config.moons.steps must be'
+    raise UserError(f'{section}{"." if of_field else ": "}{said}') from error
 
 
 def _checked(hint: Any, value: Any, key: str) -> Any:

@@ -83,7 +83,7 @@ class _Knows:
 
 
 @pytest.mark.parametrize('section', ['moons', 'data.moons'])
-@pytest.mark.parametrize('said', ['said must be short', '{}.said must be short'])
+@pytest.mark.parametrize('said', ['said must be short', '{}.said must be short', 'moons.said must be short'])
 def test_a_section_is_named_once_whoever_names_it(section, said):
   with pytest.raises(UserError) as raised:
     from_mapping(_Knows, {'said': said.format(section)}, section)

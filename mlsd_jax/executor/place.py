@@ -16,7 +16,6 @@ import hashlib
 import os
 import pathlib
 import posixpath
-import re
 import shutil
 import tempfile
 import uuid
@@ -25,6 +24,7 @@ from typing import Any
 
 from mlsd_jax import files, folders, sealed
 from mlsd_jax.errors import UserError
+from mlsd_jax.schema import one_slash
 from mlsd_jax.sealed import Versions
 
 _SEAL = '.sha256.json'
@@ -34,7 +34,6 @@ _NAMED = (
   *('STORAGE_EMULATOR_HOST', 'GOOGLE_APPLICATION_CREDENTIALS', 'GOOGLE_CLOUD_PROJECT'),
 )
 _NEEDS = {'s3': 's3fs', 'gs': 'gcsfs', 'gcs': 'gcsfs'}
-_ONE_SLASH = re.compile(r'([a-z][a-z0-9+.-]+):/(?!/)(.*)', re.IGNORECASE | re.DOTALL)  # C:/ is a drive
 
 type Seal = dict[str, Any]  # {'note': ..., 'files': {name: {'bytes', 'sha256'}}}
 
@@ -45,9 +44,8 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
   Raises:
     UserError: it is spelled with one slash, as s3:/bucket; as a path it would be a folder of the name s3: here.
   """
-  if slip := _ONE_SLASH.match(str(path)):
-    store, rest = slip.groups()
-    raise UserError(f'{path} has one slash: {store}://{rest} is of an object store, and a folder here is ./{path}')
+  if slip := one_slash(str(path)):
+    raise UserError(f'{path} {slip}')
   return '://' in str(path)
 
 

@@ -20,7 +20,7 @@ from mlsd_jax.recsys.stages import candidates
 from mlsd_jax.recsys.stages.sequence_source import SEQUENCE
 from mlsd_jax.recsys.stages.tower_source import NAME
 from mlsd_jax.recsys.training import RankerConfig, TowerConfig
-from mlsd_jax.schema import Name, from_mapping
+from mlsd_jax.schema import Source, SourceName, from_mapping
 from mlsd_jax.training.step import refuse_microbatches
 
 NEED_PATH = ('hm', 'online_retail', 'table')  # sources that are wherever the user put them
@@ -31,9 +31,9 @@ SOURCES = ('completejourney', 'synthetic', *NEED_PATH)
 class DataConfig:
   """Where the purchases come from, and how a table of one's own is written."""
 
-  source: Name
+  source: SourceName
   promotions: bool = True
-  path: str = ''
+  path: Source = ''
   columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
   categories: str | Sequence[str] = ''
   decimal: str = ''

@@ -3,16 +3,16 @@
 import dataclasses
 from typing import Annotated, Literal
 
-from mlsd_jax.schema import Name, Positive, at_least, between
+from mlsd_jax.schema import Name, Path, PathName, Positive, at_least, between
 
 
 @dataclasses.dataclass(frozen=True)
 class ServerConfig:
   """Where it listens and what it takes on. Keys are no setting: others can read a command line and a config.json."""
 
-  runs: Name = 'runs'  # the folder of finished runs
-  state: str = ''  # a folder for what happens while it serves; '' is state/ in the workdir. Runs are never written to
-  rules: str = ''  # a JSON file of what recommenders may show, by their names
+  runs: PathName = 'runs'  # the folder of finished runs
+  state: Path = ''  # a folder for what happens while it serves; '' is state/ in the workdir. Runs are never written to
+  rules: Path = ''  # a JSON file of what recommenders may show, by their names
   host: Name = '127.0.0.1'  # 0.0.0.0 lets other machines in
   port: Annotated[int, between(0, 65535)] = 8000  # 0 takes a free one
   slots: Positive = 16  # texts that a language model writes at once

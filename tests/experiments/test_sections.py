@@ -72,6 +72,45 @@ def test_an_empty_name_and_one_that_stands_twice_are_refused_before_any_work(nam
     assert f'--config.{key}' in err, f'{key}={value}: {err}'
 
 
+# Texts that name no file, and may begin as an address does; lists of words that are looked up when they are used.
+NO_PATHS = {
+  *('prompt', 'stop', 'text', 'system', 'label', 'text_key', 'pattern', 'judge', 'host', 'searchers', 'cors_origins'),
+  *('kind', 'name', 'schedule', 'engine', 'draw_with', 'ties', 'split', 'known_items', 'expansion', 'rung', 'topics'),
+  *('ladder', 'climb', 'parts', 'datasets', 'special_tokens'),
+}
+OF_NO_PATH = {('algorithms', 'compare')}  # where another experiment's key of the name is one
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_an_address_that_lost_a_slash_is_the_path_of_no_key(name, call, tmp_path):
+  experiment = importlib.import_module(f'experiments.{name}')
+  is_text = lambda value: (
+    isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+  )
+  texts = {
+    key: value for key, value in config_files.leaves(CONFIGS[name].to_dict())
+    if is_text(value) and any(modes.covers(part.reads, key) for part in experiment.MODES.values())
+  }  # fmt: skip
+  for key, value in texts.items():
+    code, err = call(name, key, 'gs:/x' if isinstance(value, str) else ('gs:/x',))
+    assert err.count('\n') == (code == 2), f'{key}: {err}'
+    if code == 0:
+      assert (name, key) in OF_NO_PATH or key.split('.')[-1] in NO_PATHS, f'{key} takes it'
+    elif 'has one slash: gs://x is of an object store, and a folder here is ./gs:/x' in err:
+      shown = 'data.source' if key == 'data.path' else key  # of a path it is made
+      assert f'--config.{shown}' in err, f'{key}: {err}'
+  assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+  'spelled', ['hf:/models/gpt2', 'hf:gpt2', 'tokens:s3://bucket/parts', 'tokens:/data', 'C:/text', 'a/b:/c', './gs:/x']
+)
+def test_what_only_looks_like_one_is_taken(spelled):
+  config = CONFIGS['gpt2'].copy_and_resolve_references()
+  config.data.source = spelled
+  contract.check(config, importlib.import_module('experiments.gpt2').SECTIONS)
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_every_key_goes_through_the_check_of_its_section(name):
   experiment = importlib.import_module(f'experiments.{name}')
