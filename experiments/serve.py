@@ -21,6 +21,7 @@ from typing import Any
 from experiments import contract, process
 from experiments.listening import ends_at_once, listen
 from experiments.serve_systems import SYSTEMS, System
+from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 from mlsd_jax.schema import from_mapping
 from mlsd_jax.serving import Limits, Services, create_app, rules
@@ -66,6 +67,7 @@ def _add(system: System, workdir: pathlib.Path, name: str, settings: ServerConfi
   """Opens a run, and notes where newer versions of it will lie."""
 
   def open_(known: Services) -> dict[str, dict[str, Any]]:
+    _check_result(workdir)
     fresh = Services(shops=services.shops, vectors=dict(known.vectors))
     with arrays_apart():
       system.open(workdir, name, settings, fresh)
@@ -83,6 +85,16 @@ def _add(system: System, workdir: pathlib.Path, name: str, settings: ServerConfi
     named.update(now[kind])
   renew = lambda: open_(Services())
   services.sources.append(Source(name, lambda: system.version(workdir), now, renew, version))
+
+
+def _check_result(workdir: pathlib.Path) -> None:
+  """A run without a result may be one that was imported; one whose result is no longer whole is not what was made.
+
+  Raises:
+    UserError: result.json is damaged.
+  """
+  if (workdir / 'result.json').exists():
+    sealed.read_json(workdir / 'result.json')
 
 
 def prepare(run: contract.Run) -> None:

@@ -83,16 +83,21 @@ def _open_ladder(workdir: pathlib.Path, name: str, settings: ServerConfig, servi
   options: dict[str, Any] = dict(slots=settings.slots, max_waiting=settings.max_waiting)
   for rung in read_rungs(config, tokenizer.vocab_size):
     params = cast_floating(ladder.load_rung(rung, workdir), DTYPES[settings.dtype])
-    created = int((rung.folder(workdir) / 'result.json').stat().st_mtime)
+    result = rung.folder(workdir) / 'result.json'
+    sealed.read_json(result)
+    created = int(result.stat().st_mtime)
     own = f'{name}/{rung.name}'
     services.texts[own] = TextService(own, params, rung.model, tokenizer, created=created, **options)
   services.tokenizers[name] = tokenizer
 
 
 def _has_climbed(workdir: pathlib.Path) -> bool:
-  with contextlib.suppress(UserError):
-    return 'val_loss' in sealed.read_json(workdir / 'result.json')
-  return False
+  """Or may have: what is wrong with its result is told when it is opened."""
+  path = workdir / 'result.json'
+  try:
+    return path.exists() and 'val_loss' in sealed.read_json(path)
+  except UserError:
+    return True
 
 
 def _open_tokenizer(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:

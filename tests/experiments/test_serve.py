@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import socket
 import sys
+import time
 import types
 
 import jax
@@ -52,6 +53,33 @@ def test_finished_runs_are_served_and_missing_ones_told(runs, monkeypatch, capsy
     made = client.post('/v1/completions', json={'model': 'gpt2/quickstart', 'prompt': 'a', 'max_tokens': 3})
     assert made.json()['usage']['completion_tokens'] == 3
     assert client.post('/v1/tokenize', json={'text': 'a', 'model': 'tokenizer/own'}).json()['tokens'] == [97]
+
+
+@pytest.mark.parametrize('content', ['', 'garbage', '[1]', '{"val_loss": 1', '{"a": 1, "sha256": "0"}'])
+@pytest.mark.parametrize('system', ['gpt2', 'mingpt', 'tokenizer', 'makemore'])
+def test_a_damaged_result_is_told_and_its_run_not_served(runs, system, content, monkeypatch, capsys):
+  result = pathlib.Path(runs, system, 'own', 'result.json')
+  result.parent.mkdir(exist_ok=True, parents=True)
+  result.write_text(content)
+  ByteTokenizer().save(result.with_name('tokenizer.json'))
+  monkeypatch.setattr(serve, '_listen', lambda run, settings, app: None)
+  assert serve.main([f'--config.runs={runs}', '--config.slots=2']) == 0
+  (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f'{system}/own')]
+  assert line.startswith(f'{system}/own: not served: {result} ')
+
+
+def test_a_newer_version_with_a_damaged_result_leaves_the_one_that_is_served(runs, monkeypatch, caplog):
+  apps = []
+  monkeypatch.setattr(serve, '_listen', lambda run, settings, app: apps.append(app))
+  assert serve.main([f'--config.runs={runs}', '--config.slots=2', '--config.renew_seconds=0.01']) == 0
+  with TestClient(apps[0]) as client:
+    pathlib.Path(runs, 'gpt2/quickstart/result.json').write_text('garbage')
+    while not (told := [each for each in caplog.messages if each.startswith('gpt2/quickstart')]):
+      time.sleep(0.01)
+    body = {'model': 'gpt2/quickstart', 'prompt': 'a', 'max_tokens': 3}
+    assert client.post('/v1/completions', json=body).status_code == 200
+  assert len(told) == 1
+  assert 'is not served: runs/gpt2/quickstart/result.json is not valid JSON' in told[0]
 
 
 def test_every_setting_is_read(runs, monkeypatch):
