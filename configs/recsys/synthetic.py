@@ -1,7 +1,10 @@
-"""Purchases with a known cause, small enough for a minute: the funnel beside the truth it was drawn from.
+"""Purchases with a known cause, few enough for minutes: the funnel beside the truth it was drawn from.
 
 python -m experiments.recsys --config=configs/recsys/synthetic.py
 python -m experiments.recsys --config=configs/recsys/synthetic.py --mode=simulate
+
+The training took 6 minutes of processor time with nothing compiled before (two cores, shared with other work; 22.7
+minutes by the clock): MAP@12 0.1507 of the ranker, 0.1468 of the blend, 0.0964 of repurchase + popular.
 """
 
 from configs.recsys._base import base
