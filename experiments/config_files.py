@@ -1,6 +1,7 @@
 """Configs: files of configs/, the config.json of a workdir, and keys that once had another name."""
 
 import contextlib
+import difflib
 import importlib.util
 import inspect
 import pathlib
@@ -87,10 +88,23 @@ def check_structure(spec: str, config: ConfigDict, name: str, default: str) -> N
   known = _known(name, default, config.to_dict())
   if not known:
     return
-  keys, own = ({*_fixed(tree)} for tree in (known, config.to_dict()))
-  for told, key in (('lacks', min(keys - own, default=None)), ('has an unknown', min(own - keys, default=None))):
-    if key is not None:
-      raise UserError(f'{spec} {told} key {key}; configs/{name}/{default}.py has what experiments.{name} reads')
+  lacking = min({*_fixed(known)} - {*_fixed(config.to_dict())}, default=None)
+  if lacking is not None:
+    raise UserError(f'{spec} lacks key {lacking}; {_has_all(name, default)}')
+  _refuse_unknown(spec, config.to_dict(), known, name, default)
+
+
+def _refuse_unknown(where: str, config: Mapping[str, Any], known: Mapping[str, Any], name: str, default: str) -> None:
+  keys = {*_fixed(known)}
+  unknown = min({*_fixed(config)} - keys, default=None)
+  if unknown is not None:
+    near = difflib.get_close_matches(unknown, keys, 1)
+    meant = f' ({near[0]} is one)' if near else ''
+    raise UserError(f'{where} has an unknown key {unknown}{meant}; {_has_all(name, default)}')
+
+
+def _has_all(name: str, default: str) -> str:
+  return f'configs/{name}/{default}.py has what experiments.{name} reads'
 
 
 def _fixed(tree: Mapping[str, Any], prefix: str = '') -> Iterator[str]:
@@ -106,12 +120,18 @@ def read_stored(workdir: pathlib.Path, name: str, default: str, renamed: Mapping
 
   A key that was renamed since has its new name, one that went elsewhere is left out, and one that was not yet known
   has the value of the experiment's base config.
+
+  Raises:
+    UserError: the file is damaged, or has a key that no config of the experiment has, as a misspelt one.
   """
   path = workdir / 'config.json'
   if not path.exists():
     return None
   stored = _respelled(sealed.read_json(path), renamed)
-  return _filled(stored, _known(name, default, stored))
+  known = _known(name, default, stored)
+  if known:
+    _refuse_unknown(str(path), stored, known, name, default)
+  return _filled(stored, known)
 
 
 def _known(name: str, default: str, config: Mapping[str, Any]) -> Mapping[str, Any]:

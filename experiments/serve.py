@@ -20,7 +20,7 @@ from typing import Any
 
 from experiments import contract, process
 from experiments.listening import ends_at_once, listen
-from experiments.serve_systems import SYSTEMS, System
+from experiments.serve_systems import SYSTEMS, read_config
 from mlsd_jax import sealed
 from mlsd_jax.errors import UserError
 from mlsd_jax.schema import from_mapping
@@ -43,7 +43,7 @@ def serve(run: contract.Run) -> None:
   for name, workdir in _finished(settings.runs):
     system = SYSTEMS[name]
     try:
-      _add(system, workdir, f'{name}/{workdir.name}', settings, services)
+      _add(name, workdir, settings, services)
     except UserError as error:
       run.print(f'{name}/{workdir.name}: not served: {error}')
       continue
@@ -63,11 +63,12 @@ def serve(run: contract.Run) -> None:
   _listen(run, settings, app)
 
 
-def _add(system: System, workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
+def _add(experiment: str, workdir: pathlib.Path, settings: ServerConfig, services: Services) -> None:
   """Opens a run, and notes where newer versions of it will lie."""
+  system, name = SYSTEMS[experiment], f'{experiment}/{workdir.name}'
 
   def open_(known: Services) -> dict[str, dict[str, Any]]:
-    _check_result(workdir)
+    _check_run(experiment, workdir)
     fresh = Services(shops=services.shops, vectors=dict(known.vectors))
     with arrays_apart():
       system.open(workdir, name, settings, fresh)
@@ -87,12 +88,13 @@ def _add(system: System, workdir: pathlib.Path, name: str, settings: ServerConfi
   services.sources.append(Source(name, lambda: system.version(workdir), now, renew, version))
 
 
-def _check_result(workdir: pathlib.Path) -> None:
+def _check_run(experiment: str, workdir: pathlib.Path) -> None:
   """A run without a result may be one that was imported; one whose result is no longer whole is not what was made.
 
   Raises:
-    UserError: result.json is damaged.
+    UserError: result.json or config.json is damaged, or the config has a key that the experiment does not know.
   """
+  read_config(experiment, workdir)
   if (workdir / 'result.json').exists():
     sealed.read_json(workdir / 'result.json')
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import dataclasses
+import importlib
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments import contract, makemore, retrieval_ask
+from experiments import config_files, contract, makemore, retrieval_ask
 from mlsd_jax import sealed, tokenizers
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import chat_template, ladder, pretrained
@@ -79,7 +80,7 @@ def _of_text(workdir: pathlib.Path) -> pathlib.Path:
 
 def _open_ladder(workdir: pathlib.Path, name: str, settings: ServerConfig, services: Services) -> None:
   tokenizer = run_tokenizer(workdir)
-  config = sealed.read_json(workdir / 'config.json')
+  config = _stored_run('mingpt', workdir).config.to_dict()
   options: dict[str, Any] = dict(slots=settings.slots, max_waiting=settings.max_waiting)
   for rung in read_rungs(config, tokenizer.vocab_size):
     params = cast_floating(ladder.load_rung(rung, workdir), DTYPES[settings.dtype])
@@ -133,8 +134,20 @@ def _open_names(workdir: pathlib.Path, name: str, settings: ServerConfig, servic
   services.names[name] = NameService(name, words, makemore.open_models(run, words), max_waiting=settings.max_waiting)
 
 
+def read_config(experiment: str, workdir: pathlib.Path) -> dict[str, Any] | None:
+  """The config of a run, as its experiment reads it when it goes on; None where there is none.
+
+  Raises:
+    UserError: it is damaged, or has a key that the experiment does not know.
+  """
+  renamed = getattr(importlib.import_module(f'experiments.{experiment}'), 'RENAMED', {})
+  return config_files.read_stored(workdir, experiment, 'quickstart', renamed)
+
+
 def _stored_run(experiment: str, workdir: pathlib.Path) -> contract.Run:
-  stored = sealed.read_json(workdir / 'config.json')
+  stored = read_config(experiment, workdir)
+  if stored is None:
+    raise UserError(f'{workdir} holds no config.json, which says how its run is opened')
   return contract.Run(experiment, ConfigDict(stored), {}, workdir, stored)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 import math
 import pathlib
 
@@ -109,6 +110,27 @@ def test_what_only_looks_like_one_is_taken(spelled):
   config = CONFIGS['gpt2'].copy_and_resolve_references()
   config.data.source = spelled
   contract.check(config, importlib.import_module('experiments.gpt2').SECTIONS)
+
+
+@pytest.mark.parametrize('place', ['steppes', '{}.steppes'])
+@pytest.mark.parametrize('name', NAMES)
+def test_an_unknown_key_of_a_stored_config_is_named_whoever_reads_it(name, place, call, tmp_path, capsys):
+  tree = CONFIGS[name].to_dict()
+  section = next((key for key, value in tree.items() if isinstance(value, dict) and value), None)
+  if section is None and '{}' in place:
+    return  # all of its keys are outside of sections
+  key = place.format(section)
+  (tree[section] if '{}' in place else tree)['steppes'] = 3
+  (tmp_path / 'w').mkdir()
+  (tmp_path / 'w' / 'config.json').write_text(json.dumps(tree))
+  experiment = importlib.import_module(f'experiments.{name}')
+  for mode in experiment.MODES:
+    # estimate reads the configs of other experiments too, and takes its own for its quiz.
+    mode = 'quiz' if name == 'estimate' else mode
+    assert experiment.main([f'--mode={mode}', '--workdir=w']) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f'error: w/config.json has an unknown key {key}'), mode
+    assert err.count('\n') == 1
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -11,8 +11,8 @@ import jax
 import pytest
 from starlette.testclient import TestClient
 
-from experiments import mingpt, serve, serve_systems
-from mlsd_jax import sealed
+from experiments import config_files, mingpt, serve, serve_systems
+from mlsd_jax import files, sealed
 from mlsd_jax.errors import UserError
 from mlsd_jax.language_model import pretrained
 from mlsd_jax.models import gpt
@@ -66,6 +66,21 @@ def test_a_damaged_result_is_told_and_its_run_not_served(runs, system, content, 
   assert serve.main([f'--config.runs={runs}', '--config.slots=2']) == 0
   (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f'{system}/own')]
   assert line.startswith(f'{system}/own: not served: {result} ')
+
+
+@pytest.mark.parametrize('system', ['gpt2', 'mingpt', 'tokenizer', 'makemore', 'retrieval', 'recsys'])
+def test_a_config_with_an_unknown_key_is_told_and_its_run_not_served(runs, system, monkeypatch, capsys):
+  workdir = pathlib.Path(runs, system, 'own')
+  config = config_files.load_config(f'configs/{system}/quickstart.py')[1].to_dict()
+  files.write_json(workdir / 'config.json', config | {'data': config['data'] | {'sorce': 'mine'}})
+  ByteTokenizer().save(workdir / 'tokenizer.json')
+  sealed.write_json(workdir / 'result.json', {'val_loss': 1.0})
+  for folder in ('index', 'state'):
+    sealed.write_json(workdir / folder / 'current.json', {'version': 'v'})
+  monkeypatch.setattr(serve, '_listen', lambda run, settings, app: None)
+  assert serve.main([f'--config.runs={runs}', '--config.slots=2']) == 0
+  (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f'{system}/own')]
+  assert f'not served: {workdir}/config.json has an unknown key data.sorce (data.source is one); ' in line
 
 
 def test_a_newer_version_with_a_damaged_result_leaves_the_one_that_is_served(runs, monkeypatch, caplog):
