@@ -113,25 +113,30 @@ def fit(values: np.ndarray, labels: np.ndarray, *, rows: int = 400_000, steps: i
 
 def _newton(x: np.ndarray, y: np.ndarray, weights: np.ndarray, ridge: np.ndarray, steps: int) -> np.ndarray:
   """The weights of the least loss, from some others on."""
+  logits = x @ weights
+  loss = _loss(logits, y, weights, ridge)
   for _ in range(steps):
-    p = 1 / (1 + np.exp(-x @ weights))
+    p = 1 / (1 + np.exp(-logits))
     hessian = _squares(x, np.sqrt(np.maximum(p * (1 - p), 1e-5)))
     hessian[np.diag_indices_from(hessian)] += ridge
     move = np.linalg.solve(hessian, x.T @ (y - p) - ridge * weights).astype(np.float32)
-    loss = _loss(x, y, weights, ridge)
+    before, moved = loss, x @ move
     for _ in range(_HALVINGS):  # a full step can go past the least loss
-      if _loss(x, y, weights + move, ridge) <= loss:
+      loss = _loss(logits + moved, y, weights + move, ridge)
+      if loss <= before:
         break
-      move *= np.float32(0.5)
-    weights = weights + move
+      move, moved = move * np.float32(0.5), moved * np.float32(0.5)
+    else:
+      loss = _loss(logits + moved, y, weights + move, ridge)
+    weights, logits = weights + move, logits + moved
     if np.abs(move).max() < _STILL:
       break
   return weights
 
 
-def _loss(x: np.ndarray, y: np.ndarray, weights: np.ndarray, ridge: np.ndarray) -> float:
-  """What `fit` makes least."""
-  logits = (x @ weights).astype(np.float64)
+def _loss(logits: np.ndarray, y: np.ndarray, weights: np.ndarray, ridge: np.ndarray) -> float:
+  """What `fit` makes least; logits are x @ weights."""
+  logits = logits.astype(np.float64)
   return float(
     (np.logaddexp(0.0, logits) - y * logits).sum() + 0.5 * (ridge * np.square(weights, dtype=np.float64)).sum()
   )

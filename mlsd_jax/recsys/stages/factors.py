@@ -117,7 +117,8 @@ def _largest(matrix: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
   values = np.sqrt(np.maximum(values, 0.0))
   least = _ROUNDING * max(float(values.max()), 1e-6)
   if few_users:
-    vectors = (matrix.T @ vectors) / np.maximum(values, least)
+    # By rows of the product: its transpose as it lies would be gone through column by column, each time all of it.
+    vectors = (matrix.T.tocsr() @ vectors) / np.maximum(values, least)
   # Past the rank of the purchases, directions are any.
   return np.where(values > least, values, 0.0), vectors * (values > least)
 
