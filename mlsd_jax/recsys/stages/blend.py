@@ -1,11 +1,13 @@
 """The light first stage: orders the union of the sources by a logistic regression on what they said, keeps the best."""
 
 import dataclasses
+import functools
 
 import numpy as np
 from scipy.linalg import blas
 
 from mlsd_jax.recsys.known.snapshot import AFFINITY, PAIR, Snapshot, missing_row
+from mlsd_jax.recsys.stages import row_blocks
 from mlsd_jax.recsys.stages.candidates import Candidates
 from mlsd_jax.recsys.stages.features import bucket_bounds, look_up_promotions
 
@@ -39,10 +41,14 @@ class Blend:
     there, slopes = self.weights[1 : 1 + columns], self.weights[1 + columns :].reshape(columns, -1)
     # What buckets reached add up to is a broken line between the bounds: interpolation never makes the buckets.
     height = np.pad(np.cumsum(slopes, 1), ((0, 0), (1, 0)))
-    total = (signals != 0) @ there + self.weights[0]
-    for column in range(columns):
-      total += np.interp(signals[:, column], self.edges[column], height[column]).astype(np.float32)
-    return total
+
+    def of_rows(signals: np.ndarray) -> np.ndarray:
+      total = (signals != 0) @ there + self.weights[0]
+      for column in range(columns):
+        total += np.interp(signals[:, column], self.edges[column], height[column]).astype(np.float32)
+      return total
+
+    return row_blocks.over_rows(of_rows, signals)
 
   def contributions(self, signals: np.ndarray) -> np.ndarray:
     """[N, F] what each column adds to the score of each row."""
@@ -75,7 +81,13 @@ def weigh_sources(blend: Blend, snapshot: Snapshot, candidates: Candidates) -> d
 
 def compute_signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   """[N, F] float32: rank and score of each source, counts of the pair, the item and its categories, promotions."""
-  user, item = candidates.user, candidates.item
+  looked_up = functools.partial(_signals_of, snapshot)
+  return row_blocks.over_rows(looked_up, candidates.user, candidates.item, candidates.rank, candidates.score)
+
+
+def _signals_of(
+  snapshot: Snapshot, user: np.ndarray, item: np.ndarray, rank: np.ndarray, score: np.ndarray
+) -> np.ndarray:
   pair = snapshot.pair_rows(user, item)
   pick = lambda table, names, chosen: [table[:, names.index(name)] for name in chosen]
   columns = pick(pair, PAIR, _OF_PAIR)
@@ -84,8 +96,8 @@ def compute_signals(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   columns += [snapshot.column('item', name)[item] for name in _OF_ITEM]
   columns += [snapshot.column('user', name)[user] for name in _OF_USER]
   known = np.log1p(np.stack(columns, 1))
-  rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
-  score = np.sign(candidates.score) * np.log1p(np.abs(candidates.score))
+  rank = np.where(rank > 0, 1 / np.log2(1.0 + np.maximum(rank, 1)), 0.0)
+  score = np.sign(score) * np.log1p(np.abs(score))
   announced = look_up_promotions(snapshot, user, item)
   return np.concatenate([known, rank, score, announced], 1).astype(np.float32)
 

@@ -4,10 +4,13 @@ Every value is 0 or more and grows as log1p of counts, days, prices and ratios d
 is which.
 """
 
+import functools
+
 import numpy as np
 
 from mlsd_jax.recsys.known.promotions import PROMOTION
 from mlsd_jax.recsys.known.snapshot import AFFINITY, ITEM, NEVER, PAIR, USER, Snapshot, look_up, once
+from mlsd_jax.recsys.stages import row_blocks
 from mlsd_jax.recsys.stages.candidates import Candidates
 
 DERIVED = (
@@ -32,7 +35,13 @@ def dense_names(snapshot: Snapshot, sources: tuple[str, ...]) -> list[str]:
 
 def compute(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   """[N, F] float32 features of every candidate at the snapshot's cut, see `dense_names`."""
-  user, item = candidates.user, candidates.item
+  looked_up = functools.partial(_features_of, snapshot)
+  return row_blocks.over_rows(looked_up, candidates.user, candidates.item, candidates.rank, candidates.score)
+
+
+def _features_of(
+  snapshot: Snapshot, user: np.ndarray, item: np.ndarray, rank: np.ndarray, score: np.ndarray
+) -> np.ndarray:
   pair = snapshot.pair_rows(user, item)
   of_item, of_user = snapshot['item'][item], snapshot['user'][user]
   parts = [pair, of_item, of_user, _derived(pair, of_item, of_user)]
@@ -45,8 +54,8 @@ def compute(snapshot: Snapshot, candidates: Candidates) -> np.ndarray:
   ]
   dense = np.log1p(np.maximum(np.concatenate(parts, 1), 0.0))
   # Ranks: 1 for the first, falling, 0 where the source did not name the item.
-  rank = np.where(candidates.rank > 0, 1 / np.log2(1.0 + np.maximum(candidates.rank, 1)), 0.0)
-  of_sources = np.stack([rank, _signed_log(candidates.score)], 2).reshape(len(item), 2 * len(candidates.sources))
+  rank = np.where(rank > 0, 1 / np.log2(1.0 + np.maximum(rank, 1)), 0.0)
+  of_sources = np.stack([rank, _signed_log(score)], 2).reshape(len(item), 2 * rank.shape[1])
   return np.concatenate([dense, of_sources], 1).astype(np.float32)
 
 
