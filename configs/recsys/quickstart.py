@@ -13,5 +13,5 @@ from configs.recsys._base import base
 
 def get_config():
   config = base()
-  config.funnel.weeks = 12  # of twenty the ranker learns no more here, in half as much time again (docs/notes/recsys.md)
+  config.funnel.weeks = 12  # of twenty the ranker learns no more here (docs/notes/recsys.md)
   return config
