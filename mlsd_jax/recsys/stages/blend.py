@@ -166,11 +166,9 @@ def _squares(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
 def _buckets(values: np.ndarray, bounds: np.ndarray) -> np.ndarray:
   """[N, 1 + F * (_BINS + 1)]: one, whether each value is there at all, how far it reaches into each bucket."""
   low, width = bounds[:, :-1], np.diff(bounds)
-  columns = values.shape[1]
-  out = np.ones((len(values), 1 + columns + low.size), np.float32)
-  for first in range(0, len(values), _ROWS):  # what becomes of all rows at once would take many times their room
-    rows = slice(first, first + _ROWS)
-    out[rows, 1 : 1 + columns] = values[rows] != 0
-    reach = np.clip((values[rows, :, None] - low) / width, 0.0, 1.0)
-    out[rows, 1 + columns :] = reach.reshape(len(reach), -1)
-  return out
+
+  def of_rows(values: np.ndarray) -> np.ndarray:
+    reach = np.clip((values[:, :, None] - low) / width, 0.0, 1.0).reshape(len(values), low.size)
+    return np.concatenate([np.ones((len(values), 1), np.float32), values != 0, reach], 1).astype(np.float32)
+
+  return row_blocks.over_rows(of_rows, values)
